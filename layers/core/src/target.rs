@@ -1,0 +1,90 @@
+use std::{fmt, sync::Arc};
+
+/// One place a request can be sent: a provider, the name of the key used there, and a model.
+///
+/// Cheap to clone. Printed as `provider/model`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Target(Arc<Inner>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct Inner {
+    provider: Arc<str>,
+    key: Arc<str>,
+    model: Option<Arc<str>>,
+}
+
+impl Target {
+    /// `key` is the key's name, never the secret. `model` `None` means: the model that was asked
+    /// for (or none, where the request names none).
+    pub fn new(
+        provider: impl Into<Arc<str>>,
+        key: impl Into<Arc<str>>,
+        model: Option<Arc<str>>,
+    ) -> Self {
+        Self(Arc::new(Inner { provider: provider.into(), key: key.into(), model }))
+    }
+
+    /// Name of the provider in the policy.
+    pub fn provider(&self) -> &Arc<str> {
+        &self.0.provider
+    }
+
+    /// Name of the provider's key, for benching one key and not its neighbours.
+    pub fn key(&self) -> &Arc<str> {
+        &self.0.key
+    }
+
+    /// Model id to send upstream; `None`: send what was asked.
+    pub fn model(&self) -> Option<&Arc<str>> {
+        self.0.model.as_ref()
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.provider)?;
+        if let Some(model) = &self.0.model {
+            write!(f, "/{model}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({self}, key {})", self.0.key)
+    }
+}
+
+/// A target the router would use, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where to send.
+    pub target: Target,
+    /// Why it stands at this place of the plan, in a few words.
+    pub reason: &'static str,
+}
+
+/// A target the router passed over, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// The target.
+    pub target: Target,
+    /// Why not, in a few words ("breaker open", "bucket empty").
+    pub reason: &'static str,
+}
+
+/// The router's decision: candidates in the order to try them, and what was passed over.
+///
+/// Shared and cheap to clone, so a decision that never changes is made once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Name of the route that matched.
+    pub route: Arc<str>,
+    /// The strategy's name.
+    pub strategy: &'static str,
+    /// In the order to try. Never empty.
+    pub candidates: Arc<[Candidate]>,
+    /// Passed over; the last resort of nobody.
+    pub rejected: Arc<[Rejected]>,
+}

@@ -1,0 +1,1 @@
+//! Tower layer that tells who is calling: key, trusted header, provider key or client IP
