@@ -1,1 +1,4 @@
 //! Tollway.
+
+pub mod policy;
+pub mod simulate;

@@ -1,0 +1,125 @@
+//! Providers and models that Tollway knows: `config/models.yaml` and the policy's own additions.
+
+use std::sync::Arc;
+
+use http::{HeaderName, Uri};
+use tollway_core::Dialect;
+
+/// Known providers and models.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Registry {
+    /// Known providers.
+    pub providers: Vec<Arc<KnownProvider>>,
+    /// Known models.
+    pub models: Vec<Arc<Model>>,
+}
+
+/// A provider that a policy can name without saying where it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownProvider {
+    /// The name policies use.
+    pub name: Arc<str>,
+    /// Other names for it.
+    pub aliases: Vec<Arc<str>>,
+    /// Where it is.
+    pub base_url: Uri,
+    /// How the key is sent: `None` is `Authorization: Bearer`.
+    pub auth_header: Option<HeaderName>,
+    /// What it speaks.
+    pub dialect: Dialect,
+}
+
+/// A model, its bounds and its price.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// Name of the known provider (or of the policy's provider) that offers it.
+    pub provider: Arc<str>,
+    /// The id sent upstream.
+    pub id: Arc<str>,
+    /// Other ids the provider takes for it.
+    pub aliases: Vec<Arc<str>>,
+    /// Prompt and completion together, in tokens.
+    pub context_window: Option<u64>,
+    /// Prompt alone, where the provider caps it lower.
+    pub max_input_tokens: Option<u64>,
+    /// Completion alone.
+    pub max_output_tokens: Option<u64>,
+    /// What it can do: `streaming`, `tools`, `vision`, `json`, `reasoning`...
+    pub capabilities: Vec<Arc<str>>,
+    /// Price of a request under every tier's bound.
+    pub price: Price,
+    /// Higher prices for long prompts, by rising bound.
+    pub tiers: Vec<Tier>,
+    /// Whether it still answers.
+    pub status: Status,
+    /// The day it is shut down.
+    pub until: Option<jiff::civil::Date>,
+    /// What the provider suggests instead.
+    pub replacement: Option<Arc<str>>,
+}
+
+/// Prices in pico-USD a token (USD per million tokens, times a million); `None`: unknown or not
+/// priced apart (cached input and cache writes then cost what input costs).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Price {
+    /// Input.
+    pub input: Option<u64>,
+    /// Input read from the provider's cache.
+    pub cached_input: Option<u64>,
+    /// Input written to the provider's cache.
+    pub cache_write: Option<u64>,
+    /// Output, reasoning included.
+    pub output: Option<u64>,
+}
+
+/// Price of every token of a request whose prompt is longer than a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tier {
+    /// Prompts of more tokens than this.
+    pub over_prompt_tokens: u64,
+    /// Their price, complete.
+    pub price: Price,
+}
+
+/// Whether a model still answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// It does.
+    #[default]
+    Active,
+    /// It does until a known day.
+    Deprecated,
+    /// It does no more.
+    Retired,
+}
+
+impl Registry {
+    /// The known provider of this name or alias.
+    pub fn provider(&self, name: &str) -> Option<&Arc<KnownProvider>> {
+        self.providers.iter().find(|known| {
+            &*known.name == name || known.aliases.iter().any(|alias| &**alias == name)
+        })
+    }
+
+    /// The model with this id or alias, of any provider; the first in registry order.
+    pub fn model(&self, id: &str) -> Option<&Arc<Model>> {
+        self.models.iter().find(|model| model.is_called(id))
+    }
+
+    /// The model with this id or alias at `provider` (an alias of the provider will do).
+    pub fn model_of(&self, provider: &str, id: &str) -> Option<&Arc<Model>> {
+        let provider = self
+            .provider(provider)
+            .map_or(provider, |known| &known.name);
+        self.models
+            .iter()
+            .find(|model| &*model.provider == provider && model.is_called(id))
+    }
+}
+
+impl Model {
+    /// Whether this is its id or one of its aliases.
+    pub fn is_called(&self, id: &str) -> bool {
+        &*self.id == id || self.aliases.iter().any(|alias| &**alias == id)
+    }
+}

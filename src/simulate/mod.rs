@@ -1,0 +1,5 @@
+//! The simulated provider.
+
+mod config;
+
+pub use config::SimulateConfig;
