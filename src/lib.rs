@@ -1,1 +1,3 @@
 //! Tollway.
+
+pub mod simulate;
