@@ -1,0 +1,2 @@
+//! What the layer costs over a bare service.
+fn main() {}
