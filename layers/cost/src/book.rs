@@ -93,11 +93,7 @@ impl PriceBookBuilder {
             }
         }
         if let Some(name) = names.iter().find(|name| models.contains_key(**name)) {
-            return Err(Kind::SameName {
-                provider: provider.into(),
-                name: (*name).into(),
-            }
-            .into());
+            return Err(Kind::SameName { provider: provider.into(), name: (*name).into() }.into());
         }
         for name in names {
             models.insert(name.into(), price.clone());
@@ -108,10 +104,7 @@ impl PriceBookBuilder {
     /// Sets the price of one name, whether it had one or not: an operator's own price over the
     /// registry's.
     pub fn set(&mut self, provider: &str, model: &str, price: impl Into<Arc<Price>>) -> &mut Self {
-        self.0
-            .entry(provider.into())
-            .or_default()
-            .insert(model.into(), price.into());
+        self.0.entry(provider.into()).or_default().insert(model.into(), price.into());
         self
     }
 

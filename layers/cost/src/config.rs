@@ -14,21 +14,15 @@ pub struct TotalsConfig {
 
 impl Default for TotalsConfig {
     fn default() -> Self {
-        Self {
-            max_keys: 10_000,
-            days: 62,
-            months: 13,
-        }
+        Self { max_keys: 10_000, days: 62, months: 13 }
     }
 }
 
 impl TotalsConfig {
     pub(crate) fn check(self) -> Result<Self, ConfigError> {
-        for (what, count) in [
-            ("max_keys", self.max_keys),
-            ("days", self.days),
-            ("months", self.months),
-        ] {
+        for (what, count) in
+            [("max_keys", self.max_keys), ("days", self.days), ("months", self.months)]
+        {
             if count == 0 {
                 return Err(Kind::Zero(what).into());
             }

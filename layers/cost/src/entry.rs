@@ -44,36 +44,22 @@ impl<P: Pricing, H: Hook<Record>> Entry<P, H> {
         let extensions = response.extensions();
         let options = self.layer.options();
         let meter = extensions.get::<Metered>().cloned().or_else(|| {
-            options
-                .meter
-                .as_ref()
-                .and_then(|find| find(response.headers(), extensions))
+            options.meter.as_ref().and_then(|find| find(response.headers(), extensions))
         });
         let target = extensions.get::<Target>().cloned();
-        let price = target
-            .as_ref()
-            .and_then(|target| self.layer.pricing().price(target, self.ask.model()));
+        let price =
+            target.as_ref().and_then(|target| self.layer.pricing().price(target, self.ask.model()));
         if options.header {
             let whole = !self.ask.stream && !is_event_stream(response.headers());
-            let usage = meter
-                .as_ref()
-                .filter(|_| whole)
-                .and_then(|meter| meter.usage());
-            let cost = usage
-                .zip(price.as_ref())
-                .map(|(usage, price)| price.cost(&usage));
+            let usage = meter.as_ref().filter(|_| whole).and_then(|meter| meter.usage());
+            let cost = usage.zip(price.as_ref()).map(|(usage, price)| price.cost(&usage));
             // A header from further up says what it cost somebody else.
             match cost.and_then(header::value) {
                 Some(value) => response.headers_mut().insert(COST_HEADER, value),
                 None => response.headers_mut().remove(COST_HEADER),
             };
         }
-        self.head = Some(Head {
-            status: response.status(),
-            target,
-            meter,
-            price,
-        });
+        self.head = Some(Head { status: response.status(), target, meter, price });
     }
 
     fn settle(&mut self, ending: Ending) {
@@ -85,10 +71,7 @@ impl<P: Pricing, H: Hook<Record>> Entry<P, H> {
         if let Some(head) = self.head.take() {
             record.status = Some(head.status);
             record.usage = head.usage(&self.ask);
-            record.cost = record
-                .usage
-                .zip(head.price)
-                .map(|(usage, price)| price.cost(&usage));
+            record.cost = record.usage.zip(head.price).map(|(usage, price)| price.cost(&usage));
             let first_token = head.meter.and_then(|meter| meter.first_token());
             record.first_token = first_token.map(|at| at.saturating_duration_since(self.at));
             record.target = head.target;
@@ -130,9 +113,7 @@ fn uses_tokens(operation: Operation) -> bool {
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
-    let media_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|t| t.as_bytes().get(..EVENT_STREAM.len()));
+    let media_type = headers.get(CONTENT_TYPE).and_then(|t| t.as_bytes().get(..EVENT_STREAM.len()));
     media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
@@ -150,8 +131,6 @@ impl<P: Pricing, H: Hook<Record>> Drop for Entry<P, H> {
 
 impl<P: Pricing, H: Hook<Record>> fmt::Debug for Entry<P, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
-            .field("open", &self.open)
-            .finish_non_exhaustive()
+        f.debug_struct("Entry").field("open", &self.open).finish_non_exhaustive()
     }
 }

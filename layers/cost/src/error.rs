@@ -35,10 +35,7 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::SameBound(from) => {
-                write!(
-                    f,
-                    "two price tiers begin at the same prompt of {from} tokens"
-                )
+                write!(f, "two price tiers begin at the same prompt of {from} tokens")
             }
             Kind::SameName { provider, name } => {
                 write!(f, "model '{name}' of provider '{provider}' has two prices")

@@ -50,17 +50,12 @@ impl Record {
 
     /// Name of the model that served: the target's, or the one asked for.
     pub fn model(&self) -> Option<&std::sync::Arc<str>> {
-        self.target
-            .as_ref()
-            .and_then(Target::model)
-            .or(self.ask.model.as_ref())
+        self.target.as_ref().and_then(Target::model).or(self.ask.model.as_ref())
     }
 
     /// When the request was over: the start plus the monotonic time it took.
     pub fn ended(&self) -> SystemTime {
-        self.started
-            .checked_add(self.elapsed)
-            .unwrap_or(self.started)
+        self.started.checked_add(self.elapsed).unwrap_or(self.started)
     }
 }
 

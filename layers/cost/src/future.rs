@@ -23,10 +23,7 @@ pub struct ResponseFuture<F, P: Pricing, H: Hook<Record>> {
 
 impl<F, P: Pricing, H: Hook<Record>> ResponseFuture<F, P, H> {
     pub(crate) fn new(inner: F, entry: Entry<P, H>) -> Self {
-        Self {
-            inner,
-            entry: Some(entry),
-        }
+        Self { inner, entry: Some(entry) }
     }
 }
 

@@ -55,10 +55,7 @@ impl Totals {
     /// # Errors
     /// When a figure in `config` is zero.
     pub fn new(config: TotalsConfig) -> Result<Self, ConfigError> {
-        Ok(Self {
-            tables: Arc::new(Mutex::new(Tables::new(config.check()?))),
-            hook: Arc::new(()),
-        })
+        Ok(Self { tables: Arc::new(Mutex::new(Tables::new(config.check()?))), hook: Arc::new(()) })
     }
 
     /// Tells `hook` when keys begin to be folded together.
@@ -93,12 +90,7 @@ impl Totals {
         for period in self.periods() {
             for dimension in Dimension::ALL {
                 let rows = self.rows(dimension, period).into_iter();
-                all.extend(rows.map(|(key, total)| Row {
-                    dimension,
-                    period,
-                    key,
-                    total,
-                }));
+                all.extend(rows.map(|(key, total)| Row { dimension, period, key, total }));
             }
         }
         all
@@ -112,17 +104,12 @@ impl Totals {
 impl Default for Totals {
     fn default() -> Self {
         let tables = Tables::new(TotalsConfig::default());
-        Self {
-            tables: Arc::new(Mutex::new(tables)),
-            hook: Arc::new(()),
-        }
+        Self { tables: Arc::new(Mutex::new(tables)), hook: Arc::new(()) }
     }
 }
 
 impl fmt::Debug for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Totals")
-            .field("periods", &self.periods())
-            .finish_non_exhaustive()
+        f.debug_struct("Totals").field("periods", &self.periods()).finish_non_exhaustive()
     }
 }

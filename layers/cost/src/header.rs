@@ -23,11 +23,7 @@ pub(crate) fn value(cost: Usd) -> Option<HeaderValue> {
     let text = buffer.get(..buffer.len().saturating_sub(unused))?;
     let end = text.iter().rposition(|&digit| digit != b'0')?;
     // Up to the last digit that counts, without a point that nothing follows.
-    let end = if text.get(end) == Some(&b'.') {
-        end
-    } else {
-        end + 1
-    };
+    let end = if text.get(end) == Some(&b'.') { end } else { end + 1 };
     HeaderValue::from_bytes(text.get(..end)?).ok()
 }
 

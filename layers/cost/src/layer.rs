@@ -36,11 +36,7 @@ impl<P: Pricing> CostLayer<P> {
             meter: None,
             header: true,
         };
-        Self {
-            pricing: Arc::new(pricing),
-            ledger: Arc::new(()),
-            options: Arc::new(options),
-        }
+        Self { pricing: Arc::new(pricing), ledger: Arc::new(()), options: Arc::new(options) }
     }
 }
 
@@ -48,11 +44,7 @@ impl<P, H> CostLayer<P, H> {
     /// Tells `ledger` every [`Record`], where the reply ends: it must be quick, so let it hand
     /// the record to a queue.
     pub fn with_ledger<L: Hook<Record>>(self, ledger: L) -> CostLayer<P, L> {
-        CostLayer {
-            pricing: self.pricing,
-            ledger: Arc::new(ledger),
-            options: self.options,
-        }
+        CostLayer { pricing: self.pricing, ledger: Arc::new(ledger), options: self.options }
     }
 
     /// Adds to these totals, which may be shared with another layer or carried over from one.

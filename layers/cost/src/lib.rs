@@ -38,7 +38,7 @@
 //!
 //! let service = ServiceBuilder::new().layer(layer).service(service_fn(
 //!     |_: Request<Full<Bytes>>| async {
-//!         let mut response = Response::new(Full::from("{}"));
+//!         let mut response = Response::new(Full::<Bytes>::from("{}"));
 //!         let meter = Metered::default();
 //!         meter.report(Usage::new(1000, 500));
 //!         response.extensions_mut().insert(meter);
@@ -83,7 +83,7 @@
 //!
 //! let service = ServiceBuilder::new().layer(layer).service(service_fn(
 //!     |_: Request<Full<Bytes>>| async {
-//!         let mut response = Response::new(Full::from("hello"));
+//!         let mut response = Response::new(Full::<Bytes>::from("hello"));
 //!         response.headers_mut().insert("x-tokens", 500.into());
 //!         response.extensions_mut().insert(Target::new("lab", "main", None));
 //!         Ok::<_, BoxError>(response)

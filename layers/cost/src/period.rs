@@ -24,8 +24,7 @@ const SECONDS_A_DAY: u64 = 86_400;
 
 /// Days since 1970-01-01; a date before that counts as that day.
 pub(crate) fn day_number(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs() / SECONDS_A_DAY)
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() / SECONDS_A_DAY)
 }
 
 impl Period {
@@ -51,17 +50,9 @@ impl Period {
 
     pub(crate) fn of_day_number(days: u64) -> Self {
         const EPOCH: Date = Date::constant(1970, 1, 1);
-        let span = i64::try_from(days)
-            .ok()
-            .and_then(|d| jiff::Span::new().try_days(d).ok());
-        let date = span
-            .and_then(|span| EPOCH.checked_add(span).ok())
-            .unwrap_or(Date::MAX);
-        Self {
-            year: date.year(),
-            month: date.month(),
-            day: date.day(),
-        }
+        let span = i64::try_from(days).ok().and_then(|d| jiff::Span::new().try_days(d).ok());
+        let date = span.and_then(|span| EPOCH.checked_add(span).ok()).unwrap_or(Date::MAX);
+        Self { year: date.year(), month: date.month(), day: date.day() }
     }
 }
 

@@ -155,25 +155,13 @@ impl Price {
         if let Some(pair) = tiers.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(Kind::SameBound(pair[0].0).into());
         }
-        Ok(Self {
-            base,
-            tiers: tiers.into(),
-            per_request: rates.per_request,
-        })
+        Ok(Self { base, tiers: tiers.into(), per_request: rates.per_request })
     }
 
     /// One rate for input, one for output, no tiers.
     pub fn flat(input: Rate, output: Rate) -> Self {
-        let rates = Rates {
-            input,
-            output,
-            ..Rates::default()
-        };
-        Self {
-            base: Filled::base(&rates),
-            tiers: Box::default(),
-            per_request: Usd::ZERO,
-        }
+        let rates = Rates { input, output, ..Rates::default() };
+        Self { base: Filled::base(&rates), tiers: Box::default(), per_request: Usd::ZERO }
     }
 
     /// What `usage` costs: summed in pico-dollars, rounded once, half up, to a nano-dollar.
@@ -219,11 +207,7 @@ fn nanos(picos: u128) -> Usd {
 impl Filled {
     fn base(rates: &Rates) -> Self {
         let input = rates.input;
-        let write_1h = if rates.cache_write.is_some() {
-            input.twice()
-        } else {
-            input
-        };
+        let write_1h = if rates.cache_write.is_some() { input.twice() } else { input };
         Self {
             input,
             cached_input: rates.cached_input.unwrap_or(input),
@@ -243,9 +227,7 @@ impl Filled {
             input,
             cached_input: tier.cached_input.unwrap_or(input),
             cache_write: tier.cache_write.unwrap_or(like_input(base.cache_write)),
-            cache_write_1h: tier
-                .cache_write_1h
-                .unwrap_or(like_input(base.cache_write_1h)),
+            cache_write_1h: tier.cache_write_1h.unwrap_or(like_input(base.cache_write_1h)),
             input_audio: tier.input_audio.unwrap_or(like_input(base.input_audio)),
             output,
             output_audio: tier

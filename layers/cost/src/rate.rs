@@ -65,9 +65,8 @@ impl FromStr for Rate {
             return Err(ParseRateError);
         }
         let whole: u64 = whole.parse().map_err(|_| ParseRateError)?;
-        let fraction: u64 = format!("{fraction:0<DECIMALS$}")
-            .parse()
-            .map_err(|_| ParseRateError)?;
+        let fraction: u64 =
+            format!("{fraction:0<DECIMALS$}").parse().map_err(|_| ParseRateError)?;
         whole
             .checked_mul(PICOS)
             .and_then(|picos| picos.checked_add(fraction))
@@ -94,19 +93,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_rate() {
-        for text in [
-            "",
-            ".",
-            ".5",
-            "-1",
-            "+1",
-            "1e3",
-            "0.0000001",
-            " 1",
-            "1 ",
-            "1.2.3",
-            "٣",
-        ] {
+        for text in ["", ".", ".5", "-1", "+1", "1e3", "0.0000001", " 1", "1 ", "1.2.3", "٣"] {
             assert_eq!(text.parse::<Rate>(), Err(ParseRateError), "{text}");
         }
         assert!("18446744073710".parse::<Rate>().is_err(), "more than fits");

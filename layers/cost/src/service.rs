@@ -24,19 +24,13 @@ impl<S, P, H> Cost<S, P, H> {
 
 impl<S: Clone, P, H> Clone for Cost<S, P, H> {
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            layer: self.layer.clone(),
-        }
+        Self { inner: self.inner.clone(), layer: self.layer.clone() }
     }
 }
 
 impl<S: fmt::Debug, P, H> fmt::Debug for Cost<S, P, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cost")
-            .field("inner", &self.inner)
-            .field("layer", &self.layer)
-            .finish()
+        f.debug_struct("Cost").field("inner", &self.inner).field("layer", &self.layer).finish()
     }
 }
 

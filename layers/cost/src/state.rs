@@ -112,13 +112,7 @@ impl Pages {
             pages.remove(0);
             place = place.saturating_sub(1);
         }
-        pages.insert(
-            place,
-            Page {
-                period,
-                rows: Default::default(),
-            },
-        );
+        pages.insert(place, Page { period, rows: Default::default() });
         &mut pages[place]
     }
 }
@@ -155,10 +149,8 @@ impl Tables {
         }
         let today = self.today.1;
         let month = today.whole_month();
-        let pages = [
-            self.days.page(today, self.config.days),
-            self.months.page(month, self.config.months),
-        ];
+        let pages =
+            [self.days.page(today, self.config.days), self.months.page(month, self.config.months)];
         let mut told = Told::default();
         let mut slots = told.iter_mut();
         for page in pages {
@@ -168,10 +160,7 @@ impl Tables {
                     total.add(record.usage.as_ref(), record.cost);
                 });
                 if let (true, Some(slot)) = (folded, slots.next()) {
-                    *slot = Some(Event::KeysFolded {
-                        dimension,
-                        period: page.period,
-                    });
+                    *slot = Some(Event::KeysFolded { dimension, period: page.period });
                 }
             }
         }
@@ -179,26 +168,14 @@ impl Tables {
     }
 
     pub(crate) fn periods(&self) -> Vec<Period> {
-        self.days
-            .0
-            .iter()
-            .chain(&self.months.0)
-            .map(|page| page.period)
-            .collect()
+        self.days.0.iter().chain(&self.months.0).map(|page| page.period).collect()
     }
 
     pub(crate) fn rows(&self, dimension: Dimension, period: Period) -> Vec<(Arc<str>, Total)> {
-        let pages = if period.is_month() {
-            &self.months.0
-        } else {
-            &self.days.0
-        };
+        let pages = if period.is_month() { &self.months.0 } else { &self.days.0 };
         let page = pages.iter().find(|page| page.period == period);
         let rows = page.and_then(|page| page.rows.get(dimension as usize));
-        rows.into_iter()
-            .flatten()
-            .map(|(key, total)| (key.clone(), *total))
-            .collect()
+        rows.into_iter().flatten().map(|(key, total)| (key.clone(), *total)).collect()
     }
 }
 
