@@ -7,6 +7,7 @@ use std::{
 
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
+use tollway_core::BoxError;
 
 /// A body that can be read once only, shared by the copies of its request: whichever copy is polled
 /// first takes it.
@@ -63,31 +64,34 @@ impl<B> fmt::Debug for OnceBody<B> {
     }
 }
 
-impl<B: Body> Body for OnceBody<B> {
+impl<B> Body for OnceBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
     type Data = B::Data;
-    type Error = B::Error;
+    type Error = BoxError;
 
-    /// A copy polled after another has taken the body is empty; a policy's `can_replay` keeps that
-    /// from being sent.
+    /// A copy polled after another has taken the body fails: half a body is never sent as a whole.
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
         let mut this = self.project();
         if this.taken.is_none() {
             let body = this.shared.lock().unwrap_or_else(PoisonError::into_inner).take();
             this.taken.set(body);
         }
         match this.taken.as_pin_mut() {
-            Some(body) => body.poll_frame(cx),
-            None => Poll::Ready(None),
+            Some(body) => body.poll_frame(cx).map_err(Into::into),
+            None => Poll::Ready(Some(Err("the request's body was sent before".into()))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.taken {
             Some(body) => body.is_end_stream(),
-            None => self.lock().as_ref().is_none_or(Body::is_end_stream),
+            None => self.lock().as_ref().is_some_and(Body::is_end_stream),
         }
     }
 

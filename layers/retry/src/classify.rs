@@ -36,7 +36,7 @@ pub fn classify<R>(outcome: &Result<Response<R>, BoxError>) -> Option<Failure> {
                 Some(Failure::new(class, message(class)))
             }
         },
-        Err(error) => Some(match find_error::<Failure>(&**error) {
+        Err(error) => Some(match find_failure(&**error) {
             Some(failure) => failure.clone(),
             None => {
                 let class = classify_error(&**error);
@@ -44,6 +44,15 @@ pub fn classify<R>(outcome: &Result<Response<R>, BoxError>) -> Option<Failure> {
             }
         }),
     }
+}
+
+/// An `io::Error` leaves the error that it wraps out of the chain of sources: look there too.
+fn find_failure<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Failure> {
+    find_error(error).or_else(|| {
+        let wrapped: &'a (dyn std::error::Error + 'static) =
+            find_error::<io::Error>(error)?.get_ref()?;
+        find_error(wrapped)
+    })
 }
 
 /// The class of a status alone; `None` below 400.

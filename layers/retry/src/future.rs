@@ -173,10 +173,8 @@ where
 
     /// The next step, with the budget's leave.
     fn decide(&self, failure: &Failure, now: Instant) -> Step {
-        let Some((_, kept)) = &self.spare else { return self.stuck(failure) };
-        if !self.shared.policy.can_replay(kept) {
-            return self.stuck(failure);
-        }
+        let policy = &self.shared.policy;
+        let sendable = self.spare.as_ref().is_some_and(|(_, kept)| policy.can_replay(kept));
         let last = self.tried.last().map_or(Duration::ZERO, |tried| tried.attempt.waited);
         let repeats = self.tried.iter().filter(|tried| !tried.attempt.waited.is_zero()).count();
         let (config, random) = (&self.shared.config, &*self.shared.random);
@@ -187,6 +185,7 @@ where
             now,
             deadline: self.deadline,
             backoff: config.backoff.wait(u32::try_from(repeats).unwrap_or(u32::MAX), last, random),
+            sendable,
             repeats: true,
         };
         let step = walk.next(self.current, failure);
@@ -205,17 +204,6 @@ where
         }
         walk.repeats = false;
         walk.next(self.current, failure)
-    }
-
-    /// The request can't be sent again: final failures are still final, others lack a body.
-    fn stuck(&self, failure: &Failure) -> Step {
-        let one = self.shared.config.attempts == 1;
-        let hopeless = !failure.class().can_fail_over() && !failure.retryable_on_same_target();
-        Step::Stop(match (hopeless, one) {
-            (true, _) => Stop::Final,
-            (false, true) => Stop::Attempts,
-            (false, false) => Stop::Body,
-        })
     }
 
     fn take(&mut self, step: Step, failure: &Failure, last: (Weight, Outcome<R>)) -> Next<R> {

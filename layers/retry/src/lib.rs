@@ -2,6 +2,7 @@
 
 mod attempts;
 mod backoff;
+mod body;
 mod budget;
 mod classes;
 mod classify;
@@ -18,6 +19,7 @@ mod state;
 
 pub use attempts::{Attempt, Attempts};
 pub use backoff::{Backoff, Jitter};
+pub use body::OnceBody;
 pub use budget::{Budget, BudgetSettings};
 pub use classes::Classes;
 pub use classify::{classify, classify_error, classify_status};

@@ -79,6 +79,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) deadline: Option<Instant>,
     /// The wait for a target that gave no hint.
     pub(crate) backoff: Duration,
+    /// Whether the request can be sent again.
+    pub(crate) sendable: bool,
     /// Whether the budget allows a repeat.
     pub(crate) repeats: bool,
 }
@@ -93,6 +95,9 @@ impl Walk<'_> {
         }
         if self.tried.len() >= self.config.attempts as usize {
             return Step::Stop(Stop::Attempts);
+        }
+        if !self.sendable {
+            return Step::Stop(Stop::Body);
         }
         if self.deadline.is_some_and(|deadline| self.now >= deadline) {
             return Step::Stop(Stop::Deadline);
