@@ -138,7 +138,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let share = |ratio: u32| (1..=1000).contains(&ratio);
         let time = |time: Duration| !time.is_zero() && time <= LONGEST;
-        let slow = self.slow_calls.unwrap_or(SlowCalls { longer_than: self.window, ratio: 1 });
+        let slow = self.slow_calls.unwrap_or(SlowCalls { longer_than: LONGEST, ratio: 1 });
         let rules = [
             (self.consecutive_failures != Some(0), "consecutive_failures", "1 or more"),
             (self.failure_ratio.is_none_or(share), "failure_ratio", "1 to 1000 per mille"),
@@ -188,7 +188,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -149,8 +149,10 @@ impl<K: Hash + Eq + Clone> Core<K> {
         };
         for entry in self.registry.all() {
             if entry.key != *key && same(key, &entry.key) {
-                entry.lock().bench(class, bench_for, now);
-                self.tell(&entry.key, kind);
+                let change = entry.lock().bench(class, bench_for, now);
+                if let Some(kind) = change {
+                    self.tell(&entry.key, kind);
+                }
             }
         }
     }

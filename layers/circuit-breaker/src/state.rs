@@ -50,7 +50,7 @@ pub(crate) enum Outcome {
     Nothing,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Circuit {
     phase: Phase,
     generation: u64,
@@ -178,7 +178,7 @@ impl Circuit {
             Outcome::Nothing => None,
             Outcome::Bench(class, bench_for) => {
                 self.last_failure = Some((class, now));
-                Some(self.bench(class, bench_for.unwrap_or(config.bench_for), now))
+                self.bench(class, bench_for.unwrap_or(config.bench_for), now)
             }
             Outcome::Failure(_) if weight == 0 => None,
             Outcome::Failure(class) => {
@@ -284,13 +284,19 @@ impl Circuit {
         EventKind::Ramping { over: config.ramp }
     }
 
-    /// Sets the key aside; an operator's word stands above it.
-    pub(crate) fn bench(&mut self, class: ErrorClass, wait: Duration, now: Nanos) -> EventKind {
-        if self.phase != Phase::Forced {
-            self.reason = Reason::Benched(class);
-            self.go(Phase::Benched { until: now.saturating_add(nanos(wait)) });
+    /// Sets the key aside, unless an operator has already: the operator's word stands above it.
+    pub(crate) fn bench(
+        &mut self,
+        class: ErrorClass,
+        bench_for: Duration,
+        now: Nanos,
+    ) -> Option<EventKind> {
+        if self.phase == Phase::Forced {
+            return None;
         }
-        EventKind::Benched { class, bench_for: wait }
+        self.reason = Reason::Benched(class);
+        self.go(Phase::Benched { until: now.saturating_add(nanos(bench_for)) });
+        Some(EventKind::Benched { class, bench_for })
     }
 
     pub(crate) fn force_open(&mut self) {
@@ -368,3 +374,6 @@ fn draw(credit: &mut u64, share: u64, take: bool) -> bool {
 fn lease_over(now: Nanos, last_trial: Nanos, config: &Config) -> bool {
     now.saturating_sub(last_trial) >= nanos(config.trial_timeout)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -5,7 +5,7 @@ use crate::state::Nanos;
 const STEPS: u64 = 10;
 
 /// Counts of the calls that ended within the last `STEPS` steps of time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Window {
     step: Nanos,
     slots: [Slot; STEPS as usize],
@@ -79,7 +79,7 @@ impl Window {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
