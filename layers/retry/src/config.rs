@@ -39,8 +39,8 @@ pub struct Settings {
     /// Attempts a request may take in all, on all targets, the first one included. 1 to 32;
     /// default 3.
     pub attempts: u32,
-    /// Attempts one target may take in all. At least 1; default 3.
-    pub attempts_per_target: u32,
+    /// Attempts one target may take in all, at least 1. Default `None`: no bound but `attempts`.
+    pub attempts_per_target: Option<u32>,
     /// Waits between attempts at the same target; default [`Backoff::default`].
     pub backoff: Backoff,
     /// The longest hint (`Retry-After`) that is waited for. A longer one is not waited for: the
@@ -63,7 +63,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             attempts: 3,
-            attempts_per_target: 3,
+            attempts_per_target: None,
             backoff: Backoff::default(),
             obey_up_to: Duration::from_secs(60),
             stay_up_to: Duration::from_secs(1),
@@ -100,7 +100,7 @@ impl Config {
         if !(1..=Self::MOST_ATTEMPTS).contains(&settings.attempts) {
             return Err(ConfigError::new("attempts must be 1 to 32"));
         }
-        if settings.attempts_per_target == 0 {
+        if settings.attempts_per_target == Some(0) {
             return Err(ConfigError::new("attempts per target must be at least 1"));
         }
         if settings.stay_up_to > settings.obey_up_to {

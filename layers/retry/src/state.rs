@@ -164,7 +164,8 @@ impl Walk<'_> {
     /// When `candidate` may be tried again; `None` where it has not been tried or is used up.
     fn again(&self, candidate: usize) -> Option<Again> {
         let last = self.tried.iter().rev().find(|tried| self.is(tried, candidate))?;
-        let spent = self.tries(candidate) >= self.config.attempts_per_target as usize;
+        let most = self.config.attempts_per_target;
+        let spent = most.is_some_and(|most| self.tries(candidate) >= most as usize);
         Some(if spent || self.benched(candidate) { Again::Never } else { last.again })
     }
 

@@ -1,5 +1,7 @@
 //! What the layer does, on a paused clock.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::time::Duration;
@@ -218,7 +220,7 @@ async fn attempts_are_capped_over_all_targets() {
 
 #[tokio::test(start_paused = true)]
 async fn attempts_per_target_are_capped() {
-    let settings = Settings { attempts: 9, attempts_per_target: 2, ..settings() };
+    let settings = Settings { attempts: 9, attempts_per_target: Some(2), ..settings() };
     let world = World::with(["a", "b"].map(|name| (name, vec![status(503); 9])), settings);
     let _ = world.run(plan(["a", "b"])).await.unwrap();
     assert_eq!(world.calls(), ["a", "b", "a", "b"]);
@@ -226,7 +228,8 @@ async fn attempts_per_target_are_capped() {
 
 #[tokio::test(start_paused = true)]
 async fn the_same_target_first_if_told() {
-    let settings = Settings { attempts_per_target: 2, prefer: Prefer::SameTarget, ..settings() };
+    let settings =
+        Settings { attempts_per_target: Some(2), prefer: Prefer::SameTarget, ..settings() };
     let world = World::with([("a", vec![status(503); 9])], settings);
     assert_eq!(world.run(plan(["a", "b"])).await.unwrap().status(), 200);
     assert_eq!(world.calls(), ["a", "a", "b"]);
@@ -415,5 +418,24 @@ async fn a_body_read_once_is_sent_again_only_while_it_is_whole() {
         let response =
             service.oneshot(Request::new(OnceBody::new(Body::from("hello")))).await.unwrap();
         assert_eq!(response.status(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_reply_outlives_a_wait_only_if_the_policy_allows() {
+    #[derive(Clone, Copy)]
+    struct Keeps(bool);
+    impl Policy<Body, Body> for Keeps {
+        fn clone_request(&self, request: &Request<Body>) -> Option<Request<Body>> {
+            Some(request.clone())
+        }
+        fn may_keep(&self, _: &http::Response<Body>) -> bool {
+            self.0
+        }
+    }
+    for keeps in [true, false] {
+        let world = World::new([("", vec![status(500), error(ErrorClass::RateLimit)])]).only(2);
+        let answer = world.run_with(request(), Keeps(keeps)).await;
+        assert_eq!(answer.is_ok(), keeps);
     }
 }

@@ -1,5 +1,7 @@
 //! Tower's contract: readiness, clones, drops.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     future::{Ready, pending, ready},
     pin::pin,

@@ -1,5 +1,7 @@
 //! What holds for every script of failures and every setting.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::{collections::HashMap, time::Duration};
@@ -27,7 +29,7 @@ fn acts() -> impl Strategy<Value = Act> {
 prop_compose! {
     fn any_settings()(
         attempts in 1..8_u32,
-        attempts_per_target in 1..4_u32,
+        attempts_per_target in option::of(1..4_u32),
         same_first: bool,
         jitter in select(vec![Jitter::None, Jitter::Proportional(25), Jitter::Full, Jitter::Decorrelated]),
     ) -> Settings {
@@ -37,12 +39,11 @@ prop_compose! {
     }
 }
 
-/// What was done, in order: place of the target, the moment, and how it answered.
-fn walk(
-    settings: Settings,
-    scripts: &[Vec<Act>],
-    deadline: Option<u64>,
-) -> (Vec<(usize, Instant, Act)>, Option<Instant>, Instant, Answer) {
+/// What was done, in order: place of the target, the moment, and how it answered; then the deadline,
+/// the end and the answer.
+type Walked = (Vec<(usize, Instant, Act)>, Option<Instant>, Instant, Answer);
+
+fn walk(settings: Settings, scripts: &[Vec<Act>], deadline: Option<u64>) -> Walked {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.unwrap().block_on(async {
@@ -79,7 +80,7 @@ proptest! {
         prop_assert!(!log.is_empty() && log.len() <= settings.attempts as usize);
         let tries = |place| log.iter().filter(|(at, ..)| *at == place).count();
         for place in 0..scripts.len() {
-            prop_assert!(tries(place) <= settings.attempts_per_target as usize);
+            prop_assert!(settings.attempts_per_target.is_none_or(|most| tries(place) <= most as usize));
         }
         for (n, (place, at, act)) in log.iter().enumerate() {
             let later = &log[n + 1..];
@@ -129,7 +130,7 @@ proptest! {
         let times = |log: Vec<(usize, Instant, Act)>| -> Vec<_> {
             log.iter().map(|(place, at, _)| (*place, *at - log[0].1)).collect()
         };
-        let [one, two] = [(); 2].map(|()| times(walk(settings.clone(), &[script.clone()], None).0));
+        let [one, two] = [(); 2].map(|()| times(walk(settings.clone(), std::slice::from_ref(&script), None).0));
         prop_assert_eq!(one, two);
     }
 
@@ -193,7 +194,7 @@ fn bad_settings_are_refused() {
     let bad = [
         Settings { attempts: 0, ..Settings::default() },
         Settings { attempts: 33, ..Settings::default() },
-        Settings { attempts_per_target: 0, ..Settings::default() },
+        Settings { attempts_per_target: Some(0), ..Settings::default() },
         Settings { obey_up_to: Duration::ZERO, ..Settings::default() },
         Settings { retry_on: Classes::NONE.with(ErrorClass::Auth), ..Settings::default() },
         Settings { fail_over_on: Classes::NONE.with(ErrorClass::Cancelled), ..Settings::default() },
