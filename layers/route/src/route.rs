@@ -127,12 +127,12 @@ impl LiveRoute {
             }
         }
         if out.is_empty() {
-            let first = self.balancer.first(all, count);
+            let first = self.balancer.first(all);
             let make = || self.build(among, first, all, &[]);
             return among.plans.get(first).map_or_else(make, |plan| plan.get_or_init(make).clone());
         }
         let usable = if ready.is_empty() { all } else { ready };
-        let first = self.balancer.first(usable, count);
+        let first = self.balancer.first(usable);
         self.build(among, first, ready, &out)
     }
 

@@ -49,16 +49,17 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let (state, hook) = &*self.shared;
-        match self.router.decide(&Facts::of(&request), state) {
-            Ok(plan) => {
-                request.extensions_mut().insert(plan.clone());
-                hook.on(&Event::Routed(plan));
+        let event = match self.router.decide(&Facts::of(&request), state) {
+            Ok(plan) => Event::Routed(plan),
+            Err(refusal) => Event::NoRoute(refusal),
+        };
+        hook.on(&event);
+        match event {
+            Event::Routed(plan) => {
+                request.extensions_mut().insert(plan);
                 ResponseFuture::inner(self.inner.call(request))
             }
-            Err(refusal) => {
-                hook.on(&Event::NoRoute(refusal.clone()));
-                ResponseFuture::refused(refusal)
-            }
+            Event::NoRoute(refusal) => ResponseFuture::refused(refusal),
         }
     }
 }

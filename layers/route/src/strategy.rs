@@ -53,6 +53,10 @@ impl Set {
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }
+
+    fn iter(self) -> impl Iterator<Item = usize> {
+        (0..MAX_TARGETS).filter(move |at| self.contains(*at))
+    }
 }
 
 /// A strategy with what it remembers between requests.
@@ -79,19 +83,21 @@ impl Balancer {
         }
     }
 
-    /// The first choice among `ready`, which holds one of `count` targets at least.
-    pub(crate) fn first(&self, ready: Set, count: usize) -> usize {
-        let ready_from =
-            |start: usize| (start..count).chain(0..start).find(|at| ready.contains(*at));
+    /// The first choice among `ready`, which is not empty.
+    pub(crate) fn first(&self, ready: Set) -> usize {
+        let foremost = || ready.iter().next().unwrap_or(0);
         match self {
-            Self::Failover => ready_from(0).unwrap_or(0),
+            Self::Failover => foremost(),
             Self::RoundRobin(next) => {
-                let turn = next.fetch_add(1, Ordering::Relaxed) % count.max(1);
-                ready_from(turn).unwrap_or(turn)
+                // Counted among those that are ready: else the one behind a target that is out
+                // would take its turns as well.
+                let turns = ready.0.count_ones().max(1) as usize;
+                let turn = next.fetch_add(1, Ordering::Relaxed) % turns;
+                ready.iter().nth(turn).unwrap_or_else(foremost)
             }
             Self::Weighted { weights, credit } => {
                 let mut credit = credit.lock().unwrap_or_else(PoisonError::into_inner);
-                heaviest(weights, &mut credit, ready).or(ready_from(0)).unwrap_or(0)
+                heaviest(weights, &mut credit, ready).unwrap_or_else(foremost)
             }
         }
     }
