@@ -9,7 +9,7 @@ use crate::{COST_HEADER, CostLayer, Price, Pricing, Record, header};
 /// The account of one request: opened in `call`, settled once when its reply ends, fails or is
 /// dropped.
 pub struct Entry<P: Pricing, H: Hook<Record>> {
-    layer: CostLayer<P, H>,
+    layer: Arc<CostLayer<P, H>>,
     caller: Caller,
     ask: Ask,
     started: SystemTime,
@@ -27,7 +27,7 @@ struct Head {
 }
 
 impl<P: Pricing, H: Hook<Record>> Entry<P, H> {
-    pub(crate) fn open(layer: CostLayer<P, H>, request: &Extensions) -> Self {
+    pub(crate) fn open(layer: Arc<CostLayer<P, H>>, request: &Extensions) -> Self {
         Self {
             caller: request.get().cloned().unwrap_or_default(),
             ask: request.get().cloned().unwrap_or_default(),

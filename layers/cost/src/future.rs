@@ -8,7 +8,7 @@ use std::{
 use http::Response;
 use http_body::Body;
 use pin_project::pin_project;
-use tollway_core::{BoxError, Ending, Guard, GuardedBody, Hook};
+use tollway_core::{Ending, Guard, GuardedBody, Hook};
 
 use crate::{Pricing, Record, entry::Entry};
 
@@ -36,12 +36,11 @@ impl<F, P: Pricing, H: Hook<Record>> fmt::Debug for ResponseFuture<F, P, H> {
 impl<F, P, H, R, E> Future for ResponseFuture<F, P, H>
 where
     F: Future<Output = Result<Response<R>, E>>,
-    E: Into<BoxError>,
     P: Pricing,
     H: Hook<Record>,
     R: Body,
 {
-    type Output = Result<Response<GuardedBody<R, Entry<P, H>>>, BoxError>;
+    type Output = Result<Response<GuardedBody<R, Entry<P, H>>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -54,7 +53,7 @@ where
             }
             Err(error) => {
                 entry.ended(Ending::Failed);
-                Err(error.into())
+                Err(error)
             }
         })
     }

@@ -100,8 +100,8 @@
 //! `Dropped` with what had passed by then; an inner error or a broken body is `Failed`.
 //!
 //! # Errors
-//! The layer makes none on the request's path; the inner service's pass through. [`ConfigError`] and
-//! [`ParseRateError`] come while building.
+//! The layer makes none on the request's path; the inner service's pass through with their type, so
+//! it goes straight into an axum `Router`. [`ConfigError`] and [`ParseRateError`] come while building.
 
 mod book;
 mod config;

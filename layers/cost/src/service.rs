@@ -1,11 +1,12 @@
 use std::{
     fmt,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use http::{Request, Response};
 use http_body::Body;
-use tollway_core::{BoxError, GuardedBody, Hook};
+use tollway_core::{GuardedBody, Hook};
 use tower_service::Service;
 
 use crate::{CostLayer, Pricing, Record, entry::Entry, future::ResponseFuture};
@@ -13,12 +14,13 @@ use crate::{CostLayer, Pricing, Record, entry::Entry, future::ResponseFuture};
 /// The service that [`CostLayer`] makes.
 pub struct Cost<S, P, H = ()> {
     inner: S,
-    layer: CostLayer<P, H>,
+    /// One count to take for each request, not one for each part of the layer.
+    layer: Arc<CostLayer<P, H>>,
 }
 
 impl<S, P, H> Cost<S, P, H> {
     pub(crate) fn new(inner: S, layer: CostLayer<P, H>) -> Self {
-        Self { inner, layer }
+        Self { inner, layer: Arc::new(layer) }
     }
 }
 
@@ -37,17 +39,17 @@ impl<S: fmt::Debug, P, H> fmt::Debug for Cost<S, P, H> {
 impl<S, P, H, B, R> Service<Request<B>> for Cost<S, P, H>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    S::Error: Into<BoxError>,
     P: Pricing,
     H: Hook<Record>,
     R: Body,
 {
     type Response = Response<GuardedBody<R, Entry<P, H>>>;
-    type Error = BoxError;
+    /// The inner service's: this layer makes none, so it fits where no error is allowed (axum).
+    type Error = S::Error;
     type Future = ResponseFuture<S::Future, P, H>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
