@@ -216,8 +216,7 @@ impl<K: Hash + Eq + Clone> CircuitBreakerHandle<K> {
         let Some(entry) = self.get(key) else {
             return true;
         };
-        let allowed = entry.lock().allows(self.0.now(), &self.0.config);
-        allowed
+        entry.lock().allows(self.0.now(), &self.0.config)
     }
 
     /// Closes the circuit of `key` and forgets its past; ends a bench and a forced opening too.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::Hash};
 use crate::{
     config::Config,
     events::EventKind,
-    state::{Circuit, Nanos, Outcome, Pass, Refusal},
+    state::{Circuit, Nanos, Outcome, Pass},
     sync::{Arc, Mutex, MutexGuard, RwLock},
 };
 
@@ -85,17 +85,8 @@ pub(crate) struct Permit<K> {
 }
 
 impl<K> Permit<K> {
-    pub(crate) fn take(
-        entry: Arc<Entry<K>>,
-        now: Nanos,
-        config: &Config,
-    ) -> (Result<Self, (Arc<Entry<K>>, Refusal)>, Option<EventKind>) {
-        let (answer, change) = entry.lock().admit(now, config);
-        let answer = match answer {
-            Ok(pass) => Ok(Self { entry, pass: Some(pass) }),
-            Err(refusal) => Err((entry, refusal)),
-        };
-        (answer, change)
+    pub(crate) fn new(entry: Arc<Entry<K>>, pass: Pass) -> Self {
+        Self { entry, pass: Some(pass) }
     }
 
     pub(crate) fn key(&self) -> &K {

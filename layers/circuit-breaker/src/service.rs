@@ -14,10 +14,9 @@ use crate::{
     CircuitOpen, Classify, EventKind,
     future::ResponseFuture,
     handle::Core,
-    registry::{Entry, Permit},
+    registry::Permit,
     sample::{Live, Sample},
     state::{Nanos, Refusal},
-    sync,
 };
 
 /// The service that [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) makes.
@@ -58,25 +57,27 @@ impl<K: Hash + Eq + Clone> Core<K> {
         let Some(entry) = self.registry.get_or_make(key, now, &self.config) else {
             return Ok(None);
         };
-        let (answer, change) = Permit::take(entry, now, &self.config);
+        let (answer, change) = entry.lock().admit(now, &self.config);
         match answer {
-            Ok(permit) => {
+            Ok(pass) => {
+                // Before anybody is told: a listener that panics must not cost a trial its place.
+                let permit = Permit::new(entry, pass);
                 self.changed(permit.key(), change, now);
                 if permit.is_trial() {
                     self.tell(permit.key(), EventKind::Trial);
                 }
                 Ok(Some((permit, now)))
             }
-            Err((entry, refusal)) => {
+            Err(refusal) => {
                 self.changed(&entry.key, change, now);
-                Err(self.refuse(&entry, refusal, now))
+                Err(self.refuse(&entry.key, refusal, now))
             }
         }
     }
 
-    fn refuse(&self, entry: &sync::Arc<Entry<K>>, refusal: Refusal, now: Nanos) -> CircuitOpen {
+    fn refuse(&self, key: &K, refusal: Refusal, now: Nanos) -> CircuitOpen {
         let Refusal { phase, reason, retry_after } = refusal;
-        self.tell(&entry.key, EventKind::Refused { reason, retry_after });
+        self.tell(key, EventKind::Refused { reason, retry_after });
         CircuitOpen::new(self.state(phase, now), reason, retry_after, self.refusal.clone())
     }
 }

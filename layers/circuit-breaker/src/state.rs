@@ -376,4 +376,5 @@ fn lease_over(now: Nanos, last_trial: Nanos, config: &Config) -> bool {
 }
 
 #[cfg(all(test, not(loom)))]
+#[path = "state/tests.rs"]
 mod tests;

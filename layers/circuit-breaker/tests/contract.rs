@@ -144,7 +144,7 @@ impl Service<Request<()>> for Broken {
     }
 
     fn call(&mut self, _: Request<()>) -> Self::Future {
-        panic!("scripted")
+        unreachable!("scripted")
     }
 }
 

@@ -1,4 +1,5 @@
 //! Whose fault a failure is, and what counts for nothing.
+#![allow(clippy::unwrap_used, reason = "test code outside test functions")]
 
 mod support;
 

@@ -61,7 +61,8 @@ impl World {
 
     fn take(&self, key: u8, now: Nanos) -> Option<Permit<u8>> {
         let entry = self.registry.get_or_make(key, now, &self.config)?;
-        Permit::take(entry, now, &self.config).0.ok()
+        let pass = entry.lock().admit(now, &self.config).0.ok()?;
+        Some(Permit::new(entry, pass))
     }
 
     /// One trial from its start to whatever end; checks that it is alone.
@@ -79,8 +80,7 @@ impl World {
 
     fn phase(&self) -> Phase {
         let entry = self.registry.get(&7).expect("never evicted");
-        let phase = entry.lock().phase(OPEN_FOR, &self.config);
-        phase
+        entry.lock().phase(OPEN_FOR, &self.config)
     }
 }
 

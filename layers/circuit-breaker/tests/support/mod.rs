@@ -1,4 +1,5 @@
 //! A breaker over a scripted provider, with its handle and everything it told.
+#![allow(clippy::unwrap_used, reason = "test code outside test functions")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::{future::Future, pin::Pin, time::Duration};
@@ -135,7 +136,7 @@ impl Rig {
     }
 
     pub async fn refusal(&mut self) -> CircuitOpen {
-        let error = self.head(ok()).await.err().expect("a refusal");
+        let error = self.head(ok()).await.expect_err("a refusal");
         *error.downcast::<CircuitOpen>().expect("a refusal")
     }
 
