@@ -48,6 +48,8 @@ pub(crate) struct Run<S, B, R, P, H> {
     current: usize,
     started: Instant,
     waited: Duration,
+    /// Waits so far, which the backoff grows with.
+    repeats: u32,
     tried: Vec<Tried>,
     /// What a further attempt needs; `None`: there will be none.
     spare: Option<(S, Request<B>)>,
@@ -83,6 +85,7 @@ where
             current: 0,
             started,
             waited: Duration::ZERO,
+            repeats: 0,
             tried: Vec::new(),
             spare: spare.map(|request| (inner.clone(), request)),
             best: None,
@@ -176,7 +179,6 @@ where
         let policy = &self.shared.policy;
         let sendable = self.spare.as_ref().is_some_and(|(_, kept)| policy.can_replay(kept));
         let last = self.tried.last().map_or(Duration::ZERO, |tried| tried.attempt.waited);
-        let repeats = self.tried.iter().filter(|tried| !tried.attempt.waited.is_zero()).count();
         let (config, random) = (&self.shared.config, &*self.shared.random);
         let mut walk = Walk {
             config,
@@ -184,7 +186,7 @@ where
             tried: &self.tried,
             now,
             deadline: self.deadline,
-            backoff: config.backoff.wait(u32::try_from(repeats).unwrap_or(u32::MAX), last, random),
+            backoff: config.backoff.wait(self.repeats, last, random),
             sendable,
             repeats: true,
         };
@@ -219,6 +221,7 @@ where
             }
             Step::Repeat { candidate, at } => {
                 self.current = candidate;
+                self.repeats = self.repeats.saturating_add(1);
                 self.waited = at.saturating_duration_since(Instant::now());
                 self.keep(last);
                 // A response would hold its connection all the while.

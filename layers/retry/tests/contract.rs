@@ -207,3 +207,35 @@ async fn an_error_of_poll_ready_is_handed_on() {
     let mut service = layer().layer(Slow { until: None, fails: true });
     assert_eq!(service.ready().await.err().unwrap().to_string(), "broken");
 }
+
+/// Its clones are broken.
+#[derive(Debug)]
+struct Breaks(bool);
+
+impl Clone for Breaks {
+    fn clone(&self) -> Self {
+        Self(true)
+    }
+}
+
+impl Service<Request<Body>> for Breaks {
+    type Response = Response<()>;
+    type Error = BoxError;
+    type Future = Ready<Result<Response<()>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(if self.0 { Err("broken".into()) } else { Ok(()) })
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        status(503)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_breaks_between_attempts_counts_as_failed_attempts() {
+    let error = layer().layer(Breaks(false)).oneshot(request()).await.unwrap_err();
+    let history = tollway_core::find_error::<tollway_retry::RetryError>(&*error).unwrap();
+    assert_eq!(history.attempts().to_string(), "-;503, -;server, -;server");
+    assert_eq!(error.to_string(), "broken");
+}
