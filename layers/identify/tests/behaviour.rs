@@ -1,5 +1,5 @@
 //! Who is found to be calling.
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{net::IpAddr, sync::Arc};
 

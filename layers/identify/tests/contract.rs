@@ -1,5 +1,5 @@
 //! Tower's contract: readiness, clone, drop, wake.
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{
     convert::Infallible,

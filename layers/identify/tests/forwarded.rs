@@ -1,5 +1,5 @@
 //! The client's address behind proxies.
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

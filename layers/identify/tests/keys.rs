@@ -1,5 +1,5 @@
 //! Keys and digests.
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs)]
 
 use proptest::prelude::*;
 use tollway_identify::{Key, KeyDigest, KeySet};

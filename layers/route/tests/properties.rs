@@ -1,5 +1,5 @@
 //! What holds for all routes and requests.
-#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! What several test files use.
-#![allow(dead_code)]
+#![allow(clippy::unwrap_used, dead_code)]
 
 use std::sync::LazyLock;
 
