@@ -69,7 +69,8 @@ impl PromptBound {
 /// | `cache_write`, `cache_write_1h`, `input_audio` | the base rate, times tier input / base input |
 /// | `output_audio` | the base rate, times tier output / base output |
 ///
-/// So a cache write that costs 1.25 times the input does so in every tier.
+/// So a cache write that costs 1.25 times the input does so in every tier. Where the base is free
+/// there is no proportion to keep, and the tier's input or output rate is the least that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tier {
     /// Where it begins.

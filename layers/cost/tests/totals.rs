@@ -121,6 +121,19 @@ fn nothing_kept_is_refused() {
     assert_eq!(Totals::new(config).unwrap_err().to_string(), "days must be at least 1");
 }
 
+#[test]
+fn nothing_is_lost_between_threads() {
+    let totals = Totals::default();
+    std::thread::scope(|scope| {
+        for user in ["a", "b", "c", "a"] {
+            let totals = totals.clone();
+            scope.spawn(move || (0..500).for_each(|_| totals.add(&record(0, user, None, Some(1)))));
+        }
+    });
+    assert_eq!(total(&totals, Dimension::User, on(0), "a").cost.nanos(), 1000);
+    assert_eq!(total(&totals, Dimension::Provider, on(0), NO_KEY).requests, 2000);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
