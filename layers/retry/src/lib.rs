@@ -129,6 +129,7 @@ mod header;
 mod layer;
 mod policy;
 mod random;
+mod run;
 mod service;
 mod state;
 

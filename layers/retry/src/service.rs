@@ -8,11 +8,7 @@ use http::{Request, Response};
 use tollway_core::{BoxError, Hook};
 use tower_service::Service;
 
-use crate::{
-    Event, Policy, Standard,
-    future::{ResponseFuture, Run},
-    layer::Shared,
-};
+use crate::{Event, Policy, Standard, future::ResponseFuture, layer::Shared, run::Run};
 
 /// Made by [`RetryLayer`](crate::RetryLayer).
 pub struct Retry<S, P = Standard, H = ()> {
