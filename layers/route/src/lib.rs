@@ -97,7 +97,7 @@
 //! # Cost
 //!
 //! While every target is ready, plans are made once for each route and model and then shared: no
-//! allocation but `http`'s for the extension slot. A plan that passes over targets is made anew.
+//! allocation but `http`'s for the extension slot. While some are out, one more: the list of them.
 //! The shared state is bounded whatever model names clients make up.
 
 mod availability;

@@ -1,6 +1,6 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
 
 use tollway_core::{Candidate, Plan, Rejected, Target};
@@ -63,7 +63,14 @@ struct Resolved {
     targets: Box<[Target]>,
     /// One for each first choice, for when every target is ready.
     plans: Box<[OnceLock<Plan>]>,
+    /// The latest for each first choice while some are out: for as long as a breaker is open, the
+    /// same targets are out for the same reasons.
+    partial: Box<[Mutex<Partial>]>,
 }
+
+/// Targets that are out, by index, and why.
+type Out = Vec<(usize, &'static str)>;
+type Partial = Option<(Out, Plan)>;
 
 impl Resolved {
     fn new(route: &Route, model: Option<&Arc<str>>) -> Self {
@@ -74,7 +81,8 @@ impl Resolved {
             _ => target.clone(),
         });
         let plans = route.targets.iter().map(|_| OnceLock::new()).collect();
-        Self { targets: targets.collect(), plans }
+        let partial = route.targets.iter().map(|_| Mutex::new(None)).collect();
+        Self { targets: targets.collect(), plans, partial }
     }
 }
 
@@ -119,7 +127,7 @@ impl LiveRoute {
         let all = Set::first(count);
         let mut ready = all;
         // Stays without memory of its own as long as every target is ready.
-        let mut out: Vec<(usize, &'static str)> = Vec::new();
+        let mut out = Out::new();
         for (at, target) in among.targets.iter().enumerate() {
             if let Some(reason) = state.availability(target).reason() {
                 ready.remove(at);
@@ -133,7 +141,15 @@ impl LiveRoute {
         }
         let usable = if ready.is_empty() { all } else { ready };
         let first = self.balancer.first(usable);
-        self.build(among, first, ready, &out)
+        let make = || self.build(among, first, ready, &out);
+        let Some(slot) = among.partial.get(first) else { return make() };
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, plan)) = slot.as_ref().filter(|(then, _)| *then == out) {
+            return plan.clone();
+        }
+        let plan = make();
+        *slot = Some((out, plan.clone()));
+        plan
     }
 
     fn build(

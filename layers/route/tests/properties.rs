@@ -138,7 +138,8 @@ proptest! {
             let state = |target: &Target| states[target.provider()[1..].parse::<usize>().unwrap()];
             let plan = router.decide(&facts(&model), &state).unwrap();
             prop_assert_eq!(&plan, &twin.decide(&facts(&model), &state).unwrap());
-            let out: Vec<_> = rejected(&plan).into_iter().map(|(target, _)| target).collect();
+            let told = rejected(&plan);
+            let out: Vec<_> = told.iter().map(|(target, _)| target.clone()).collect();
             let mut all = [candidates(&plan), out.clone()].concat();
             all.sort();
             let expected: Vec<_> = (0..weights.len()).map(|at| format!("t{at}/m")).collect();
@@ -147,9 +148,9 @@ proptest! {
             let all_out = states.iter().all(|state| *state != Availability::Ready);
             let expected: Vec<_> = (0..weights.len())
                 .filter(|at| !all_out && states[*at] != Availability::Ready)
-                .map(|at| format!("t{at}/m"))
+                .map(|at| (format!("t{at}/m"), states[at].reason().unwrap()))
                 .collect();
-            prop_assert_eq!(out, expected);
+            prop_assert_eq!(told, expected);
         }
     }
 
