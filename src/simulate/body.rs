@@ -110,18 +110,12 @@ enum Then {
 
 impl SimulatedBody {
     pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
-        Self {
-            kind: Kind::Full(Some(bytes.into())),
-            tally: None,
-        }
+        Self { kind: Kind::Full(Some(bytes.into())), tally: None }
     }
 
     pub(super) fn steps(steps: impl IntoIterator<Item = Step>) -> Self {
         let left = steps.into_iter().collect();
-        Self {
-            kind: Kind::Steps(Steps { left, sleep: None }),
-            tally: None,
-        }
+        Self { kind: Kind::Steps(Steps { left, sleep: None }), tally: None }
     }
 
     pub(super) fn stream(events: Box<dyn Events>, pace: Pace, fault: Option<Fault>) -> Self {
@@ -136,10 +130,7 @@ impl SimulatedBody {
             sleep: None,
             then: Then::Next,
         };
-        Self {
-            kind: Kind::Stream(Box::new(stream)),
-            tally: None,
-        }
+        Self { kind: Kind::Stream(Box::new(stream)), tally: None }
     }
 
     /// Counts this reply from here to its end.
@@ -148,11 +139,7 @@ impl SimulatedBody {
         if stream {
             add(&counters.open_streams, 1);
         }
-        self.tally = Some(Tally {
-            counters: Arc::clone(counters),
-            stream,
-            complete: false,
-        });
+        self.tally = Some(Tally { counters: Arc::clone(counters), stream, complete: false });
         self
     }
 
@@ -170,9 +157,7 @@ impl fmt::Debug for SimulatedBody {
             Kind::Steps(_) => "steps",
             Kind::Stream(_) => "stream",
         };
-        f.debug_struct("SimulatedBody")
-            .field("kind", &kind)
-            .finish_non_exhaustive()
+        f.debug_struct("SimulatedBody").field("kind", &kind).finish_non_exhaustive()
     }
 }
 
@@ -277,11 +262,7 @@ impl Stream {
     /// Writes the next event and sets when it is due.
     fn advance(&mut self) {
         if self.buffer.capacity() < ONE_EVENT {
-            self.buffer.reserve(if self.pace.is_paced() {
-                ONE_EVENT
-            } else {
-                BLOCK
-            });
+            self.buffer.reserve(if self.pace.is_paced() { ONE_EVENT } else { BLOCK });
         }
         let Some(event) = self.events.next(&mut self.buffer) else {
             self.then = Then::Over;
@@ -305,11 +286,7 @@ impl Stream {
             return None;
         }
         let started = *self.started.get_or_insert_with(Instant::now);
-        let nth = if event == Event::Content {
-            self.content
-        } else {
-            self.content.max(1) - 1
-        };
+        let nth = if event == Event::Content { self.content } else { self.content.max(1) - 1 };
         let due = started + self.pace.at(nth);
         (due > Instant::now()).then_some(due)
     }
@@ -343,8 +320,7 @@ impl Stream {
             }
             Some(Fault::Malformed(_)) => {
                 self.buffer.clear();
-                self.buffer
-                    .extend_from_slice(b"data: {\"id\":\"chatcmpl-\xF0\x9F, oops\n\n");
+                self.buffer.extend_from_slice(b"data: {\"id\":\"chatcmpl-\xF0\x9F, oops\n\n");
             }
             Some(Fault::LateError(_)) => {
                 self.buffer.clear();
@@ -402,23 +378,11 @@ mod tests {
         let now = Pace::default();
         let cases = [
             (None, "data: 0|data: 1|data: 2|data: 3|data: 4|", false),
-            (
-                Some(Fault::Reset(Place::After(2))),
-                "data: 0|data: 1|data: 2|",
-                true,
-            ),
+            (Some(Fault::Reset(Place::After(2))), "data: 0|data: 1|data: 2|", true),
             (Some(Fault::Reset(Place::First)), "", true),
-            (
-                Some(Fault::Truncate(Place::After(1))),
-                "data: 0|data: 1|data",
-                false,
-            ),
+            (Some(Fault::Truncate(Place::After(1))), "data: 0|data: 1|data", false),
             (Some(Fault::LateError(Place::First)), "data: error|", false),
-            (
-                Some(Fault::LateError(Place::After(0))),
-                "data: 0|data: error|",
-                false,
-            ),
+            (Some(Fault::LateError(Place::After(0))), "data: 0|data: error|", false),
             (
                 Some(Fault::LateError(Place::After(99))),
                 "data: 0|data: 1|data: 2|data: 3|data: error|",
@@ -433,10 +397,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn tokens_come_at_their_pace() {
-        let pace = Pace {
-            first: Duration::from_secs(1),
-            interval: Duration::from_millis(100),
-        };
+        let pace = Pace { first: Duration::from_secs(1), interval: Duration::from_millis(100) };
         let start = Instant::now();
         play(pace, None).await;
         assert_eq!(start.elapsed(), Duration::from_millis(1200));

@@ -29,11 +29,7 @@ impl Control {
     /// Reads `key=value; key; ...`; the error says what was wrong and what would be right.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut control = Self::default();
-        for item in text
-            .split(';')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-        {
+        for item in text.split(';').map(str::trim).filter(|item| !item.is_empty()) {
             let (key, value) = item.split_once('=').unwrap_or((item, ""));
             control.set(key.trim(), value.trim())?;
         }
@@ -52,24 +48,15 @@ impl Control {
             "hint" => self.hint = Some(value.to_owned()),
             "latency" | "ttft" => {
                 let time = duration(value).ok_or_else(|| wrong("a time such as 200ms or 1.5s"))?;
-                let slot = if key == "ttft" {
-                    &mut self.ttft
-                } else {
-                    &mut self.latency
-                };
+                let slot = if key == "ttft" { &mut self.ttft } else { &mut self.latency };
                 *slot = Some(time);
             }
             "tps" => {
-                let speed = value
-                    .parse()
-                    .ok()
-                    .filter(|s: &f64| s.is_finite() && *s > 0.0);
+                let speed = value.parse().ok().filter(|s: &f64| s.is_finite() && *s > 0.0);
                 self.tps = Some(speed.ok_or_else(|| wrong("tokens a second, above 0"))?);
             }
             "output_tokens" => {
-                let tokens = value
-                    .parse()
-                    .map_err(|_| wrong("a whole number of tokens"))?;
+                let tokens = value.parse().map_err(|_| wrong("a whole number of tokens"))?;
                 self.output_tokens = Some(tokens);
             }
             "stall" | "reset" | "truncate" | "malformed" | "late_error" => {
@@ -85,9 +72,7 @@ impl Control {
             "body" if value == "garbage" => self.garbage = true,
             "body" => return Err(wrong("garbage")),
             _ => {
-                return Err(format!(
-                    "{HEADER}: unknown key {key:?}; the keys are {KEYS}"
-                ));
+                return Err(format!("{HEADER}: unknown key {key:?}; the keys are {KEYS}"));
             }
         }
         Ok(())
@@ -121,9 +106,7 @@ fn duration(text: &str) -> Option<Duration> {
         "m" => number * 60.0,
         _ => return None,
     };
-    Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|time| *time <= Duration::from_secs(86_400))
+    Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= Duration::from_secs(86_400))
 }
 
 #[cfg(test)]
@@ -141,10 +124,7 @@ mod tests {
         assert_eq!(control.hint.as_deref(), Some("1.1s"));
         assert_eq!(control.latency, Some(Duration::from_millis(200)));
         assert_eq!(control.ttft, Some(Duration::from_millis(1500)));
-        assert_eq!(
-            (control.tps, control.output_tokens),
-            (Some(50.0), Some(500))
-        );
+        assert_eq!((control.tps, control.output_tokens), (Some(50.0), Some(500)));
         assert!(control.quota && control.garbage && control.no_usage);
     }
 

@@ -79,19 +79,13 @@ impl Fate {
         random: &mut Random,
     ) -> Self {
         let asked = control.as_deref();
-        let latency = asked
-            .and_then(|c| c.latency)
-            .unwrap_or_else(|| jittered(config, random));
+        let latency = asked.and_then(|c| c.latency).unwrap_or_else(|| jittered(config, random));
         let speed = asked.and_then(|c| c.tps).or(config.tokens_per_second);
         let pace = Pace {
-            first: asked
-                .and_then(|c| c.ttft)
-                .unwrap_or(config.time_to_first_token),
+            first: asked.and_then(|c| c.ttft).unwrap_or(config.time_to_first_token),
             interval: speed.map_or(Duration::ZERO, interval),
         };
-        let output_tokens = asked
-            .and_then(|c| c.output_tokens)
-            .unwrap_or(config.output_tokens);
+        let output_tokens = asked.and_then(|c| c.output_tokens).unwrap_or(config.output_tokens);
         let by_chance = by_chance(config, output_tokens, random);
         let (refusal, fault) = match asked {
             Some(c) if c.quota => (Some(Refusal::Quota), None),
@@ -101,14 +95,7 @@ impl Fate {
             Some(_) => (None, None),
             None => by_chance,
         };
-        Self {
-            latency,
-            pace,
-            output_tokens,
-            refusal,
-            fault,
-            control,
-        }
+        Self { latency, pace, output_tokens, refusal, fault, control }
     }
 }
 
@@ -149,11 +136,7 @@ fn by_chance(
         0 => Place::Head,
         n => Place::After(n - 1),
     };
-    let inside = if place == Place::Head {
-        Place::First
-    } else {
-        place
-    };
+    let inside = if place == Place::Head { Place::First } else { place };
     let fault = if stall {
         Some(Fault::Stall(place))
     } else if reset {
@@ -167,9 +150,5 @@ fn by_chance(
     } else {
         None
     };
-    if error {
-        (Some(Refusal::Status(config.error_status)), None)
-    } else {
-        (None, fault)
-    }
+    if error { (Some(Refusal::Status(config.error_status)), None) } else { (None, fault) }
 }

@@ -113,9 +113,7 @@ impl<B> SimulateFuture<B> {
 
 impl<B> fmt::Debug for SimulateFuture<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimulateFuture")
-            .field("stalled", &self.stalled)
-            .finish_non_exhaustive()
+        f.debug_struct("SimulateFuture").field("stalled", &self.stalled).finish_non_exhaustive()
     }
 }
 
@@ -144,12 +142,7 @@ where
                 return Poll::Pending;
             };
             let (body, received) = std::mem::take(this.read).finish();
-            let read = Received {
-                complete,
-                whole: received <= keep as u64,
-                bytes: body,
-                received,
-            };
+            let read = Received { complete, whole: received <= keep as u64, bytes: body, received };
             let (answer, delay, stall) = answer(this.simulator, parts, read);
             *this.stalled = stall;
             if !delay.is_zero() {
@@ -166,10 +159,8 @@ where
         let Some(mut response) = this.response.take() else {
             return Poll::Pending;
         };
-        if let Some(mut unanswered) = this.unanswered.take() {
-            if let Some(counters) = unanswered.0.take() {
-                response = response.map(|body| body.counted(&counters));
-            }
+        if let Some(counters) = this.unanswered.take().and_then(|mut waiting| waiting.0.take()) {
+            response = response.map(|body| body.counted(&counters));
         }
         Poll::Ready(Ok(response))
     }
@@ -198,11 +189,7 @@ impl Read {
     }
 
     fn finish(self) -> (Bytes, u64) {
-        let body = if self.more.is_empty() {
-            self.first
-        } else {
-            self.more.freeze()
-        };
+        let body = if self.more.is_empty() { self.first } else { self.more.freeze() };
         (body, self.received)
     }
 }
@@ -234,15 +221,8 @@ fn answer(
     let fate = Fate::decide(&config, control, &mut random);
     let latency = fate.latency;
     let fault = fate.fault;
-    let mut exchange = Exchange {
-        parts,
-        body: read.bytes,
-        received: read.received,
-        number,
-        config,
-        fate,
-        random,
-    };
+    let mut exchange =
+        Exchange { parts, body: read.bytes, received: read.received, number, config, fate, random };
     let answer = if let Some(text) = wrong {
         openai::bad_control(&exchange, &text)
     } else if !read.complete {

@@ -75,10 +75,7 @@ impl Limits {
 impl Window {
     fn admit(&mut self, config: &SimulateConfig, tokens: u64, now: Instant) -> Verdict {
         self.forget(now);
-        if config
-            .quota_requests
-            .is_some_and(|quota| self.quota_used >= quota)
-        {
+        if config.quota_requests.is_some_and(|quota| self.quota_used >= quota) {
             return Verdict::NoQuota;
         }
         let (rpm, tpm) = (config.requests_per_minute, config.tokens_per_minute);
@@ -86,25 +83,13 @@ impl Window {
         if let Some(limit) = rpm.filter(|limit| count >= *limit) {
             let wait = self.until_room(now, |left, _| left < limit);
             let levels = self.levels(config, now);
-            return Verdict::Full {
-                scope: Scope::Requests,
-                limit,
-                used: count,
-                wait,
-                levels,
-            };
+            return Verdict::Full { scope: Scope::Requests, limit, used: count, wait, levels };
         }
         if let Some(limit) = tpm.filter(|limit| self.tokens.saturating_add(tokens) > *limit) {
             let fits = limit.checked_sub(tokens);
             let wait = fits.and_then(|most| self.until_room(now, |_, left| left <= most));
             let levels = self.levels(config, now);
-            return Verdict::Full {
-                scope: Scope::Tokens,
-                limit,
-                used: self.tokens,
-                wait,
-                levels,
-            };
+            return Verdict::Full { scope: Scope::Tokens, limit, used: self.tokens, wait, levels };
         }
         self.quota_used = self.quota_used.saturating_add(1);
         if rpm.is_some() || tpm.is_some() {
@@ -138,21 +123,13 @@ impl Window {
     }
 
     fn levels(&self, config: &SimulateConfig, now: Instant) -> Levels {
-        let reset = self
-            .admitted
-            .back()
-            .map_or(Duration::ZERO, |(at, _)| left(*at, now));
-        let level = |limit: u64, used: u64| Level {
-            limit,
-            remaining: limit.saturating_sub(used),
-            reset,
-        };
+        let reset = self.admitted.back().map_or(Duration::ZERO, |(at, _)| left(*at, now));
+        let level =
+            |limit: u64, used: u64| Level { limit, remaining: limit.saturating_sub(used), reset };
         let count = self.admitted.len() as u64;
         Levels {
             requests: config.requests_per_minute.map(|limit| level(limit, count)),
-            tokens: config
-                .tokens_per_minute
-                .map(|limit| level(limit, self.tokens)),
+            tokens: config.tokens_per_minute.map(|limit| level(limit, self.tokens)),
         }
     }
 }

@@ -142,11 +142,7 @@ impl Simulator {
     /// Behaves otherwise from the next request on: a provider dies and comes back. What the
     /// windows and the quota have counted stays counted.
     pub fn set(&self, config: SimulateConfig) {
-        *self
-            .0
-            .config
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        *self.0.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
     /// How it behaves now.

@@ -48,9 +48,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_a_share() {
-        let hits = (0..10_000)
-            .filter(|n| Random::new(7, *n).happens(0.25))
-            .count();
+        let hits = (0..10_000).filter(|n| Random::new(7, *n).happens(0.25)).count();
         assert!((2_300..2_700).contains(&hits), "{hits}");
         assert_eq!(Random::new(7, 3).next(), Random::new(7, 3).next());
         assert_ne!(Random::new(7, 3).next(), Random::new(8, 3).next());

@@ -21,19 +21,12 @@ impl Maker<'_> {
         }
         if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
             let path = reference.strip_prefix('#').unwrap_or_default();
-            return self
-                .root
-                .pointer(path)
-                .map_or(Value::Null, |s| self.make(s, depth + 1));
+            return self.root.pointer(path).map_or(Value::Null, |s| self.make(s, depth + 1));
         }
         if let Some(fixed) = schema.get("const") {
             return fixed.clone();
         }
-        if let Some(first) = schema
-            .get("enum")
-            .and_then(Value::as_array)
-            .and_then(|e| e.first())
-        {
+        if let Some(first) = schema.get("enum").and_then(Value::as_array).and_then(|e| e.first()) {
             return first.clone();
         }
         for key in ["anyOf", "oneOf", "allOf"] {
@@ -71,22 +64,13 @@ impl Maker<'_> {
         let property = |name| schema.get("properties").and_then(|all| all.get(name));
         let any = Value::Bool(true);
         names
-            .map(|name| {
-                (
-                    name.to_owned(),
-                    self.make(property(name).unwrap_or(&any), depth + 1),
-                )
-            })
+            .map(|name| (name.to_owned(), self.make(property(name).unwrap_or(&any), depth + 1)))
             .collect::<Map<_, _>>()
             .into()
     }
 
     fn array(&self, schema: &Value, depth: usize) -> Value {
-        let least = schema
-            .get("minItems")
-            .and_then(Value::as_u64)
-            .unwrap_or(1)
-            .min(16);
+        let least = schema.get("minItems").and_then(Value::as_u64).unwrap_or(1).min(16);
         let any = Value::Bool(true);
         let item = self.make(schema.get("items").unwrap_or(&any), depth + 1);
         // A schema of lists of itself ends in an empty list.
@@ -135,18 +119,12 @@ fn type_of(schema: &Value) -> &str {
 }
 
 fn number(schema: &Value) -> Value {
-    let least = schema
-        .get("minimum")
-        .or_else(|| schema.get("exclusiveMinimum"));
+    let least = schema.get("minimum").or_else(|| schema.get("exclusiveMinimum"));
     match (least.and_then(Value::as_f64), schema.get("maximum")) {
         (Some(least), _) => {
             let whole = least.ceil();
             let above = schema.get("exclusiveMinimum").is_some() && whole <= least;
-            json!(if above {
-                whole as i64 + 1
-            } else {
-                whole as i64
-            })
+            json!(if above { whole as i64 + 1 } else { whole as i64 })
         }
         (None, Some(most)) if most.as_f64().is_some_and(|most| most < 1.0) => most.clone(),
         _ => json!(1),

@@ -22,10 +22,7 @@ pub async fn serve(
 ) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new());
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(Some(100_000));
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(Some(100_000));
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -41,9 +38,7 @@ pub async fn serve(
         };
         let _ = socket.set_nodelay(true);
         let service = OnConnection(simulator.clone());
-        let connection = builder
-            .serve_connection(TokioIo::new(socket), service)
-            .into_owned();
+        let connection = builder.serve_connection(TokioIo::new(socket), service).into_owned();
         let connection = graceful.watch(connection);
         // A client that breaks its connection is no news here, and a simulated reset is an error.
         tokio::spawn(async move {

@@ -9,10 +9,7 @@ use super::random::Random;
 /// assert_eq!(input_tokens(["You are terse.", "Hello there"]), (4 + 4) + (4 + 3));
 /// ```
 pub fn input_tokens<'a>(messages: impl IntoIterator<Item = &'a str>) -> u64 {
-    messages
-        .into_iter()
-        .map(|text| message_tokens(text.len()))
-        .sum()
+    messages.into_iter().map(|text| message_tokens(text.len())).sum()
 }
 
 /// Tokens of one message whose text has this many bytes.
@@ -65,12 +62,7 @@ impl Generated {
             });
             text.push_str(word);
         }
-        Self {
-            text,
-            pieces: Pieces::Words,
-            tokens: wanted,
-            cut: wanted < tokens,
-        }
+        Self { text, pieces: Pieces::Words, tokens: wanted, cut: wanted < tokens }
     }
 
     /// A JSON text, cut after `bound` tokens.
@@ -82,19 +74,12 @@ impl Generated {
         }
         let cut = at < text.len();
         text.truncate(at);
-        Self {
-            text,
-            pieces: Pieces::Bytes,
-            tokens,
-            cut,
-        }
+        Self { text, pieces: Pieces::Bytes, tokens, cut }
     }
 
     /// The token that starts at byte `at`; empty at the end.
     pub(super) fn piece(&self, at: usize) -> &str {
-        self.text
-            .get(at..piece_end(self.pieces, &self.text, at))
-            .unwrap_or_default()
+        self.text.get(at..piece_end(self.pieces, &self.text, at)).unwrap_or_default()
     }
 }
 
@@ -102,7 +87,7 @@ fn piece_end(pieces: Pieces, text: &str, at: usize) -> usize {
     match pieces {
         Pieces::Words => {
             let rest = text.as_bytes().get(at + 1..).unwrap_or_default();
-            memchr_space(rest).map_or(text.len(), |space| at + 1 + space)
+            rest.iter().position(|byte| *byte == b' ').map_or(text.len(), |space| at + 1 + space)
         }
         Pieces::Bytes => {
             let mut end = (at + 8).min(text.len());
@@ -112,10 +97,6 @@ fn piece_end(pieces: Pieces, text: &str, at: usize) -> usize {
             end
         }
     }
-}
-
-fn memchr_space(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|byte| *byte == b' ')
 }
 
 #[cfg(test)]
@@ -146,10 +127,7 @@ mod tests {
     #[test]
     fn a_bound_cuts() {
         let text = Generated::words("one two three", 16, Some(2), &mut Random::new(1, 1));
-        assert_eq!(
-            (text.text.as_str(), text.tokens, text.cut),
-            ("one two", 2, true)
-        );
+        assert_eq!((text.text.as_str(), text.tokens, text.cut), ("one two", 2, true));
         let json = Generated::json(r#"{"city":"東京東京東京"}"#.into(), Some(2));
         assert_eq!((json.tokens, json.cut), (2, true));
         assert_eq!(pieces(&json).len(), 2);

@@ -12,7 +12,6 @@ use super::super::{
     future::{Answer, Exchange},
     limits::{Levels, Scope, go_duration, whole_ms},
 };
-use super::head;
 
 /// An error as OpenAI's bodies have it.
 #[derive(Clone, Debug)]
@@ -22,17 +21,18 @@ pub(super) struct Error {
     pub(super) kind: &'static str,
     pub(super) param: Option<&'static str>,
     pub(super) code: Option<&'static str>,
+    /// When to come back, where a limit says so.
+    wait: Option<Duration>,
+    levels: Levels,
 }
 
 impl Error {
     /// What OpenAI says with this status.
     pub(super) fn of(status: StatusCode) -> Self {
         let (kind, code, message) = match status.as_u16() {
-            401 => (
-                INVALID,
-                Some("invalid_api_key"),
-                "Incorrect API key provided: sk-simul****ated.",
-            ),
+            401 => {
+                (INVALID, Some("invalid_api_key"), "Incorrect API key provided: sk-simul****ated.")
+            }
             403 => (
                 INVALID,
                 Some("unsupported_country_region_territory"),
@@ -60,23 +60,17 @@ impl Error {
                 "The server had an error while processing your request. Sorry about that!",
             ),
         };
-        Self {
-            status,
-            message: message.to_owned(),
-            kind,
-            param: None,
-            code,
-        }
+        Self { status, kind, code, ..Self::invalid(message) }
     }
 
     pub(super) fn quota() -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
-            message: "You exceeded your current quota, please check your plan and billing details."
-                .to_owned(),
             kind: "insufficient_quota",
-            param: None,
             code: Some("insufficient_quota"),
+            ..Self::invalid(
+                "You exceeded your current quota, please check your plan and billing details.",
+            )
         }
     }
 
@@ -87,6 +81,8 @@ impl Error {
             kind: INVALID,
             param: None,
             code: None,
+            wait: None,
+            levels: Levels::default(),
         }
     }
 
@@ -112,39 +108,25 @@ impl Error {
             self.message = format!("{} Please try again in {hint}.", self.message);
         }
         let garbage = asked.is_some_and(|c| c.garbage);
-        let body = if garbage {
-            super::GARBAGE.to_owned()
-        } else {
-            self.body()
-        };
+        let body = if garbage { super::GARBAGE.to_owned() } else { self.body() };
         let mut response = Response::new(SimulatedBody::full(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        head(
-            x,
-            headers,
-            if garbage {
-                "text/html"
-            } else {
-                "application/json"
-            },
-        );
+        super::head(x, headers, if garbage { "text/html" } else { "application/json" });
+        rate_headers(&self.levels, headers);
+        if let Some(ms) = self.wait.map(whole_ms) {
+            headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
+            headers.insert(RETRY_AFTER_MS, HeaderValue::from(ms));
+        }
         for (name, value) in [
             (RETRY_AFTER, asked.and_then(|c| c.retry_after.as_deref())),
-            (
-                RETRY_AFTER_MS,
-                asked.and_then(|c| c.retry_after_ms.as_deref()),
-            ),
+            (RETRY_AFTER_MS, asked.and_then(|c| c.retry_after_ms.as_deref())),
         ] {
             if let Some(value) = value.and_then(|text| HeaderValue::from_str(text).ok()) {
                 headers.insert(name, value);
             }
         }
-        Answer {
-            response,
-            work: Duration::ZERO,
-            tokens: 0,
-        }
+        Answer { response, work: Duration::ZERO, tokens: 0 }
     }
 }
 
@@ -161,44 +143,28 @@ pub(super) fn refused(x: &Exchange, refusal: &Refusal) -> Answer {
     .answer(x)
 }
 
-pub(super) fn no_such_path(x: &Exchange) -> Answer {
+pub(super) fn no_such_path(x: &Exchange) -> Box<Error> {
     let text = format!("Invalid URL ({} {})", x.parts.method, x.parts.uri.path());
-    Error {
-        status: StatusCode::NOT_FOUND,
-        ..Error::invalid(text)
-    }
-    .answer(x)
+    Box::new(Error { status: StatusCode::NOT_FOUND, ..Error::invalid(text) })
 }
 
-pub(super) fn wrong_method(x: &Exchange) -> Answer {
-    let text = format!(
-        "Not allowed to {} on {}.",
-        x.parts.method,
-        x.parts.uri.path()
-    );
-    let error = Error {
-        code: Some("method_not_supported"),
-        ..Error::invalid(text)
-    };
-    Error {
-        status: StatusCode::METHOD_NOT_ALLOWED,
-        ..error
-    }
-    .answer(x)
+pub(super) fn wrong_method(x: &Exchange) -> Box<Error> {
+    let text = format!("Not allowed to {} on {}.", x.parts.method, x.parts.uri.path());
+    let error = Error { code: Some("method_not_supported"), ..Error::invalid(text) };
+    Box::new(Error { status: StatusCode::METHOD_NOT_ALLOWED, ..error })
 }
 
 /// A 429 of a full window.
 pub(super) fn full(
-    x: &Exchange,
     model: &str,
     scope: Scope,
-    (limit, used, requested): (u64, u64, u64),
+    (limit, used, tokens): (u64, u64, u64),
     wait: Option<Duration>,
-    levels: &Levels,
-) -> Answer {
-    let (kind, unit) = match scope {
-        Scope::Requests => ("requests", "requests per min (RPM)"),
-        Scope::Tokens => ("tokens", "tokens per min (TPM)"),
+    levels: Levels,
+) -> Error {
+    let (kind, unit, requested) = match scope {
+        Scope::Requests => ("requests", "requests per min (RPM)", 1),
+        Scope::Tokens => ("tokens", "tokens per min (TPM)", tokens),
     };
     let message = match wait {
         None => format!(
@@ -210,25 +176,12 @@ pub(super) fn full(
             "Rate limit reached for {model} in organization org-simulated on {unit}: Limit {limit}, \
              Used {used}, Requested {requested}. Please try again in {}. Visit \
              https://platform.openai.com/account/rate-limits to learn more.",
-            go_duration(wait)
+            go_duration(Duration::from_millis(whole_ms(wait)))
         ),
     };
-    let error = Error {
-        status: StatusCode::TOO_MANY_REQUESTS,
-        message,
-        kind,
-        param: None,
-        code: Some("rate_limit_exceeded"),
-    };
-    let mut answer = error.answer(x);
-    let headers = answer.response.headers_mut();
-    rate_headers(levels, headers);
-    if let Some(wait) = wait {
-        let ms = whole_ms(wait);
-        headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
-        headers.insert(RETRY_AFTER_MS, HeaderValue::from(ms));
-    }
-    answer
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    let code = Some("rate_limit_exceeded");
+    Error { status, kind, code, wait, levels, ..Error::invalid(message) }
 }
 
 /// The six `x-ratelimit-*` headers, of the limits that there are.
