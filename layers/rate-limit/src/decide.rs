@@ -230,7 +230,8 @@ impl Core {
         let slot = table.slot(claim.slot);
         let never_fits = claim.amount > table.shape.capacity;
         let wait = table.wait(claim.slot, ahead, claim.amount, now);
-        let standing = View::new(&table.shape, &slot.state, slot.held, slot.queue.len(), now);
+        let others = slot.queue.len() - usize::from(claim.stage == Stage::Queued);
+        let standing = View::new(&table.shape, &slot.state, slot.held, others, now);
         let retry_after = wait.filter(|_| !never_fits);
         Refusal { rule: claim.rule, never_fits, retry_after, standing }
     }

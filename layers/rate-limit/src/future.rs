@@ -33,7 +33,8 @@ enum State<S, B, T: Settle, F> {
         place: Place,
         #[pin]
         sleep: Option<Sleep>,
-        call: Option<(S, Request<B>)>,
+        /// Boxed so that a request that need not wait does not carry the room for it.
+        call: Option<Box<(S, Request<B>)>>,
         settle: Arc<T>,
     },
     Running {
@@ -53,7 +54,14 @@ impl<S: Service<Request<B>>, B, T: Settle> ResponseFuture<S, B, T> {
     }
 
     pub(crate) fn waiting(place: Place, inner: S, request: Request<B>, settle: Arc<T>) -> Self {
-        Self { state: State::Waiting { place, sleep: None, call: Some((inner, request)), settle } }
+        Self {
+            state: State::Waiting {
+                place,
+                sleep: None,
+                call: Some(Box::new((inner, request))),
+                settle,
+            },
+        }
     }
 }
 
@@ -83,7 +91,7 @@ where
                 }
                 StateProj::Waiting { place, mut sleep, call, settle } => match place.poll(cx) {
                     Ok(Ok(claims)) => {
-                        let Some((mut inner, request)) = call.take() else {
+                        let Some((mut inner, request)) = call.take().map(|call| *call) else {
                             return Poll::Ready(Err(over(None)));
                         };
                         let (parts, body) = request.into_parts();

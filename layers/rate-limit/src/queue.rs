@@ -26,6 +26,20 @@ pub(crate) struct Waiter {
     outcome: Option<Outcome>,
 }
 
+#[cfg(test)]
+impl Waiter {
+    pub(crate) fn is_over(&self) -> bool {
+        self.outcome.is_some()
+    }
+
+    pub(crate) fn granted(&self) -> &[Claim] {
+        match &self.outcome {
+            Some(Outcome::Admitted(claims)) => claims,
+            _ => &[],
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Admitted(Vec<Claim>),

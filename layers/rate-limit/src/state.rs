@@ -165,7 +165,7 @@ impl State {
             (Self::Window { slices, used }, Kind::Window { window }) if amount > 0 => {
                 *used = used.saturating_add(amount);
                 match slices.back_mut() {
-                    Some(slice) if now.mono < slice.start.saturating_add(window / SLICES) => {
+                    Some(slice) if now.mono <= slice.start.saturating_add(window / SLICES) => {
                         slice.last = slice.last.max(now.mono);
                         slice.amount = slice.amount.saturating_add(amount);
                         mark = slice.start;
