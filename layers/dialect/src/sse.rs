@@ -120,11 +120,13 @@ impl Parser {
         *at = end;
         self.tail = 0;
         let began_earlier = self.len > 0;
-        let oversized = self.oversized || self.len + (end - start) > self.max;
+        // The LF of a last CRLF may come after the event is out, so it never counts.
+        let whole = chunk.get(start..end).unwrap_or_default();
+        let counted = whole.len() - usize::from(whole.ends_with(b"\r\n"));
+        let oversized = self.oversized || self.len + counted > self.max;
         self.len = 0;
         self.oversized = false;
         self.spent = true;
-        let whole = chunk.get(start..end).unwrap_or_default();
         let block = if oversized {
             &[]
         } else if began_earlier {

@@ -62,27 +62,38 @@ fn prepare<B>(request: &mut Request<RequestBody<B>>, config: &AttemptConfig) -> 
     let streams = ask.is_some_and(|ask| ask.stream && !ask.wants_usage);
     let takes_option = matches!(operation, Operation::ChatCompletions | Operation::Completions);
     let ask_for_usage = config.ask_for_usage && takes_option && streams;
-    let mut strip_usage = false;
-    if let Some(body) = request.body().as_bytes() {
-        let asked = ask.and_then(Ask::model);
-        let target = request.extensions().get::<Target>().and_then(Target::model);
-        let model = target.map(|model| &**model).filter(|model| Some(*model) != asked);
-        let body = match request.extensions().get::<Edits>() {
-            Some(edits) => {
-                strip_usage = ask_for_usage;
-                edits.apply(body, model, ask_for_usage)
-            }
-            None => body.clone(),
+    let asked = ask.and_then(Ask::model);
+    let target = request.extensions().get::<Target>().and_then(Target::model);
+    let model = target.map(|model| &**model).filter(|model| Some(*model) != asked);
+    let edits = request.extensions().get::<Edits>();
+    let strip_usage = ask_for_usage && edits.is_some() && request.body().as_bytes().is_some();
+    if let Some(head) = request.body().head() {
+        let edited = match edits {
+            Some(edits) => edits.apply(head, model, strip_usage),
+            None => head.clone(),
         };
-        let length = HeaderValue::from(body.len() as u64);
-        *request.body_mut() = RequestBody::buffered(body);
-        let headers = request.headers_mut();
-        headers.insert(header::CONTENT_LENGTH, length);
-        headers.remove(header::TRANSFER_ENCODING);
+        let old = head.len();
+        set_length(request, edited.len(), old);
+        request.body_mut().set_head(edited);
     }
     if reads(operation) {
         let identity = HeaderValue::from_static("identity");
         request.headers_mut().insert(header::ACCEPT_ENCODING, identity);
     }
     Call { operation, strip_usage }
+}
+
+/// A held body's length is known; a streaming one's changes by what was edited in its head.
+fn set_length<B>(request: &mut Request<RequestBody<B>>, new: usize, old: usize) {
+    let whole = request.body().as_bytes().is_some();
+    let headers = request.headers_mut();
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let length = match length {
+        _ if whole => new,
+        Some(length) => length.saturating_sub(old).saturating_add(new),
+        None => return,
+    };
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length as u64));
+    headers.remove(header::TRANSFER_ENCODING);
 }

@@ -90,29 +90,29 @@ impl Tap {
         let Self { parser, meter, clock, state, .. } = self;
         let (mut at, mut sent) = (0, 0);
         while let Some(event) = parser.next(&chunk, &mut at) {
-            let leave_out = see(&event, meter, &**clock, state) && self.strip_usage;
+            let usage_only = see(&event, meter, &**clock, state);
             if !self.strip_usage {
                 continue;
             }
-            // An LF between events is the last half of the line end before it.
             if self.last_left_out {
+                // An LF before the event is the last half of the line end that was left out.
                 sent = sent.max(event.raw.start);
             }
-            if leave_out {
+            if usage_only {
                 push(&mut self.out, &chunk, sent, event.raw.start);
                 self.held.clear();
                 sent = event.raw.end;
             } else {
                 self.out.extend(self.held.drain(..));
             }
-            self.last_left_out = leave_out;
+            self.last_left_out = usage_only;
         }
         if !self.strip_usage {
             self.out.push_back(chunk);
             return;
         }
         let tail = chunk.len() - parser.tail();
-        if self.last_left_out && parser.tail() > 0 || self.last_left_out && sent < tail {
+        if self.last_left_out {
             sent = sent.max(tail);
         }
         if parser.is_oversized() {
@@ -126,7 +126,7 @@ impl Tap {
         }
     }
 
-    /// The body has ended (`None`) or broken.
+    /// The body has ended, or broken.
     pub(super) fn finish(&mut self, broken: bool) {
         if std::mem::replace(&mut self.state.finished, true) {
             return;
@@ -186,7 +186,7 @@ fn see(event: &Event<'_>, meter: &Meter, clock: &dyn WallClock, state: &mut Stat
     if reading.interrupted {
         meter.fail(reply::interrupted());
     }
-    state.content |= reading.has_content || reading.finished || reading.end;
+    state.content |= !state.failed && (reading.has_content || reading.finished || reading.end);
     state.ended |= reading.end;
     reading.usage_only
 }

@@ -54,6 +54,17 @@ impl<B> RequestBody<B> {
         }
     }
 
+    /// The bytes at hand: all of a held body, the start of a streaming one.
+    pub(crate) fn head(&self) -> Option<&Bytes> {
+        let (Kind::Buffered(head) | Kind::Streaming { head, .. }) = &self.kind;
+        (!head.is_empty()).then_some(head)
+    }
+
+    pub(crate) fn set_head(&mut self, bytes: Bytes) {
+        let (Kind::Buffered(head) | Kind::Streaming { head, .. }) = &mut self.kind;
+        *head = bytes;
+    }
+
     /// The same body again, if it is held: a reference to the same bytes.
     pub fn try_clone(&self) -> Option<Self> {
         self.as_bytes().cloned().map(Self::buffered)

@@ -105,15 +105,13 @@ impl<S, B> Waiting<S, B>
 where
     S: Service<Request<RequestBody<B>>>,
 {
-    fn call(mut self, (ask, edits): (Ask, Option<Edits>)) -> S::Future {
+    fn call(mut self, (ask, edits): (Ask, Edits)) -> S::Future {
         let head = self.read.held.take();
-        let body = match edits {
-            Some(edits) => {
-                self.parts.extensions.insert(edits);
-                RequestBody::buffered(head)
-            }
-            None => RequestBody::with_head(head, self.body),
+        let body = match self.read.kind {
+            Kind::Json => RequestBody::buffered(head),
+            _ => RequestBody::with_head(head, self.body),
         };
+        self.parts.extensions.insert(edits);
         self.parts.extensions.insert(ask);
         self.service.call(Request::from_parts(self.parts, body))
     }
@@ -133,7 +131,7 @@ impl Read {
         body: &mut B,
         parts: &Parts,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(Ask, Option<Edits>), BadRequest>>
+    ) -> Poll<Result<(Ask, Edits), BadRequest>>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: Into<BoxError>,
@@ -161,26 +159,30 @@ impl Read {
     }
 
     /// What is read, once enough is there.
-    fn finish(&mut self, ended: bool) -> Option<Result<(Ask, Option<Edits>), BadRequest>> {
+    fn finish(&mut self, ended: bool) -> Option<Result<(Ask, Edits), BadRequest>> {
         let Kind::Multipart(boundary) = &self.kind else {
             return ended.then(|| self.json());
         };
         let head = self.held.as_slice();
-        let found = multipart::model(head, boundary);
-        let model = match &found {
-            multipart::Model::Found(span) => head.get(span.clone()),
+        let found = match multipart::model(head, boundary) {
+            multipart::Model::Found(span) => head.get(span.clone()).map(|model| (span, model)),
             multipart::Model::Absent => None,
             multipart::Model::NotYet if ended || head.len() >= self.config.max_peek => None,
             multipart::Model::NotYet => return None,
         };
         let mut ask = Ask::new(self.operation);
-        ask.model = model.and_then(|model| Some(std::str::from_utf8(model).ok()?.trim().into()));
-        Some(Ok((ask, None)))
+        let mut edits = Edits { form: true, ..Edits::default() };
+        if let Some((span, Ok(model))) =
+            found.map(|(span, model)| (span, std::str::from_utf8(model)))
+        {
+            ask.model = Some(model.into());
+            edits.model = Some(span);
+        }
+        Some(Ok((ask, edits)))
     }
 
-    fn json(&self) -> Result<(Ask, Option<Edits>), BadRequest> {
-        let (ask, edits) = openai::request::read(self.operation, self.held.as_slice())?;
-        Ok((ask, Some(edits)))
+    fn json(&self) -> Result<(Ask, Edits), BadRequest> {
+        openai::request::read(self.operation, self.held.as_slice())
     }
 
     fn broken(&self, error: BoxError) -> BadRequest {
@@ -209,10 +211,8 @@ impl Held {
         if self.rest.is_empty() {
             let length = parts.headers.get(header::CONTENT_LENGTH);
             let length = length.and_then(|len| len.to_str().ok()?.parse::<usize>().ok());
-            self.rest.reserve(length.unwrap_or(0).clamp(
-                self.first.len() + data.len(),
-                MOST_RESERVED.max(self.first.len() + data.len()),
-            ));
+            let least = self.first.len() + data.len();
+            self.rest.reserve(length.unwrap_or(0).min(MOST_RESERVED).max(least));
             self.rest.extend_from_slice(&std::mem::take(&mut self.first));
         }
         self.rest.extend_from_slice(&data);

@@ -10,6 +10,8 @@ use bytes::Bytes;
 pub struct Edits {
     pub(crate) model: Option<Range<usize>>,
     pub(crate) usage: UsageOption,
+    /// The body is a form: values stand in it as they are, unquoted.
+    pub(crate) form: bool,
 }
 
 /// How `stream_options.include_usage` stands in the body.
@@ -37,7 +39,11 @@ impl Edits {
     pub fn apply(&self, body: &Bytes, model: Option<&str>, include_usage: bool) -> Bytes {
         let mut changes: [Option<(Range<usize>, String)>; 2] = [None, None];
         if let (Some(span), Some(model)) = (&self.model, model) {
-            changes[0] = Some((span.clone(), serde_json::Value::from(model).to_string()));
+            let text = match self.form {
+                true => model.to_owned(),
+                false => serde_json::Value::from(model).to_string(),
+            };
+            changes[0] = Some((span.clone(), text));
         }
         if include_usage {
             changes[1] = self.usage.change();

@@ -64,7 +64,7 @@ pub fn read(operation: Operation, body: &[u8]) -> Result<(Ask, Edits), BadReques
     ask.max_output_tokens = reader.max_output(ask.choices)?;
     ask.input_tokens = fields.count.estimate();
     let model = fields.raw(Field::Model).map(|raw| span(text, raw));
-    Ok((ask, Edits { model, usage }))
+    Ok((ask, Edits { model, usage, form: false }))
 }
 
 #[derive(Clone, Copy)]
