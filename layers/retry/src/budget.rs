@@ -176,6 +176,11 @@ mod tests {
         assert_eq!(budget.left(now), 30);
         assert_eq!((0..100).filter(|_| budget.clone().withdraw(now)).count(), 30);
         assert_eq!(budget.left(now), 0);
+        assert_eq!(
+            budget.left(now + Duration::from_secs(10)),
+            10,
+            "repeats pass out of the window"
+        );
     }
 
     #[test]

@@ -111,9 +111,10 @@
 //!
 //! # Cost
 //!
-//! An attempt that succeeds at first adds no allocation of the layer's own without a plan; what
-//! remains is the copy of the request, which is not made where there can be only one attempt. With a plan
-//! come the two boxes that hold the `Target` in the extensions of request and response.
+//! Where the first attempt succeeds, the layer itself allocates nothing without a plan; with one, the
+//! boxes that hold the `Target` in the extensions of request and response. What remains is the copy of
+//! the request (its header map, and one box for each extension), made only where a further attempt
+//! is possible: with `attempts: 1`, or a policy that copies nothing, there is none.
 
 mod attempts;
 mod backoff;

@@ -439,3 +439,23 @@ async fn a_kept_reply_outlives_a_wait_only_if_the_policy_allows() {
         assert_eq!(answer.is_ok(), keeps);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_benched_later_takes_its_other_models_with_it() {
+    let world = World::new([("a", vec![status(503), status(401)])]);
+    let response = world.run(plan_of([keyed("a", "k", "x"), keyed("a", "k", "y")])).await.unwrap();
+    assert_eq!(Attempts::header(&response).unwrap(), "a/x;503, a/y;401");
+    let last = world.events().pop();
+    let class = ErrorClass::Auth;
+    assert_eq!(last, Some(Event::Exhausted { attempts: 2, class, why: Stop::Targets }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_hint_is_obeyed_and_times_are_each_attempts_own() {
+    let mut acts = vec![slow(secs(3), 429), slow(secs(2), 503)];
+    acts[0].headers.insert("retry-after", http::HeaderValue::from_static("60"));
+    let response = World::new([("", acts)]).run(request()).await.unwrap();
+    let attempts = response.extensions().get::<Attempts>().unwrap();
+    let times: Vec<_> = attempts.iter().map(|attempt| (attempt.waited, attempt.elapsed)).collect();
+    assert_eq!(times, [(secs(0), secs(3)), (secs(60), secs(2)), (secs(2), secs(0))]);
+}
