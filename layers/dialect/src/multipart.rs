@@ -21,7 +21,7 @@ pub enum Model {
 /// use tollway_dialect::multipart::{Model, model};
 ///
 /// let head = b"--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--x";
-/// assert_eq!(model(head, "x"), Model::Found(52..61));
+/// assert_eq!(model(head, "x"), Model::Found(53..62));
 /// assert_eq!(model(&head[..40], "x"), Model::NotYet);
 /// ```
 pub fn model(head: &[u8], boundary: &str) -> Model {

@@ -1,5 +1,7 @@
 //! Tower's contract: readiness, clones, drops, wakes.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::{
     future::{Future, pending, poll_fn, ready},
     sync::atomic::Ordering,

@@ -1,5 +1,7 @@
 //! The inspect layer: what is held, what is read, what is refused.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! Reading requests and editing them in place.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use bytes::Bytes;
@@ -232,7 +234,7 @@ fn stream_options_are_spliced_in() {
         assert_eq!((same.as_ptr(), same.len()), (body.as_ptr(), body.len()), "not copied");
         let both = after.replace(r#""model":"m""#, r#""model":"gpt-x""#);
         assert_eq!(edits.apply(&body, Some("gpt-x"), true), both);
-        assert_eq!(chat(after).unwrap().0.wants_usage, true);
+        assert!(chat(after).unwrap().0.wants_usage);
     }
 }
 

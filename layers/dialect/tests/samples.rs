@@ -1,5 +1,7 @@
 //! The pure parts against every sample in OpenAI's form.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use std::time::{Duration, SystemTime};
@@ -69,7 +71,7 @@ fn every_stream_whichever_way_it_is_cut() {
     assert_eq!(streams.len(), 19, "{:?}", streams.iter().map(|s| &s.0).collect::<Vec<_>>());
     for (name, expected) in streams {
         let bytes = sample(&name);
-        let whole = collect(&[bytes.clone()]);
+        let whole = collect(std::slice::from_ref(&bytes));
         check_usage(&name, &expected, whole.usage);
         assert_eq!(whole.complete, expected["complete"], "{name}");
         let texts = match expected.get("texts") {

@@ -50,6 +50,7 @@ pub struct AttemptFuture<F, R> {
 }
 
 #[pin_project(project = StateProj)]
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation a call")]
 enum State<F, R> {
     Calling(#[pin] F),
     Reading(Option<Reply<R>>),

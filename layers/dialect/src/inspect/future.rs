@@ -27,6 +27,7 @@ pub struct InspectFuture<S: Service<Request<RequestBody<B>>>, B> {
 }
 
 #[pin_project(project = StateProj)]
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation a call")]
 enum State<S, F, B> {
     Reading(Option<Waiting<S, B>>),
     Calling(#[pin] F),

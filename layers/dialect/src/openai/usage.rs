@@ -104,7 +104,7 @@ impl<'de> Visitor<'de> for ReadTokens {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok((value >= 0.0 && value < 9e15).then_some(value as u64))
+        Ok((0.0..9e15).contains(&value).then_some(value as u64))
     }
 
     fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
