@@ -83,12 +83,12 @@ where
         });
 }
 
-#[divan::bench]
+#[divan::bench(sample_size = 1000)]
 fn bare(bencher: Bencher<'_, '_>) {
     run(bencher, Bare);
 }
 
-#[divan::bench(args = [0, 1, 5])]
+#[divan::bench(args = [0, 1, 5], sample_size = 1000)]
 fn limits(bencher: Bencher<'_, '_>, count: usize) {
     run(bencher, RateLimitLayer::new(rules(count), ()).unwrap().layer(Bare));
 }

@@ -1,5 +1,7 @@
 //! What callers see: refusals, endings, waits.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
 mod support;
 
 use std::{

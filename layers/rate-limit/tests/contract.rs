@@ -1,5 +1,7 @@
 //! Tower's contract: readiness, clones, drops, wakes.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
 mod support;
 
 use std::{
@@ -104,7 +106,7 @@ async fn a_dropped_future_cancels_the_inner_one_and_gives_back() {
     let future = layer.layer(probe).oneshot(request(None, 5));
     {
         let mut future = pin!(future);
-        poll_fn(|cx| Poll::Ready(assert!(future.as_mut().poll(cx).is_pending()))).await;
+        assert!(poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await.is_pending());
         assert_eq!(layer.handle().standing("one", &Key::All).unwrap().held, 5);
     }
     assert_eq!(counts.cancelled.load(SeqCst), 1);
