@@ -1,5 +1,7 @@
 //! The simulated provider: every path, every control, limits, pacing, and a real socket.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests: a panic is how they fail")]
+
 use std::time::Duration;
 
 use bytes::Bytes;

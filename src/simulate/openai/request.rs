@@ -13,8 +13,12 @@ use super::{super::text::message_tokens, error::Error};
 pub(super) struct Ask<'a> {
     #[serde(borrow, default)]
     pub(super) model: Option<Text<'a>>,
-    #[serde(borrow, default, alias = "input", alias = "prompt")]
-    pub(super) messages: Option<Items<'a>>,
+    #[serde(borrow, default)]
+    messages: Option<Items<'a>>,
+    #[serde(borrow, default)]
+    input: Option<Items<'a>>,
+    #[serde(borrow, default)]
+    prompt: Option<Items<'a>>,
     #[serde(borrow, default)]
     pub(super) instructions: Option<Text<'a>>,
     #[serde(default)]
@@ -80,13 +84,20 @@ impl<'a> Ask<'a> {
     }
 
     pub(super) fn items(&self, name: &'static str) -> Result<&[Item<'a>], Box<Error>> {
-        let Some(items) = self.messages.as_ref().filter(|items| !items.0.is_empty()) else {
+        let items = self.all();
+        if items.is_empty() {
             let text = format!("Missing required parameter: '{name}'.");
             let mut error = Error::invalid(text).param(name);
             error.code = Some("missing_required_parameter");
             return Err(Box::new(error));
-        };
-        Ok(&items.0)
+        }
+        Ok(items)
+    }
+
+    /// Messages, input or prompt, as the endpoint calls it.
+    fn all(&self) -> &[Item<'a>] {
+        let items = self.messages.as_ref().or(self.input.as_ref()).or(self.prompt.as_ref());
+        items.map_or(&[][..], |items| &items.0)
     }
 
     pub(super) fn choices(&self) -> u32 {
@@ -107,7 +118,7 @@ impl<'a> Ask<'a> {
     }
 
     pub(super) fn input_tokens(&self) -> u64 {
-        let items = self.messages.as_ref().map_or(&[][..], |items| &items.0);
+        let items = self.all();
         let instructions =
             self.instructions.as_ref().map_or(0, |text| message_tokens(text.0.len()));
         items.iter().map(Item::tokens).sum::<u64>() + instructions
@@ -115,7 +126,7 @@ impl<'a> Ask<'a> {
 
     /// The last text a user wrote.
     pub(super) fn echo(&self) -> &str {
-        let items = self.messages.as_ref().map_or(&[][..], |items| &items.0);
+        let items = self.all();
         let users = |item: &&Item<'_>| item.role.as_deref().is_none_or(|role| role == "user");
         items.iter().rev().find(users).map_or("", |item| &item.text)
     }
@@ -123,7 +134,7 @@ impl<'a> Ask<'a> {
     /// The function to call, if one is to be called.
     pub(super) fn call(&self) -> Result<Option<Call>, Box<Error>> {
         let Some(tools) = self.tools else { return Ok(None) };
-        let last = self.messages.as_ref().and_then(|items| items.0.last());
+        let last = self.all().last();
         if last.is_some_and(|item| item.is_tool_result) {
             return Ok(None);
         }
