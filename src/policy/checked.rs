@@ -159,6 +159,8 @@ pub struct CallerKey {
 pub struct Provider {
     /// Unique.
     pub name: Arc<str>,
+    /// The known provider whose models and prices are its own, if it is one.
+    pub known: Option<Arc<str>>,
     /// How it is reached.
     pub endpoint: Endpoint,
 }
