@@ -59,9 +59,7 @@ pub struct Policy {
 impl Policy {
     /// The provider of this name.
     pub fn provider(&self, name: &str) -> Option<&Provider> {
-        self.providers
-            .iter()
-            .find(|provider| &*provider.name == name)
+        self.providers.iter().find(|provider| &*provider.name == name)
     }
 }
 

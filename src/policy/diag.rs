@@ -117,14 +117,20 @@ pub(super) fn show(text: &str) -> String {
 }
 
 /// The text of the span's line with every character hidden that `open` does not allow.
-pub(super) fn line_of(source: &str, span: Span, open: impl Fn(usize) -> bool) -> (String, usize) {
+pub(super) fn line_of(
+    source: &str,
+    span: Span,
+    value: impl Fn(usize) -> bool,
+    open: impl Fn(usize) -> bool,
+) -> (String, usize) {
     let Some(line) = span.line.checked_sub(1).and_then(|nth| source.split('\n').nth(nth)) else {
         return (String::new(), 0);
     };
     let start = line.as_ptr() as usize - source.as_ptr() as usize;
+    // A comment may hold anything, an old key too. A `#` inside a value that may be shown is none.
     let comment = line.match_indices('#').map(|(at, _)| at).find(|at| {
         let apart = line[..*at].chars().next_back().is_none_or(char::is_whitespace);
-        apart && !open(start + at)
+        apart && !value(start + at)
     });
     let line = &line[..comment.unwrap_or(line.len())];
     let mut shown: String = line

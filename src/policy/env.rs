@@ -102,7 +102,9 @@ pub(super) fn expand(raw: &str, env: &Env<'_>) -> Result<String, Unexpanded> {
             None => (&from[2..end], None),
         };
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word)
+        if name.is_empty()
+            || name.starts_with(|c: char| c.is_ascii_digit())
+            || !name.chars().all(word)
         {
             return Err(Unexpanded::Name);
         }

@@ -7,9 +7,9 @@ mod env;
 mod glob;
 mod node;
 mod read;
+pub mod registry;
 mod values;
 mod written;
-pub mod registry;
 
 pub use checked::*;
 pub use diag::{Diagnostic, Diagnostics};
@@ -97,11 +97,15 @@ fn read_file<W: Read, T>(
     let mut reader = Reader::new(name, text, env);
     let value = match node::parse(text) {
         Ok(node) if matches!(node.value, Value::Null) => {
-            reader.error(Span::default(), "", "the file is empty")
+            reader
+                .error(Span::default(), "", "the file is empty")
                 .expected("a policy with `providers:`");
             None
         }
-        Ok(node) => W::read(&node, "", &mut reader).map(|written| check(written, &mut reader)),
+        Ok(node) => {
+            reader.close(&node);
+            W::read(&node, "", &mut reader).map(|written| check(written, &mut reader))
+        }
         Err((why, span)) => {
             reader.syntax(span, &why);
             None
@@ -124,7 +128,8 @@ pub fn models_schema() -> String {
 }
 
 fn schema_of<T: schemars::JsonSchema>(title: &str) -> String {
-    let mut schema = schemars::generate::SchemaSettings::draft07().into_generator().into_root_schema_for::<T>();
+    let mut schema =
+        schemars::generate::SchemaSettings::draft07().into_generator().into_root_schema_for::<T>();
     schema.insert("title".into(), title.into());
     let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
     text.push('\n');

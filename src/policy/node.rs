@@ -227,7 +227,10 @@ mod tests {
         let source = "é: 1.50\nb: &x [ü, { c: 'q r', d: ${KEY} }]\ne: *x\ne: \"${A:-b}\"\nm: { <<: { k: 1 } }\n";
         let mut all = vec![];
         texts(&parse(source).unwrap(), source, &mut all);
-        assert_eq!(all.join("|"), "é|1.50|b|ü|c|'q r'|d|${KEY}|e|ü|c|'q r'|d|${KEY}|e|\"${A:-b}\"|m|k|1");
+        assert_eq!(
+            all.join("|"),
+            "é|1.50|b|ü|c|'q r'|d|${KEY}|e|ü|c|'q r'|d|${KEY}|e|\"${A:-b}\"|m|k|1"
+        );
     }
 
     #[test]

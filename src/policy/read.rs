@@ -15,7 +15,9 @@ pub(super) struct Reader<'a> {
     pub(super) file: &'a str,
     pub(super) source: &'a str,
     pub(super) env: &'a Env<'a>,
-    /// Bytes that may be shown: keys, and values that were read as something public.
+    /// All keys and values of the file: hidden, unless they are open.
+    closed: Vec<Span>,
+    /// What may be shown: keys, and values that were read as something public.
     open: Vec<Span>,
     /// Secrets met so far: whatever holds one of them is masked as a whole.
     secrets: Vec<String>,
@@ -89,10 +91,15 @@ fn quoted(names: &[&str]) -> String {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(file: &'a str, source: &'a str, env: &'a Env<'a>) -> Self {
-        Self { file, source, env, open: vec![], secrets: vec![], found: vec![] }
+        Self { file, source, env, closed: vec![], open: vec![], secrets: vec![], found: vec![] }
     }
 
-    pub(super) fn error(&mut self, span: Span, path: &str, message: impl Into<String>) -> Said<'_, 'a> {
+    pub(super) fn error(
+        &mut self,
+        span: Span,
+        path: &str,
+        message: impl Into<String>,
+    ) -> Said<'_, 'a> {
         self.found.push(Diagnostic {
             file: self.file.into(),
             line: span.line,
@@ -115,14 +122,24 @@ impl<'a> Reader<'a> {
 
     /// An error of the YAML itself: there are no values yet, so only keys can be shown.
     pub(super) fn syntax(&mut self, mut span: Span, why: &str) {
-        let before: usize = self.source.split_inclusive('\n').take(span.line.saturating_sub(1)).map(str::len).sum();
-        let line = self.source.get(before..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+        let before: usize =
+            self.source.split_inclusive('\n').take(span.line.saturating_sub(1)).map(str::len).sum();
+        let line =
+            self.source.get(before..).and_then(|rest| rest.lines().next()).unwrap_or_default();
         let key = line.find(':').map_or(0, |colon| colon + 1);
-        let inside = line.char_indices().nth(span.column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
+        let inside =
+            line.char_indices().nth(span.column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
         (span.start, span.end) = (before + inside, before + inside);
-        self.allow(Span { start: before, end: before + key, ..span });
+        self.closed.push(Span { start: before + key, end: before + line.len(), ..span });
+        if looks_secret(line) {
+            self.closed.push(Span { start: before, end: before + key, ..span });
+        }
         let why = why.split(" at line ").next().unwrap_or_default();
-        let message = if looks_secret(why) { "the YAML is broken here".into() } else { format!("the YAML is broken here: {why}") };
+        let message = if looks_secret(why) {
+            "the YAML is broken here".into()
+        } else {
+            format!("the YAML is broken here: {why}")
+        };
         self.error(span, "", message);
     }
 
@@ -131,9 +148,29 @@ impl<'a> Reader<'a> {
         self.found.len()
     }
 
+    /// Hides every value until it is read as something public.
+    pub(super) fn close(&mut self, node: &Node) {
+        match &node.value {
+            Value::Null => {}
+            Value::Plain | Value::Text(_) => self.closed.push(node.span),
+            Value::List(items) => items.iter().for_each(|item| self.close(item)),
+            Value::Map(entries) => entries.iter().for_each(|(key, value)| {
+                self.closed.push(key.span);
+                self.close(value);
+            }),
+        }
+    }
+
+    /// Whether something was told about exactly this place.
+    pub(super) fn told_at(&self, path: &str) -> bool {
+        self.found.iter().any(|one| one.path == path)
+    }
+
     /// Whether something inside this part was told already.
     pub(super) fn told_under(&self, path: &str) -> bool {
-        self.found.iter().any(|one| one.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+        self.found
+            .iter()
+            .any(|one| one.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
     }
 
     /// A value as the file has it, for messages: never what a variable stood for.
@@ -163,14 +200,14 @@ impl<'a> Reader<'a> {
         let range = one.text.split_once(' ').map(|(a, b)| (a.parse(), b.parse()));
         let Some((Ok(start), Ok(end))) = range else { return one };
         let span = Span { start, end, line: one.line, column: one.column };
-        let open = |at: usize| {
-            self.open.iter().any(|open| open.start <= at && at < open.end)
-                || self.source.as_bytes().get(at).is_some_and(|byte| b"{}[],:-".contains(byte))
-        };
-        (one.text, one.width) = line_of(self.source, span, open);
-        for part in [Some(&mut one.message), Some(&mut one.path), Some(&mut one.text), one.help.as_mut()]
-            .into_iter()
-            .flatten()
+        let within =
+            |spans: &[Span], at: usize| spans.iter().any(|span| span.start <= at && at < span.end);
+        let open = |at: usize| within(&self.open, at) || !within(&self.closed, at);
+        (one.text, one.width) = line_of(self.source, span, |at| within(&self.closed, at), open);
+        for part in
+            [Some(&mut one.message), Some(&mut one.path), Some(&mut one.text), one.help.as_mut()]
+                .into_iter()
+                .flatten()
         {
             self.mask(part);
         }
@@ -316,7 +353,9 @@ impl<T: Scalar> Read for T {
                 let raw = if T::SECRET { "****".into() } else { reader.raw(node.span) };
                 let said = reader.error(node.span, path, format!("`{raw}` {why}"));
                 match nearest(&raw, T::NAMES.iter().copied()) {
-                    Some(near) => said.expected(T::EXPECTED).help(format!("did you mean `{near}`?")),
+                    Some(near) => {
+                        said.expected(T::EXPECTED).help(format!("did you mean `{near}`?"))
+                    }
                     None => said.expected(T::EXPECTED),
                 };
                 None
@@ -360,7 +399,8 @@ impl<T: Read> Read for List<T> {
             Value::Null => &[],
             _ => {
                 let kind = node.kind();
-                reader.error(node.span, path, format!("{kind} where a list belongs"))
+                reader
+                    .error(node.span, path, format!("{kind} where a list belongs"))
                     .expected("a list: `[one, two]`, or a line with `- ` for each");
                 return None;
             }

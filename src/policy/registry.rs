@@ -129,12 +129,8 @@ impl Registry {
 
     /// The model with this id or alias at `provider` (an alias of the provider will do).
     pub fn model_of(&self, provider: &str, id: &str) -> Option<&Arc<Model>> {
-        let provider = self
-            .provider(provider)
-            .map_or(provider, |known| &known.name);
-        self.models
-            .iter()
-            .find(|model| &*model.provider == provider && model.is_called(id))
+        let provider = self.provider(provider).map_or(provider, |known| &known.name);
+        self.models.iter().find(|model| &*model.provider == provider && model.is_called(id))
     }
 }
 

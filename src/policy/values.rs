@@ -407,13 +407,13 @@ macro_rules! parsed {
     };
 }
 
-parsed!(SocketAddr, "an address and a port, such as 127.0.0.1:8080", "is not an address with a port");
-parsed!(HeaderName, "the name of a header, such as x-user-id", "is not the name of a header");
 parsed!(
-    jiff::civil::Date,
-    "a day, such as 2026-12-31",
-    "is not a day"
+    SocketAddr,
+    "an address and a port, such as 127.0.0.1:8080",
+    "is not an address with a port"
 );
+parsed!(HeaderName, "the name of a header, such as x-user-id", "is not the name of a header");
+parsed!(jiff::civil::Date, "a day, such as 2026-12-31", "is not a day");
 
 /// A network or a single address.
 #[derive(Clone, Copy, Debug)]
@@ -512,7 +512,8 @@ pub(super) struct ScopeName(pub(super) super::Scope);
 
 impl Scalar for ScopeName {
     const EXPECTED: &'static str = "one of: all, user, key, ip, provider, model, tag NAME";
-    const NAMES: &'static [&'static str] = &["all", "user", "key", "ip", "provider", "model", "tag"];
+    const NAMES: &'static [&'static str] =
+        &["all", "user", "key", "ip", "provider", "model", "tag"];
 
     fn parse(text: &str) -> Result<Self, String> {
         use super::Scope;
@@ -622,10 +623,14 @@ mod tests {
 
     #[test]
     fn times() {
-        for (text, ms) in [("0", 0), ("250ms", 250), ("1.5s", 1500), ("1h30m", 5_400_000), ("1d", 86_400_000)] {
+        for (text, ms) in
+            [("0", 0), ("250ms", 250), ("1.5s", 1500), ("1h30m", 5_400_000), ("1d", 86_400_000)]
+        {
             assert_eq!(Time::parse(text).unwrap().0.as_millis(), ms, "{text}");
         }
-        for text in ["", "5", "s", "5 parsecs", "-1s", "1e3s", "999d", "1..5s", "99999999999999999999s"] {
+        for text in
+            ["", "5", "s", "5 parsecs", "-1s", "1e3s", "999d", "1..5s", "99999999999999999999s"]
+        {
             assert!(Time::parse(text).is_err(), "{text}");
         }
     }

@@ -446,7 +446,8 @@ impl Read for TargetWritten {
         };
         let entries = reader.entries(node, path, "`provider/model: weight`")?;
         let [(name, span, weight)] = entries.as_slice() else {
-            reader.error(node.span, path, "a target is one name and its weight")
+            reader
+                .error(node.span, path, "a target is one name and its weight")
                 .help("write each target on its own line: `- openai/gpt-4o: 60`");
             return None;
         };

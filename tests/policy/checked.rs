@@ -74,7 +74,8 @@ fn policy_empty_sections_mean_their_defaults() {
 
 #[test]
 fn policy_aliases_of_providers_meet() {
-    let policy = parse("providers: { gemini: {} }\nroutes: [{ targets: [google/gemini-3.8-flash] }]");
+    let policy =
+        parse("providers: { gemini: {} }\nroutes: [{ targets: [google/gemini-3.8-flash] }]");
     assert_eq!(&*policy.routes[0].targets[0].provider, "gemini");
     assert!(policy.registry.model_of("google", "gemini-3.8-flash").is_some());
 }
@@ -102,23 +103,60 @@ fn policy_warns_of_old_models_by_the_date() {
     let on = |y, m, d| {
         let env = Env::new(|_| None).on(jiff::civil::date(y, m, d));
         let policy = Policy::parse("p.yaml", text, &env).unwrap();
-        policy.warnings.into_iter().map(|w| format!("{} {}: {}", w.place, w.path, w.message)).collect::<Vec<_>>()
+        policy
+            .warnings
+            .into_iter()
+            .map(|w| format!("{} {}: {}", w.place, w.path, w.message))
+            .collect::<Vec<_>>()
     };
     let grok = "p.yaml:3:17 aliases.old: the model `grok-4-0709` was shut down on 2026-05-15; its provider suggests `grok-4.3`";
     assert_eq!(on(2026, 1, 1), [grok]);
-    assert_eq!(on(2026, 11, 22)[1], "p.yaml:2:22 routes[0].targets[0]: the model `gemini-2.5-flash` is shut down on 2026-12-01; its provider suggests `gemini-3.5-flash-lite`");
+    assert_eq!(
+        on(2026, 11, 22)[1],
+        "p.yaml:2:22 routes[0].targets[0]: the model `gemini-2.5-flash` is shut down on 2026-12-01; its provider suggests `gemini-3.5-flash-lite`"
+    );
     assert!(on(2026, 12, 2)[1].contains("was shut down on 2026-12-01"));
 }
 
 #[test]
 fn policy_warns_of_limits_that_never_bind() {
     let warned = |limits: &str| parse(&format!("{SIM}limits:\n{limits}")).warnings.len();
-    assert_eq!(warned("  - { name: a, per: user, requests: 10/min }\n  - { name: b, per: user, requests: 20/min }"), 1);
-    assert_eq!(warned("  - { name: a, per: user, requests: 10/min }\n  - { name: b, per: user, requests: 10/min }"), 1);
-    assert_eq!(warned("  - { name: a, per: user, requests: 10/min }\n  - { name: b, per: ip, requests: 20/min }"), 0);
-    assert_eq!(warned("  - { name: a, per: user, requests: 10/min }\n  - { name: b, per: user, tokens: 20/min }"), 0);
-    assert_eq!(warned("  - { name: a, per: user, requests: 10/min, enforce: false }\n  - { name: b, per: user, requests: 20/min }"), 0);
-    assert_eq!(warned("  - { name: a, per: user, requests: 10/min, burst: 50 }\n  - { name: b, per: user, requests: 20/min }"), 0);
+    assert_eq!(
+        warned(
+            "  - { name: a, per: user, requests: 10/min }\n  - { name: b, per: user, requests: 20/min }"
+        ),
+        1
+    );
+    assert_eq!(
+        warned(
+            "  - { name: a, per: user, requests: 10/min }\n  - { name: b, per: user, requests: 10/min }"
+        ),
+        1
+    );
+    assert_eq!(
+        warned(
+            "  - { name: a, per: user, requests: 10/min }\n  - { name: b, per: ip, requests: 20/min }"
+        ),
+        0
+    );
+    assert_eq!(
+        warned(
+            "  - { name: a, per: user, requests: 10/min }\n  - { name: b, per: user, tokens: 20/min }"
+        ),
+        0
+    );
+    assert_eq!(
+        warned(
+            "  - { name: a, per: user, requests: 10/min, enforce: false }\n  - { name: b, per: user, requests: 20/min }"
+        ),
+        0
+    );
+    assert_eq!(
+        warned(
+            "  - { name: a, per: user, requests: 10/min, burst: 50 }\n  - { name: b, per: user, requests: 20/min }"
+        ),
+        0
+    );
 }
 
 #[test]
@@ -134,7 +172,10 @@ fn policy_shapes_by_default_and_by_word() {
         policy.limits.iter().map(|l| l.quotas.iter().map(|q| q.shape).collect()).collect();
     let hour = Duration::from_secs(3600);
     let five = 5.try_into().unwrap();
-    assert_eq!(shapes[0], [Shape::Bucket { per: hour, burst: five }, Shape::Calendar(Period::Hour)]);
+    assert_eq!(
+        shapes[0],
+        [Shape::Bucket { per: hour, burst: five }, Shape::Calendar(Period::Hour)]
+    );
     assert_eq!(shapes[1], [Shape::Sliding { window: Duration::from_secs(10) }]);
     assert_eq!(shapes[2], [Shape::Calendar(Period::Month), Shape::Concurrent]);
     let two = 2.try_into().unwrap();

@@ -25,7 +25,10 @@ fn policy_files_all_load() {
         let policy = Policy::parse(name, text, &super::env());
         let policy = policy.unwrap_or_else(|wrong| panic!("{wrong}"));
         assert_eq!(policy.warnings, [], "{name}");
-        assert!(text.starts_with("# yaml-language-server: $schema=./policy.schema.json\n"), "{name}");
+        assert!(
+            text.starts_with("# yaml-language-server: $schema=./policy.schema.json\n"),
+            "{name}"
+        );
     }
 }
 

@@ -77,9 +77,23 @@ fn policy_errors_never_show_a_secret() {
 /// Keys of the usual makers are known by their looks, wherever they are put.
 #[test]
 fn policy_errors_hide_what_looks_like_a_key() {
-    for key in ["sk-proj-abcdefgh12345678", "gsk_abcdEFGH1234", "AIzaSyA1234567890abcdef", "0a1b2c3d4e5f60718293a4b5"] {
-        for text in ["listen: SECRET", "SECRET: 1", "limits: [{ name: x, per: SECRET }]", "routes: [{ targets: [SECRET] }]", "aliases: {SECRET: {}}"] {
-            let text = format!("{}\nproviders: {{ a: {{ simulate: {{}} }} }}", text.replace("SECRET", key));
+    for key in [
+        "sk-proj-abcdefgh12345678",
+        "gsk_abcdEFGH1234",
+        "AIzaSyA1234567890abcdef",
+        "0a1b2c3d4e5f60718293a4b5",
+    ] {
+        for text in [
+            "listen: SECRET",
+            "SECRET: 1",
+            "limits: [{ name: x, per: SECRET }]",
+            "routes: [{ targets: [SECRET] }]",
+            "aliases: {SECRET: {}}",
+        ] {
+            let text = format!(
+                "{}\nproviders: {{ a: {{ simulate: {{}} }} }}",
+                text.replace("SECRET", key)
+            );
             let wrong = Policy::parse("policy.yaml", &text, &env()).map(|_| ()).unwrap_err();
             assert!(!format!("{wrong}{wrong:?}").contains(key), "{wrong}");
         }

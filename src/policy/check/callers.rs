@@ -20,7 +20,9 @@ pub(super) fn callers(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Cal
             }
         }
         if sources.value.0.is_empty() {
-            check.reader.wrong(sources, "there is no way to tell callers here")
+            check
+                .reader
+                .wrong(sources, "there is no way to tell callers here")
                 .expected("one or more of: key, header NAME, provider_key, ip");
         }
     } else {
@@ -34,7 +36,9 @@ pub(super) fn callers(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Cal
     if let (Some(list), false) = (&written.keys, identify.contains(&Source::Key))
         && !list.value.0.is_empty()
     {
-        check.reader.wrong(list, "there are keys, but `identify` does not look for them")
+        check
+            .reader
+            .wrong(list, "there are keys, but `identify` does not look for them")
             .help("add `key` to `callers.identify`");
     }
     let nets = written.trusted_proxies.iter().flat_map(|many| &many.value.0);
@@ -51,14 +55,18 @@ fn key(
     check.unique(names, name, "keys");
     let digest = written.sha256.as_ref()?;
     if digests.contains(&digest.value.0) {
-        check.reader.wrong(digest, "another key has the same SHA-256")
+        check
+            .reader
+            .wrong(digest, "another key has the same SHA-256")
             .help("each key needs its own secret: `tollway keys new`");
     }
     digests.push(digest.value.0);
     if let Some(models) = &written.models
         && models.value.0.is_empty()
     {
-        check.reader.wrong(models, "this key may use no model at all")
+        check
+            .reader
+            .wrong(models, "this key may use no model at all")
             .help("leave `models` out to allow all of them");
     }
     let tags = written.tags.iter().flat_map(|tags| &tags.value.0);

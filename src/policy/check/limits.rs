@@ -48,7 +48,8 @@ pub(super) fn limits(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Vec<
 /// Whether `tight` is always full before `quota`, which belongs to `loose`.
 fn binds_first(tight: &Limit, loose: &Limit, quota: &Quota) -> bool {
     let same = tight.per == loose.per && tight.models == loose.models;
-    same && tight.enforce && tight.headroom >= loose.headroom
+    same && tight.enforce
+        && tight.headroom >= loose.headroom
         && tight.quotas.iter().any(|first| first.unit == quota.unit && tighter(first, quota))
 }
 
@@ -83,7 +84,10 @@ fn limit(at: &At<LimitWritten>, check: &mut Check<'_, '_>) -> Option<Limit> {
     let quotas = quotas(at, check);
     let headroom = written.headroom.as_ref().map_or(0.0, |at| at.value.0);
     if let (Some(at), true) = (&written.headroom, headroom >= 1.0) {
-        check.reader.wrong(at, "a headroom of 100% leaves nothing to use").expected("less than 100%");
+        check
+            .reader
+            .wrong(at, "a headroom of 100% leaves nothing to use")
+            .expected("less than 100%");
     }
     let warn_at = written.warn_at.as_ref().map(|at| at.value.0);
     if let (Some(at), Some(0.0)) = (&written.warn_at, warn_at) {
@@ -123,11 +127,16 @@ fn scopes(written: &LimitWritten, check: &mut Check<'_, '_>) -> Option<Vec<Scope
             check.reader.wrong(at, "a pair of the same scope twice").help("name it once");
         }
         [a, b] if *a == Scope::All || *b == Scope::All => {
-            check.reader.wrong(at, "`all` in a pair adds nothing").help("name the other scope alone");
+            check
+                .reader
+                .wrong(at, "`all` in a pair adds nothing")
+                .help("name the other scope alone");
         }
         [_, _] => {}
         _ => {
-            check.reader.wrong(at, format!("{} scopes at once", scopes.len()))
+            check
+                .reader
+                .wrong(at, format!("{} scopes at once", scopes.len()))
                 .expected("one scope, or a pair such as [user, model]");
         }
     }
@@ -150,7 +159,9 @@ fn quotas(at: &At<LimitWritten>, check: &mut Check<'_, '_>) -> Vec<Quota> {
     for (unit, rate) in rates {
         let Some(rate) = rate else { continue };
         let (which, burst) = match unit {
-            Unit::Tokens | Unit::InputTokens | Unit::OutputTokens if written.burst_tokens.is_some() => {
+            Unit::Tokens | Unit::InputTokens | Unit::OutputTokens
+                if written.burst_tokens.is_some() =>
+            {
                 (1, written.burst_tokens.as_ref())
             }
             Unit::Requests => (0, written.burst.as_ref()),
@@ -165,7 +176,9 @@ fn quotas(at: &At<LimitWritten>, check: &mut Check<'_, '_>) -> Vec<Quota> {
     }
     for (burst, used) in [(&written.burst, used[0]), (&written.burst_tokens, used[1])] {
         if let (Some(burst), false) = (burst, used) {
-            check.reader.wrong(burst, "a burst without a rate that it belongs to")
+            check
+                .reader
+                .wrong(burst, "a burst without a rate that it belongs to")
                 .help("`burst` goes with `requests`, `burst_tokens` with `tokens`");
         }
     }
@@ -173,7 +186,9 @@ fn quotas(at: &At<LimitWritten>, check: &mut Check<'_, '_>) -> Vec<Quota> {
         let amount = check.at_least_one(&written.concurrent, 1);
         quotas.push(Quota { unit: Unit::Concurrent, amount, shape: Shape::Concurrent });
         if let (Some(shape), 0) = (&written.shape, given) {
-            check.reader.wrong(shape, "requests at the same time have no shape")
+            check
+                .reader
+                .wrong(shape, "requests at the same time have no shape")
                 .help("`shape` goes with a rate such as `requests: 100/min`");
         }
     }
@@ -208,22 +223,30 @@ fn quota(
         Per::Month => None,
     };
     if let (Some(at), true) = (burst, name != ShapeName::Bucket) {
-        check.reader.wrong(at, "only a bucket has a burst")
+        check
+            .reader
+            .wrong(at, "only a bucket has a burst")
             .help("say `shape: bucket`, or take the burst away");
     }
     let shape = match (name, length, per) {
-        (ShapeName::Bucket, Some(per), _) => Shape::Bucket { per, burst: burst_of(burst, amount, check) },
+        (ShapeName::Bucket, Some(per), _) => {
+            Shape::Bucket { per, burst: burst_of(burst, amount, check) }
+        }
         (ShapeName::Sliding, Some(window), _) => Shape::Sliding { window },
         (ShapeName::Calendar, _, Per::Day) => Shape::Calendar(Period::Day),
         (ShapeName::Calendar, _, Per::Month) => Shape::Calendar(Period::Month),
         (ShapeName::Calendar, _, time) if time == hour => Shape::Calendar(Period::Hour),
         (ShapeName::Calendar, _, _) => {
-            check.reader.wrong(rate, "the calendar has no such period")
+            check
+                .reader
+                .wrong(rate, "the calendar has no such period")
                 .expected("an amount per hour, day or month");
             return None;
         }
         (ShapeName::Bucket | ShapeName::Sliding, None, _) => {
-            check.reader.wrong(rate, "months differ in length, so only the calendar can count them")
+            check
+                .reader
+                .wrong(rate, "months differ in length, so only the calendar can count them")
                 .help("say `shape: calendar`, or give the time in days: `/30d`");
             return None;
         }
@@ -234,7 +257,9 @@ fn quota(
 fn burst_of(at: Option<&At<Count>>, amount: NonZeroU64, check: &mut Check<'_, '_>) -> NonZeroU64 {
     let Some(at) = at else { return amount };
     NonZeroU64::new(at.value.0).unwrap_or_else(|| {
-        check.reader.wrong(at, "a bucket with a burst of 0 lets nothing through")
+        check
+            .reader
+            .wrong(at, "a bucket with a burst of 0 lets nothing through")
             .expected("a whole number from 1");
         amount
     })
@@ -251,13 +276,17 @@ fn amount(unit: Unit, rate: &At<Rate>, check: &mut Check<'_, '_>) -> Option<NonZ
     match amount.map(NonZeroU64::new) {
         Some(Some(amount)) => Some(amount),
         Some(None) => {
-            check.reader.wrong(rate, format!("`{quote}` lets nothing through"))
+            check
+                .reader
+                .wrong(rate, format!("`{quote}` lets nothing through"))
                 .expected("an amount above zero");
             None
         }
         None => {
             let expected = match unit {
-                Unit::Usd => "an amount of USD with at most nine decimals, such as 20/day or 0.50/hour",
+                Unit::Usd => {
+                    "an amount of USD with at most nine decimals, such as 20/day or 0.50/hour"
+                }
                 _ => Rate::EXPECTED,
             };
             let message = format!("`{quote}` is no amount of {}", unit_name(unit));

@@ -79,7 +79,9 @@ impl Check<'_, '_> {
         NonZeroU32::try_from(count).unwrap_or_else(|_| {
             if let Some(at) = at {
                 let quote = self.reader.quote(at);
-                self.reader.wrong(at, format!("`{quote}` is too large")).expected("at most 4294967295");
+                self.reader
+                    .wrong(at, format!("`{quote}` is too large"))
+                    .expected("at most 4294967295");
             }
             NonZeroU32::MAX
         })

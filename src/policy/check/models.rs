@@ -56,7 +56,9 @@ pub(super) fn with_own(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Re
             let names = registry.providers.iter().map(|known| &*known.name);
             let names: Vec<&str> = names.chain(own.iter().copied()).collect();
             let quote = check.reader.quote(provider);
-            check.reader.wrong(provider, format!("there is no provider `{quote}`"))
+            check
+                .reader
+                .wrong(provider, format!("there is no provider `{quote}`"))
                 .did_you_mean(&quote, names);
             continue;
         }
@@ -114,7 +116,10 @@ fn model(
         },
         context_window: count(&written.context_window, before.and_then(|m| m.context_window)),
         max_input_tokens: count(&written.max_input, before.and_then(|m| m.max_input_tokens)),
-        max_output_tokens: count(&written.max_output_tokens, before.and_then(|m| m.max_output_tokens)),
+        max_output_tokens: count(
+            &written.max_output_tokens,
+            before.and_then(|m| m.max_output_tokens),
+        ),
         capabilities: match (&written.capabilities, before) {
             (Some(at), _) => texts(&at.value),
             (None, before) => before.map(|before| before.capabilities.clone()).unwrap_or_default(),
@@ -156,7 +161,9 @@ fn tiers(written: &[At<TierWritten>], check: &mut Check<'_, '_>) -> Vec<Tier> {
             (Some(over), None) => over.value.0,
             (None, Some(from)) => from.value.0.saturating_sub(1),
             _ => {
-                check.reader.error(at.span, &at.path, "a tier needs exactly one bound")
+                check
+                    .reader
+                    .error(at.span, &at.path, "a tier needs exactly one bound")
                     .expected("`over_prompt_tokens`, or `from_prompt_tokens`");
                 continue;
             }

@@ -60,7 +60,9 @@ fn provider(
             let found = registry.provider(&like.value.0);
             if found.is_none() {
                 let quote = check.reader.quote(like);
-                check.reader.wrong(like, format!("`{quote}` is no known provider"))
+                check
+                    .reader
+                    .wrong(like, format!("`{quote}` is no known provider"))
                     .did_you_mean(&quote, registry.providers.iter().map(|known| &*known.name));
             }
             found
@@ -93,7 +95,9 @@ fn only_simulated(written: &ProviderWritten, check: &mut Check<'_, '_>) {
         written.http2.as_ref().map(|at| (at.span, &at.path)),
     ];
     for (span, path) in places.into_iter().flatten() {
-        check.reader.error(span, path, "a simulated provider has no use for this")
+        check
+            .reader
+            .error(span, path, "a simulated provider has no use for this")
             .help("take it away, or take `simulate` away");
     }
 }
@@ -108,8 +112,9 @@ fn http(
         (Some(at), _) => at.value.0.clone(),
         (None, Some(known)) => known.base_url.clone(),
         (None, None) => {
-            // A `like` that names nothing was told already.
-            if written.like.is_none() {
+            // What was wrong with the place itself was told already.
+            let told = ["like", "base_url", "simulate"];
+            if !told.iter().any(|key| check.reader.told_at(&format!("{}.{key}", name.path))) {
                 no_place(name, check);
             }
             return None;
@@ -155,7 +160,8 @@ fn no_place(name: &At<String>, check: &mut Check<'_, '_>) {
     let embedded = Registry::embedded();
     let names = embedded.providers.iter().map(|known| &*known.name);
     let near = nearest(&name.value, names.clone());
-    let message = format!("`{}` is no known provider, and has no `base_url`", check.reader.quote(name));
+    let message =
+        format!("`{}` is no known provider, and has no `base_url`", check.reader.quote(name));
     let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!(
@@ -172,12 +178,16 @@ fn certificates(at: &At<Text>, check: &mut Check<'_, '_>) -> Option<std::path::P
             Some(check.reader.env.folder.join(&at.value.0))
         }
         Ok(_) => {
-            check.reader.wrong(at, "the file holds no certificate")
+            check
+                .reader
+                .wrong(at, "the file holds no certificate")
                 .expected("a PEM file with `-----BEGIN CERTIFICATE-----`");
             None
         }
         Err(error) => {
-            check.reader.wrong(at, format!("the file cannot be read ({})", error.kind()))
+            check
+                .reader
+                .wrong(at, format!("the file cannot be read ({})", error.kind()))
                 .expected("a PEM file");
             None
         }
@@ -202,14 +212,18 @@ fn auth(
         (Some(AuthName::Passthrough) | None, None) => Auth::Passthrough,
         (Some(AuthName::None | AuthName::Passthrough), Some(_)) => {
             if let Some(at) = how {
-                check.reader.wrong(at, "there is an `api_key`, but it would never be sent")
+                check
+                    .reader
+                    .wrong(at, "there is an `api_key`, but it would never be sent")
                     .help("take `api_key` away, or say `auth: bearer`");
             }
             Auth::None
         }
         (Some(_), None) => {
             if let (Some(at), None) = (how, &written.api_key) {
-                check.reader.wrong(at, "there is no `api_key` to send")
+                check
+                    .reader
+                    .wrong(at, "there is no `api_key` to send")
                     .help("add `api_key: ${NAME}`, or say `auth: passthrough`");
             }
             Auth::None
@@ -225,7 +239,9 @@ pub(super) fn secret(at: &At<Hidden>, check: &mut Check<'_, '_>) -> Option<Secre
         Some(path) => match check.reader.env.file(path) {
             Ok(text) => text.trim().to_owned(),
             Err(error) => {
-                check.reader.wrong(at, format!("the secret's file cannot be read ({})", error.kind()))
+                check
+                    .reader
+                    .wrong(at, format!("the secret's file cannot be read ({})", error.kind()))
                     .expected("`file:` and the path of a file that holds the secret alone");
                 return None;
             }
@@ -265,7 +281,9 @@ fn simulate(written: &SimulateWritten, check: &mut Check<'_, '_>) -> SimulateCon
             Ok(status @ 400..=599) => status,
             _ => {
                 let quote = check.reader.quote(at);
-                check.reader.wrong(at, format!("`{quote}` is not the status of an error"))
+                check
+                    .reader
+                    .wrong(at, format!("`{quote}` is not the status of an error"))
                     .expected("400 to 599");
                 500
             }
@@ -274,7 +292,9 @@ fn simulate(written: &SimulateWritten, check: &mut Check<'_, '_>) -> SimulateCon
     };
     let tokens_per_second = match &written.tokens_per_second {
         Some(at) if at.value.0 == 0.0 => {
-            check.reader.wrong(at, "a stream of `0` tokens a second never ends")
+            check
+                .reader
+                .wrong(at, "a stream of `0` tokens a second never ends")
                 .expected("a number above zero");
             None
         }

@@ -36,7 +36,9 @@ fn factor(at: &Option<At<Number>>, check: &mut Check<'_, '_>) -> f64 {
     match at {
         Some(at) if !(1.0..=100.0).contains(&at.value.0) => {
             let quote = check.reader.quote(at);
-            check.reader.wrong(at, format!("`{quote}` is no factor to grow by"))
+            check
+                .reader
+                .wrong(at, format!("`{quote}` is no factor to grow by"))
                 .expected("a number from 1 to 100");
             2.0
         }
@@ -49,7 +51,10 @@ fn factor(at: &Option<At<Number>>, check: &mut Check<'_, '_>) -> f64 {
 fn share(at: &Option<At<Share>>, default: f64, check: &mut Check<'_, '_>) -> f64 {
     match at {
         Some(at) if at.value.0 == 0.0 => {
-            check.reader.wrong(at, "a share of `0%` does not work here").expected("above 0%, up to 100%");
+            check
+                .reader
+                .wrong(at, "a share of `0%` does not work here")
+                .expected("above 0%, up to 100%");
             default
         }
         Some(at) => at.value.0,
@@ -66,7 +71,9 @@ pub(super) fn breaker(written: &BreakerWritten, check: &mut Check<'_, '_>) -> Ci
     let recover_after = positive(&written.recover_after, 300 * SECOND, check);
     let recover_max = positive(&written.recover_max, recover_after.max(3600 * SECOND), check);
     if let (Some(at), true) = (&written.recover_max, recover_max < recover_after) {
-        check.reader.wrong(at, "`recover_max` is shorter than `recover_after`")
+        check
+            .reader
+            .wrong(at, "`recover_max` is shorter than `recover_after`")
             .help("the time starts at `recover_after` and grows up to `recover_max`");
     }
     CircuitBreaker {
@@ -96,13 +103,18 @@ fn weights(written: &BreakerWritten, check: &mut Check<'_, '_>) -> Vec<(ErrorCla
     let weights = named.filter_map(|(name, weight)| {
         let Ok(class) = ClassName::parse(&name.value) else {
             let quote = check.reader.quote(name);
-            check.reader.wrong(name, format!("`{quote}` is no kind of failure"))
+            check
+                .reader
+                .wrong(name, format!("`{quote}` is no kind of failure"))
                 .did_you_mean(&quote, ClassName::NAMES.iter().copied());
             return None;
         };
         let weight = weight.as_ref()?;
         if weight.value.0 > 100.0 {
-            check.reader.wrong(weight, "a weight of more than 100").expected("a number from 0 to 100");
+            check
+                .reader
+                .wrong(weight, "a weight of more than 100")
+                .expected("a number from 0 to 100");
         }
         Some((class.into(), weight.value.0))
     });
@@ -112,13 +124,17 @@ fn weights(written: &BreakerWritten, check: &mut Check<'_, '_>) -> Vec<(ErrorCla
 pub(super) fn retry(written: &RetryWritten, check: &mut Check<'_, '_>) -> Retry {
     let on = written.on.as_ref().map(|many| {
         if many.value.0.is_empty() {
-            check.reader.wrong(many, "nothing would ever be tried again")
+            check
+                .reader
+                .wrong(many, "nothing would ever be tried again")
                 .help("leave the section `retry` out instead");
         }
         many.value.0.iter().map(|at| at.value.into()).collect()
     });
     let attempts = check.at_least_one_u32(&written.attempts, 3);
-    if let (Some(at), true) = (&written.attempts, attempts > NonZeroU32::new(100).unwrap_or(attempts)) {
+    if let (Some(at), true) =
+        (&written.attempts, attempts > NonZeroU32::new(100).unwrap_or(attempts))
+    {
         let quote = check.reader.quote(at);
         check.reader.wrong(at, format!("`{quote}` attempts are a storm")).expected("1 to 100");
     }
@@ -129,9 +145,11 @@ pub(super) fn retry(written: &RetryWritten, check: &mut Check<'_, '_>) -> Retry 
         obey_retry_after: obey.map_or(60 * SECOND, |at| at.value.0),
         budget: written.budget.as_ref().map(|at| RetryBudget {
             ratio: share(&at.value.ratio, 0.2, check),
-            min_per_second: at.value.min_per_second.as_ref().map_or(10, |at| {
-                u32::try_from(at.value.0).unwrap_or(u32::MAX)
-            }),
+            min_per_second: at
+                .value
+                .min_per_second
+                .as_ref()
+                .map_or(10, |at| u32::try_from(at.value.0).unwrap_or(u32::MAX)),
         }),
         on,
     }
@@ -142,7 +160,9 @@ fn backoff(written: Option<&BackoffWritten>, check: &mut Check<'_, '_>) -> Backo
     let first = positive(&written.first, SECOND / 2, check);
     let max = positive(&written.max, first.max(30 * SECOND), check);
     if let (Some(at), true) = (&written.max, max < first) {
-        check.reader.wrong(at, "`max` is shorter than `first`")
+        check
+            .reader
+            .wrong(at, "`max` is shorter than `first`")
             .help("waits start at `first` and grow up to `max`");
     }
     Backoff {

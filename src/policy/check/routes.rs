@@ -24,7 +24,9 @@ pub(super) fn aliases(
     let each = all.iter().map(|(name, model)| {
         if all.iter().any(|(other, _)| other.value == model.value.0) {
             let quote = check.reader.quote(model);
-            check.reader.wrong(*model, format!("`{quote}` is an alias itself"))
+            check
+                .reader
+                .wrong(*model, format!("`{quote}` is an alias itself"))
                 .help("name the model that it stands for: aliases are looked up once");
         }
         if let Some(known) = registry.model(&model.value.0) {
@@ -73,9 +75,12 @@ pub(super) fn routes(
         if let Some(name) = &at.value.name {
             check.unique(&mut names, name, "routes");
         }
-        let matches = at.value.r#match.as_ref().map(|at| matching(&at.value, check)).unwrap_or_default();
+        let matches =
+            at.value.r#match.as_ref().map(|at| matching(&at.value, check)).unwrap_or_default();
         unreachable_alias(&at.value, &aliased, check);
-        if let Some((earlier, line)) = routes.iter().find(|(earlier, _)| covers(&earlier.matches, &matches)) {
+        if let Some((earlier, line)) =
+            routes.iter().find(|(earlier, _)| covers(&earlier.matches, &matches))
+        {
             let message = "the route is never reached".to_owned();
             let help = format!(
                 "route `{}` in line {line} takes every request that this one matches; move this one before it",
@@ -104,7 +109,9 @@ fn unreachable_alias(route: &RouteWritten, aliased: &[&str], check: &mut Check<'
     for model in models.flat_map(|many| &many.value.0) {
         if aliased.contains(&model.value.0.as_str()) {
             let quote = check.reader.quote(model);
-            check.reader.wrong(model, format!("`{quote}` is an alias, so no request has this name here"))
+            check
+                .reader
+                .wrong(model, format!("`{quote}` is an alias, so no request has this name here"))
                 .help("match the model that it stands for, or take the alias away");
         }
     }
@@ -113,7 +120,10 @@ fn unreachable_alias(route: &RouteWritten, aliased: &[&str], check: &mut Check<'
 fn matching(written: &MatchWritten, check: &mut Check<'_, '_>) -> Match {
     for many in [&written.model, &written.path, &written.caller].into_iter().flatten() {
         if many.value.0.is_empty() {
-            check.reader.wrong(many, "an empty list matches nothing").help("leave the key out to match all");
+            check
+                .reader
+                .wrong(many, "an empty list matches nothing")
+                .help("leave the key out to match all");
         }
     }
     let pairs = |named: &Option<At<Named<Text>>>| {
@@ -133,7 +143,10 @@ fn matching(written: &MatchWritten, check: &mut Check<'_, '_>) -> Match {
         paths: globs(&written.path),
         headers: headers.collect(),
         callers: globs(&written.caller),
-        tags: pairs(&written.tag).into_iter().map(|(name, glob)| (name.value.into(), glob)).collect(),
+        tags: pairs(&written.tag)
+            .into_iter()
+            .map(|(name, glob)| (name.value.into(), glob))
+            .collect(),
     }
 }
 
@@ -164,14 +177,22 @@ fn targets(
 ) -> Vec<RouteTarget> {
     let Some(written) = &route.targets else { return vec![] };
     if written.value.0.is_empty() {
-        check.reader.wrong(written, "the route has no target").expected("`[provider]` or `[provider/model]`");
+        check
+            .reader
+            .wrong(written, "the route has no target")
+            .expected("`[provider]` or `[provider/model]`");
     }
     let weighted = route.strategy.as_ref().is_some_and(|at| at.value == StrategyName::Weighted);
     let mut targets: Vec<RouteTarget> = vec![];
     for at in &written.value.0 {
         let Some(found) = target(&at.value, weighted, providers, registry, check) else { continue };
-        if targets.iter().any(|known| known.provider == found.provider && known.model == found.model) {
-            check.reader.wrong(&at.value.to, "the same target stands here twice")
+        if targets
+            .iter()
+            .any(|known| known.provider == found.provider && known.model == found.model)
+        {
+            check
+                .reader
+                .wrong(&at.value.to, "the same target stands here twice")
                 .help("to try a target again, use `retry.attempts`");
         }
         targets.push(found);
@@ -206,7 +227,9 @@ fn target(
         return None;
     };
     if model == Some("") {
-        check.reader.wrong(&written.to, "there is no model after the `/`")
+        check
+            .reader
+            .wrong(&written.to, "there is no model after the `/`")
             .help("leave the `/` out to send the model that was asked for");
     }
     if let (Some(model), Some(known)) = (model, &provider.checked) {
@@ -214,7 +237,9 @@ fn target(
     }
     let weight = match &written.weight {
         Some(at) if !weighted => {
-            check.reader.wrong(at, "only the weighted strategy reads weights")
+            check
+                .reader
+                .wrong(at, "only the weighted strategy reads weights")
                 .help("say `strategy: weighted`, or take the weight away");
             NonZeroU32::MIN
         }
@@ -249,7 +274,9 @@ fn known_model(
         aged(found, at.span, &at.path, check);
     }
     let own_place = match &provider.endpoint {
-        Endpoint::Http(http) => registry.provider(kind).is_some_and(|known| known.base_url == http.base_url),
+        Endpoint::Http(http) => {
+            registry.provider(kind).is_some_and(|known| known.base_url == http.base_url)
+        }
         Endpoint::Simulate(_) => false,
     };
     // Fine-tuned models carry their owner's names.

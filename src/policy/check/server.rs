@@ -31,11 +31,17 @@ pub(super) fn listeners(written: &PolicyWritten, check: &mut Check<'_, '_>) -> (
 }
 
 /// A time that must not be zero.
-pub(super) fn positive(at: &Option<At<Time>>, default: Duration, check: &mut Check<'_, '_>) -> Duration {
+pub(super) fn positive(
+    at: &Option<At<Time>>,
+    default: Duration,
+    check: &mut Check<'_, '_>,
+) -> Duration {
     match at {
         None => default,
         Some(at) if at.value.0.is_zero() => {
-            check.reader.wrong(at, "a time of zero would let nothing through")
+            check
+                .reader
+                .wrong(at, "a time of zero would let nothing through")
                 .expected("a time above zero");
             default
         }
@@ -48,7 +54,9 @@ fn size(at: &Option<At<Size>>, default: u64, least: u64, check: &mut Check<'_, '
         None => default,
         Some(at) if at.value.0 < least => {
             let quote = check.reader.quote(at);
-            check.reader.wrong(at, format!("`{quote}` is too small to be of use"))
+            check
+                .reader
+                .wrong(at, format!("`{quote}` is too small to be of use"))
                 .expected(format!("at least {least}B"));
             default
         }
