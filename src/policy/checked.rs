@@ -59,9 +59,7 @@ pub struct Policy {
 impl Policy {
     /// The provider of this name.
     pub fn provider(&self, name: &str) -> Option<&Provider> {
-        self.providers
-            .iter()
-            .find(|provider| &*provider.name == name)
+        self.providers.iter().find(|provider| &*provider.name == name)
     }
 }
 
@@ -159,6 +157,8 @@ pub struct CallerKey {
 pub struct Provider {
     /// Unique.
     pub name: Arc<str>,
+    /// The known provider whose models and prices are its own, if it is one.
+    pub known: Option<Arc<str>>,
     /// How it is reached.
     pub endpoint: Endpoint,
 }

@@ -54,9 +54,7 @@ fn wild(pattern: &[u8], text: &[u8]) -> bool {
             },
         }
     }
-    pattern[p.min(pattern.len())..]
-        .iter()
-        .all(|byte| *byte == b'*')
+    pattern[p.min(pattern.len())..].iter().all(|byte| *byte == b'*')
 }
 
 impl fmt::Display for Glob {
@@ -71,21 +69,12 @@ mod tests {
 
     #[test]
     fn matches_and_covers() {
-        let yes = [
-            ("*", ""),
-            ("gpt-*", "gpt-4o"),
-            ("*mini", "gpt-4o-mini"),
-            ("a*b*c", "a1b2bc"),
-        ];
+        let yes = [("*", ""), ("gpt-*", "gpt-4o"), ("*mini", "gpt-4o-mini"), ("a*b*c", "a1b2bc")];
         for (pattern, text) in yes {
             assert!(Glob::new(pattern).matches(text), "{pattern} {text}");
         }
-        for (pattern, text) in [
-            ("gpt-4", "gpt-4o"),
-            ("gpt-*", "GPT-4"),
-            ("a*b", "abc"),
-            ("", "a"),
-        ] {
+        for (pattern, text) in [("gpt-4", "gpt-4o"), ("gpt-*", "GPT-4"), ("a*b", "abc"), ("", "a")]
+        {
             assert!(!Glob::new(pattern).matches(text), "{pattern} {text}");
         }
         assert!(Glob::new("gpt-*").covers(&Glob::new("gpt-4*")));

@@ -1,12 +1,33 @@
 //! The policy file: YAML as written, checked into types that cannot hold a wrong policy.
 
+mod check;
 mod checked;
+mod diag;
+mod env;
 mod glob;
+mod node;
+mod read;
 pub mod registry;
+mod values;
+mod written;
 
 pub use checked::*;
+pub use diag::{Diagnostic, Diagnostics};
+pub use env::Env;
 pub use glob::Glob;
 pub use registry::Registry;
+
+use std::path::Path;
+
+use node::{Span, Value};
+use read::{Read, Reader};
+use written::{PolicyWritten, RegistryWritten};
+
+/// The registry inside the program.
+const MODELS: &str = include_str!("../../config/models.yaml");
+
+/// The policy that runs when none is named: simulated providers, no key, no network.
+pub const DEFAULT: &str = include_str!("../../config/default.yaml");
 
 /// Something allowed but probably not meant: an old model, a limit that can never bind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,4 +38,100 @@ pub struct Warning {
     pub path: String,
     /// What is odd, and what would be better.
     pub message: String,
+}
+
+impl Policy {
+    /// Reads and checks a file, with the process's environment and date. Relative paths in it
+    /// start at its folder.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, or that it cannot be read.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, Diagnostics> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let text = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"));
+        let text = text.and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| "is not UTF-8, so it is no YAML".to_owned())
+        });
+        match text {
+            Ok(text) => Self::parse(&name, &text, &Env::process().in_folder(folder)),
+            Err(why) => {
+                let env = Env::new(|_| None);
+                let mut reader = Reader::new(&name, "", &env);
+                let message = format!("the policy {why}");
+                reader.error(Span::default(), "", message).help("give the path of a policy file");
+                Err(reader.finish().unwrap_or(Diagnostics::new(vec![])))
+            }
+        }
+    }
+
+    /// Reads and checks a policy; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, in the order of the file.
+    pub fn parse(name: &str, text: &str, env: &Env<'_>) -> Result<Self, Diagnostics> {
+        read_file(name, text, env, |written: PolicyWritten, reader| check::policy(written, reader))
+    }
+
+    /// The policy that runs when none is named ([`DEFAULT`]).
+    ///
+    /// # Errors
+    ///
+    /// None, unless the program was built with a broken `config/default.yaml`.
+    pub fn embedded() -> Result<Self, Diagnostics> {
+        Self::parse("default.yaml", DEFAULT, &Env::process())
+    }
+}
+
+/// Reads one file whole; what was read counts only if nothing was wrong.
+fn read_file<W: Read, T>(
+    name: &str,
+    text: &str,
+    env: &Env<'_>,
+    check: impl FnOnce(W, &mut Reader<'_>) -> T,
+) -> Result<T, Diagnostics> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader::new(name, text, env);
+    let value = match node::parse(text) {
+        Ok(node) if matches!(node.value, Value::Null) => {
+            reader
+                .error(Span::default(), "", "the file is empty")
+                .expected("a policy with `providers:`");
+            None
+        }
+        Ok(node) => {
+            reader.close(&node);
+            W::read(&node, "", &mut reader).map(|written| check(written, &mut reader))
+        }
+        Err((why, span)) => {
+            reader.syntax(span, &why);
+            None
+        }
+    };
+    match (value, reader.finish()) {
+        (Some(value), None) => Ok(value),
+        (_, wrong) => Err(wrong.unwrap_or(Diagnostics::new(vec![]))),
+    }
+}
+
+/// The JSON Schema of a policy, for editors: what `tollway schema` prints.
+pub fn schema() -> String {
+    schema_of::<PolicyWritten>("Tollway policy")
+}
+
+/// The JSON Schema of `config/models.yaml`.
+pub fn models_schema() -> String {
+    schema_of::<RegistryWritten>("Tollway model registry")
+}
+
+fn schema_of<T: schemars::JsonSchema>(title: &str) -> String {
+    let mut schema =
+        schemars::generate::SchemaSettings::draft07().into_generator().into_root_schema_for::<T>();
+    schema.insert("title".into(), title.into());
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
 }

@@ -1,9 +1,11 @@
 //! Providers and models that Tollway knows: `config/models.yaml` and the policy's own additions.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::{HeaderName, Uri};
 use tollway_core::Dialect;
+
+use super::check;
 
 /// Known providers and models.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -94,6 +96,25 @@ pub enum Status {
 }
 
 impl Registry {
+    /// The registry inside the program: `config/models.yaml`.
+    pub fn embedded() -> &'static Self {
+        static EMBEDDED: LazyLock<Registry> = LazyLock::new(|| {
+            // A test reads the same text and fails on any error in it.
+            Registry::parse("models.yaml", super::MODELS).unwrap_or_default()
+        });
+        &EMBEDDED
+    }
+
+    /// Reads a registry from YAML.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    pub fn parse(name: &str, text: &str) -> Result<Self, super::Diagnostics> {
+        let env = super::Env::new(|_| None);
+        super::read_file(name, text, &env, |written, reader| check::registry(&written, reader))
+    }
+
     /// The known provider of this name or alias.
     pub fn provider(&self, name: &str) -> Option<&Arc<KnownProvider>> {
         self.providers.iter().find(|known| {
@@ -108,12 +129,8 @@ impl Registry {
 
     /// The model with this id or alias at `provider` (an alias of the provider will do).
     pub fn model_of(&self, provider: &str, id: &str) -> Option<&Arc<Model>> {
-        let provider = self
-            .provider(provider)
-            .map_or(provider, |known| &known.name);
-        self.models
-            .iter()
-            .find(|model| &*model.provider == provider && model.is_called(id))
+        let provider = self.provider(provider).map_or(provider, |known| &known.name);
+        self.models.iter().find(|model| &*model.provider == provider && model.is_called(id))
     }
 }
 

@@ -1,0 +1,108 @@
+//! From the policy as written to the checked one: references, ranges, and what can never happen.
+
+mod callers;
+mod limits;
+mod models;
+mod providers;
+mod resilience;
+mod routes;
+mod server;
+
+use std::num::{NonZeroU32, NonZeroU64};
+
+use super::{
+    Policy, Warning,
+    node::Span,
+    read::{At, OneOrMany, Reader},
+    values::{Count, Text},
+    written::PolicyWritten,
+};
+use crate::policy::Glob;
+
+pub(super) use models::registry;
+
+/// Checks the whole policy. The result counts only if the reader has no errors.
+pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy {
+    let mut check = Check { reader, warnings: vec![] };
+    let (listen, admin) = server::listeners(&written, &mut check);
+    let registry = models::with_own(&written, &mut check);
+    let providers = providers::providers(&written, &registry, &mut check);
+    let limits = limits::limits(&written, &mut check);
+    let aliases = routes::aliases(&written, &registry, &mut check);
+    let routes = routes::routes(&written, &providers, &registry, &mut check);
+    let circuit_breaker =
+        written.circuit_breaker.as_ref().map(|at| resilience::breaker(&at.value, &mut check));
+    let retry = written.retry.as_ref().map(|at| resilience::retry(&at.value, &mut check));
+    Policy {
+        listen,
+        admin,
+        server: server::server(&written, &mut check),
+        log: server::log(&written),
+        callers: callers::callers(&written, &mut check),
+        providers: providers.into_iter().filter_map(|known| known.checked).collect(),
+        limits,
+        circuit_breaker,
+        retry,
+        routes,
+        aliases,
+        streams: server::streams(&written),
+        registry,
+        warnings: check.warnings,
+    }
+}
+
+/// The reader, and what is odd but allowed.
+struct Check<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    warnings: Vec<Warning>,
+}
+
+impl Check<'_, '_> {
+    fn warn(&mut self, span: Span, path: &str, message: String) {
+        let place = format!("{}:{}:{}", self.reader.file, span.line, span.column);
+        self.warnings.push(Warning { place, path: path.into(), message });
+    }
+
+    /// A count that must be at least 1.
+    fn at_least_one(&mut self, at: &Option<At<Count>>, default: u64) -> NonZeroU64 {
+        let fallback = NonZeroU64::new(default).unwrap_or(NonZeroU64::MIN);
+        let Some(at) = at else { return fallback };
+        NonZeroU64::new(at.value.0).unwrap_or_else(|| {
+            self.reader.wrong(at, "`0` does not work here").expected("a whole number from 1");
+            fallback
+        })
+    }
+
+    /// The same, no more than 32 bits.
+    fn at_least_one_u32(&mut self, at: &Option<At<Count>>, default: u64) -> NonZeroU32 {
+        let count = self.at_least_one(at, default);
+        NonZeroU32::try_from(count).unwrap_or_else(|_| {
+            if let Some(at) = at {
+                let quote = self.reader.quote(at);
+                self.reader
+                    .wrong(at, format!("`{quote}` is too large"))
+                    .expected("at most 4294967295");
+            }
+            NonZeroU32::MAX
+        })
+    }
+
+    /// Names must differ within a list.
+    fn unique(&mut self, seen: &mut Vec<(String, usize)>, name: &At<Text>, what: &str) {
+        match seen.iter().find(|(known, _)| *known == name.value.0) {
+            Some((_, line)) => {
+                let quote = self.reader.quote(name);
+                let message = format!("there are two {what} with the name `{quote}`");
+                let help = format!("the other one is in line {line}; give each its own name");
+                self.reader.wrong(name, message).help(help);
+            }
+            None => seen.push((name.value.0.clone(), name.span.line)),
+        }
+    }
+}
+
+/// Patterns as written.
+fn globs(written: &Option<At<OneOrMany<Text>>>) -> Vec<Glob> {
+    let all = written.iter().flat_map(|many| &many.value.0);
+    all.map(|one| Glob::new(one.value.0.as_str())).collect()
+}

@@ -1,0 +1,794 @@
+//! What each kind of mistake is told, whole.
+
+use super::told;
+
+fn check(text: &str, expected: &str) {
+    let told = told(text);
+    assert!(told == expected, "told:\n{told}\nexpected:\n{expected}");
+}
+
+#[test]
+fn policy_broken_unknown_keys() {
+    check(
+        r"listn: 127.0.0.1:80
+providers:
+  sim: { simulate: { latnecy: 5ms } }
+zzz: 1
+",
+        r"error: unknown key `listn`
+ --> policy.yaml:1:1 (listn)
+  |
+1 | listn: ************
+  | ^^^^^
+  = help: did you mean `listen`?
+
+error: unknown key `latnecy`
+ --> policy.yaml:3:22 (providers.sim.simulate.latnecy)
+  |
+3 |   sim: { simulate: { latnecy: *** } }
+  |                      ^^^^^^^
+  = help: did you mean `latency`?
+
+error: unknown key `zzz`
+ --> policy.yaml:4:1 (zzz)
+  |
+4 | zzz: *
+  | ^^^
+  = expected one of `listen`, `admin`, `server`, `log`, `callers`, `providers`, `limits`, `circuit_breaker`, `retry`, `streams`, `aliases`, `routes`, `models`
+",
+    );
+}
+
+#[test]
+fn policy_broken_duplicate_keys() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+retry: { attempts: 3, attempts: 4 }
+retry: {}
+",
+        r"error: the key `attempts` stands here twice
+ --> policy.yaml:2:23 (retry.attempts)
+  |
+2 | retry: { attempts: 3, attempts: * }
+  |                       ^^^^^^^^
+  = help: it stands in line 2 already; keep one
+
+error: the key `retry` stands here twice
+ --> policy.yaml:3:1 (retry)
+  |
+3 | retry: {}
+  | ^^^^^
+  = help: it stands in line 2 already; keep one
+",
+    );
+}
+
+#[test]
+fn policy_broken_no_providers() {
+    check(
+        r"listen: 127.0.0.1:8080
+",
+        r"error: the key `providers` is missing
+ --> policy.yaml:1:1
+  |
+1 | listen: 127.0.0.1:8080
+  | ^
+",
+    );
+}
+
+#[test]
+fn policy_broken_empty_providers() {
+    check(
+        r"providers: {}
+",
+        r"error: there is no provider
+ --> policy.yaml:1:12 (providers)
+  |
+1 | providers: {}
+  |            ^
+  = expected at least one: `openai: { api_key: ${OPENAI_API_KEY} }`, or `demo: { simulate: {} }`
+",
+    );
+}
+
+#[test]
+fn policy_broken_an_empty_file() {
+    check(
+        r"# nothing here
+",
+        r"error: the file is empty
+ --> policy.yaml
+  = expected a policy with `providers:`
+",
+    );
+}
+
+#[test]
+fn policy_broken_broken_yaml() {
+    check(
+        r"providers:
+  openai: [
+",
+        r"error: the YAML is broken here: unclosed bracket '['
+ --> policy.yaml:2:11
+  |
+2 |   openai: *
+  |           ^
+",
+    );
+}
+
+#[test]
+fn policy_broken_tabs() {
+    check(
+        r"providers:
+	openai: {}
+",
+        r"error: the YAML is broken here: tabs disallowed within this context (block indentation)
+ --> policy.yaml:2:2
+  |
+2 |  openai: **
+  |  ^
+",
+    );
+}
+
+#[test]
+fn policy_broken_times_without_a_unit() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+retry: { backoff: { first: 500, max: 3 parsecs } }
+",
+        r"error: `500` has no unit
+ --> policy.yaml:2:28 (retry.backoff.first)
+  |
+2 | retry: { backoff: { first: 500, max: 3 parsecs } }
+  |                            ^^^
+  = expected a time with its unit, such as 250ms, 15s, 5m, 1h or 1d
+
+error: `3 parsecs` has no unit of time that is known
+ --> policy.yaml:2:38 (retry.backoff.max)
+  |
+2 | retry: { backoff: { first: 500, max: 3 parsecs } }
+  |                                      ^^^^^^^^^
+  = expected a time with its unit, such as 250ms, 15s, 5m, 1h or 1d
+",
+    );
+}
+
+#[test]
+fn policy_broken_rates() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+limits:
+  - { name: a, per: user, requests: 100 }
+  - { name: b, per: user, tokens: 50k/fortnight }
+  - { name: c, per: user, usd: 1.5k/day }
+  - { name: d, per: user, requests: 0/min }
+",
+        r"error: `100` does not say for which time
+ --> policy.yaml:3:37 (limits[0].requests)
+  |
+3 |   - { name: a, per: user, requests: 100 }
+  |                                     ^^^
+  = expected an amount for a time, such as 100/min, 50k/min, 10/s, 100/10s, 20/day or 500/month
+
+error: `50k/fortnight` has no time that is known
+ --> policy.yaml:4:35 (limits[1].tokens)
+  |
+4 |   - { name: b, per: user, tokens: 50k/fortnight }
+  |                                   ^^^^^^^^^^^^^
+  = expected an amount for a time, such as 100/min, 50k/min, 10/s, 100/10s, 20/day or 500/month
+
+error: `1.5k/day` is no amount of usd
+ --> policy.yaml:5:32 (limits[2].usd)
+  |
+5 |   - { name: c, per: user, usd: 1.5k/day }
+  |                                ^^^^^^^^
+  = expected an amount of USD with at most nine decimals, such as 20/day or 0.50/hour
+
+error: `0/min` lets nothing through
+ --> policy.yaml:6:37 (limits[3].requests)
+  |
+6 |   - { name: d, per: user, requests: 0/min }
+  |                                     ^^^^^
+  = expected an amount above zero
+",
+    );
+}
+
+#[test]
+fn policy_broken_types() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+listen: [1, 2]
+limits: { name: a }
+retry: 5
+log: { format: xml }
+",
+        r"error: a list where a single value belongs
+ --> policy.yaml:2:9 (listen)
+  |
+2 | listen: [*, *]
+  |         ^
+  = expected an address and a port, such as 127.0.0.1:8080
+
+error: a section with keys where a list belongs
+ --> policy.yaml:3:9 (limits)
+  |
+3 | limits: { ****: * }
+  |         ^
+  = expected a list: `[one, two]`, or a line with `- ` for each
+
+error: a single value where a section with keys belongs
+ --> policy.yaml:4:8 (retry)
+  |
+4 | retry: *
+  |        ^
+  = expected keys and values
+
+error: `xml` is not a choice here
+ --> policy.yaml:5:16 (log.format)
+  |
+5 | log: { format: xml }
+  |                ^^^
+  = expected one of: json, pretty
+",
+    );
+}
+
+#[test]
+fn policy_broken_scopes() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+limits:
+  - { name: a, per: usr, requests: 1/s }
+  - { name: b, per: [user, user], requests: 1/s }
+  - { name: c, per: [user, ip, key], requests: 1/s }
+",
+        r"error: `usr` is not a scope
+ --> policy.yaml:3:21 (limits[0].per)
+  |
+3 |   - { name: a, per: usr, requests: 1/s }
+  |                     ^^^
+  = expected one of: all, user, key, ip, provider, model, tag NAME
+  = help: did you mean `user`?
+
+error: a pair of the same scope twice
+ --> policy.yaml:4:21 (limits[1].per)
+  |
+4 |   - { name: b, per: [user, user], requests: 1/s }
+  |                     ^
+  = help: name it once
+
+error: 3 scopes at once
+ --> policy.yaml:5:21 (limits[2].per)
+  |
+5 |   - { name: c, per: [user, ip, key], requests: 1/s }
+  |                     ^
+  = expected one scope, or a pair such as [user, model]
+",
+    );
+}
+
+#[test]
+fn policy_broken_limits_of_nothing() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+limits:
+  - { name: a, per: user }
+  - { per: user, requests: 1/s }
+",
+        r"error: the limit limits nothing
+ --> policy.yaml:3:5 (limits[0])
+  |
+3 |   - { name: a, per: user }
+  |     ^
+  = expected one or more of `requests`, `tokens`, `input_tokens`, `output_tokens`, `usd`, `concurrent`
+
+error: the key `name` is missing
+ --> policy.yaml:4:5 (limits[1])
+  |
+4 |   - { per: user, requests: 1/s }
+  |     ^
+",
+    );
+}
+
+#[test]
+fn policy_broken_headroom_of_all() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+limits: [{ name: a, per: user, requests: 1/s, headroom: 100% }]
+",
+        r"error: a headroom of 100% leaves nothing to use
+ --> policy.yaml:2:57 (limits[0].headroom)
+  |
+2 | limits: [{ name: a, per: user, requests: 1/s, headroom: 100% }]
+  |                                                         ^^^^
+  = expected less than 100%
+",
+    );
+}
+
+#[test]
+fn policy_broken_shapes() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+limits:
+  - { name: a, per: user, requests: 9/min, shape: calendar }
+  - { name: b, per: user, requests: 9/month, shape: bucket }
+  - { name: c, per: user, requests: 9/day, burst: 3 }
+  - { name: d, per: user, tokens: 9/min, requests: 1/s, burst_tokens: 0 }
+",
+        r"error: the calendar has no such period
+ --> policy.yaml:3:37 (limits[0].requests)
+  |
+3 |   - { name: a, per: user, requests: 9/min, shape: calendar }
+  |                                     ^^^^^
+  = expected an amount per hour, day or month
+
+error: months differ in length, so only the calendar can count them
+ --> policy.yaml:4:37 (limits[1].requests)
+  |
+4 |   - { name: b, per: user, requests: 9/month, shape: bucket }
+  |                                     ^^^^^^^
+  = help: say `shape: calendar`, or give the time in days: `/30d`
+
+error: only a bucket has a burst
+ --> policy.yaml:5:51 (limits[2].burst)
+  |
+5 |   - { name: c, per: user, requests: 9/day, burst: 3 }
+  |                                                   ^
+  = help: say `shape: bucket`, or take the burst away
+
+error: a bucket with a burst of 0 lets nothing through
+ --> policy.yaml:6:71 (limits[3].burst_tokens)
+  |
+6 |   - { name: d, per: user, tokens: 9/min, requests: 1/s, burst_tokens: 0 }
+  |                                                                       ^
+  = expected a whole number from 1
+",
+    );
+}
+
+#[test]
+fn policy_broken_duplicate_names() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+limits:
+  - { name: a, per: user, requests: 1/s }
+  - { name: a, per: ip, requests: 1/s }
+",
+        r"error: there are two limits with the name `a`
+ --> policy.yaml:4:13 (limits[1].name)
+  |
+4 |   - { name: a, per: ip, requests: 1/s }
+  |             ^
+  = help: the other one is in line 3; give each its own name
+",
+    );
+}
+
+#[test]
+fn policy_broken_unknown_providers() {
+    check(
+        r"providers:
+  opnai: {}
+  other: {}
+  third: { like: antropic }
+",
+        r"error: `opnai` is no known provider, and has no `base_url`
+ --> policy.yaml:2:3 (providers.opnai)
+  |
+2 |   opnai: {}
+  |   ^^^^^
+  = help: did you mean `openai`?
+
+error: `other` is no known provider, and has no `base_url`
+ --> policy.yaml:3:3 (providers.other)
+  |
+3 |   other: {}
+  |   ^^^^^
+  = help: give it a `base_url`, `simulate: {}`, or a known name: openai, anthropic, groq, gemini, xai, deepseek, moonshot
+
+error: `antropic` is no known provider
+ --> policy.yaml:4:18 (providers.third.like)
+  |
+4 |   third: { like: antropic }
+  |                  ^^^^^^^^
+  = help: did you mean `anthropic`?
+",
+    );
+}
+
+#[test]
+fn policy_broken_routes_to_nothing() {
+    check(
+        r"providers: { openai: {}, sim: { simulate: {} } }
+routes:
+  - targets: [opnai/gpt-4o, openai/gpt-4o-mni, sim/anything, openai/new-model]
+",
+        r"error: there is no provider `opnai`
+ --> policy.yaml:3:15 (routes[0].targets[0])
+  |
+3 |   - targets: [opnai/gpt-4o, openai/gpt-4o-mni, sim/anything, openai/new-model]
+  |               ^^^^^^^^^^^^
+  = help: did you mean `openai/gpt-4o`?
+
+error: `openai` has no model `gpt-4o-mni`
+ --> policy.yaml:3:29 (routes[0].targets[1])
+  |
+3 |   - targets: [opnai/gpt-4o, openai/gpt-4o-mni, sim/anything, openai/new-model]
+  |                             ^^^^^^^^^^^^^^^^^
+  = help: did you mean `gpt-4o-mini`? A model that is new goes under `models:`
+
+error: `openai` has no model `new-model`
+ --> policy.yaml:3:62 (routes[0].targets[3])
+  |
+3 |   - targets: [opnai/gpt-4o, openai/gpt-4o-mni, sim/anything, openai/new-model]
+  |                                                              ^^^^^^^^^^^^^^^^
+  = help: a model that is new goes under `models:`, with its price
+",
+    );
+}
+
+#[test]
+fn policy_broken_routes_never_reached() {
+    check(
+        r#"providers: { sim: { simulate: {} } }
+routes:
+  - { name: all-gpt, match: { model: "gpt-*" }, targets: [sim] }
+  - { name: minis, match: { model: [gpt-4o-mini, "gpt-5*"] }, targets: [sim] }
+"#,
+        r#"error: the route is never reached
+ --> policy.yaml:4:5 (routes[1])
+  |
+4 |   - { name: minis, match: { model: [gpt-4o-mini, "gpt-5*"] }, targets: [sim] }
+  |     ^
+  = help: route `all-gpt` in line 3 takes every request that this one matches; move this one before it
+"#,
+    );
+}
+
+#[test]
+fn policy_broken_weights() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+routes:
+  - { strategy: weighted, targets: [sim: 0] }
+  - { strategy: failover, match: { model: x }, targets: [sim: 5] }
+",
+        r"error: `0` does not work here
+ --> policy.yaml:3:42 (routes[0].targets[0])
+  |
+3 |   - { strategy: weighted, targets: [sim: 0] }
+  |                                          ^
+  = expected a whole number from 1
+
+error: the route is never reached
+ --> policy.yaml:4:5 (routes[1])
+  |
+4 |   - { strategy: failover, match: { model: x }, targets: [sim: 5] }
+  |     ^
+  = help: route `route-1` in line 3 takes every request that this one matches; move this one before it
+
+error: only the weighted strategy reads weights
+ --> policy.yaml:4:63 (routes[1].targets[0])
+  |
+4 |   - { strategy: failover, match: { model: x }, targets: [sim: 5] }
+  |                                                               ^
+  = help: say `strategy: weighted`, or take the weight away
+",
+    );
+}
+
+#[test]
+fn policy_broken_empty_targets() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+routes: [{ targets: [] }]
+",
+        r"error: the route has no target
+ --> policy.yaml:2:21 (routes[0].targets)
+  |
+2 | routes: [{ targets: [] }]
+  |                     ^
+  = expected `[provider]` or `[provider/model]`
+",
+    );
+}
+
+#[test]
+fn policy_broken_aliases() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+aliases: { a: b, b: gpt-4o }
+routes: [{ match: { model: a }, targets: [sim] }]
+",
+        r"error: `b` is an alias itself
+ --> policy.yaml:2:15 (aliases.a)
+  |
+2 | aliases: { a: b, b: gpt-4o }
+  |               ^
+  = help: name the model that it stands for: aliases are looked up once
+
+error: `a` is an alias, so no request has this name here
+ --> policy.yaml:3:28 (routes[0].match.model)
+  |
+3 | routes: [{ match: { model: a }, targets: [sim] }]
+  |                            ^
+  = help: match the model that it stands for, or take the alias away
+",
+    );
+}
+
+#[test]
+fn policy_broken_the_same_address_twice() {
+    check(
+        r"listen: 0.0.0.0:8081
+providers: { sim: { simulate: {} } }
+",
+        r"error: `listen` and `admin.listen` are the same address
+ --> policy.yaml:1:9 (listen)
+  |
+1 | listen: 0.0.0.0:8081
+  |         ^^^^^^^^^^^^
+  = help: give the admin listener another port; its default is 127.0.0.1:8081
+",
+    );
+}
+
+#[test]
+fn policy_broken_variables() {
+    check(
+        r#"listen: ${TOLLWAY_LISTN}
+providers:
+  openai: { api_key: "${KEI", base_url: "${9}" }
+"#,
+        r#"error: the environment variable `TOLLWAY_LISTN` is not set
+ --> policy.yaml:1:9 (listen)
+  |
+1 | listen: ${TOLLWAY_LISTN}
+  |         ^^^^^^^^^^^^^^^^
+  = help: set the variable, or give a default: `${NAME:-default}`; a plain `${` is written `$${`
+
+error: `${` is never closed
+ --> policy.yaml:3:22 (providers.openai.api_key)
+  |
+3 |   openai: { api_key: "${KEI", base_url: "${9}" }
+  |                      ^^^^^^^
+  = help: set the variable, or give a default: `${NAME:-default}`; a plain `${` is written `$${`
+
+error: `${...}` holds no name of a variable
+ --> policy.yaml:3:41 (providers.openai.base_url)
+  |
+3 |   openai: { api_key: "${KEI", base_url: "${9}" }
+  |                                         ^^^^^^
+  = help: set the variable, or give a default: `${NAME:-default}`; a plain `${` is written `$${`
+"#,
+    );
+}
+
+#[test]
+fn policy_broken_urls() {
+    check(
+        r#"providers:
+  a: { base_url: api.openai.com }
+  b: { base_url: "ftp://x/v1" }
+  c: { base_url: "https://x/v1?k=v" }
+"#,
+        r#"error: `api.openai.com` does not start with http:// or https://
+ --> policy.yaml:2:18 (providers.a.base_url)
+  |
+2 |   a: { base_url: api.openai.com }
+  |                  ^^^^^^^^^^^^^^
+  = expected a URL such as https://api.example.com/v1
+
+error: `ftp://x/v1` does not start with http:// or https://
+ --> policy.yaml:3:18 (providers.b.base_url)
+  |
+3 |   b: { base_url: "ftp://x/v1" }
+  |                  ^^^^^^^^^^^^
+  = expected a URL such as https://api.example.com/v1
+
+error: `https://x/v1?k=v` has a query or a fragment; paths are added to it
+ --> policy.yaml:4:18 (providers.c.base_url)
+  |
+4 |   c: { base_url: "https://x/v1?k=v" }
+  |                  ^^^^^^^^^^^^^^^^^^
+  = expected a URL such as https://api.example.com/v1
+"#,
+    );
+}
+
+#[test]
+fn policy_broken_dialects() {
+    check(
+        r"providers: { anthropic: { dialect: anthropic } }
+",
+        r"error: this version does not speak the `anthropic` dialect upstream
+ --> policy.yaml:1:36 (providers.anthropic.dialect)
+  |
+1 | providers: { anthropic: { dialect: anthropic } }
+  |                                    ^^^^^^^^^
+  = help: leave it out: Anthropic and Gemini are reached through their OpenAI-form endpoints
+",
+    );
+}
+
+#[test]
+fn policy_broken_credentials() {
+    check(
+        r"providers:
+  a: { base_url: http://a, auth: bearer }
+  b: { base_url: http://b, auth: passthrough, api_key: some-key }
+  c: { base_url: http://c, api_key: file:/nowhere/key }
+",
+        r"error: there is no `api_key` to send
+ --> policy.yaml:2:34 (providers.a.auth)
+  |
+2 |   a: { base_url: http://a, auth: bearer }
+  |                                  ^^^^^^
+  = help: add `api_key: ${NAME}`, or say `auth: passthrough`
+
+error: there is an `api_key`, but it would never be sent
+ --> policy.yaml:3:34 (providers.b.auth)
+  |
+3 |   b: { base_url: http://b, auth: passthrough, api_key: ******** }
+  |                                  ^^^^^^^^^^^
+  = help: take `api_key` away, or say `auth: bearer`
+
+error: the secret's file cannot be read (entity not found)
+ --> policy.yaml:4:37 (providers.c.api_key)
+  |
+4 |   c: { base_url: http://c, api_key: ***************** }
+  |                                     ^^^^^^^^^^^^^^^^^
+  = expected `file:` and the path of a file that holds the secret alone
+",
+    );
+}
+
+#[test]
+fn policy_broken_keys() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+callers:
+  identify: [ip]
+  keys: [{ name: a, sha256: abc }, { name: b }]
+",
+        r"error: there are keys, but `identify` does not look for them
+ --> policy.yaml:4:9 (callers.keys)
+  |
+4 |   keys: [{ name: a, sha256: *** }, { name: b }]
+  |         ^
+  = help: add `key` to `callers.identify`
+
+error: `****` is not a SHA-256
+ --> policy.yaml:4:29 (callers.keys[0].sha256)
+  |
+4 |   keys: [{ name: a, sha256: *** }, { name: b }]
+  |                             ^^^
+  = expected 64 hexadecimal digits, as `tollway keys new` prints them
+
+error: the key `sha256` is missing
+ --> policy.yaml:4:36 (callers.keys[1])
+  |
+4 |   keys: [{ name: a, sha256: *** }, { name: b }]
+  |                                    ^
+",
+    );
+}
+
+#[test]
+fn policy_broken_breakers() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+circuit_breaker: { open_after: 0 failures, recover_after: 2h, recover_max: 1h, weights: { tiemout: 2 }, failure_ratio: { ratio: 120% } }
+",
+        r"error: `0` does not work here
+ --> policy.yaml:2:32 (circuit_breaker.open_after)
+  |
+2 | circuit_breaker: { open_after: 0 failures, recover_after: 2h, recover_max: 1h, weights: { tiemout: 2 }, failure_ratio: { ratio: 120% } }
+  |                                ^^^^^^^^^^
+  = expected a whole number from 1
+
+error: `recover_max` is shorter than `recover_after`
+ --> policy.yaml:2:76 (circuit_breaker.recover_max)
+  |
+2 | circuit_breaker: { open_after: 0 failures, recover_after: 2h, recover_max: 1h, weights: { tiemout: 2 }, failure_ratio: { ratio: 120% } }
+  |                                                                            ^^
+  = help: the time starts at `recover_after` and grows up to `recover_max`
+
+error: `tiemout` is no kind of failure
+ --> policy.yaml:2:91 (circuit_breaker.weights.tiemout)
+  |
+2 | circuit_breaker: { open_after: 0 failures, recover_after: 2h, recover_max: 1h, weights: { tiemout: 2 }, failure_ratio: { ratio: 120% } }
+  |                                                                                           ^^^^^^^
+  = help: did you mean `timeout`?
+
+error: `120%` is more than 100%
+ --> policy.yaml:2:129 (circuit_breaker.failure_ratio.ratio)
+  |
+2 | circuit_breaker: { open_after: 0 failures, recover_after: 2h, recover_max: 1h, weights: { tiemout: 2 }, failure_ratio: { ratio: 120% } }
+  |                                                                                                                                 ^^^^
+  = expected a percentage from 0% to 100%
+",
+    );
+}
+
+#[test]
+fn policy_broken_a_simulation_with_a_key() {
+    check(
+        r"providers: { sim: { simulate: { error_status: 200 }, api_key: x-y-z } }
+",
+        r"error: `200` is not the status of an error
+ --> policy.yaml:1:47 (providers.sim.simulate.error_status)
+  |
+1 | providers: { sim: { simulate: { error_status: 200 }, api_key: ***** } }
+  |                                               ^^^
+  = expected 400 to 599
+
+error: a simulated provider has no use for this
+ --> policy.yaml:1:63 (providers.sim.api_key)
+  |
+1 | providers: { sim: { simulate: { error_status: 200 }, api_key: ***** } }
+  |                                                               ^^^^^
+  = help: take it away, or take `simulate` away
+",
+    );
+}
+
+#[test]
+fn policy_broken_models_of_nobody() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+models: [{ id: a, provider: simm, price: { input: -1 } }]
+",
+        r"error: there is no provider `simm`
+ --> policy.yaml:2:29 (models[0].provider)
+  |
+2 | models: [{ id: a, provider: simm, price: { input: -1 } }]
+  |                             ^^^^
+  = help: did you mean `sim`?
+
+error: `-1` is not a price
+ --> policy.yaml:2:51 (models[0].price.input)
+  |
+2 | models: [{ id: a, provider: simm, price: { input: -1 } }]
+  |                                                   ^^
+  = expected USD for a million tokens, such as 2.50 (six decimals at most)
+",
+    );
+}
+
+#[test]
+fn policy_broken_sizes() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+server: { max_body: 32, max_header_bytes: 1B, workers: 0 }
+",
+        r"error: `32` has no unit of size
+ --> policy.yaml:2:21 (server.max_body)
+  |
+2 | server: { max_body: 32, max_header_bytes: 1B, workers: 0 }
+  |                     ^^
+  = expected a size with its unit, such as 64KiB, 32MiB or 1MB
+
+error: `1B` is too small to be of use
+ --> policy.yaml:2:43 (server.max_header_bytes)
+  |
+2 | server: { max_body: 32, max_header_bytes: 1B, workers: 0 }
+  |                                           ^^
+  = expected at least 8192B
+
+error: `0` does not work here
+ --> policy.yaml:2:56 (server.workers)
+  |
+2 | server: { max_body: 32, max_header_bytes: 1B, workers: 0 }
+  |                                                        ^
+  = expected a whole number from 1
+",
+    );
+}

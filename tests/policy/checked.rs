@@ -1,0 +1,207 @@
+use std::time::Duration;
+
+use tollway::policy::*;
+
+use super::parse;
+
+const SIM: &str = "providers: { sim: { simulate: {} } }\n";
+
+#[test]
+fn policy_defaults() {
+    let policy = parse("providers: { openai: {} }");
+    assert_eq!(policy.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(policy.admin.listen.to_string(), "127.0.0.1:8081");
+    assert_eq!(policy.server.max_body, 32 << 20);
+    assert!(policy.limits.is_empty() && policy.routes.is_empty());
+    assert!(policy.circuit_breaker.is_none() && policy.retry.is_none());
+    let Endpoint::Http(http) = &policy.providers[0].endpoint else { panic!() };
+    assert_eq!(http.base_url, "https://api.openai.com/v1");
+    assert!(matches!(http.auth, Auth::Passthrough));
+    assert_eq!(http.timeouts.first_byte, Duration::from_secs(120));
+}
+
+#[test]
+fn policy_of_the_design_as_far_as_it_goes() {
+    let policy = parse(
+        "\
+listen: 127.0.0.1:8080
+admin: { listen: 127.0.0.1:8081, token: ${TOLLWAY_ADMIN_TOKEN} }
+callers:
+  identify: [key, header x-user-id, ip]
+  trusted_proxies: [10.0.0.0/8]
+providers:
+  openai:    { api_key: ${OPENAI_API_KEY} }
+  anthropic: { api_key: ${ANTHROPIC_API_KEY} }
+  groq:      { api_key: ${GROQ_API_KEY} }
+  lab:       { base_url: http://127.0.0.1:11434/v1, dialect: openai }
+limits:
+  - { name: everyone, per: all,      requests: 10000/min, burst: 1000 }
+  - { name: user,     per: user,     requests: 100/min, burst: 10, tokens: 50k/min }
+  - { name: address,  per: ip,       requests: 50/min, burst: 5 }
+  - { name: provider, per: provider, requests: 1000/min, burst: 100, when_full: { wait: 15s } }
+  - { name: spend,    per: user,     usd: 20/day, warn_at: 80% }
+circuit_breaker: { open_after: 5 failures, recover_after: 300s, trial_requests: 3 }
+retry:     { attempts: 3, backoff: { first: 500ms, factor: 2, max: 30s, jitter: 25% }, retry_after: { obey_up_to: 60s } }
+routes:
+  - match: { model: \"gpt-*\" }
+    strategy: failover
+    targets: [openai, anthropic/claude-sonnet-5-5]
+",
+    );
+    let user = &policy.limits[1];
+    assert_eq!(user.quotas.len(), 2);
+    let minute = Duration::from_secs(60);
+    let ten = 10.try_into().unwrap();
+    assert_eq!(user.quotas[0].shape, Shape::Bucket { per: minute, burst: ten });
+    let all = 50_000.try_into().unwrap();
+    assert_eq!(user.quotas[1].shape, Shape::Bucket { per: minute, burst: all });
+    assert_eq!(policy.limits[3].when_full, WhenFull::Wait(Duration::from_secs(15)));
+    let spend = policy.limits[4].quotas[0];
+    assert_eq!((spend.amount.get(), spend.shape), (20_000_000_000, Shape::Calendar(Period::Day)));
+    assert_eq!(policy.circuit_breaker.as_ref().unwrap().open_after.get(), 5);
+    assert_eq!(policy.retry.as_ref().unwrap().backoff.jitter, Jitter::Share(0.25));
+    assert_eq!(&*policy.routes[0].name, "route-1");
+    assert_eq!(policy.routes[0].targets[1].model.as_deref(), Some("claude-sonnet-5-5"));
+    assert_eq!(policy.warnings, []);
+}
+
+#[test]
+fn policy_empty_sections_mean_their_defaults() {
+    let policy = parse(&format!("{SIM}retry:\ncircuit_breaker:\n"));
+    assert_eq!(policy.retry.unwrap().attempts.get(), 3);
+    assert_eq!(policy.circuit_breaker.unwrap().recover_after, Duration::from_secs(300));
+}
+
+#[test]
+fn policy_aliases_of_providers_meet() {
+    let policy =
+        parse("providers: { gemini: {} }\nroutes: [{ targets: [google/gemini-3.8-flash] }]");
+    assert_eq!(&*policy.routes[0].targets[0].provider, "gemini");
+    assert!(policy.registry.model_of("google", "gemini-3.8-flash").is_some());
+}
+
+#[test]
+fn policy_models_override_the_registry() {
+    let policy = parse(
+        "providers: { openai: {}, lab: { base_url: http://lab/v1 } }
+models:
+  - { id: gpt-4o-mini, provider: openai, price: { input: 0.1, output: 0.000001 } }
+  - { id: own, provider: lab, aliases: [mine], price: { input: 1 }, price_tiers: [{ from_prompt_tokens: 100, input: 2 }] }
+routes: [{ targets: [lab/own] }]",
+    );
+    let mini = policy.registry.model_of("openai", "gpt-4o-mini").unwrap();
+    assert_eq!((mini.price.input, mini.price.output), (Some(100_000), Some(1)));
+    assert_eq!(mini.context_window, Some(128_000), "what is not said stays");
+    let own = policy.registry.model("mine").unwrap();
+    assert_eq!(own.tiers[0].over_prompt_tokens, 99);
+    assert_eq!(own.price.cached_input, None);
+}
+
+#[test]
+fn policy_warns_of_old_models_by_the_date() {
+    let text = "providers: { gemini: {} }\nroutes: [{ targets: [gemini/gemini-2.5-flash] }]\naliases: { old: grok-4 }\n";
+    let on = |y, m, d| {
+        let env = Env::new(|_| None).on(jiff::civil::date(y, m, d));
+        let policy = Policy::parse("p.yaml", text, &env).unwrap();
+        policy
+            .warnings
+            .into_iter()
+            .map(|w| format!("{} {}: {}", w.place, w.path, w.message))
+            .collect::<Vec<_>>()
+    };
+    let grok = "p.yaml:3:17 aliases.old: the model `grok-4-0709` was shut down on 2026-05-15; its provider suggests `grok-4.3`";
+    assert_eq!(on(2026, 1, 1), [grok]);
+    assert_eq!(
+        on(2026, 11, 22)[1],
+        "p.yaml:2:22 routes[0].targets[0]: the model `gemini-2.5-flash` is shut down on 2026-12-01; its provider suggests `gemini-3.5-flash-lite`"
+    );
+    assert!(on(2026, 12, 2)[1].contains("was shut down on 2026-12-01"));
+}
+
+#[test]
+fn policy_warns_of_limits_that_never_bind() {
+    let warned = |limits: &str| parse(&format!("{SIM}limits:\n{limits}")).warnings.len();
+    assert_eq!(
+        warned(
+            "  - { name: a, per: user, requests: 10/min }\n  - { name: b, per: user, requests: 20/min }"
+        ),
+        1
+    );
+    assert_eq!(
+        warned(
+            "  - { name: a, per: user, requests: 10/min }\n  - { name: b, per: user, requests: 10/min }"
+        ),
+        1
+    );
+    assert_eq!(
+        warned(
+            "  - { name: a, per: user, requests: 10/min }\n  - { name: b, per: ip, requests: 20/min }"
+        ),
+        0
+    );
+    assert_eq!(
+        warned(
+            "  - { name: a, per: user, requests: 10/min }\n  - { name: b, per: user, tokens: 20/min }"
+        ),
+        0
+    );
+    assert_eq!(
+        warned(
+            "  - { name: a, per: user, requests: 10/min, enforce: false }\n  - { name: b, per: user, requests: 20/min }"
+        ),
+        0
+    );
+    assert_eq!(
+        warned(
+            "  - { name: a, per: user, requests: 10/min, burst: 50 }\n  - { name: b, per: user, requests: 20/min }"
+        ),
+        0
+    );
+}
+
+#[test]
+fn policy_shapes_by_default_and_by_word() {
+    let policy = parse(&format!(
+        "{SIM}limits:
+  - {{ name: a, per: all, usd: 0.50/hour, requests: 5/hour }}
+  - {{ name: b, per: all, requests: 500/10s, shape: sliding }}
+  - {{ name: c, per: [user, tag team], requests: 1M/month, concurrent: 3 }}
+  - {{ name: d, per: all, requests: 10/day, shape: bucket, burst: 2 }}"
+    ));
+    let shapes: Vec<Vec<Shape>> =
+        policy.limits.iter().map(|l| l.quotas.iter().map(|q| q.shape).collect()).collect();
+    let hour = Duration::from_secs(3600);
+    let five = 5.try_into().unwrap();
+    assert_eq!(
+        shapes[0],
+        [Shape::Bucket { per: hour, burst: five }, Shape::Calendar(Period::Hour)]
+    );
+    assert_eq!(shapes[1], [Shape::Sliding { window: Duration::from_secs(10) }]);
+    assert_eq!(shapes[2], [Shape::Calendar(Period::Month), Shape::Concurrent]);
+    let two = 2.try_into().unwrap();
+    assert_eq!(shapes[3], [Shape::Bucket { per: hour * 24, burst: two }]);
+    assert_eq!(policy.limits[2].per, [Scope::User, Scope::Tag("team".into())]);
+    assert_eq!(policy.limits[0].quotas[1].amount.get(), 500_000_000);
+}
+
+#[test]
+fn policy_variables_work_in_any_value() {
+    let env = Env::new(|name| match name {
+        "PORT" => Some("9000".into()),
+        "HOST" => Some("lab.example".into()),
+        "RATE" => Some("7".into()),
+        _ => None,
+    });
+    let text = "listen: 127.0.0.1:${PORT}\nproviders: { lab: { base_url: \"http://${HOST}:${P:-80}/v1/\" } }\nlimits: [{ name: a, per: all, requests: ${RATE}/s }]";
+    let policy = Policy::parse("p", text, &env).unwrap();
+    assert_eq!(policy.listen.port(), 9000);
+    let Endpoint::Http(http) = &policy.providers[0].endpoint else { panic!() };
+    assert_eq!(http.base_url, "http://lab.example:80/v1");
+    assert_eq!(policy.limits[0].quotas[0].amount.get(), 7);
+}
+
+#[test]
+fn policy_load_tells_of_files_that_are_not_there() {
+    let wrong = Policy::load("/nowhere/policy.yaml").unwrap_err().to_string();
+    assert!(wrong.starts_with("error: the policy cannot be read"), "{wrong}");
+}
