@@ -49,6 +49,7 @@ fn a_flood_of_keys_wins_neither_memory_nor_quota() {
     // Ten keys of their own, and one quota for all the others.
     assert_eq!((0..=255).filter(fits).count(), 11);
     assert_eq!(core.tables[0].len(), 10);
+    assert_eq!(used(&core, 0, &key(200), 0), 2, "and a look sees the shared one");
 }
 
 #[test]

@@ -339,6 +339,34 @@ async fn a_waiter_that_leaves_passes_its_turn_on() {
     assert_eq!(remaining(&layer, "one"), 0);
 }
 
+/// Ten times the load that a provider allows: it is given no more in any window, and nearly all.
+#[tokio::test(start_paused = true)]
+async fn a_providers_window_is_kept_and_used() {
+    let window = Quota::SlidingWindow { amount: 50, window: seconds(60) };
+    let (layer, _) = layer([tokens(waits("provider", window, 3600))]);
+    let (service, start) = (layer.layer(uses(None)), Instant::now());
+    let came = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = Vec::new();
+    for _ in 0..500 {
+        let (service, came) = (service.clone(), came.clone());
+        tasks.push(tokio::spawn(async move {
+            drop(service.oneshot(request(None, 1)).await.unwrap());
+            came.lock().unwrap().push(start.elapsed());
+        }));
+        tokio::time::sleep(Duration::from_millis(120)).await;
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let came = came.lock().unwrap();
+    for from in came.iter() {
+        let inside = came.iter().filter(|at| (*from..*from + seconds(60)).contains(at));
+        assert!(inside.count() <= 50);
+    }
+    // 500 at 50 a minute, of which the first 50 need no minute.
+    assert!(*came.last().unwrap() <= seconds(9 * 60 * 105 / 100), "{:?}", came.last());
+}
+
 /// A slow user in line does not hold up the others at the limit that all share.
 #[tokio::test(start_paused = true)]
 async fn only_the_same_key_waits_behind() {
