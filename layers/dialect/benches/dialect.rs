@@ -67,6 +67,13 @@ fn read_event(bencher: Bencher<'_, '_>) {
     bencher.bench(|| reply::read_event(black_box(data.as_bytes())).unwrap());
 }
 
+#[divan::bench]
+fn read_next_event(bencher: Bencher<'_, '_>) {
+    let data = EVENT.strip_prefix("data: ").unwrap().trim_end();
+    let mut reader = reply::EventReader::new();
+    bencher.bench_local(move || reader.read(black_box(data.as_bytes())).unwrap());
+}
+
 /// Chunks that are ready, then the end.
 struct Chunks(usize);
 

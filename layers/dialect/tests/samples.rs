@@ -112,6 +112,44 @@ fn content_is_counted_once() {
 }
 
 #[test]
+fn the_quick_way_reads_the_same() {
+    let odd = [
+        r#"{"id":"x","choices":[],"choices":[{"delta":{"content":"a"}}]}"#,
+        r#"{"id":"x","choices":[{"delta":{"content":"a"}}]"#,
+        r#"{"id":"x","choices":[{"delta":{"content":"a"}}]]"#,
+        r#"{"id":"x","choices":[{"delta":{"content":"a"}}]}}"#,
+        r#"{"id":"x","choices":[{"delta":{"content":"a"}}],}"#,
+        r#"{"id":"x","choices":[{"delta":{"content":"abc"}}],"error":{"message":"x"}}"#,
+        r#"{"id":"x","choices":[],"usage":{"prompt_tokens":7}}"#,
+        r#"{"id":"x","choices":{"a":1}}"#,
+        r#"{"id":"x","choices":"#,
+        r#"{"id":"x","x":{"choices":[{"delta":{"content":"a"}}]}}"#,
+        r#"{"error":{"a":1},"choices":[]}"#,
+        r#"{"id":"x","choices":[{"delta":{"content":"abcd"}}] , "usage":null}"#,
+    ];
+    let mut streams: Vec<Vec<Vec<u8>>> = Vec::new();
+    for first in odd {
+        let learn = [first, odd[1], odd[6], first].map(|event| event.as_bytes().to_vec());
+        streams.push(learn.into_iter().chain(odd.iter().map(|e| e.as_bytes().to_vec())).collect());
+    }
+    for (name, _) in expected(".sse") {
+        let (mut parser, bytes, mut at) = (Parser::new(), sample(&name), 0);
+        let mut events = Vec::new();
+        while let Some(event) = parser.next(&bytes, &mut at) {
+            events.extend(event.data.map(<[u8]>::to_vec));
+        }
+        streams.push(events);
+    }
+    for events in streams {
+        let mut reader = reply::EventReader::new();
+        for event in events {
+            let (quick, slow) = (reader.read(&event).ok(), reply::read_event(&event).ok());
+            assert_eq!(quick, slow, "{}", String::from_utf8_lossy(&event));
+        }
+    }
+}
+
+#[test]
 fn every_whole_reply() {
     let replies = expected(".res.json");
     assert_eq!(replies.len(), 13, "{:?}", replies.iter().map(|s| &s.0).collect::<Vec<_>>());

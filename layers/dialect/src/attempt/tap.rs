@@ -5,13 +5,17 @@ use tokio::time::Instant;
 use tollway_core::{ErrorClass, Failure, Meter, WallClock};
 
 use crate::{
-    openai::{error, reply},
+    openai::{
+        error,
+        reply::{self, EventReader},
+    },
     sse::{Event, Parser},
 };
 
 /// Listens to an event stream as its chunks pass, and leaves out the one event nobody asked for.
 pub(super) struct Tap {
     parser: Parser,
+    reader: EventReader,
     meter: Arc<Meter>,
     clock: Arc<dyn WallClock>,
     /// Leave out the chunk of usage alone.
@@ -54,6 +58,7 @@ impl Tap {
     ) -> Self {
         Self {
             parser: Parser::with_max_event(max_event),
+            reader: EventReader::new(),
             meter,
             clock,
             strip_usage,
@@ -87,10 +92,10 @@ impl Tap {
 
     /// Takes a chunk in: it is in `out` afterwards, but for what is left out or undecided.
     pub(super) fn feed(&mut self, chunk: Bytes) {
-        let Self { parser, meter, clock, state, .. } = self;
+        let Self { parser, reader, meter, clock, state, .. } = self;
         let (mut at, mut sent) = (0, 0);
         while let Some(event) = parser.next(&chunk, &mut at) {
-            let usage_only = see(&event, meter, &**clock, state);
+            let usage_only = see(&event, reader, meter, &**clock, state);
             if !self.strip_usage {
                 continue;
             }
@@ -131,9 +136,9 @@ impl Tap {
         if std::mem::replace(&mut self.state.finished, true) {
             return;
         }
-        let Self { parser, meter, clock, state, .. } = self;
+        let Self { parser, reader, meter, clock, state, .. } = self;
         let leave_out = match parser.finish() {
-            Some(event) => see(&event, meter, &**clock, state) && self.strip_usage,
+            Some(event) => see(&event, reader, meter, &**clock, state) && self.strip_usage,
             None => false,
         };
         if !leave_out {
@@ -164,11 +169,17 @@ fn push(out: &mut VecDeque<Bytes>, chunk: &Bytes, from: usize, to: usize) {
 }
 
 /// Notes what the event says; true if it is the chunk of usage alone.
-fn see(event: &Event<'_>, meter: &Meter, clock: &dyn WallClock, state: &mut State) -> bool {
+fn see(
+    event: &Event<'_>,
+    reader: &mut EventReader,
+    meter: &Meter,
+    clock: &dyn WallClock,
+    state: &mut State,
+) -> bool {
     let Some(data) = event.data else { return false };
     state.events += 1;
     // What cannot be read passes on as it is.
-    let Ok(reading) = reply::read_event(data) else { return false };
+    let Ok(reading) = reader.read(data) else { return false };
     if let Some(usage) = reading.usage {
         meter.report(usage);
     }

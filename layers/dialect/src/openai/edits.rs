@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 
@@ -37,56 +37,57 @@ impl Edits {
     /// Nothing to change gives the same bytes back, uncopied. A body that names no model keeps
     /// naming none.
     pub fn apply(&self, body: &Bytes, model: Option<&str>, include_usage: bool) -> Bytes {
-        let mut changes: [Option<(Range<usize>, String)>; 2] = [None, None];
-        if let (Some(span), Some(model)) = (&self.model, model) {
-            let text = match self.form {
-                true => model.to_owned(),
-                false => serde_json::Value::from(model).to_string(),
-            };
-            changes[0] = Some((span.clone(), text));
-        }
-        if include_usage {
-            changes[1] = self.usage.change();
-        }
-        let start = |change: &Option<(Range<usize>, String)>| change.as_ref().map(|c| c.0.start);
+        let model = self.model.clone().zip(model).map(|(span, model)| match self.form {
+            true => (span, Cow::Borrowed(model)),
+            // A string can always be written as JSON.
+            false => (span, serde_json::to_string(model).unwrap_or_default().into()),
+        });
+        let usage = if include_usage { self.usage.change() } else { None };
+        let mut changes = [model, usage];
+        let start = |change: &Option<Change<'_>>| change.as_ref().map(|c| c.0.start);
         if start(&changes[0]) > start(&changes[1]) {
             changes.swap(0, 1);
         }
-        splice(body, changes.into_iter().flatten())
+        splice(body, &changes)
     }
 }
+
+/// Bytes to replace, and what stands there instead.
+type Change<'a> = (Range<usize>, Cow<'a, str>);
 
 impl UsageOption {
-    fn change(&self) -> Option<(Range<usize>, String)> {
-        Some(match self {
+    fn change(&self) -> Option<Change<'static>> {
+        let (span, text) = match self {
             Self::Settled => return None,
-            Self::NoOptions(at) => {
-                (*at..*at, r#""stream_options":{"include_usage":true},"#.to_owned())
-            }
-            Self::NullOptions(span) => (span.clone(), r#"{"include_usage":true}"#.to_owned()),
-            Self::NoField { at, empty: true } => (*at..*at, r#""include_usage":true"#.to_owned()),
-            Self::NoField { at, empty: false } => (*at..*at, r#""include_usage":true,"#.to_owned()),
-            Self::Value(span) => (span.clone(), "true".to_owned()),
-        })
+            Self::NoOptions(at) => (*at..*at, r#""stream_options":{"include_usage":true},"#),
+            Self::NullOptions(span) => (span.clone(), r#"{"include_usage":true}"#),
+            Self::NoField { at, empty: true } => (*at..*at, r#""include_usage":true"#),
+            Self::NoField { at, empty: false } => (*at..*at, r#""include_usage":true,"#),
+            Self::Value(span) => (span.clone(), "true"),
+        };
+        Some((span, text.into()))
     }
 }
 
-/// `changes` in rising order.
-fn splice(body: &Bytes, changes: impl Iterator<Item = (Range<usize>, String)>) -> Bytes {
+/// `changes` in rising order; the same bytes if there is none, or if they do not fit the body.
+fn splice(body: &Bytes, changes: &[Option<Change<'_>>]) -> Bytes {
+    let changes = || changes.iter().flatten();
+    let added: usize = changes().map(|(_, text)| text.len()).sum();
+    let removed: usize = changes().map(|(span, _)| span.len()).sum();
     let mut out = Vec::new();
     let mut from = 0;
-    for (span, text) in changes {
+    for (span, text) in changes() {
         let (Some(before), true) = (body.get(from..span.start), span.end <= body.len()) else {
             return body.clone();
         };
         if out.capacity() == 0 {
-            out.reserve_exact(body.len() + text.len() + 64);
+            out.reserve_exact((body.len() + added).saturating_sub(removed));
         }
         out.extend_from_slice(before);
         out.extend_from_slice(text.as_bytes());
         from = span.end;
     }
-    if from == 0 && out.is_empty() {
+    if added == 0 {
         return body.clone();
     }
     out.extend_from_slice(body.get(from..).unwrap_or_default());

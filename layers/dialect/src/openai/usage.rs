@@ -8,10 +8,39 @@ use serde::{
 };
 use tollway_core::Usage;
 
-/// The `usage` object of a reply, in every shape seen; see [`usage`](Self::usage).
+/// Reads a `usage` object in every shape seen; see [`Counted`].
+///
+/// # Errors
+///
+/// Not JSON, or not an object.
+///
+/// ```
+/// // xAI leaves reasoning out of completion_tokens, but not out of the total.
+/// let usage = tollway_dialect::openai::usage::read(
+///     br#"{"prompt_tokens":32,"completion_tokens":9,"total_tokens":240,
+///         "completion_tokens_details":{"reasoning_tokens":199}}"#,
+/// );
+/// let usage = usage.unwrap().unwrap();
+/// assert_eq!((usage.input, usage.output, usage.reasoning), (32, 208, 199));
+/// ```
+pub fn read(json: &[u8]) -> Result<Option<Usage>, serde_json::Error> {
+    serde_json::from_slice::<Counted>(json).map(|counted| counted.0)
+}
+
+/// A `usage` object that is there; `None` if it counts nothing, which is unknown usage and not
+/// zero. Small, because it is moved about with every event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted(pub(crate) Option<Usage>);
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        RawUsage::deserialize(deserializer).map(|raw| Self(raw.usage()))
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct RawUsage {
+struct RawUsage {
     prompt_tokens: Tokens,
     completion_tokens: Tokens,
     input_tokens: Tokens,
@@ -39,9 +68,7 @@ struct Details {
 
 impl RawUsage {
     /// The counts in Tollway's form: totals include their parts.
-    ///
-    /// `None` if nothing is counted: absent and all-zero counts are unknown usage, not zero.
-    pub fn usage(&self) -> Option<Usage> {
+    fn usage(&self) -> Option<Usage> {
         let input = self.prompt_tokens.or(self.input_tokens);
         let output = self.completion_tokens.or(self.output_tokens);
         let details =
