@@ -1,0 +1,113 @@
+//! The admin listener: `/healthz`, `/readyz` and `/metrics`.
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::Telemetry;
+
+/// What the admin listener shows.
+#[derive(Debug)]
+pub struct Admin {
+    telemetry: Telemetry,
+    /// Cancelled once the program drains.
+    draining: CancellationToken,
+    token: Option<SecretString>,
+}
+
+impl Admin {
+    /// Shows `telemetry`; not ready any more once `draining` is cancelled. With a token, `/metrics`
+    /// asks for it (`Authorization: Bearer`); health checks never do.
+    pub fn new(
+        telemetry: Telemetry,
+        draining: CancellationToken,
+        token: Option<SecretString>,
+    ) -> Self {
+        Self { telemetry, draining, token }
+    }
+
+    /// Serves until `stop`.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let admin = Arc::new(self);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            let Ok((stream, _)) = accepted else {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            };
+            let (admin, stop) = (admin.clone(), stop.clone());
+            tokio::spawn(async move {
+                let service = hyper::service::service_fn(move |request| {
+                    let answer = admin.answer(&request);
+                    async move { Ok::<_, Infallible>(answer) }
+                });
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .serve_connection(TokioIo::new(stream), service);
+                tokio::select! {
+                    _ = connection => {}
+                    () = stop.cancelled() => {}
+                }
+            });
+        }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD here\n");
+        }
+        match request.uri().path() {
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.draining.is_cancelled() => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            }
+            "/readyz" => text(StatusCode::OK, "ready\n"),
+            "/metrics" if !self.allows(request) => {
+                text(StatusCode::UNAUTHORIZED, "send the admin token as Authorization: Bearer\n")
+            }
+            "/metrics" => {
+                let mut reply = text(StatusCode::OK, self.telemetry.render());
+                reply.headers_mut().insert(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("text/plain; version=0.0.4"),
+                );
+                reply
+            }
+            _ => text(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n"),
+        }
+    }
+
+    fn allows(&self, request: &Request<Incoming>) -> bool {
+        let Some(token) = &self.token else { return true };
+        let sent = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        // Digests, so that neither length nor content shows in the time it takes.
+        let digest = |bytes: &[u8]| Sha256::digest(bytes);
+        sent.is_some_and(|sent| {
+            digest(sent).ct_eq(&digest(token.expose_secret().as_bytes())).into()
+        })
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    reply
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    reply
+}

@@ -1,0 +1,94 @@
+//! The command line: one file a subcommand. Data goes to standard output, talk to standard error.
+
+mod check;
+mod keys;
+mod schema;
+mod serve;
+mod simulate;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  tollway                                  the demo: simulated providers, no key, no network
+  tollway policy.yaml                      serve a policy
+  tollway check policy.yaml                say what is wrong with it, all at once
+  tollway schema > policy.schema.json      for completion in an editor
+  tollway keys new alice                   a key for a caller, printed once
+  tollway simulate --listen 127.0.0.1:9000 a provider to test against
+
+Exit codes: 0 all well, 1 it failed while running, 2 wrong usage or a policy with errors.
+TOLLWAY_LOG sets the log filter (info, debug, tollway=trace ...) over the policy's.";
+
+/// A reverse proxy for LLM APIs: rate limits, circuit breaker, retry, cost and routing by one YAML policy.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy (the default).
+    Serve(ServeArgs),
+    /// Check a policy: prints every error with its place, exits with 2 if there is one.
+    Check(CheckArgs),
+    /// Print the policy's JSON Schema.
+    Schema,
+    /// Run the simulated provider by itself.
+    Simulate(simulate::SimulateArgs),
+    /// Tollway keys for callers.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// The policy file; without one, an embedded demo policy with simulated providers.
+    policy: Option<PathBuf>,
+    /// Where clients connect; over the policy's `listen` [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<std::net::SocketAddr>,
+    /// Health, readiness and metrics; over the policy's `admin.listen` [default: 127.0.0.1:8081].
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<std::net::SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// The policy file.
+    policy: PathBuf,
+}
+
+/// Wrong usage, or a policy with errors.
+const USAGE: u8 = 2;
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => serve::run(cli.serve),
+        Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Schema) => schema::run(),
+        Some(Command::Simulate(args)) => simulate::run(args),
+        Some(Command::Keys(command)) => keys::run(command),
+    };
+    done.unwrap_or_else(|error| {
+        // A reader that closed the pipe (`| head`) has what it wanted.
+        let broken_pipe = error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+            .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe);
+        if broken_pipe {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("tollway: {error:#}");
+        ExitCode::FAILURE
+    })
+}

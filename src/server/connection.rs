@@ -1,0 +1,137 @@
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::TcpStream,
+    time::{Sleep, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tollway_core::{BoxError, PeerAddr};
+use tower_service::Service;
+
+use super::StallGuard;
+use crate::policy::Server;
+
+/// A request's body from a socket; waiting longer than the policy allows for more of it is an
+/// error of kind [`TimedOut`](std::io::ErrorKind::TimedOut).
+#[derive(Debug)]
+pub struct RequestBody {
+    inner: Incoming,
+    patience: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
+            self.waiting = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let patience = self.patience;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(waiting.as_mut().poll(cx));
+        let late = std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("no more of the request's body came within {} s", patience.as_secs_f32()),
+        );
+        Poll::Ready(Some(Err(late.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Puts the socket's facts into each request before the stack sees it.
+#[derive(Clone, Debug)]
+struct Entrance<S> {
+    stack: S,
+    peer: PeerAddr,
+    patience: Duration,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Entrance<S>
+where
+    S: Service<Request<RequestBody>> + Clone,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = tower::util::Oneshot<S, Request<RequestBody>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let patience = self.patience;
+        let mut request = request.map(|inner| RequestBody { inner, patience, waiting: None });
+        request.extensions_mut().insert(self.peer);
+        tower::util::Oneshot::new(self.stack.clone(), request)
+    }
+}
+
+/// Serves one connection until its end; after `stop`, only what is under way.
+pub(super) async fn serve<S, R>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    stack: S,
+    config: &Server,
+    stop: CancellationToken,
+) where
+    S: Service<Request<RequestBody>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    // Small writes are whole events here; waiting to merge them would only delay tokens.
+    let _ = stream.set_nodelay(true);
+    let io = TokioIo::new(StallGuard::new(stream, config.body_timeout));
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout.max(config.idle_timeout))
+        .max_buf_size(config.max_header_bytes.max(8 * 1024))
+        .max_headers(config.max_headers)
+        .half_close(false);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(config.max_header_bytes.try_into().unwrap_or(u32::MAX))
+        .max_concurrent_streams(1024)
+        .keep_alive_interval(config.header_timeout)
+        .keep_alive_timeout(config.header_timeout);
+    let entrance = Entrance { stack, peer: PeerAddr(peer), patience: config.body_timeout };
+    let connection = http.serve_connection(io, entrance);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        // What the client has sent already is read before the order to stop is heard.
+        biased;
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, error, "connection ended early");
+    }
+}

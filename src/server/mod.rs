@@ -1,0 +1,46 @@
+//! Accepts connections and serves a stack on them, until told to drain.
+//!
+//! One thread accepts and hands each connection to the worker with the fewest open ones. A worker
+//! is one thread with a runtime, a stack and connection pools of its own: a request is read,
+//! sent, answered and written on one thread, and no two threads share a wake-up.
+
+mod connection;
+mod io;
+mod worker;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use connection::RequestBody;
+pub use io::StallGuard;
+pub use worker::{Workers, WorkersError, workers};
+
+/// Accepts until `stop`, then hands over what the kernel had accepted already and closes the port.
+pub async fn accept(listener: TcpListener, workers: &Workers, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            accepted = listener.accept() => hand_over(accepted, workers).await,
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn hand_over(
+    accepted: std::io::Result<(tokio::net::TcpStream, SocketAddr)>,
+    workers: &Workers,
+) {
+    match accepted {
+        Ok((stream, peer)) => workers.serve(stream, peer),
+        Err(error) => {
+            // Out of file descriptors, most often: accepting again at once would spin.
+            tracing::warn!(%error, "can't accept a connection");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// The stack as a worker sees it: built once a worker, inside the worker's runtime.
+pub type MakeStack<S> = Arc<dyn Fn() -> S + Send + Sync>;

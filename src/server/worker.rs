@@ -1,0 +1,147 @@
+use std::{
+    fmt,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tokio::{net::TcpStream, sync::mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tollway_core::BoxError;
+use tower_service::Service;
+
+use super::{MakeStack, RequestBody, connection};
+use crate::policy::Server;
+
+type Handed = (std::net::TcpStream, SocketAddr);
+
+/// How many threads serve: the policy's number, or one a core.
+pub fn workers(config: &Server) -> usize {
+    config.workers.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+}
+
+#[derive(Debug)]
+struct Worker {
+    queue: mpsc::UnboundedSender<Handed>,
+    open: Arc<AtomicUsize>,
+    thread: thread::JoinHandle<usize>,
+}
+
+/// The threads that serve.
+#[derive(Debug)]
+pub struct Workers {
+    workers: Vec<Worker>,
+}
+
+/// A worker thread could not be started.
+#[derive(Debug)]
+pub struct WorkersError(std::io::Error);
+
+impl fmt::Display for WorkersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "can't start a worker thread: {}", self.0)
+    }
+}
+
+impl std::error::Error for WorkersError {}
+
+impl Workers {
+    /// Starts the threads; each builds its own stack with `make`, inside its own runtime.
+    /// `stop` starts the drain.
+    pub fn start<S, R>(
+        config: Server,
+        make: MakeStack<S>,
+        stop: CancellationToken,
+    ) -> Result<Self, WorkersError>
+    where
+        S: Service<Request<RequestBody>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        R: Body<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let config = Arc::new(config);
+        let workers = (0..workers(&config)).map(|number| {
+            let (queue, handed) = mpsc::unbounded_channel();
+            let open = Arc::new(AtomicUsize::new(0));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let work = work(handed, open.clone(), config.clone(), make.clone(), stop.clone());
+            let thread = thread::Builder::new()
+                .name(format!("tollway-{number}"))
+                .spawn(move || runtime.block_on(work))?;
+            Ok(Worker { queue, open, thread })
+        });
+        workers.collect::<Result<_, _>>().map(|workers| Self { workers }).map_err(WorkersError)
+    }
+
+    /// Hands a connection to the worker with the fewest.
+    pub fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        let least = self.workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed));
+        let (Some(worker), Ok(stream)) = (least, stream.into_std()) else { return };
+        worker.open.fetch_add(1, Ordering::Relaxed);
+        let _ = worker.queue.send((stream, peer));
+    }
+
+    /// Open connections.
+    pub fn open(&self) -> usize {
+        self.workers.iter().map(|worker| worker.open.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Waits until every worker has drained; the number of connections cut off at the deadline.
+    /// Blocks: call it where blocking is allowed.
+    pub fn join(self) -> usize {
+        let ended = self.workers.into_iter().map(|worker| {
+            drop(worker.queue);
+            worker.thread.join().unwrap_or(0)
+        });
+        ended.sum()
+    }
+}
+
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn work<S, R>(
+    mut handed: mpsc::UnboundedReceiver<Handed>,
+    open: Arc<AtomicUsize>,
+    config: Arc<Server>,
+    make: MakeStack<S>,
+    stop: CancellationToken,
+) -> usize
+where
+    S: Service<Request<RequestBody>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    let stack = make();
+    let connections = TaskTracker::new();
+    // Ends when the acceptor lets go of its end, which it does after the last connection.
+    while let Some((stream, peer)) = handed.recv().await {
+        let counted = Open(open.clone());
+        let Ok(stream) = TcpStream::from_std(stream) else { continue };
+        let (stack, config, stop) = (stack.clone(), config.clone(), stop.clone());
+        connections.spawn(async move {
+            connection::serve(stream, peer, stack, &config, stop).await;
+            drop(counted);
+        });
+    }
+    connections.close();
+    let deadline = config.drain.max(Duration::from_millis(1));
+    let _ = tokio::time::timeout(deadline, connections.wait()).await;
+    connections.len()
+}

@@ -1,0 +1,143 @@
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use tollway_core::{BoxError, GuardedBody};
+use tollway_cost::{CostLayer, PriceBook};
+use tollway_dialect::{AttemptLayer, InspectLayer};
+use tollway_identify::IdentifyLayer;
+use tollway_rate_limit::RateLimitLayer;
+use tollway_retry::RetryLayer;
+use tollway_route::RouteLayer;
+use tower::ServiceBuilder;
+use tower_http::body::UnsyncBoxBody;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_service::Service;
+
+use super::{
+    StackError, breaker, callers, estimate::Estimates, hangup::HangupBody, limits,
+    models::ModelsLayer, prices::Prices, rescue, retry, routes, tell, upstream,
+};
+use crate::{
+    policy::{OnHangup, Policy},
+    server::RequestBody,
+    simulate::Simulator,
+    telemetry::{NoteLayer, ObserveLayer, Observed, Telemetry},
+};
+
+/// A policy's layers, with all their state. Services made from it share that state.
+pub struct Stack {
+    policy: Arc<Policy>,
+    pub(super) telemetry: Telemetry,
+    observe: ObserveLayer,
+    identify: IdentifyLayer,
+    inspect: InspectLayer,
+    models: ModelsLayer,
+    pub(super) cost: CostLayer<PriceBook>,
+    pub(super) request_limits: RateLimitLayer<limits::BySpending>,
+    route: RouteLayer<routes::Availability, routes::Hook>,
+    retry: RetryLayer<retry::Policy, retry::Hook>,
+    pub(super) breakers: breaker::Breakers,
+    pub(super) attempt_limits: RateLimitLayer<limits::BySpending>,
+    attempt: AttemptLayer,
+    pub(super) simulators: HashMap<Arc<str>, Simulator>,
+    tls: upstream::Tls,
+}
+
+impl std::fmt::Debug for Stack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stack").finish_non_exhaustive()
+    }
+}
+
+/// A reply's body as it leaves the stack.
+pub type ReplyBody = HangupBody<GuardedBody<UnsyncBoxBody<bytes::Bytes, BoxError>, Observed>>;
+
+impl Stack {
+    /// Builds every layer of the policy, or says which part can't be.
+    pub fn new(policy: &Policy) -> Result<Self, StackError> {
+        let policy = Arc::new(policy.clone());
+        let telemetry = tell::telemetry(&policy);
+        let prices = Prices::new(&policy)?;
+        let settle = limits::BySpending::new(prices.clone(), Arc::new(Estimates::default()));
+        let attempt_limits =
+            limits::layer(&policy, limits::Side::Attempt, settle.clone(), &telemetry)?;
+        let breakers = breaker::layer(&policy, &telemetry)?;
+        let route = routes::layer(&policy, &breakers, &attempt_limits, &telemetry)?;
+        Ok(Self {
+            observe: ObserveLayer::new(telemetry.clone(), prices.pricing()),
+            identify: callers::layer(&policy)?,
+            inspect: upstream::inspect(&policy)?,
+            models: ModelsLayer::new(&policy),
+            cost: CostLayer::new(prices.book),
+            request_limits: limits::layer(&policy, limits::Side::Request, settle, &telemetry)?,
+            retry: retry::layer(&policy, &telemetry)?,
+            attempt: upstream::attempt(&policy)?,
+            simulators: upstream::simulators(&policy),
+            tls: upstream::tls(&policy)?,
+            attempt_limits,
+            breakers,
+            route,
+            telemetry,
+            policy,
+        })
+    }
+
+    /// The whole stack as a service with connection pools of its own. Read from top to bottom it is
+    /// a request's way in, from bottom to top its reply's way out.
+    pub fn service(
+        &self,
+    ) -> impl Service<
+        Request<RequestBody>,
+        Response = Response<ReplyBody>,
+        Error = Infallible,
+        Future: Send + 'static,
+    >
+    + Clone
+    + Send
+    + 'static
+    + use<> {
+        let drain = match self.policy.streams.on_hangup {
+            OnHangup::Cancel => None,
+            OnHangup::Drain => Some(DRAIN_ABANDONED),
+        };
+        ServiceBuilder::new()
+            // A reply nobody waits for any more is let go or read to its end; outermost, so that
+            // everything below settles when the reading ends.
+            .map_response(move |reply: Response<_>| reply.map(|body| HangupBody::new(body, drain)))
+            // One line and the metrics of every request, refused ones too.
+            .layer(self.observe.clone())
+            // A bug costs one request, not a connection. Also the one place that boxes the body.
+            .layer(CatchPanicLayer::custom(rescue::panicked))
+            // The one place where an error becomes an answer.
+            .layer(rescue::RescueLayer)
+            // The whole time to a reply's head, waits and retries included.
+            .layer(retry::DeadlineLayer::new(self.policy.server.request_deadline))
+            // Who asks? Before anything that costs work, so that strangers get none.
+            .layer(self.identify.clone())
+            .layer(NoteLayer)
+            // What is asked? Everything below goes by it.
+            .layer(self.inspect)
+            .layer(NoteLayer)
+            // May this caller use this model? Lists those it may.
+            .layer(self.models.clone())
+            // Usage, cost and totals of the reply: outside of limits, so that it sees refusals too.
+            .layer(self.cost.clone())
+            // By user, key, IP, model, tag and all together: once a request, however often it is
+            // tried below.
+            .layer(self.request_limits.clone())
+            // Where to? Writes the plan.
+            .layer(self.route.clone())
+            // Walks the plan; everything below is one attempt.
+            .layer(self.retry.clone())
+            // An open breaker refuses before a provider's bucket is drawn on.
+            .layer(self.breakers.clone())
+            // By provider: each attempt takes, since each costs the provider's quota.
+            .layer(self.attempt_limits.clone())
+            // The target's model and usage asked for; the reply read as it passes; commits late.
+            .layer(self.attempt.clone())
+            .service(upstream::service(&self.policy, &self.simulators, &self.tls))
+    }
+}
+
+/// How long the reply to a client that left is read on, where the policy says `drain`.
+const DRAIN_ABANDONED: Duration = Duration::from_secs(300);

@@ -1,0 +1,273 @@
+use std::{sync::Arc, time::Duration};
+
+use http::{StatusCode, request, response};
+use tollway_core::{Ask, Caller, Ending, Metered, Target, Usage, Usd};
+use tollway_rate_limit::{self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull};
+
+use super::{
+    StackError,
+    estimate::{self, Estimates},
+    prices::Prices,
+    tell,
+};
+use crate::{
+    policy::{self, Limit, Policy, Quota, Scope, Shape, Unit},
+    telemetry::Telemetry,
+};
+
+/// Where a limit is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Once a request.
+    Request,
+    /// At each attempt: limits with a provider in their scope.
+    Attempt,
+}
+
+fn side(limit: &Limit) -> Side {
+    if limit.per.contains(&Scope::Provider) { Side::Attempt } else { Side::Request }
+}
+
+/// The policy's limits of one side as one layer, so that they are decided in one step.
+pub(super) fn layer(
+    policy: &Policy,
+    of: Side,
+    settle: BySpending,
+    telemetry: &Telemetry,
+) -> Result<RateLimitLayer<BySpending>, StackError> {
+    let mut rules = Vec::new();
+    for limit in policy.limits.iter().filter(|limit| side(limit) == of) {
+        for quota in &limit.quotas {
+            rules.push(rule(limit, quota, of, &settle)?);
+        }
+    }
+    RateLimitLayer::builder(rules, settle)
+        .hook(tell::limits(telemetry.clone()))
+        .build()
+        .map_err(|error| StackError::new("limits", error))
+}
+
+/// A limit of several quotas makes several rules; `user.tokens` is the tokens of `user`.
+pub(super) fn rule_name(limit: &Limit, quota: &Quota) -> Arc<str> {
+    if limit.quotas.len() == 1 {
+        return limit.name.clone();
+    }
+    let unit = match quota.unit {
+        Unit::Requests => "requests",
+        Unit::Tokens => "tokens",
+        Unit::InputTokens => "input_tokens",
+        Unit::OutputTokens => "output_tokens",
+        Unit::Usd => "usd",
+        Unit::Concurrent => "concurrent",
+    };
+    format!("{}.{unit}", limit.name).into()
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares are 0..=1")]
+fn percent(share: f64) -> u8 {
+    (share * 100.0).round() as u8
+}
+
+fn rule(limit: &Limit, quota: &Quota, side: Side, settle: &BySpending) -> Result<Rule, StackError> {
+    let name = rule_name(limit, quota);
+    let mut built = rate_limit::Limit::builder(name.clone(), shape(quota, side))
+        .enforce(limit.enforce)
+        .headroom(percent(limit.headroom));
+    if let policy::WhenFull::Wait(time) = limit.when_full {
+        built = built.when_full(WhenFull::Wait(time));
+    }
+    if let Some(share) = limit.warn_at {
+        built = built.warn_at(percent(share));
+    }
+    let built = built.build().map_err(|error| StackError::new(format!("limit {name}"), error))?;
+    let capacity = built.capacity();
+    let (per, models) = (limit.per.clone(), limit.models.clone());
+    let (unit, settle) = (quota.unit, settle.clone());
+    Ok(Rule::new(built, unit_tag(unit))
+        .key(move |request| {
+            let model = model(request, side);
+            let applies = models.is_empty()
+                || model.is_some_and(|model| models.iter().any(|glob| glob.matches(model)));
+            applies.then(|| key(&per, request, model))?
+        })
+        // What is larger than the whole quota waits for all of it and owes the rest: an estimate
+        // must not shut out a request that the true count would let in.
+        .estimate(move |request| settle.estimate(unit, request).min(capacity)))
+}
+
+/// Added to the window of a provider's published limit: between our decision and the provider's
+/// lies the network, and a request that was slow to arrive stays in its window longer than in ours.
+fn margin(window: Duration) -> Duration {
+    (window / 50).min(Duration::from_secs(2))
+}
+
+fn shape(quota: &Quota, side: Side) -> rate_limit::Quota {
+    let amount = quota.amount.get();
+    match quota.shape {
+        Shape::Bucket { per, burst } => {
+            rate_limit::Quota::TokenBucket { amount, per, burst: burst.get() }
+        }
+        Shape::Sliding { window } if side == Side::Attempt => {
+            rate_limit::Quota::SlidingWindow { amount, window: window + margin(window) }
+        }
+        Shape::Sliding { window } => rate_limit::Quota::SlidingWindow { amount, window },
+        Shape::Calendar(period) => rate_limit::Quota::Calendar {
+            amount,
+            period: match period {
+                policy::Period::Hour => rate_limit::Period::Hour,
+                policy::Period::Day => rate_limit::Period::Day,
+                policy::Period::Month => rate_limit::Period::Month,
+            },
+        },
+        Shape::Concurrent => rate_limit::Quota::Concurrent { amount },
+    }
+}
+
+fn unit_tag(unit: Unit) -> rate_limit::Unit {
+    match unit {
+        Unit::Requests | Unit::Concurrent => rate_limit::Unit::Requests,
+        Unit::Tokens => rate_limit::Unit::Tokens,
+        Unit::InputTokens => rate_limit::Unit::InputTokens,
+        Unit::OutputTokens => rate_limit::Unit::OutputTokens,
+        Unit::Usd => rate_limit::Unit::NanoUsd,
+    }
+}
+
+/// The model a request is about: the target's where there is a target, else the asked one.
+fn model(request: &request::Parts, side: Side) -> Option<&Arc<str>> {
+    let target = request.extensions.get::<Target>().filter(|_| side == Side::Attempt);
+    let asked = || request.extensions.get::<Ask>()?.model.as_ref();
+    target.and_then(Target::model).or_else(asked)
+}
+
+fn key(per: &[Scope], request: &request::Parts, model: Option<&Arc<str>>) -> Option<Key> {
+    let part = |scope: &Scope| part(scope, request, model);
+    match per {
+        [] | [Scope::All] => Some(Key::All),
+        [Scope::Ip] => Some(Key::network(request.extensions.get::<Caller>()?.ip?)),
+        [one] => part(one).map(Key::One),
+        [Scope::All, one] | [one, Scope::All] => part(one).map(Key::One),
+        [one, two, ..] => Some(Key::Two(part(one)?, part(two)?)),
+    }
+}
+
+fn part(scope: &Scope, request: &request::Parts, model: Option<&Arc<str>>) -> Option<Part> {
+    let caller = request.extensions.get::<Caller>();
+    let name = |name: &Arc<str>| Some(Part::Name(name.clone()));
+    match scope {
+        Scope::All => None,
+        Scope::User => name(caller?.user.as_ref()?),
+        Scope::Key => name(caller?.key.as_ref()?),
+        Scope::Tag(tag) => name(caller?.tags.get(tag)?),
+        Scope::Provider => name(request.extensions.get::<Target>()?.provider()),
+        Scope::Model => name(model?),
+        Scope::Ip => match Key::network(caller?.ip?) {
+            Key::One(part) => Some(part),
+            Key::All | Key::Two(..) => None,
+        },
+    }
+}
+
+/// Reserves what a request will probably use, and settles to what it did.
+#[derive(Clone, Debug)]
+pub(super) struct BySpending {
+    prices: Prices,
+    estimates: Arc<Estimates>,
+}
+
+/// What is remembered of a request until it ends.
+#[derive(Debug, Default)]
+pub(super) struct Ticket {
+    input_tokens: u64,
+    who: Option<(Option<Arc<str>>, Option<Arc<str>>)>,
+    target: Option<Target>,
+    /// Only of a reply that can have used tokens.
+    metered: Option<Metered>,
+    succeeded: bool,
+}
+
+impl BySpending {
+    pub(super) fn new(prices: Prices, estimates: Arc<Estimates>) -> Self {
+        Self { prices, estimates }
+    }
+
+    fn estimate(&self, unit: Unit, request: &request::Parts) -> u64 {
+        if matches!(unit, Unit::Requests | Unit::Concurrent) {
+            return 1;
+        }
+        let Some(ask) = request.extensions.get::<Ask>() else { return 0 };
+        let caller = request.extensions.get::<Caller>();
+        let output = || self.estimates.output(caller, ask);
+        match unit {
+            Unit::Requests | Unit::Concurrent => 1,
+            Unit::InputTokens => ask.input_tokens,
+            Unit::OutputTokens => output(),
+            Unit::Tokens => ask.input_tokens.saturating_add(output()),
+            Unit::Usd => {
+                // Before routing, the price of the asked model at whoever sells it.
+                let usage = Usage::new(ask.input_tokens, output());
+                let target = request.extensions.get::<Target>();
+                self.nanos(target, ask.model(), &usage)
+            }
+        }
+    }
+
+    /// What nobody has priced can't be held against a budget; `tollway check` warns of it.
+    fn nanos(&self, target: Option<&Target>, asked: Option<&str>, usage: &Usage) -> u64 {
+        self.prices.cost(target, asked, usage).map_or(0, Usd::nanos)
+    }
+}
+
+impl Ticket {
+    fn usage(&self) -> Option<Usage> {
+        let metered = self.metered.as_ref()?;
+        if self.succeeded {
+            Some(metered.usage_or_estimate(self.input_tokens))
+        } else {
+            metered.usage()
+        }
+    }
+}
+
+impl Settle for BySpending {
+    type Ticket = Ticket;
+
+    fn open(&self, request: &request::Parts) -> Ticket {
+        let ask = request.extensions.get::<Ask>();
+        let caller = request.extensions.get::<Caller>();
+        Ticket {
+            input_tokens: ask.map_or(0, |ask| ask.input_tokens),
+            who: ask.map(|ask| estimate::key(caller, ask)),
+            target: request.extensions.get::<Target>().cloned(),
+            ..Ticket::default()
+        }
+    }
+
+    fn head(&self, ticket: &mut Ticket, response: &response::Parts) {
+        ticket.metered = response.extensions.get::<Metered>().cloned();
+        ticket.succeeded =
+            response.status.is_success() && response.status != StatusCode::NO_CONTENT;
+        if let Some(served) = response.extensions.get::<Target>() {
+            ticket.target = Some(served.clone());
+        }
+    }
+
+    fn spent(&self, ticket: &Ticket, unit: rate_limit::Unit, _: Ending) -> Option<u64> {
+        if unit == rate_limit::Unit::Requests {
+            return None;
+        }
+        let Some(usage) = ticket.usage() else { return Some(0) };
+        match unit {
+            rate_limit::Unit::InputTokens => Some(usage.input),
+            rate_limit::Unit::NanoUsd => Some(self.nanos(ticket.target.as_ref(), None, &usage)),
+            rate_limit::Unit::OutputTokens | rate_limit::Unit::Tokens => {
+                if let (Some(who), false) = (&ticket.who, usage.is_estimate()) {
+                    self.estimates.learn(who.clone(), usage.output);
+                }
+                let whole = unit == rate_limit::Unit::Tokens;
+                Some(if whole { usage.total() } else { usage.output })
+            }
+            _ => None,
+        }
+    }
+}

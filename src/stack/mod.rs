@@ -1,0 +1,93 @@
+//! Policy to layers: builds each layer from its part of the policy, keeps their state and handles,
+//! and stacks them in order.
+//!
+//! [`build`] is the one place where the order is written.
+
+mod breaker;
+mod build;
+mod callers;
+mod estimate;
+mod hangup;
+mod limits;
+mod models;
+mod prices;
+mod rescue;
+mod retry;
+mod routes;
+mod tell;
+mod upstream;
+
+use std::fmt;
+
+use tollway_circuit_breaker::CircuitBreakerHandle;
+use tollway_core::BoxError;
+use tollway_cost::Totals;
+
+use crate::{simulate::Simulator, telemetry::Telemetry};
+
+pub use breaker::Circuit;
+pub use build::Stack;
+
+/// A part of the policy that can't be built.
+#[derive(Debug)]
+pub struct StackError {
+    part: String,
+    source: BoxError,
+}
+
+impl StackError {
+    fn new(part: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        Self { part: part.into(), source: source.into() }
+    }
+}
+
+impl fmt::Display for StackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.part, self.source)
+    }
+}
+
+impl std::error::Error for StackError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+/// Views of a running stack's state: for the admin side, embedders and tests.
+impl Stack {
+    /// Metrics.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Limits by caller and model, decided once a request.
+    pub fn request_limits(&self) -> tollway_rate_limit::Handle {
+        self.request_limits.handle()
+    }
+
+    /// Limits by provider, decided at each attempt.
+    pub fn attempt_limits(&self) -> tollway_rate_limit::Handle {
+        self.attempt_limits.handle()
+    }
+
+    /// Breakers by target.
+    pub fn breakers(&self) -> CircuitBreakerHandle<Circuit> {
+        self.breakers.handle()
+    }
+
+    /// Usage and cost, totalled.
+    pub fn totals(&self) -> &Totals {
+        self.cost.totals()
+    }
+
+    /// The simulated provider of this name.
+    pub fn simulator(&self, provider: &str) -> Option<&Simulator> {
+        self.simulators.get(provider)
+    }
+}
+
+/// What a policy's share (0..1) is per mille; the checked policy holds no other values.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
+fn per_mille(share: f64) -> u32 {
+    (share * 1000.0).round().clamp(0.0, f64::from(u32::MAX)) as u32
+}

@@ -1,0 +1,197 @@
+//! `/v1/models`: what the caller may use; and the refusal of what it may not.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
+use http_body_util::{Either, Full};
+use pin_project::pin_project;
+use serde_json::{Value, json};
+use tollway_core::{Ask, BoxError, Caller, Operation};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::policy::{Endpoint, Glob, Policy, registry::Status};
+
+/// The caller's key is not for this model.
+#[derive(Debug)]
+pub(super) struct ModelForbidden(Arc<str>);
+
+impl fmt::Display for ModelForbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Your key may not use the model `{}`. `GET /v1/models` lists the models it may use.",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for ModelForbidden {}
+
+/// Answers model lists from the policy, and holds callers to the models of their key.
+#[derive(Clone, Debug)]
+pub(super) struct ModelsLayer(Arc<Models>);
+
+#[derive(Debug)]
+struct Models {
+    /// `None`: everything passes to the one provider, model lists too.
+    listed: Option<Vec<(Arc<str>, Arc<str>)>>,
+    /// Keys that may not use every model.
+    allowed: Vec<(Arc<str>, Vec<Glob>)>,
+}
+
+impl ModelsLayer {
+    pub(super) fn new(policy: &Policy) -> Self {
+        let passes_through = policy.routes.is_empty() && policy.providers.len() == 1;
+        let keys = policy.callers.keys.iter();
+        let allowed = keys.filter_map(|key| Some((key.name.clone(), key.models.clone()?)));
+        Self(Arc::new(Models {
+            listed: (!passes_through).then(|| listed(policy)),
+            allowed: allowed.collect(),
+        }))
+    }
+}
+
+/// Model ids and their owners: aliases, names that routes spell out, and what the registry knows
+/// of models that a route takes.
+fn listed(policy: &Policy) -> Vec<(Arc<str>, Arc<str>)> {
+    let registry = &policy.registry;
+    let mut list: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+    let mut add = |id: &Arc<str>, owner: &Arc<str>| {
+        if !list.iter().any(|(known, _)| known == id) {
+            list.push((id.clone(), owner.clone()));
+        }
+    };
+    let ours: Arc<str> = "tollway".into();
+    for alias in &policy.aliases {
+        add(&alias.name, &ours);
+    }
+    let patterns = policy.routes.iter().flat_map(|route| &route.matches.models);
+    for exact in patterns.clone().filter(|glob| glob.is_exact()) {
+        let id: Arc<str> = exact.as_str().into();
+        let owner = registry.model(&id).map_or(&ours, |model| &model.provider);
+        add(&id, owner);
+    }
+    let catches_all = policy.routes.iter().any(|route| route.matches.models.is_empty());
+    for model in registry.models.iter().filter(|model| model.status != Status::Retired) {
+        let by_pattern = patterns.clone().any(|glob| glob.matches(&model.id));
+        let by_provider = policy.providers.iter().any(|provider| match &provider.endpoint {
+            Endpoint::Simulate(_) => true,
+            Endpoint::Http(_) => {
+                registry.provider(&provider.name).is_some_and(|known| known.name == model.provider)
+            }
+        });
+        if by_pattern || ((catches_all || policy.routes.is_empty()) && by_provider) {
+            add(&model.id, &model.provider);
+        }
+    }
+    list
+}
+
+impl Models {
+    fn may_use(&self, caller: Option<&Caller>, model: &str) -> bool {
+        let Some(key) = caller.and_then(|caller| caller.key.as_ref()) else { return true };
+        let allowed = self.allowed.iter().find(|(name, _)| name == key);
+        allowed.is_none_or(|(_, globs)| globs.iter().any(|glob| glob.matches(model)))
+    }
+
+    /// The answer to a question about models; `None`: ask the provider.
+    fn answer(&self, request: &http::Extensions, method: &Method, path: &str) -> Option<Value> {
+        let listed = self.listed.as_ref()?;
+        if request.get::<Ask>()?.operation != Operation::Models || method != Method::GET {
+            return None;
+        }
+        let caller = request.get::<Caller>();
+        let mut may_use = listed.iter().filter(|(id, _)| self.may_use(caller, id));
+        let of = |(id, owner): &(Arc<str>, Arc<str>)| json!({ "id": &**id, "object": "model", "created": 0, "owned_by": &**owner });
+        match path.trim_end_matches('/').split_once("/models") {
+            Some((_, "")) => {
+                let data: Vec<Value> = may_use.map(of).collect();
+                Some(json!({ "object": "list", "data": data }))
+            }
+            Some((_, id)) => may_use.find(|(known, _)| id.strip_prefix('/') == Some(known)).map(of),
+            None => None,
+        }
+    }
+}
+
+impl<S> Layer<S> for ModelsLayer {
+    type Service = WithModels<S>;
+
+    fn layer(&self, inner: S) -> WithModels<S> {
+        WithModels { inner, models: self.0.clone() }
+    }
+}
+
+/// Service of [`ModelsLayer`].
+#[derive(Clone, Debug)]
+pub(super) struct WithModels<S> {
+    inner: S,
+    models: Arc<Models>,
+}
+
+impl<S, B, R> Service<Request<B>> for WithModels<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = BoxError>,
+{
+    type Response = Response<Either<R, Full<Bytes>>>;
+    type Error = BoxError;
+    type Future = ModelsFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let facts = request.extensions();
+        if let Some(model) = facts.get::<Ask>().and_then(|ask| ask.model.as_ref()) {
+            if !self.models.may_use(facts.get::<Caller>(), model) {
+                return ModelsFuture::Forbidden(Some(ModelForbidden(model.clone())));
+            }
+        }
+        match self.models.answer(facts, request.method(), request.uri().path()) {
+            Some(list) => ModelsFuture::Answered(Some(list)),
+            None => ModelsFuture::Passed(self.inner.call(request)),
+        }
+    }
+}
+
+/// Future of [`WithModels`].
+#[pin_project(project = ModelsProj)]
+#[derive(Debug)]
+pub(super) enum ModelsFuture<F> {
+    Passed(#[pin] F),
+    Answered(Option<Value>),
+    Forbidden(Option<ModelForbidden>),
+}
+
+impl<F, R> Future for ModelsFuture<F>
+where
+    F: Future<Output = Result<Response<R>, BoxError>>,
+{
+    type Output = Result<Response<Either<R, Full<Bytes>>>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ModelsProj::Passed(future) => future.poll(cx).map_ok(|reply| reply.map(Either::Left)),
+            ModelsProj::Answered(list) => {
+                let text = list.take().unwrap_or_default().to_string();
+                let mut reply = Response::new(Either::Right(Full::from(text)));
+                let json = HeaderValue::from_static("application/json");
+                reply.headers_mut().insert(CONTENT_TYPE, json);
+                Poll::Ready(Ok(reply))
+            }
+            ModelsProj::Forbidden(forbidden) => {
+                let forbidden = forbidden.take().expect("polled after it was ready");
+                Poll::Ready(Err(forbidden.into()))
+            }
+        }
+    }
+}

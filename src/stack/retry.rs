@@ -1,0 +1,150 @@
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use tokio::time::Instant;
+use tollway_circuit_breaker::CircuitOpen;
+use tollway_core::{BoxError, ErrorClass, Failure, find_error};
+use tollway_dialect::RequestBody;
+use tollway_rate_limit::LimitExceeded;
+use tollway_retry::{
+    Backoff, Budget, BudgetSettings, Classes, Config, Deadline, Jitter, RetryLayer, Settings,
+};
+use tower::timeout::Timeout;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{StackError, per_mille, tell};
+use crate::{policy, telemetry::Telemetry};
+
+/// Told of every attempt after the first.
+pub(super) type Hook = tell::Retries;
+
+/// Sends held bodies again, and knows the refusals of the layers below.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy;
+
+impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
+    fn clone_request(&self, request: &Request<RequestBody<B>>) -> Option<Request<RequestBody<B>>> {
+        let body = request.body().try_clone()?;
+        let mut copy = Request::new(body);
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.version_mut() = request.version();
+        *copy.headers_mut() = request.headers().clone();
+        *copy.extensions_mut() = request.extensions().clone();
+        Some(copy)
+    }
+
+    fn classify(&self, outcome: &Result<Response<R>, BoxError>) -> Option<Failure> {
+        let Err(error) = outcome else { return tollway_retry::classify(outcome) };
+        refusal(error).or_else(|| tollway_retry::classify(outcome))
+    }
+}
+
+/// What a refusal by our own layers means for the plan.
+fn refusal(error: &BoxError) -> Option<Failure> {
+    if let Some(full) = find_error::<LimitExceeded>(&**error) {
+        let failure = Failure::new(ErrorClass::RateLimit, full.to_string())
+            .with_retry_after(full.retry_after());
+        return Some(if full.never_fits() { failure.that_never_fits() } else { failure });
+    }
+    let open = find_error::<CircuitOpen>(&**error)?;
+    let failure = Failure::new(ErrorClass::Overloaded, open.to_string());
+    Some(failure.with_retry_after(open.retry_after()))
+}
+
+/// A policy without retry makes one attempt.
+pub(super) fn layer(
+    policy: &policy::Policy,
+    telemetry: &Telemetry,
+) -> Result<RetryLayer<Policy, Hook>, StackError> {
+    let wrong = |error| StackError::new("retry", error);
+    let Some(retry) = &policy.retry else {
+        let once = Config::new(Settings { attempts: 1, ..Settings::default() }).map_err(wrong)?;
+        return Ok(RetryLayer::builder(once)
+            .policy(Policy)
+            .hook(tell::retries(telemetry.clone()))
+            .build());
+    };
+    let backoff = retry.backoff;
+    let jitter = match backoff.jitter {
+        policy::Jitter::None => Jitter::None,
+        policy::Jitter::Share(share) => {
+            Jitter::Proportional((per_mille(share) / 10).try_into().unwrap_or(100))
+        }
+        policy::Jitter::Full => Jitter::Full,
+        policy::Jitter::Decorrelated => Jitter::Decorrelated,
+    };
+    let mut settings = Settings {
+        attempts: retry.attempts.get(),
+        attempts_per_target: None,
+        backoff: Backoff::new(backoff.first, backoff.factor, backoff.max, jitter).map_err(wrong)?,
+        obey_up_to: retry.obey_retry_after,
+        ..Settings::default()
+    };
+    settings.stay_up_to = settings.stay_up_to.min(settings.obey_up_to);
+    if let Some(on) = &retry.on {
+        settings.retry_on = on.iter().copied().filter(|class| class.is_retryable()).collect();
+        settings.fail_over_on =
+            on.iter().copied().collect::<Classes>().without(ErrorClass::Cancelled);
+    }
+    let budget = retry.budget.map(|budget| {
+        Budget::new(BudgetSettings {
+            percent: per_mille(budget.ratio).div_ceil(10),
+            floor_per_second: budget.min_per_second,
+            ..BudgetSettings::default()
+        })
+    });
+    Ok(RetryLayer::builder(Config::new(settings).map_err(wrong)?)
+        .policy(Policy)
+        .hook(tell::retries(telemetry.clone()))
+        .budget(budget.transpose().map_err(wrong)?)
+        .build())
+}
+
+/// Gives each request its [`Deadline`] and ends the wait for a reply's head there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeadlineLayer(Duration);
+
+impl DeadlineLayer {
+    pub(super) fn new(time: Duration) -> Self {
+        Self(time)
+    }
+}
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = WithDeadline<S>;
+
+    fn layer(&self, inner: S) -> WithDeadline<S> {
+        WithDeadline { inner: Timeout::new(inner, self.0), time: self.0 }
+    }
+}
+
+/// Service of [`DeadlineLayer`].
+#[derive(Clone, Debug)]
+pub(super) struct WithDeadline<S> {
+    inner: Timeout<S>,
+    time: Duration,
+}
+
+impl<S, B> Service<Request<B>> for WithDeadline<S>
+where
+    S: Service<Request<B>>,
+    S::Error: Into<BoxError>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = <Timeout<S> as Service<Request<B>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.extensions_mut().insert(Deadline(Instant::now() + self.time));
+        self.inner.call(request)
+    }
+}

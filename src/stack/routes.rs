@@ -1,0 +1,185 @@
+use std::sync::Arc;
+
+use tollway_circuit_breaker::{CircuitBreakerHandle, State};
+use tollway_core::Target;
+use tollway_rate_limit::{Handle, Key, Part, RateLimitLayer};
+use tollway_route::{
+    Availability as Standing, CallerMatch, Glob, HeaderMatch, Match, Route, RouteLayer,
+    RouteTarget, Router, Strategy, TagMatch, TargetState,
+};
+
+use super::{
+    StackError,
+    breaker::{Breakers, CALLERS_OWN, Circuit},
+    limits::{self, BySpending},
+    tell,
+};
+use crate::{
+    policy::{self, Auth, Endpoint, Policy, Scope},
+    telemetry::Telemetry,
+};
+
+/// Told of every plan.
+pub(super) type Hook = tell::Routes;
+
+/// Which targets are out: their breaker is open, or a limit of their provider has nothing left.
+#[derive(Clone, Debug)]
+pub(super) struct Availability {
+    breakers: CircuitBreakerHandle<Circuit>,
+    limits: Handle,
+    /// Enforced limits that a target alone decides.
+    buckets: Arc<[Bucket]>,
+}
+
+#[derive(Clone, Debug)]
+struct Bucket {
+    rule: Arc<str>,
+    per: Vec<Scope>,
+}
+
+impl TargetState for Availability {
+    fn availability(&self, target: &Target) -> Standing {
+        let circuit = Circuit::of(target);
+        if !self.breakers.allows(&circuit) {
+            let benched = matches!(self.breakers.state(&circuit), State::Benched { .. });
+            return if benched { Standing::KeyBenched } else { Standing::BreakerOpen };
+        }
+        let full = self.buckets.iter().any(|bucket| {
+            bucket
+                .key(target)
+                .is_some_and(|key| !self.limits.would_admit_key(&bucket.rule, &key, 1))
+        });
+        if full { Standing::LimitFull } else { Standing::Ready }
+    }
+}
+
+impl Bucket {
+    fn key(&self, target: &Target) -> Option<Key> {
+        let part = |scope: &Scope| match scope {
+            Scope::Provider => Some(Part::Name(target.provider().clone())),
+            Scope::Model => target.model().cloned().map(Part::Name),
+            _ => None,
+        };
+        match &self.per[..] {
+            [Scope::All, one] | [one, Scope::All] | [one] => part(one).map(Key::One),
+            [one, two] => Some(Key::Two(part(one)?, part(two)?)),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn layer(
+    policy: &Policy,
+    breakers: &Breakers,
+    attempt_limits: &RateLimitLayer<BySpending>,
+    telemetry: &Telemetry,
+) -> Result<RouteLayer<Availability, Hook>, StackError> {
+    let wrong = |error| StackError::new("routes", error);
+    let aliases = policy.aliases.iter().map(|alias| (alias.name.clone(), alias.model.clone()));
+    let router = Router::with_aliases(routes(policy), aliases).map_err(wrong)?;
+    let decides = |limit: &&policy::Limit| {
+        let by_target = |scope| matches!(scope, &Scope::Provider | &Scope::Model | &Scope::All);
+        limit.enforce
+            && limit.models.is_empty()
+            && limit.per.contains(&Scope::Provider)
+            && limit.per.iter().all(by_target)
+    };
+    let buckets = policy.limits.iter().filter(decides).flat_map(|limit| {
+        limit
+            .quotas
+            .iter()
+            .map(|quota| Bucket { rule: limits::rule_name(limit, quota), per: limit.per.clone() })
+    });
+    let state = Availability {
+        breakers: breakers.handle(),
+        limits: attempt_limits.handle(),
+        buckets: buckets.collect(),
+    };
+    Ok(RouteLayer::with(router, state, tell::routes(telemetry.clone())))
+}
+
+fn routes(policy: &Policy) -> Vec<Route> {
+    if !policy.routes.is_empty() {
+        return policy.routes.iter().map(|route| written(policy, route)).collect();
+    }
+    // Each known model goes to its provider, anything else to the first provider.
+    let mut routes: Vec<Route> = policy
+        .providers
+        .iter()
+        .skip(1)
+        .filter_map(|provider| {
+            let models = models_of(policy, &provider.name);
+            let when = Match { models, ..Match::default() };
+            (!when.models.is_empty()).then(|| only(policy, &provider.name, when))
+        })
+        .collect();
+    routes
+        .extend(policy.providers.first().map(|first| only(policy, &first.name, Match::default())));
+    routes
+}
+
+fn only(policy: &Policy, provider: &Arc<str>, when: Match) -> Route {
+    Route {
+        name: provider.clone(),
+        when,
+        strategy: Strategy::Failover,
+        targets: vec![target(policy, provider, None).into()],
+    }
+}
+
+fn models_of(policy: &Policy, provider: &str) -> Vec<Glob> {
+    let known = policy.registry.provider(provider).map_or(provider, |known| &known.name);
+    let models = policy.registry.models.iter().filter(|model| &*model.provider == known);
+    models
+        .flat_map(|model| std::iter::once(&model.id).chain(&model.aliases))
+        .filter_map(|id| id.parse().ok())
+        .collect()
+}
+
+fn written(policy: &Policy, route: &policy::Route) -> Route {
+    let glob = |glob: &policy::Glob| glob.as_str().parse::<Glob>().ok();
+    let globs = |list: &[policy::Glob]| list.iter().filter_map(glob).collect::<Vec<_>>();
+    let by_name = |caller: &policy::Glob| {
+        glob(caller)
+            .into_iter()
+            .flat_map(|glob| [CallerMatch::User(glob.clone()), CallerMatch::Key(glob)])
+    };
+    let headers = route.matches.headers.iter();
+    let tags = route.matches.tags.iter();
+    Route {
+        name: route.name.clone(),
+        when: Match {
+            models: globs(&route.matches.models),
+            paths: globs(&route.matches.paths),
+            headers: headers
+                .map(|(name, value)| HeaderMatch { name: name.clone(), value: glob(value) })
+                .collect(),
+            callers: route.matches.callers.iter().flat_map(by_name).collect(),
+            tags: tags
+                .map(|(name, value)| TagMatch { name: name.clone(), value: glob(value) })
+                .collect(),
+        },
+        strategy: match route.strategy {
+            policy::Strategy::Failover => Strategy::Failover,
+            policy::Strategy::RoundRobin => Strategy::RoundRobin,
+            policy::Strategy::Weighted => Strategy::Weighted,
+        },
+        targets: route
+            .targets
+            .iter()
+            .map(|to| RouteTarget {
+                target: target(policy, &to.provider, to.model.clone()),
+                weight: to.weight.get(),
+            })
+            .collect(),
+    }
+}
+
+fn target(policy: &Policy, provider: &Arc<str>, model: Option<Arc<str>>) -> Target {
+    let key = match policy.provider(provider).map(|provider| &provider.endpoint) {
+        Some(Endpoint::Http(http)) if matches!(http.auth, Auth::Passthrough) => CALLERS_OWN.into(),
+        Some(Endpoint::Http(http)) => http.key_name.clone(),
+        _ => "default".into(),
+    };
+    Target::new(provider.clone(), key, model)
+}

@@ -1,0 +1,142 @@
+//! What layers tell, turned into metrics.
+
+use std::collections::HashSet;
+
+use metrics::Label;
+use tollway_circuit_breaker as breaker;
+use tollway_core::{Hook, Target};
+use tollway_rate_limit as limit;
+
+use super::Circuit;
+use crate::{
+    policy::Policy,
+    telemetry::{Telemetry, names},
+};
+
+/// Metrics that name only models which the policy or the registry knows.
+pub(super) fn telemetry(policy: &Policy) -> Telemetry {
+    let mut known: HashSet<Box<str>> = HashSet::new();
+    for model in &policy.registry.models {
+        known.insert((&*model.id).into());
+        known.extend(model.aliases.iter().map(|alias| (&**alias).into()));
+    }
+    let targets = policy.routes.iter().flat_map(|route| &route.targets);
+    known.extend(targets.filter_map(|target| target.model.as_deref().map(Into::into)));
+    let exact = policy.routes.iter().flat_map(|route| &route.matches.models);
+    known.extend(exact.filter(|glob| glob.is_exact()).map(|glob| glob.as_str().into()));
+    Telemetry::new(move |model| known.contains(model))
+}
+
+/// Refusals, waits and warnings of limits.
+pub(super) fn limits(telemetry: Telemetry) -> impl Hook<limit::Event> + Send + Sync + 'static {
+    move |event: &limit::Event| {
+        let mut labels = vec![
+            Label::new("limit", event.limit.to_string()),
+            Label::new("unit", event.unit.as_str()),
+        ];
+        let name = match &event.kind {
+            limit::EventKind::Refused { .. } => {
+                labels.push(Label::new("enforced", "true"));
+                names::REFUSALS
+            }
+            limit::EventKind::WouldHaveRefused => {
+                labels.push(Label::new("enforced", "false"));
+                names::REFUSALS
+            }
+            limit::EventKind::Waited(_) => names::LIMIT_WAITS,
+            limit::EventKind::Warned { used, capacity } => {
+                tracing::warn!(limit = &*event.limit, key = ?event.key, used, capacity,
+                    "a limit's warning mark was crossed");
+                names::LIMIT_WARNINGS
+            }
+            _ => return,
+        };
+        telemetry.count(name, labels);
+    }
+}
+
+/// States and refusals of breakers.
+pub(super) fn breakers(
+    telemetry: Telemetry,
+) -> impl Hook<breaker::Event<Circuit>> + Send + Sync + 'static {
+    move |event: &breaker::Event<Circuit>| {
+        let target = &event.key.target;
+        let labels = || telemetry.target_labels(target);
+        let state = |value| telemetry.set(names::BREAKER_STATE, labels(), value);
+        match &event.kind {
+            breaker::EventKind::Opened { reason, .. } => {
+                tracing::warn!(%target, %reason, "circuit breaker opened");
+                opened(&telemetry, target, "failures");
+                state(2.0);
+            }
+            breaker::EventKind::Benched { class, .. } => {
+                tracing::error!(%target, key = &**target.key(), %class,
+                    "a provider's key is set aside: it was refused or is out of money");
+                opened(&telemetry, target, class.as_str());
+                state(2.0);
+            }
+            breaker::EventKind::ForcedOpen => {
+                tracing::warn!(%target, "circuit breaker opened by hand");
+                state(2.0);
+            }
+            breaker::EventKind::HalfOpened | breaker::EventKind::Ramping { .. } => state(1.0),
+            breaker::EventKind::Closed => {
+                tracing::info!(%target, "circuit breaker closed");
+                state(0.0);
+            }
+            breaker::EventKind::Refused { .. } => telemetry.count(names::BREAKER_REFUSED, labels()),
+            _ => {}
+        }
+    }
+}
+
+fn opened(telemetry: &Telemetry, target: &Target, reason: &'static str) {
+    let mut labels = telemetry.target_labels(target);
+    labels.push(Label::new("reason", reason));
+    telemetry.count(names::BREAKER_OPENED, labels);
+}
+
+/// Counts attempts after the first.
+#[derive(Clone, Debug)]
+pub(super) struct Retries(Telemetry);
+
+pub(super) fn retries(telemetry: Telemetry) -> Retries {
+    Retries(telemetry)
+}
+
+impl Hook<tollway_retry::Event> for Retries {
+    fn on(&self, event: &tollway_retry::Event) {
+        let (class, elsewhere) = match event {
+            tollway_retry::Event::Retrying { class, .. } => (class, "false"),
+            tollway_retry::Event::FailingOver { class, .. } => (class, "true"),
+            tollway_retry::Event::BudgetEmpty { class, .. } => {
+                tracing::warn!(%class, "the retry budget is empty: failures are handed on");
+                return;
+            }
+            _ => return,
+        };
+        let labels =
+            vec![Label::new("error_type", class.as_str()), Label::new("failover", elsewhere)];
+        self.0.count(names::RETRIES, labels);
+    }
+}
+
+/// Counts plans whose first choice was not the route's.
+#[derive(Clone, Debug)]
+pub(super) struct Routes(Telemetry);
+
+pub(super) fn routes(telemetry: Telemetry) -> Routes {
+    Routes(telemetry)
+}
+
+impl Hook<tollway_route::Event> for Routes {
+    fn on(&self, event: &tollway_route::Event) {
+        let tollway_route::Event::Routed(plan) = event else { return };
+        for rejected in plan.rejected.iter() {
+            let mut labels = self.0.target_labels(&rejected.target);
+            labels.push(Label::new("route", plan.route.to_string()));
+            labels.push(Label::new("reason", rejected.reason));
+            self.0.count(names::PASSED_OVER, labels);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use http_body::Body;
+use rustls::ClientConfig;
+use tollway_core::BoxError;
+use tollway_dialect::{AttemptConfig, AttemptLayer, Commit, InspectConfig, InspectLayer};
+
+use super::StackError;
+use crate::{
+    policy::{self, Endpoint, HttpEndpoint, Policy},
+    server,
+    simulate::Simulator,
+    upstream::{self, Provider, Upstream},
+};
+
+/// TLS settings by provider; made once, shared by all workers' pools.
+pub(super) type Tls = HashMap<Arc<str>, Arc<ClientConfig>>;
+
+pub(super) fn inspect(policy: &Policy) -> Result<InspectLayer, StackError> {
+    let mut config = InspectConfig::default();
+    config.max_body = policy.server.max_body.try_into().unwrap_or(usize::MAX);
+    InspectLayer::with_config(config).map_err(|error| StackError::new("server", error))
+}
+
+pub(super) fn attempt(policy: &Policy) -> Result<AttemptLayer, StackError> {
+    let mut config = AttemptConfig::default();
+    // With one attempt there is nobody to fail over to: no reason to hold a head back.
+    config.commit = match policy.streams.commit {
+        policy::Commit::FirstToken if policy.retry.is_some() => Commit::FirstToken,
+        policy::Commit::FirstToken | policy::Commit::Head => Commit::Head,
+    };
+    AttemptLayer::with_config(config).map_err(|error| StackError::new("streams", error))
+}
+
+pub(super) fn simulators(policy: &Policy) -> HashMap<Arc<str>, Simulator> {
+    let simulated = |provider: &policy::Provider| match &provider.endpoint {
+        Endpoint::Simulate(config) => Some((provider.name.clone(), Simulator::new(config.clone()))),
+        Endpoint::Http(_) => None,
+    };
+    policy.providers.iter().filter_map(simulated).collect()
+}
+
+fn over_http(policy: &Policy) -> impl Iterator<Item = (&Arc<str>, &HttpEndpoint)> {
+    policy.providers.iter().filter_map(|provider| match &provider.endpoint {
+        Endpoint::Http(http) => Some((&provider.name, &**http)),
+        Endpoint::Simulate(_) => None,
+    })
+}
+
+/// Reads certificate files and builds each pool once, so that what can't be built shows now.
+pub(super) fn tls(policy: &Policy) -> Result<Tls, StackError> {
+    let mut all = Tls::new();
+    let mut usual: Option<Arc<ClientConfig>> = None;
+    for (name, http) in over_http(policy) {
+        let wrong = |error| StackError::new(format!("provider {name}"), error);
+        let config = match (&http.extra_ca, &usual) {
+            (None, Some(config)) => config.clone(),
+            (None, None) => {
+                let config = upstream::tls_config(None).map_err(wrong)?;
+                usual.insert(config).clone()
+            }
+            (Some(path), _) => upstream::tls_config(Some(path)).map_err(wrong)?,
+        };
+        upstream::Endpoint::<http_body_util::Full<Bytes>>::new(http, config.clone(), 1)
+            .map_err(wrong)?;
+        all.insert(name.clone(), config);
+    }
+    Ok(all)
+}
+
+/// The leaf, with pools of its own.
+pub(super) fn service<B>(
+    policy: &Policy,
+    simulators: &HashMap<Arc<str>, Simulator>,
+    tls: &Tls,
+) -> Upstream<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let pools = server::workers(&policy.server);
+    let remote = over_http(policy).filter_map(|(name, http)| {
+        let endpoint = upstream::Endpoint::new(http, tls.get(name)?.clone(), pools).ok()?;
+        Some((name.clone(), Provider::Http(Arc::new(endpoint))))
+    });
+    let simulated = simulators
+        .iter()
+        .map(|(name, simulator)| (name.clone(), Provider::Simulated(simulator.clone())));
+    Upstream::new(remote.chain(simulated).collect())
+}

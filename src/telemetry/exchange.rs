@@ -1,0 +1,88 @@
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::RequestId;
+use tokio::time::Instant;
+use tollway_core::{Ask, Caller};
+
+/// What becomes known of one request on its way, for the line that is written at its end.
+///
+/// Travels as `Arc<Exchange>` in the request's extensions.
+#[derive(Debug)]
+pub struct Exchange {
+    id: RequestId,
+    started: Instant,
+    caller: OnceLock<Caller>,
+    ask: OnceLock<Ask>,
+    upstream_wait: AtomicU64,
+    paused: AtomicBool,
+}
+
+impl Exchange {
+    pub(crate) fn new(id: RequestId, started: Instant) -> Self {
+        Self {
+            id,
+            started,
+            caller: OnceLock::new(),
+            ask: OnceLock::new(),
+            upstream_wait: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+        }
+    }
+
+    /// The request's id: told to the client as `x-tollway-request-id`.
+    pub fn id(&self) -> RequestId {
+        self.id
+    }
+
+    /// When the request's head had been read.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Who asks, once identified.
+    pub fn caller(&self) -> Option<&Caller> {
+        self.caller.get()
+    }
+
+    /// What is asked, once read.
+    pub fn ask(&self) -> Option<&Ask> {
+        self.ask.get()
+    }
+
+    pub(crate) fn note_caller(&self, caller: &Caller) {
+        let _ = self.caller.set(caller.clone());
+    }
+
+    pub(crate) fn note_ask(&self, ask: &Ask) {
+        let _ = self.ask.set(ask.clone());
+    }
+
+    /// Adds time spent waiting for a provider.
+    pub(crate) fn waited_upstream(&self, time: Duration) {
+        self.upstream_wait.fetch_add(nanos(time), Ordering::Relaxed);
+    }
+
+    /// Notes that the request waited for something other than a provider: a limit.
+    pub(crate) fn pause(&self) {
+        self.paused.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Time spent waiting for a provider so far.
+    pub fn upstream_wait(&self) -> Duration {
+        Duration::from_nanos(self.upstream_wait.load(Ordering::Relaxed))
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    time.as_nanos().try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,297 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderName, Method, Request, Response, StatusCode};
+use http_body::Body;
+use pin_project::pin_project;
+use tokio::time::Instant;
+use tollway_core::{Ask, Caller, Ending, Guard, GuardedBody, Metered, Target, Usage, Usd};
+use tollway_retry::Attempts;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{Exchange, RequestId, Telemetry};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollway-request-id");
+
+/// The price of a usage at a target; `None` where it is unknown.
+pub type Pricing = Arc<dyn Fn(&Target, &Usage) -> Option<Usd> + Send + Sync>;
+
+/// The outermost layer: gives each request an id and an [`Exchange`], and writes one log line and
+/// the metrics when its reply has ended, whichever way.
+#[derive(Clone)]
+pub struct ObserveLayer {
+    telemetry: Telemetry,
+    pricing: Pricing,
+}
+
+impl fmt::Debug for ObserveLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObserveLayer").finish_non_exhaustive()
+    }
+}
+
+impl ObserveLayer {
+    /// Tells `telemetry`, with costs by `pricing`.
+    pub fn new(telemetry: Telemetry, pricing: Pricing) -> Self {
+        Self { telemetry, pricing }
+    }
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe { inner, layer: self.clone() }
+    }
+}
+
+/// Service of [`ObserveLayer`].
+#[derive(Clone, Debug)]
+pub struct Observe<S> {
+    inner: S,
+    layer: ObserveLayer,
+}
+
+impl<S, B, R> Service<Request<B>> for Observe<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body,
+{
+    type Response = Response<GuardedBody<R, Observed>>;
+    type Error = S::Error;
+    type Future = ObserveFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let exchange = Arc::new(Exchange::new(RequestId::next(), Instant::now()));
+        request.extensions_mut().insert(exchange.clone());
+        self.layer.telemetry.in_flight().increment(1.0);
+        let seen = Observed {
+            layer: self.layer.clone(),
+            exchange,
+            method: request.method().clone(),
+            reply: None,
+            done: false,
+        };
+        ObserveFuture { inner: self.inner.call(request), seen: Some(seen) }
+    }
+}
+
+/// Future of [`Observe`].
+#[pin_project]
+#[derive(Debug)]
+pub struct ObserveFuture<F> {
+    #[pin]
+    inner: F,
+    seen: Option<Observed>,
+}
+
+impl<F, R, E> Future for ObserveFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Body,
+{
+    type Output = Result<Response<GuardedBody<R, Observed>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.inner.poll(cx));
+        let mut seen = this.seen.take().expect("polled after it was ready");
+        let mut reply = answer?;
+        seen.head(&reply);
+        reply.headers_mut().insert(REQUEST_ID, seen.exchange.id().header());
+        Poll::Ready(Ok(reply.map(|body| GuardedBody::new(body, seen))))
+    }
+}
+
+/// Rides on a reply to its end, then tells.
+pub struct Observed {
+    layer: ObserveLayer,
+    exchange: Arc<Exchange>,
+    method: Method,
+    reply: Option<Reply>,
+    done: bool,
+}
+
+struct Reply {
+    status: StatusCode,
+    target: Option<Target>,
+    metered: Option<Metered>,
+    attempts: Option<Attempts>,
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed").field("exchange", &self.exchange).finish_non_exhaustive()
+    }
+}
+
+impl Observed {
+    fn head<R>(&mut self, reply: &Response<R>) {
+        let facts = reply.extensions();
+        let attempts = facts.get::<Attempts>().cloned();
+        // Waits that Tollway chose to make are not its overhead.
+        if attempts.as_ref().is_none_or(|attempts| attempts.len() <= 1)
+            && !self.exchange.has_paused()
+        {
+            let own = self.exchange.started().elapsed();
+            let own = own.saturating_sub(self.exchange.upstream_wait());
+            self.layer.telemetry.overhead().record(own.as_secs_f64());
+        }
+        self.reply = Some(Reply {
+            status: reply.status(),
+            target: facts.get::<Target>().cloned(),
+            metered: facts.get::<Metered>().cloned(),
+            attempts,
+        });
+    }
+
+    fn tell(&mut self, ending: Ending) {
+        if std::mem::replace(&mut self.done, true) {
+            return;
+        }
+        let elapsed = self.exchange.started().elapsed();
+        let telemetry = &self.layer.telemetry;
+        telemetry.in_flight().decrement(1.0);
+        let operation = self.exchange.ask().map(|ask| ask.operation).unwrap_or_default();
+        let reply = self.reply.as_ref();
+        let target = reply.and_then(|reply| reply.target.as_ref());
+        let series = telemetry.series(operation, target);
+        series.request(reply.map(|reply| reply.status));
+        series.duration.record(elapsed.as_secs_f64());
+        let usage = reply.and_then(|reply| self.usage(reply));
+        let cost = usage.and_then(|usage| target.and_then(|at| (self.layer.pricing)(at, &usage)));
+        if let Some(usage) = &usage {
+            series.usage(usage, cost);
+        }
+        let first_token = reply
+            .and_then(|reply| reply.metered.as_ref()?.first_token())
+            .map(|at| at.saturating_duration_since(self.exchange.started()));
+        if let Some(time) = first_token {
+            series.first_token.record(time.as_secs_f64());
+        }
+        self.log(ending, elapsed, first_token, usage, cost);
+    }
+
+    /// Reported usage, or an estimate for a successful reply that was metered.
+    fn usage(&self, reply: &Reply) -> Option<Usage> {
+        let metered = reply.metered.as_ref()?;
+        if !reply.status.is_success() {
+            return metered.usage();
+        }
+        let input = self.exchange.ask().map_or(0, |ask| ask.input_tokens);
+        Some(metered.usage_or_estimate(input))
+    }
+
+    fn log(
+        &self,
+        ending: Ending,
+        elapsed: std::time::Duration,
+        first_token: Option<std::time::Duration>,
+        usage: Option<Usage>,
+        cost: Option<Usd>,
+    ) {
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        let (caller, ask) = (self.exchange.caller(), self.exchange.ask());
+        let reply = self.reply.as_ref();
+        let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+        let failure = reply.and_then(|reply| reply.metered.as_ref()?.failure());
+        tracing::info!(
+            request_id = %self.exchange.id(),
+            method = %self.method,
+            operation = ask.map(|ask| ask.operation.as_str()),
+            status = reply.map(|reply| reply.status.as_u16()),
+            ending = match ending {
+                Ending::Complete => "complete",
+                Ending::Failed => "failed",
+                Ending::Dropped => "client_left",
+            },
+            user = caller.and_then(|caller| caller.user.as_deref()),
+            key = caller.and_then(|caller| caller.key.as_deref()),
+            ip = caller.and_then(|caller| caller.ip).map(tracing::field::display),
+            asked_model = ask.and_then(Ask::model),
+            target = reply.and_then(|reply| reply.target.as_ref()).map(tracing::field::display),
+            stream = ask.map(|ask| ask.stream),
+            attempts = reply
+                .and_then(|reply| reply.attempts.as_ref())
+                .filter(|attempts| attempts.len() > 1)
+                .map(tracing::field::display),
+            input_tokens = usage.map(|usage| usage.input),
+            cached_tokens = usage.map(|usage| usage.cached),
+            output_tokens = usage.map(|usage| usage.output),
+            reasoning_tokens = usage.map(|usage| usage.reasoning),
+            usage_estimated = usage.filter(Usage::is_estimate).map(|_| true),
+            cost_usd = cost.map(tracing::field::display),
+            first_token_ms = first_token.map(milliseconds),
+            total_ms = milliseconds(elapsed),
+            upstream_wait_ms = milliseconds(self.exchange.upstream_wait()),
+            failure = failure.map(tracing::field::display),
+            "request"
+        );
+    }
+}
+
+impl Guard for Observed {
+    fn ended(&mut self, ending: Ending) {
+        self.tell(ending);
+    }
+}
+
+impl Drop for Observed {
+    /// The request was cancelled before its reply had a head.
+    fn drop(&mut self) {
+        self.tell(Ending::Dropped);
+    }
+}
+
+/// Copies [`Caller`] and [`Ask`], once they are known, into the request's [`Exchange`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoteLayer;
+
+impl<S> Layer<S> for NoteLayer {
+    type Service = Note<S>;
+
+    fn layer(&self, inner: S) -> Note<S> {
+        Note { inner }
+    }
+}
+
+/// Service of [`NoteLayer`].
+#[derive(Clone, Debug)]
+pub struct Note<S> {
+    inner: S,
+}
+
+impl<S: Service<Request<B>>, B> Service<Request<B>> for Note<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> S::Future {
+        let known = request.extensions();
+        if let Some(exchange) = known.get::<Arc<Exchange>>() {
+            if let Some(caller) = known.get::<Caller>() {
+                exchange.note_caller(caller);
+            }
+            if let Some(ask) = known.get::<Ask>() {
+                exchange.note_ask(ask);
+            }
+        }
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,81 @@
+//! The one table of metric names, units and labels.
+//!
+//! Names and labels follow OpenTelemetry's GenAI conventions where they have one (dots written as
+//! underscores); the rest begins with `tollway_`. Units are in the name: seconds, nano-USD.
+//! Every label is bounded: providers, limits and routes are the policy's own names, and a model
+//! that neither policy nor registry knows is written `other`.
+
+/// Kind of a metric.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Distribution, in the buckets given.
+    Histogram(&'static [f64]),
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Name as exported.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it tells.
+    pub help: &'static str,
+}
+
+const SECONDS: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0,
+];
+const OVERHEAD: &[f64] =
+    &[0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1];
+
+macro_rules! metrics {
+    ($($ident:ident = $name:literal, $kind:expr, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $ident: &str = $name;
+        )*
+        /// Every metric there is.
+        pub const ALL: &[Metric] =
+            &[$(Metric { name: $name, kind: $kind, help: $help }),*];
+    };
+}
+
+metrics! {
+    REQUESTS = "tollway_requests_total", Kind::Counter,
+        "Requests answered, by operation, provider, model and status.";
+    IN_FLIGHT = "tollway_requests_in_flight", Kind::Gauge,
+        "Requests whose reply has not ended yet.";
+    DURATION = "gen_ai_server_request_duration_seconds", Kind::Histogram(SECONDS),
+        "From a request's head to the end of its reply.";
+    FIRST_TOKEN = "gen_ai_server_time_to_first_token_seconds", Kind::Histogram(SECONDS),
+        "From a request's head to the first content token of a streamed reply.";
+    OVERHEAD_SECONDS = "tollway_overhead_seconds", Kind::Histogram(OVERHEAD),
+        "Tollway's own share of the time to a reply's head: all of it but waiting for the provider. Requests that waited for a limit or a retry are left out.";
+    TOKENS = "tollway_tokens_total", Kind::Counter,
+        "Tokens by gen_ai_token_type: input, cached, cache_write, output, reasoning (parts count in their wholes too).";
+    ESTIMATED = "tollway_usage_estimated_total", Kind::Counter,
+        "Replies whose usage had to be estimated.";
+    COST = "tollway_cost_nano_usd_total", Kind::Counter,
+        "Cost in nano-USD (1e-9 USD).";
+    REFUSALS = "tollway_limit_refusals_total", Kind::Counter,
+        "Requests that a limit refused, or would have refused in shadow (enforced=false).";
+    LIMIT_WAITS = "tollway_limit_waits_total", Kind::Counter,
+        "Requests that waited for a limit and went on.";
+    LIMIT_WARNINGS = "tollway_limit_warnings_total", Kind::Counter,
+        "Times a limit's warning mark was crossed.";
+    BREAKER_STATE = "tollway_circuit_breaker_state", Kind::Gauge,
+        "0 closed, 1 half-open, 2 open or benched; by provider and model.";
+    BREAKER_OPENED = "tollway_circuit_breaker_opened_total", Kind::Counter,
+        "Times a breaker opened, by provider, model and reason.";
+    BREAKER_REFUSED = "tollway_circuit_breaker_refusals_total", Kind::Counter,
+        "Attempts that an open breaker refused.";
+    RETRIES = "tollway_retries_total", Kind::Counter,
+        "Attempts after the first, by the class of the failure before them and whether they went elsewhere.";
+    PASSED_OVER = "tollway_route_passed_over_total", Kind::Counter,
+        "Targets that a plan left out, by route, target and reason.";
+}

@@ -1,0 +1,216 @@
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Uri,
+    header::{AUTHORIZATION, HOST},
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use http_body::Body;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, ResponseFuture, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
+use secrecy::ExposeSecret;
+use tollway_core::{BoxError, Caller, ErrorClass, Failure};
+
+use super::headers::remove_hop_by_hop;
+use crate::policy::{Auth, Http2, HttpEndpoint, Timeouts};
+
+/// Why an endpoint can't be built.
+#[derive(Debug)]
+pub struct EndpointError(String);
+
+impl fmt::Display for EndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for EndpointError {}
+
+type Connector = HttpsConnector<HttpConnector>;
+
+/// One provider over the network.
+pub struct Endpoint<B> {
+    client: Client<Connector, B>,
+    scheme: Scheme,
+    authority: Authority,
+    host: HeaderValue,
+    base_path: Box<str>,
+    /// Whether the client's own credential may go upstream.
+    passthrough: bool,
+    /// Credential and policy headers, set on every request.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    timeouts: Timeouts,
+}
+
+impl<B> fmt::Debug for Endpoint<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({}://{}{})", self.scheme, self.authority, self.base_path)
+    }
+}
+
+/// Credentials in any of the forms that clients use.
+const CREDENTIALS: [HeaderName; 4] = [
+    AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+
+impl<B> Endpoint<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// Builds the pool; connects to nothing yet. `pools` is how many share the policy's number of
+    /// idle connections.
+    pub fn new(
+        config: &HttpEndpoint,
+        tls: Arc<ClientConfig>,
+        pools: usize,
+    ) -> Result<Self, EndpointError> {
+        let bad = |what: &str| EndpointError(format!("base URL {}: {what}", config.base_url));
+        let parts = config.base_url.clone().into_parts();
+        let scheme = parts.scheme.ok_or_else(|| bad("has no scheme, expected http or https"))?;
+        let authority = parts.authority.ok_or_else(|| bad("has no host"))?;
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| bad("bad host"))?;
+        let base_path = parts.path_and_query.as_ref().map_or("", PathAndQuery::path);
+        let mut headers = config.headers.clone();
+        headers.extend(credential(&config.auth).map_err(|_| {
+            EndpointError("the API key holds a character that no header may hold".into())
+        })?);
+        Ok(Self {
+            client: client(config, tls, config.idle_connections.div_ceil(pools.max(1))),
+            scheme,
+            authority,
+            host,
+            base_path: base_path.trim_end_matches('/').into(),
+            passthrough: matches!(config.auth, Auth::Passthrough),
+            headers,
+            timeouts: config.timeouts,
+        })
+    }
+
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// Addresses, signs and sends `request`; nothing moves before the future is polled.
+    pub(super) fn send(&self, request: Request<B>) -> Result<ResponseFuture, Failure> {
+        let (mut parts, body) = request.into_parts();
+        parts.uri = self.address(&parts.uri)?;
+        parts.version = http::Version::HTTP_11;
+        remove_hop_by_hop(&mut parts.headers);
+        let ours = parts.extensions.get::<Caller>().is_some_and(|caller| caller.authenticated);
+        self.sign(&mut parts.headers, ours);
+        parts.headers.insert(HOST, self.host.clone());
+        // The rest of the extensions is the stack's own business.
+        parts.extensions = http::Extensions::new();
+        Ok(self.client.request(Request::from_parts(parts, body)))
+    }
+
+    fn address(&self, uri: &Uri) -> Result<Uri, Failure> {
+        let asked = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let rest = match asked.strip_prefix("/v1") {
+            Some(rest) if rest.is_empty() || rest.starts_with(['/', '?']) => rest,
+            _ => asked,
+        };
+        let path = match (&*self.base_path, rest) {
+            ("", "") => "/".to_owned(),
+            ("", rest) if rest.starts_with('/') => rest.to_owned(),
+            (base, rest) => [base, rest].concat(),
+        };
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(path)).ok();
+        Uri::from_parts(parts).map_err(|error| {
+            Failure::new(ErrorClass::Invalid, "the path can't be sent upstream").with_source(error)
+        })
+    }
+
+    fn sign(&self, headers: &mut HeaderMap, ours: bool) {
+        if ours || !self.passthrough {
+            for name in &CREDENTIALS {
+                headers.remove(name);
+            }
+        }
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
+        }
+    }
+}
+
+fn credential(
+    auth: &Auth,
+) -> Result<Option<(HeaderName, HeaderValue)>, http::header::InvalidHeaderValue> {
+    let (name, text) = match auth {
+        Auth::Bearer(key) => (AUTHORIZATION, format!("Bearer {}", key.expose_secret())),
+        Auth::Header(name, key) => (name.clone(), key.expose_secret().to_owned()),
+        Auth::None | Auth::Passthrough => return Ok(None),
+    };
+    let mut value = HeaderValue::try_from(text)?;
+    value.set_sensitive(true);
+    Ok(Some((name, value)))
+}
+
+fn client<B>(config: &HttpEndpoint, tls: Arc<ClientConfig>, idle: usize) -> Client<Connector, B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(config.timeouts.connect));
+    http.set_keepalive(Some(Duration::from_secs(60)));
+    let https = HttpsConnectorBuilder::new().with_tls_config((*tls).clone()).https_or_http();
+    let https = match config.http2 {
+        Http2::Auto => https.enable_all_versions().wrap_connector(http),
+        Http2::Never => https.enable_http1().wrap_connector(http),
+        Http2::Only => https.enable_http2().wrap_connector(http),
+    };
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(idle)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .http2_only(config.http2 == Http2::Only)
+        .set_host(false)
+        .build(https)
+}
+
+/// TLS settings shared by all pools: the system's roots, Mozilla's where there are none, and the
+/// authorities in `extra_ca`.
+pub fn tls_config(extra_ca: Option<&PathBuf>) -> Result<Arc<ClientConfig>, EndpointError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    if let Some(path) = extra_ca {
+        let name = path.display();
+        let certificates = CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| EndpointError(format!("extra_ca {name}: {error}")))?;
+        if certificates.is_empty() {
+            return Err(EndpointError(format!("extra_ca {name}: holds no PEM certificate")));
+        }
+        for certificate in certificates {
+            roots
+                .add(certificate)
+                .map_err(|error| EndpointError(format!("extra_ca {name}: {error}")))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| EndpointError(format!("TLS: {error}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,70 @@
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, UPGRADE},
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// `transfer-encoding` belongs here too; hyper owns it on both sides and drops it by itself.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    http::header::TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Takes out the headers that concern one connection only: the fixed ones and those that
+/// `Connection` names (RFC 9110, section 7.6.1).
+///
+/// ```
+/// let mut headers = http::HeaderMap::new();
+/// headers.insert("connection", "close, x-private".parse().unwrap());
+/// headers.insert("x-private", "1".parse().unwrap());
+/// headers.insert("x-kept", "1".parse().unwrap());
+/// tollway::upstream::remove_hop_by_hop(&mut headers);
+/// assert_eq!(headers.len(), 1);
+/// ```
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_end_to_end_headers_in_order() {
+        let mut headers = HeaderMap::new();
+        headers.append("set-cookie", "a=1".parse().unwrap());
+        headers.append("set-cookie", "b=2".parse().unwrap());
+        headers.append("connection", "keep-alive, X-One".parse().unwrap());
+        headers.append("connection", "x-two, bad name".parse().unwrap());
+        headers.append("keep-alive", "timeout=5".parse().unwrap());
+        headers.append("x-one", "1".parse().unwrap());
+        headers.append("x-two", "2".parse().unwrap());
+        headers.append("te", "trailers".parse().unwrap());
+        remove_hop_by_hop(&mut headers);
+        let left: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+        assert_eq!(left, ["set-cookie: \"a=1\"", "set-cookie: \"b=2\""]);
+    }
+}

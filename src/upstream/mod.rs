@@ -1,0 +1,96 @@
+//! The leaf service: sends one attempt to the provider that its [`Target`] names.
+//!
+//! Connections are pooled per provider; each worker thread has its own pools, so that a reply is
+//! read on the thread that sent the request. Every wait has a bound: connect, first byte, between
+//! chunks, and the whole.
+
+mod endpoint;
+mod headers;
+mod timeouts;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tollway_core::{BoxError, ErrorClass, Failure, Target};
+use tower_service::Service;
+
+pub use endpoint::{Endpoint, EndpointError, tls_config};
+pub use headers::remove_hop_by_hop;
+pub use timeouts::{SendFuture, TimedBody};
+
+use crate::simulate::{SimulatedBody, Simulator};
+
+/// Where one provider's requests go.
+#[derive(Clone, Debug)]
+pub enum Provider<B> {
+    /// Over the network.
+    Http(Arc<Endpoint<B>>),
+    /// The simulated provider, inside this process.
+    Simulated(Simulator),
+}
+
+/// Sends each request to the provider of its [`Target`] extension.
+///
+/// Errors are [`Failure`]s: `Network` and `Timeout` for what the connection did, `NotFound` for a
+/// target whose provider is unknown.
+#[derive(Debug)]
+pub struct Upstream<B> {
+    providers: Arc<HashMap<Arc<str>, Provider<B>>>,
+}
+
+impl<B> Clone for Upstream<B> {
+    fn clone(&self) -> Self {
+        Self { providers: self.providers.clone() }
+    }
+}
+
+impl<B> Upstream<B> {
+    /// An upstream that knows these providers by name.
+    pub fn new(providers: HashMap<Arc<str>, Provider<B>>) -> Self {
+        Self { providers: Arc::new(providers) }
+    }
+}
+
+/// The body of a provider's reply.
+pub type ReplyBody = http_body_util::Either<TimedBody<Incoming>, SimulatedBody>;
+
+impl<B> Service<Request<B>> for Upstream<B>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<ReplyBody>;
+    type Error = BoxError;
+    type Future = SendFuture<B>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let provider = match request.extensions().get::<Target>() {
+            Some(target) => self.providers.get(target.provider()),
+            None => None,
+        };
+        match provider {
+            Some(Provider::Http(endpoint)) => match endpoint.send(request) {
+                Ok(sending) => SendFuture::http(sending, endpoint.timeouts()),
+                Err(failure) => SendFuture::failed(failure),
+            },
+            Some(Provider::Simulated(simulator)) => {
+                SendFuture::simulated(simulator.clone().call(request))
+            }
+            None => SendFuture::failed(Failure::new(
+                ErrorClass::NotFound,
+                "the request has no target that this proxy knows",
+            )),
+        }
+    }
+}
