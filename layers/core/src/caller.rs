@@ -9,7 +9,9 @@ pub struct PeerAddr(pub SocketAddr);
 
 /// Labels an operator gave to a caller (`team: search`), shared and cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tags(Option<Arc<[(Arc<str>, Arc<str>)]>>);
+pub struct Tags(Option<Arc<[Tag]>>);
+
+type Tag = (Arc<str>, Arc<str>);
 
 impl Tags {
     /// The value of tag `name`.

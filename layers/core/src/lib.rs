@@ -48,7 +48,8 @@ pub use usage::{Usage, UsageSource};
 /// [`find_error`] reads the typed reason back out.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The first error of type `E` in `error` or its chain of sources.
+/// The first error of type `E` in `error` or its chain of sources. Looks into what an
+/// [`io::Error`](std::io::Error) wraps, which std's chain leaves out.
 ///
 /// ```
 /// use tollway_core::{BoxError, ErrorClass, Failure, find_error};
@@ -64,7 +65,11 @@ pub fn find_error<'a, E: std::error::Error + 'static>(
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        next = error.source();
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
     }
     None
 }

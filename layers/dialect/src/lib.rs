@@ -1,1 +1,102 @@
-//! The wire formats of LLM APIs as pure functions, and thin Tower layers on them
+//! The wire formats of LLM APIs as pure functions, and thin Tower layers on them.
+//!
+//! Pure, usable without the layers: [`sse`], [`openai`] (requests, replies, usage, errors),
+//! [`ratelimit`], [`multipart`]. Bytes and values in, bytes and values out; no runtime.
+//!
+//! [`InspectLayer`] stands in front of whatever wants to know what is asked: it leaves an
+//! [`Ask`](tollway_core::Ask) in the request's extensions.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tollway_core::Ask;
+//! use tollway_dialect::{InspectLayer, RequestBody};
+//! use tower::{BoxError, Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+//! let service = InspectLayer::new().layer(service_fn(
+//!     async |request: Request<RequestBody<Full<Bytes>>>| {
+//!         let ask = request.extensions().get::<Ask>().cloned().unwrap_or_default();
+//!         Ok::<_, BoxError>(Response::new(ask.model().unwrap_or("none").to_owned()))
+//!     },
+//! ));
+//! let body = Full::from(r#"{"model": "gpt-4o-mini", "messages": []}"#);
+//! let response = service.oneshot(Request::post("/v1/chat/completions").body(body)?).await?;
+//! assert_eq!(response.body(), "gpt-4o-mini");
+//! # Ok(()) }
+//! ```
+//!
+//! [`AttemptLayer`] stands next to the upstream, inside retries: it sends the target's model and
+//! reads the reply as it passes. Here with settings of its own:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::{BodyExt, Full};
+//! use tollway_core::{Metered, Target};
+//! use tollway_dialect::{AttemptConfig, AttemptLayer, Commit, InspectLayer, RequestBody};
+//! use tower::{BoxError, Layer, ServiceExt, service_fn};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+//! let mut config = AttemptConfig::default();
+//! config.commit = Commit::Head;
+//! config.max_reply = 1 << 20;
+//! let upstream = service_fn(async |request: Request<RequestBody<Full<Bytes>>>| {
+//!     let sent = request.into_body().collect().await?.to_bytes();
+//!     assert_eq!(sent, r#"{"model": "gpt-5", "messages": []}"#);
+//!     let reply = r#"{"choices": [], "usage": {"prompt_tokens": 8, "completion_tokens": 1}}"#;
+//!     let response = Response::builder().header("content-type", "application/json");
+//!     Ok::<_, BoxError>(response.body(Full::<Bytes>::from(reply))?)
+//! });
+//! let service = InspectLayer::new().layer(AttemptLayer::with_config(config)?.layer(upstream));
+//! let body = Full::from(r#"{"model": "auto", "messages": []}"#);
+//! let mut request = Request::post("/v1/chat/completions").body(body)?;
+//! request.extensions_mut().insert(Target::new("openai", "main", Some("gpt-5".into())));
+//! let response = service.oneshot(request).await?;
+//! assert_eq!(response.extensions().get::<Metered>().unwrap().usage().unwrap().total(), 9);
+//! # Ok(()) }
+//! ```
+//!
+//! # Bytes pass untouched
+//!
+//! Only `model` and `stream_options.include_usage` are changed, in place; every other byte of a
+//! request is the caller's, every byte of a reply the provider's. The one thing left out is the
+//! chunk of usage alone that the caller did not ask for. A provider that is asked for usage also
+//! writes `"usage":null` into the other chunks; that null stays, because the published schema
+//! allows it and cutting it out would double the frames of every stream.
+//!
+//! A chunk leaves as soon as it has come. Where a chunk of usage may have to be left out, the part
+//! of an event that is not finished waits for its end (never longer than `max_event` bytes), so
+//! that half an event is never sent that turns out not to be wanted.
+//!
+//! # Failures
+//!
+//! A request that nobody could answer is refused with [`BadRequest`]. A reply that failed before
+//! any of it went out (an error status, an error event or an end before the first content, broken
+//! JSON) is a response with a [`Failure`](tollway_core::Failure) in its extensions, so that a
+//! retry can go elsewhere. After that the failure is noted in the
+//! [`Meter`](tollway_core::Meter), the bytes pass as they are, and no end is invented: a chat
+//! stream without `[DONE]`, a Responses stream without its terminal event, counts as failed.
+//! Errors of the inner service come through as they are.
+//!
+//! # When the caller leaves
+//!
+//! Dropped while the request body is read, nothing has been called. Dropped later, the inner call
+//! or body is dropped with it, and the meter keeps what was seen.
+
+mod attempt;
+mod config;
+mod duration;
+mod error;
+mod inspect;
+pub mod multipart;
+pub mod openai;
+pub mod ratelimit;
+pub mod sse;
+mod text;
+
+pub use attempt::{Attempt, AttemptBody, AttemptConfig, AttemptFuture, AttemptLayer, Commit};
+pub use config::ConfigError;
+pub use error::BadRequest;
+pub use inspect::{Inspect, InspectConfig, InspectFuture, InspectLayer, RequestBody};

@@ -1,0 +1,145 @@
+//! Time and allocations of reading, editing and tapping.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    future::{Future, ready},
+    hint::black_box,
+    pin::Pin,
+    task::{Context, Waker},
+};
+
+use bytes::Bytes;
+use divan::{AllocProfiler, Bencher, counter::ItemsCount};
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use tollway_core::{BoxError, Operation};
+use tollway_dialect::{
+    AttemptLayer, InspectLayer, RequestBody,
+    openai::{reply, request},
+    sse::Parser,
+};
+use tower::{Layer, Service, ServiceExt, service_fn};
+
+#[global_allocator]
+static ALLOC: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+fn chat(size: usize) -> Bytes {
+    let turn = r#"{"role":"user","content":"The quick brown fox jumps over the lazy dog, and so on until the message is as long as messages are."},"#;
+    let messages = turn.repeat(size / turn.len());
+    let messages = messages.trim_end_matches(',');
+    format!(r#"{{"model":"gpt-4o-mini","stream":true,"messages":[{messages}]}}"#).into()
+}
+
+#[divan::bench(args = [4 << 10, 200 << 10])]
+fn read_request(bencher: Bencher<'_, '_>, size: usize) {
+    let body = chat(size);
+    bencher.bench(|| request::read(Operation::ChatCompletions, black_box(&body)).unwrap());
+}
+
+#[divan::bench(args = [4 << 10, 200 << 10])]
+fn splice(bencher: Bencher<'_, '_>, size: usize) {
+    let body = chat(size);
+    let (_, edits) = request::read(Operation::ChatCompletions, &body).unwrap();
+    bencher.bench(|| edits.apply(black_box(&body), Some("gpt-5"), true));
+}
+
+const EVENT: &str = "data: {\"id\":\"chatcmpl-B9stream01\",\"object\":\"chat.completion.chunk\",\"created\":1763800100,\"model\":\"gpt-4o-mini-2024-07-18\",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_fixture01\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"},\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n";
+
+#[divan::bench]
+fn find_event(bencher: Bencher<'_, '_>) {
+    let mut parser = Parser::new();
+    bencher.bench_local(|| {
+        let mut at = 0;
+        let seen = parser.next(black_box(EVENT.as_bytes()), &mut at).is_some();
+        let more = parser.next(EVENT.as_bytes(), &mut at).is_some();
+        (seen, more)
+    });
+}
+
+#[divan::bench]
+fn read_event(bencher: Bencher<'_, '_>) {
+    let data = EVENT.strip_prefix("data: ").unwrap().trim_end();
+    bencher.bench(|| reply::read_event(black_box(data.as_bytes())).unwrap());
+}
+
+/// Chunks that are ready, then the end.
+struct Chunks(usize);
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0 = self.0.saturating_sub(1);
+        let text = match self.0 {
+            0 => return std::task::Poll::Ready(None),
+            1 => "data: [DONE]\n\n",
+            _ => EVENT,
+        };
+        std::task::Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(text.as_bytes())))))
+    }
+}
+
+fn now<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return output;
+        }
+    }
+}
+
+/// A whole stream of 1000 events through both layers, a frame at a time.
+#[divan::bench]
+fn stream_1000_events(bencher: Bencher<'_, '_>) {
+    let upstream = service_fn(|_: Request<RequestBody<http_body_util::Full<Bytes>>>| {
+        let response = Response::builder().header("content-type", "text/event-stream");
+        ready(Ok::<_, BoxError>(response.body(Chunks(1001)).unwrap()))
+    });
+    let service = InspectLayer::new().layer(AttemptLayer::new().layer(upstream));
+    let body = chat(300);
+    bencher.counter(ItemsCount::new(1000usize)).bench_local(|| {
+        let body = http_body_util::Full::new(body.clone());
+        let request = Request::post("/v1/chat/completions").body(body).unwrap();
+        let mut body = now(service.clone().oneshot(request)).unwrap().into_body();
+        let mut cx = Context::from_waker(Waker::noop());
+        while let std::task::Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut cx) {
+            black_box(frame.unwrap());
+        }
+    });
+}
+
+/// Both layers around one JSON call, against the bare service.
+#[divan::bench(args = [false, true])]
+fn json_call(bencher: Bencher<'_, '_>, layered: bool) {
+    const REPLY: &str = r#"{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Paris"},"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":2,"total_tokens":22}}"#;
+    let upstream = service_fn(|_: Request<RequestBody<http_body_util::Full<Bytes>>>| {
+        let response = Response::builder().header("content-type", "application/json");
+        let body = http_body_util::Full::new(Bytes::from_static(REPLY.as_bytes()));
+        ready(Ok::<_, BoxError>(response.body(body).unwrap()))
+    });
+    let body = chat(4 << 10);
+    let post = || Request::post("/v1/chat/completions");
+    if layered {
+        let mut service = InspectLayer::new().layer(AttemptLayer::new().layer(upstream));
+        bencher.bench_local(|| {
+            let request = post().body(http_body_util::Full::new(body.clone())).unwrap();
+            now(service.call(request)).unwrap()
+        });
+    } else {
+        let mut service = upstream;
+        bencher.bench_local(|| {
+            let request = post().body(RequestBody::buffered(body.clone())).unwrap();
+            now(service.call(request)).unwrap()
+        });
+    }
+}

@@ -1,0 +1,45 @@
+/// When the head of a streamed reply is handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Commit {
+    /// With the first content, so that a dead start or an error before it can still fail over.
+    #[default]
+    FirstToken,
+    /// At once.
+    Head,
+}
+
+/// Settings of [`Attempt`](crate::Attempt).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttemptConfig {
+    /// Ask upstream for the usage of streams whose caller did not; the extra event is kept from
+    /// the caller. Default true.
+    pub ask_for_usage: bool,
+    /// When a stream's head is handed out. Default [`Commit::FirstToken`].
+    pub commit: Commit,
+    /// Most bytes of a stream held back while waiting for content; more are handed out.
+    /// Default 64 KiB.
+    pub max_held: usize,
+    /// Most events held back while waiting for content. Default 64.
+    pub max_held_events: usize,
+    /// Most bytes of an error reply that are read; the rest streams on. Default 64 KiB.
+    pub max_error: usize,
+    /// Largest JSON reply that is read; a larger one streams on unmetered. Default 8 MiB.
+    pub max_reply: usize,
+    /// Largest event of a stream that is read; a larger one passes unread. Default 1 MiB.
+    pub max_event: usize,
+}
+
+impl Default for AttemptConfig {
+    fn default() -> Self {
+        Self {
+            ask_for_usage: true,
+            commit: Commit::default(),
+            max_held: 64 << 10,
+            max_held_events: 64,
+            max_error: 64 << 10,
+            max_reply: 8 << 20,
+            max_event: crate::sse::DEFAULT_MAX_EVENT,
+        }
+    }
+}

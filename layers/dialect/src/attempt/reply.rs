@@ -1,0 +1,174 @@
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Response, header, response::Parts};
+use http_body::Body;
+use tokio::time::Instant;
+use tollway_core::{BoxError, ErrorClass, Failure, Meter, Metered, WallClock};
+
+use super::{AttemptBody, AttemptConfig};
+use crate::openai::{error, reply};
+
+/// How a reply is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// As an error, by its status.
+    Error,
+    /// As one JSON value.
+    Json,
+    /// Event by event.
+    Stream,
+}
+
+/// A reply that is being read ahead.
+pub(super) struct Reply<R> {
+    parts: Parts,
+    body: AttemptBody<R>,
+    reading: Reading,
+    held: BytesMut,
+    /// Too large to be read whole.
+    cut: bool,
+}
+
+impl<R> Reply<R> {
+    pub(super) fn new(parts: Parts, body: AttemptBody<R>, reading: Reading) -> Self {
+        Self { parts, body, reading, held: BytesMut::new(), cut: false }
+    }
+}
+
+impl<R> Reply<R>
+where
+    R: Body<Data = Bytes> + Unpin,
+    R::Error: Into<BoxError>,
+{
+    /// Ready once it can be said what the reply is.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, config: &AttemptConfig) -> Poll<()> {
+        match self.reading {
+            Reading::Stream => self.poll_stream(cx, config),
+            Reading::Error => self.poll_whole(cx, config.max_error),
+            Reading::Json => self.poll_whole(cx, config.max_reply),
+        }
+    }
+
+    fn poll_whole(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<()> {
+        while let Some(data) = ready!(self.body.poll_rest(cx)) {
+            // A reply in one piece is not copied.
+            if self.body.head.is_empty() && self.held.is_empty() {
+                self.body.head = data;
+            } else {
+                if self.held.is_empty() {
+                    self.held.reserve((self.body.head.len() + data.len()) * 2);
+                    self.held.extend_from_slice(&std::mem::take(&mut self.body.head));
+                }
+                self.held.extend_from_slice(&data);
+            }
+            if self.body.head.len().max(self.held.len()) > max {
+                self.cut = true;
+                break;
+            }
+        }
+        if !self.held.is_empty() {
+            self.body.head = std::mem::take(&mut self.held).freeze();
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_stream(&mut self, cx: &mut Context<'_>, config: &AttemptConfig) -> Poll<()> {
+        loop {
+            let Some(tap) = &self.body.tap else { return Poll::Ready(()) };
+            let state = tap.state();
+            let full = state.events >= config.max_held_events || tap.waiting() > config.max_held;
+            if state.content || state.failed || state.finished || full {
+                return Poll::Ready(());
+            }
+            ready!(self.body.poll_rest(cx));
+        }
+    }
+
+    pub(super) fn into_response(self, clock: &dyn WallClock) -> Response<AttemptBody<R>> {
+        match self.reading {
+            Reading::Stream => self.stream_response(),
+            Reading::Error => {
+                let Self { mut parts, body, .. } = self;
+                let failure =
+                    error::classify(parts.status, &parts.headers, &body.head, clock.now());
+                parts.extensions.insert(failure);
+                Response::from_parts(parts, body)
+            }
+            Reading::Json => self.json_response(clock),
+        }
+    }
+
+    fn stream_response(self) -> Response<AttemptBody<R>> {
+        let tap = self.body.tap.as_ref();
+        let failure = tap.and_then(|tap| match tap.state() {
+            state if state.content => None,
+            _ => tap.meter().failure().cloned(),
+        });
+        match failure {
+            Some(failure) => failed(self.parts, failure),
+            None => Response::from_parts(self.parts, self.body),
+        }
+    }
+
+    fn json_response(self, clock: &dyn WallClock) -> Response<AttemptBody<R>> {
+        let Self { mut parts, mut body, cut, .. } = self;
+        if let Some(source) = body.error.take() {
+            let why = "The connection to the provider broke in the middle of its reply.";
+            return failed(parts, Failure::new(ErrorClass::Network, why).with_source(source));
+        }
+        let metered = Metered::default();
+        parts.extensions.insert(metered.clone());
+        if cut {
+            return Response::from_parts(parts, body);
+        }
+        match reply::read(&body.head) {
+            Ok(read) => {
+                note(&read, &metered);
+                if read.error {
+                    parts.extensions.insert(error::classify_event(&body.head, clock.now()));
+                }
+            }
+            Err(error) if error.is_data() => {}
+            Err(error) => {
+                let why = "The provider's reply is not valid JSON.";
+                return failed(parts, Failure::new(ErrorClass::Server, why).with_source(error));
+            }
+        }
+        Response::from_parts(parts, body)
+    }
+}
+
+fn note(read: &reply::Reading, meter: &Meter) {
+    if let Some(usage) = read.usage {
+        meter.report(usage);
+    }
+    if read.content_bytes > 0 {
+        meter.saw_output(read.content_bytes);
+    }
+    if read.has_content {
+        meter.saw_first_token(Instant::now());
+    }
+    if read.interrupted {
+        meter.fail(reply::interrupted());
+    }
+}
+
+/// The answer instead of a reply that failed before any of it had gone out.
+fn failed<R>(mut parts: Parts, failure: Failure) -> Response<AttemptBody<R>> {
+    let body = error::body_of(&failure);
+    parts.status = error::shape(failure.class()).status;
+    for name in [header::TRANSFER_ENCODING, header::CONTENT_ENCODING, header::CACHE_CONTROL] {
+        parts.headers.remove(name);
+    }
+    let json = HeaderValue::from_static("application/json");
+    parts.headers.insert(header::CONTENT_TYPE, json);
+    parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len() as u64));
+    if let Some(wait) = failure.retry_after() {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    parts.extensions.remove::<Metered>();
+    parts.extensions.insert(failure);
+    Response::from_parts(parts, AttemptBody::whole(body))
+}

@@ -1,0 +1,117 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+use tollway_core::BoxError;
+
+/// A request body after [`Inspect`](crate::Inspect): held whole, or still streaming.
+///
+/// A held body can be cloned for another attempt; a streaming one can be sent only once.
+#[derive(Debug)]
+#[pin_project]
+pub struct RequestBody<B> {
+    #[pin]
+    kind: Kind<B>,
+}
+
+#[derive(Debug)]
+#[pin_project(project = KindProj)]
+enum Kind<B> {
+    Buffered(Bytes),
+    Streaming {
+        /// Bytes that were read from `rest` already.
+        head: Bytes,
+        #[pin]
+        rest: B,
+    },
+}
+
+impl<B> RequestBody<B> {
+    /// A body held whole.
+    pub fn buffered(bytes: impl Into<Bytes>) -> Self {
+        Self { kind: Kind::Buffered(bytes.into()) }
+    }
+
+    /// A body that streams through.
+    pub fn streaming(rest: B) -> Self {
+        Self::with_head(Bytes::new(), rest)
+    }
+
+    /// A streaming body whose first bytes have been read already.
+    pub fn with_head(head: Bytes, rest: B) -> Self {
+        Self { kind: Kind::Streaming { head, rest } }
+    }
+
+    /// The whole body, if it is held.
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match &self.kind {
+            Kind::Buffered(bytes) => Some(bytes),
+            Kind::Streaming { .. } => None,
+        }
+    }
+
+    /// The bytes at hand: all of a held body, the start of a streaming one.
+    pub(crate) fn head(&self) -> Option<&Bytes> {
+        let (Kind::Buffered(head) | Kind::Streaming { head, .. }) = &self.kind;
+        (!head.is_empty()).then_some(head)
+    }
+
+    pub(crate) fn set_head(&mut self, bytes: Bytes) {
+        let (Kind::Buffered(head) | Kind::Streaming { head, .. }) = &mut self.kind;
+        *head = bytes;
+    }
+
+    /// The same body again, if it is held: a reference to the same bytes.
+    pub fn try_clone(&self) -> Option<Self> {
+        self.as_bytes().cloned().map(Self::buffered)
+    }
+}
+
+impl<B> Body for RequestBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project().kind.project() {
+            KindProj::Buffered(bytes) if bytes.is_empty() => Poll::Ready(None),
+            KindProj::Buffered(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            KindProj::Streaming { head, .. } if !head.is_empty() => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(head)))))
+            }
+            KindProj::Streaming { rest, .. } => rest.poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Buffered(bytes) => bytes.is_empty(),
+            Kind::Streaming { head, rest } => head.is_empty() && rest.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Buffered(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Streaming { head, rest } => {
+                let (hint, head) = (rest.size_hint(), head.len() as u64);
+                let mut sum = SizeHint::new();
+                sum.set_lower(hint.lower().saturating_add(head));
+                if let Some(upper) = hint.upper().and_then(|upper| upper.checked_add(head)) {
+                    sum.set_upper(upper);
+                }
+                sum
+            }
+        }
+    }
+}

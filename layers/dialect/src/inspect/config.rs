@@ -1,0 +1,16 @@
+/// Bounds of [`Inspect`](crate::Inspect).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InspectConfig {
+    /// Largest JSON body held for reading, in bytes; a larger one is refused with 413.
+    /// Default 32 MiB.
+    pub max_body: usize,
+    /// Most bytes of a multipart upload held while its `model` field is looked for. Default 64 KiB.
+    pub max_peek: usize,
+}
+
+impl Default for InspectConfig {
+    fn default() -> Self {
+        Self { max_body: 32 << 20, max_peek: 64 << 10 }
+    }
+}

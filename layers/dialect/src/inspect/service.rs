@@ -1,0 +1,68 @@
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body::Body;
+use tollway_core::{Ask, BoxError};
+use tower_service::Service;
+
+use super::{InspectConfig, InspectFuture, RequestBody, kind::Kind};
+use crate::{BadRequest, openai};
+
+/// Reads what each request asks for and leaves it in the extensions, as [`Ask`].
+///
+/// A JSON call that is known by its path is held whole, read, and passed on as
+/// [`RequestBody::as_bytes`]; of a multipart upload only the first bytes are held; everything else
+/// streams through.
+///
+/// Fails with [`BadRequest`] for a request that nobody could answer.
+#[derive(Clone, Debug)]
+pub struct Inspect<S> {
+    pub(super) inner: S,
+    pub(super) config: InspectConfig,
+}
+
+impl<S, B, R> Service<Request<B>> for Inspect<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<R>;
+    type Error = BoxError;
+    type Future = InspectFuture<S, B>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let operation = openai::operation(request.method(), request.uri().path());
+        let kind = match Kind::of(operation, request.method(), request.headers()) {
+            Ok(kind) => kind,
+            Err(refused) => return InspectFuture::refused(refused),
+        };
+        if kind == Kind::Opaque {
+            request.extensions_mut().insert(Ask::new(operation));
+            return InspectFuture::calling(self.inner.call(request.map(RequestBody::streaming)));
+        }
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if kind == Kind::Json && length.is_some_and(|len| len > self.config.max_body as u64) {
+            return InspectFuture::refused(too_large(self.config.max_body));
+        }
+        // The inner service is called after the body has come: take the instance that is ready.
+        let clone = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, clone);
+        InspectFuture::reading(ready, request, operation, kind, self.config)
+    }
+}
+
+pub(super) fn too_large(max: usize) -> BadRequest {
+    BadRequest::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("The request body is larger than {max} bytes, the most that is taken here."),
+    )
+    .with_code("request_too_large")
+}

@@ -1,0 +1,325 @@
+//! Reading a reply, whole or event by event: usage, content, end and failure, nothing else.
+
+use std::fmt;
+
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use tollway_core::{ErrorClass, Failure, Usage};
+
+use super::usage::RawUsage;
+use crate::text::{Count, Mode, Walk};
+
+/// What one reply, or one event of a streamed reply, says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reading {
+    /// Tokens, as far as the provider tells; `None` is unknown.
+    pub usage: Option<Usage>,
+    /// Bytes of content: text, reasoning, refusal, tool calls.
+    pub content_bytes: u64,
+    /// It carries content; also true for audio and images, whose bytes are not counted.
+    pub has_content: bool,
+    /// A choice has ended (`finish_reason`).
+    pub finished: bool,
+    /// The provider broke the answer off for want of resources (DeepSeek).
+    pub interrupted: bool,
+    /// The stream is properly over: `[DONE]` or a terminal event.
+    pub end: bool,
+    /// It reports an error; [`error::classify_event`](super::error::classify_event) says which.
+    pub error: bool,
+    /// A chunk of usage and nothing else, as `include_usage` asks for.
+    pub usage_only: bool,
+}
+
+/// Reads a whole reply's body.
+///
+/// # Errors
+///
+/// The body is not JSON, or not in any shape known here; `serde_json`'s error tells which.
+pub fn read(body: &[u8]) -> Result<Reading, serde_json::Error> {
+    let reply: Raw = serde_json::from_slice(body)?;
+    let mut reading = reply.reading();
+    reading.usage_only = false;
+    Ok(reading)
+}
+
+/// Reads the data of one event of a stream.
+///
+/// # Errors
+///
+/// As [`read`]; such an event is best passed on unread.
+pub fn read_event(data: &[u8]) -> Result<Reading, serde_json::Error> {
+    if data.trim_ascii() == b"[DONE]" {
+        return Ok(Reading { end: true, ..Reading::default() });
+    }
+    serde_json::from_slice::<Raw>(data).map(Raw::reading)
+}
+
+/// What a [`Reading::interrupted`] answer counts as.
+pub fn interrupted() -> Failure {
+    let why = "The provider broke the answer off for want of resources.";
+    Failure::new(ErrorClass::Overloaded, why)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Raw {
+    #[serde(rename = "type")]
+    kind: Kind,
+    choices: Choices,
+    usage: Option<RawUsage>,
+    x_groq: Option<Groq>,
+    error: Present,
+    response: Option<Response>,
+    // A Responses or audio event.
+    delta: TextLen,
+    // A whole Responses reply; a transcription.
+    output: TextLen,
+    text: TextLen,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Groq {
+    usage: Option<RawUsage>,
+    error: Present,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Response {
+    usage: Option<RawUsage>,
+    error: Present,
+}
+
+impl Raw {
+    fn reading(self) -> Reading {
+        let groq = self.x_groq.unwrap_or_default();
+        let response = self.response.unwrap_or_default();
+        let usage = [self.usage, response.usage, self.choices.usage, groq.usage]
+            .into_iter()
+            .find_map(|raw| raw?.usage());
+        let bytes = match self.kind {
+            Kind::Delta => self.delta.0,
+            Kind::Untyped => self.choices.bytes + self.output.0 + self.text.0,
+            _ => self.choices.bytes,
+        };
+        let error = self.error.0
+            || groq.error.0
+            || response.error.0
+            || matches!(self.kind, Kind::Error | Kind::Failed);
+        let has_content =
+            bytes > 0 || self.choices.media || matches!(self.kind, Kind::Delta | Kind::Partial);
+        Reading {
+            usage,
+            content_bytes: bytes,
+            has_content,
+            finished: self.choices.finished,
+            interrupted: self.choices.interrupted,
+            end: self.kind == Kind::End,
+            error,
+            usage_only: self.usage.is_some()
+                && self.choices.len == 0
+                && self.kind == Kind::Untyped
+                && !error
+                && !has_content,
+        }
+    }
+}
+
+/// The `type` of a named event.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Untyped,
+    Other,
+    Delta,
+    Partial,
+    End,
+    Failed,
+    Error,
+}
+
+impl Kind {
+    fn of(name: &str) -> Self {
+        match name {
+            "error" => Self::Error,
+            "response.failed" => Self::Failed,
+            "response.completed"
+            | "response.incomplete"
+            | "image_generation.completed"
+            | "image_edit.completed"
+            | "transcript.text.done"
+            | "speech.audio.done" => Self::End,
+            "image_generation.partial_image" | "image_edit.partial_image" => Self::Partial,
+            _ if name.ends_with(".delta") => Self::Delta,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Implements `Deserialize` by a visitor that reads strings and passes over the rest.
+macro_rules! from_any {
+    ($name:ident, str: $of_str:expr, truthy: $truthy:expr) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Any;
+                impl<'de> Visitor<'de> for Any {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a JSON value")
+                    }
+
+                    fn visit_str<E: Error>(self, text: &str) -> Result<$name, E> {
+                        Ok($of_str(text))
+                    }
+
+                    fn visit_unit<E>(self) -> Result<$name, E> {
+                        Ok($name::default())
+                    }
+
+                    fn visit_bool<E>(self, value: bool) -> Result<$name, E> {
+                        Ok(if value { $truthy } else { $name::default() })
+                    }
+
+                    fn visit_u64<E>(self, _: u64) -> Result<$name, E> {
+                        Ok($truthy)
+                    }
+
+                    fn visit_i64<E>(self, _: i64) -> Result<$name, E> {
+                        Ok($truthy)
+                    }
+
+                    fn visit_f64<E>(self, _: f64) -> Result<$name, E> {
+                        Ok($truthy)
+                    }
+
+                    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<$name, A::Error> {
+                        while seq.next_element::<IgnoredAny>()?.is_some() {}
+                        Ok($truthy)
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
+                        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                        Ok($truthy)
+                    }
+                }
+                deserializer.deserialize_any(Any)
+            }
+        }
+    };
+}
+
+from_any!(Kind, str: Kind::of, truthy: Kind::Other);
+
+/// Whether a field holds anything that counts as true, as the official SDKs see it.
+#[derive(Clone, Copy, Default)]
+struct Present(bool);
+
+from_any!(Present, str: |text: &str| Present(!text.is_empty()), truthy: Present(true));
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Finish {
+    #[default]
+    No,
+    Seen,
+    Interrupted,
+}
+
+from_any!(Finish, str: |reason: &str| match reason {
+    "" => Finish::No,
+    "insufficient_system_resource" => Finish::Interrupted,
+    _ => Finish::Seen,
+}, truthy: Finish::No);
+
+/// Length of the text in a value, whatever its shape.
+#[derive(Clone, Copy, Default)]
+struct TextLen(u64);
+
+impl<'de> Deserialize<'de> for TextLen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut count = Count::default();
+        Walk { count: &mut count, mode: Mode::Text }.deserialize(deserializer)?;
+        Ok(Self(count.bytes))
+    }
+}
+
+/// All choices of a chunk, folded.
+#[derive(Default)]
+struct Choices {
+    len: usize,
+    bytes: u64,
+    media: bool,
+    finished: bool,
+    interrupted: bool,
+    usage: Option<RawUsage>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Choice {
+    delta: Option<Delta>,
+    message: Option<Delta>,
+    text: TextLen,
+    finish_reason: Finish,
+    usage: Option<RawUsage>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Delta {
+    content: TextLen,
+    reasoning_content: TextLen,
+    reasoning: TextLen,
+    refusal: TextLen,
+    tool_calls: TextLen,
+    function_call: TextLen,
+    audio: Present,
+}
+
+impl Choices {
+    fn add(&mut self, choice: Choice) {
+        self.len += 1;
+        self.bytes += choice.text.0;
+        for delta in [choice.delta, choice.message].into_iter().flatten() {
+            self.bytes += delta.content.0
+                + delta.reasoning_content.0.max(delta.reasoning.0)
+                + delta.refusal.0
+                + delta.tool_calls.0
+                + delta.function_call.0;
+            self.media |= delta.audio.0;
+        }
+        self.finished |= choice.finish_reason != Finish::No;
+        self.interrupted |= choice.finish_reason == Finish::Interrupted;
+        self.usage = choice.usage.or(self.usage);
+    }
+}
+
+impl<'de> Deserialize<'de> for Choices {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fold;
+        impl<'de> Visitor<'de> for Fold {
+            type Value = Choices;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of choices")
+            }
+
+            fn visit_unit<E>(self) -> Result<Choices, E> {
+                Ok(Choices::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Choices, A::Error> {
+                let mut choices = Choices::default();
+                while let Some(choice) = seq.next_element()? {
+                    choices.add(choice);
+                }
+                Ok(choices)
+            }
+        }
+        deserializer.deserialize_any(Fold)
+    }
+}

@@ -1,0 +1,135 @@
+//! Token counts as providers in OpenAI's form write them.
+
+use std::fmt;
+
+use serde::{
+    Deserialize,
+    de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use tollway_core::Usage;
+
+/// The `usage` object of a reply, in every shape seen; see [`usage`](Self::usage).
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct RawUsage {
+    prompt_tokens: Tokens,
+    completion_tokens: Tokens,
+    input_tokens: Tokens,
+    output_tokens: Tokens,
+    total_tokens: Tokens,
+    prompt_tokens_details: Option<Details>,
+    completion_tokens_details: Option<Details>,
+    input_tokens_details: Option<Details>,
+    output_tokens_details: Option<Details>,
+    // The audio API's spelling.
+    input_token_details: Option<Details>,
+    // Moonshot and DeepSeek.
+    cached_tokens: Tokens,
+    prompt_cache_hit_tokens: Tokens,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    cached_tokens: Tokens,
+    cache_write_tokens: Tokens,
+    audio_tokens: Tokens,
+    reasoning_tokens: Tokens,
+}
+
+impl RawUsage {
+    /// The counts in Tollway's form: totals include their parts.
+    ///
+    /// `None` if nothing is counted: absent and all-zero counts are unknown usage, not zero.
+    pub fn usage(&self) -> Option<Usage> {
+        let input = self.prompt_tokens.or(self.input_tokens);
+        let output = self.completion_tokens.or(self.output_tokens);
+        let details =
+            self.prompt_tokens_details.or(self.input_tokens_details).or(self.input_token_details);
+        let details = details.unwrap_or_default();
+        let parts =
+            self.completion_tokens_details.or(self.output_tokens_details).unwrap_or_default();
+        let mut usage = Usage::new(input.value(), output.value());
+        let mut reasoning = parts.reasoning_tokens.value();
+        let beyond = self.total_tokens.value().saturating_sub(usage.total());
+        if beyond > 0 && (reasoning == beyond || reasoning == 0) {
+            // xAI counts reasoning outside of the output; Gemini's OpenAI form only in the total.
+            usage.output = usage.output.saturating_add(beyond);
+            reasoning = beyond;
+        }
+        if usage.total() == 0 {
+            return None;
+        }
+        let cached = details.cached_tokens.or(self.cached_tokens).or(self.prompt_cache_hit_tokens);
+        usage.cached = cached.value().min(usage.input);
+        usage.cache_write = details.cache_write_tokens.value().min(usage.input - usage.cached);
+        usage.input_audio = details.audio_tokens.value().min(usage.input);
+        usage.reasoning = reasoning.min(usage.output);
+        usage.output_audio = parts.audio_tokens.value().min(usage.output);
+        Some(usage)
+    }
+}
+
+/// A count that may be missing, null, a float or nonsense.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tokens(Option<u64>);
+
+impl Tokens {
+    fn or(self, other: Self) -> Self {
+        Self(self.0.or(other.0))
+    }
+
+    fn value(self) -> u64 {
+        self.0.unwrap_or(0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tokens {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadTokens).map(Tokens)
+    }
+}
+
+struct ReadTokens;
+
+impl<'de> Visitor<'de> for ReadTokens {
+    type Value = Option<u64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a count")
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Some(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok((0.0..9e15).contains(&value).then_some(value as u64))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}

@@ -1,0 +1,182 @@
+//! Counting the text in JSON without building it.
+
+use std::fmt;
+
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+
+/// Flat estimate for an image, an audio clip or a file, in tokens: what a 1024 x 1024 image costs.
+const MEDIA_TOKENS: u64 = 765;
+/// What the frame around one message costs, in tokens.
+const MESSAGE_TOKENS: u64 = 3;
+
+/// Text found, in bytes, and what can only be counted in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) bytes: u64,
+    pub(crate) tokens: u64,
+}
+
+impl Count {
+    /// Four bytes a token, rounded up.
+    pub(crate) fn estimate(self) -> u64 {
+        self.tokens.saturating_add(self.bytes.div_ceil(4))
+    }
+}
+
+/// What of a value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Strings, except under keys that carry ids and kinds; media count flat.
+    Text,
+    /// As text, and every number is a token (`input` of embeddings, `prompt`).
+    Prompt,
+    /// Keys as well: the model reads the structure (tool schemas).
+    Structure,
+    /// Nothing; walked only so that nesting stays bounded.
+    Nothing,
+}
+
+/// Walks any JSON value, adding to a [`Count`]; `serde_json` bounds its depth.
+pub(crate) struct Walk<'c> {
+    pub(crate) count: &'c mut Count,
+    pub(crate) mode: Mode,
+}
+
+impl Walk<'_> {
+    fn again(&mut self) -> Walk<'_> {
+        Walk { count: self.count, mode: self.mode }
+    }
+
+    fn number(self) {
+        match self.mode {
+            Mode::Prompt => self.count.tokens += 1,
+            Mode::Structure => self.count.bytes += 2,
+            Mode::Text | Mode::Nothing => {}
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        if self.mode == Mode::Nothing {
+        } else if is_data_url(text) {
+            self.count.tokens += MEDIA_TOKENS;
+        } else {
+            self.count.bytes += text.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        self.number();
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        self.number();
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.number();
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(self.again())?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Key>()? {
+            match (self.mode, key.kind) {
+                (Mode::Structure, _) => {
+                    self.count.bytes += key.len;
+                    map.next_value_seed(self.again())?;
+                }
+                (Mode::Nothing, _) | (_, KeyKind::Text) => map.next_value_seed(self.again())?,
+                (_, KeyKind::Role) => {
+                    self.count.tokens += MESSAGE_TOKENS;
+                    map.next_value::<IgnoredAny>()?;
+                }
+                (_, KeyKind::Label) => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                (_, KeyKind::Media) => {
+                    self.count.tokens += MEDIA_TOKENS;
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Providers and SDKs write `data:image/png;base64,...`; a prose string may begin with `data:`.
+fn is_data_url(text: &str) -> bool {
+    text.starts_with("data:")
+        && memchr::memmem::find(&text.as_bytes()[..text.len().min(160)], b";base64,").is_some()
+}
+
+enum KeyKind {
+    Text,
+    Role,
+    Label,
+    Media,
+}
+
+struct Key {
+    kind: KeyKind,
+    len: u64,
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl Visitor<'_> for Read {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
+                let kind = match key {
+                    "role" => KeyKind::Role,
+                    "image_url" | "input_audio" | "audio" | "file" | "file_data" => KeyKind::Media,
+                    "type" | "id" | "status" | "detail" | "object" | "tool_call_id" | "call_id"
+                    | "item_id" | "file_id" | "encrypted_content" | "thought_signature"
+                    | "signature" | "cache_control" | "extra_content" | "annotations"
+                    | "logprobs" | "index" => KeyKind::Label,
+                    _ => KeyKind::Text,
+                };
+                Ok(Key { kind, len: key.len() as u64 })
+            }
+        }
+        deserializer.deserialize_str(Read)
+    }
+}

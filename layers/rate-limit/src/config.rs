@@ -1,0 +1,245 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::state::{Kind, Shape};
+
+/// A calendar window in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Period {
+    /// From one full hour to the next.
+    Hour,
+    /// From midnight to midnight.
+    Day,
+    /// From the first of a month to the first of the next.
+    Month,
+}
+
+/// How much is allowed in what time. Amounts are whole numbers of any unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// A bucket that holds `burst` and fills at `amount` per `per`. Over any time `t` at most
+    /// `burst + t * amount / per` is taken.
+    TokenBucket {
+        /// Refilled in each `per`.
+        amount: u64,
+        /// Time in which `amount` comes back.
+        per: Duration,
+        /// What a full bucket holds: the most that can be taken at once.
+        burst: u64,
+    },
+    /// Never more than `amount` in any span of `window`, wherever the span begins: what a
+    /// provider's published requests or tokens a minute mean.
+    ///
+    /// Exact for a single request; takes less than `window / 64` apart are remembered together and
+    /// leave together with the last of them, so a busy window errs to the safe side by under 1.6 %.
+    SlidingWindow {
+        /// The most in any window.
+        amount: u64,
+        /// The window's length.
+        window: Duration,
+    },
+    /// `amount` in each calendar hour, day or month, UTC: quotas and budgets.
+    Calendar {
+        /// The most in one period.
+        amount: u64,
+        /// Which period.
+        period: Period,
+    },
+    /// At most `amount` at the same time; given back when the reply ends, whatever it used.
+    Concurrent {
+        /// The most at the same time.
+        amount: u64,
+    },
+}
+
+/// What becomes of a request when a limit is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Refused at once.
+    #[default]
+    Reject,
+    /// Waits its turn for at most this long, first come first served; refused at once where it is
+    /// known already that the time won't do.
+    Wait(Duration),
+}
+
+/// A checked limit: a name, a quota, and what happens when it is full.
+///
+/// ```
+/// use std::time::Duration;
+/// use tollway_rate_limit::{Limit, Quota, WhenFull};
+///
+/// let quota = Quota::SlidingWindow { amount: 1000, window: Duration::from_secs(60) };
+/// let limit = Limit::builder("provider", quota)
+///     .when_full(WhenFull::Wait(Duration::from_secs(15)))
+///     .headroom(5) // use at most 950
+///     .warn_at(80)
+///     .build()?;
+/// assert_eq!(limit.capacity(), 950);
+/// assert!(Limit::builder("provider", quota).headroom(100).build().is_err());
+/// # Ok::<_, tollway_rate_limit::ConfigError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Limit {
+    name: Arc<str>,
+    quota: Quota,
+    when_full: WhenFull,
+    enforce: bool,
+    shape: Shape,
+}
+
+impl Limit {
+    /// A limit that rejects when it is full.
+    ///
+    /// # Errors
+    /// See [`LimitBuilder::build`].
+    pub fn new(name: impl Into<Arc<str>>, quota: Quota) -> Result<Self, ConfigError> {
+        Self::builder(name, quota).build()
+    }
+
+    /// A limit with more to set.
+    pub fn builder(name: impl Into<Arc<str>>, quota: Quota) -> LimitBuilder {
+        LimitBuilder {
+            name: name.into(),
+            quota,
+            when_full: WhenFull::Reject,
+            enforce: true,
+            headroom: 0,
+            warn_at: None,
+        }
+    }
+
+    /// The name, as errors, headers and events give it.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The quota as it was set, without the headroom.
+    pub fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// What happens when it is full.
+    pub fn when_full(&self) -> WhenFull {
+        self.when_full
+    }
+
+    /// Whether it refuses; a limit that doesn't is a shadow and only tells.
+    pub fn enforced(&self) -> bool {
+        self.enforce
+    }
+
+    /// The most that a single request can take: burst or amount, less the headroom.
+    pub fn capacity(&self) -> u64 {
+        self.shape.capacity
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
+/// Sets the particulars of a [`Limit`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct LimitBuilder {
+    name: Arc<str>,
+    quota: Quota,
+    when_full: WhenFull,
+    enforce: bool,
+    headroom: u8,
+    warn_at: Option<u8>,
+}
+
+impl LimitBuilder {
+    /// What happens when it is full; the default is [`WhenFull::Reject`].
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+
+    /// `false`: a shadow, which tells what it would have refused and refuses nothing.
+    pub fn enforce(mut self, enforce: bool) -> Self {
+        self.enforce = enforce;
+        self
+    }
+
+    /// Percent of the quota to keep free (0 to 99): the rest is the limit.
+    pub fn headroom(mut self, percent: u8) -> Self {
+        self.headroom = percent;
+        self
+    }
+
+    /// Tells once when use climbs over this percentage of the limit (1 to 100).
+    pub fn warn_at(mut self, percent: u8) -> Self {
+        self.warn_at = Some(percent);
+        self
+    }
+
+    /// Checks it.
+    ///
+    /// # Errors
+    /// An amount, burst, window or wait of zero; a percentage out of range; a name that is empty,
+    /// longer than 64 bytes, or has a character that a header's quoted string can't hold.
+    pub fn build(self) -> Result<Limit, ConfigError> {
+        let name_fits = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(name_fits) {
+            return Err(ConfigError("a limit's name has 1 to 64 ASCII characters, no quotes"));
+        }
+        if self.headroom > 99 {
+            return Err(ConfigError("headroom is a percentage from 0 to 99"));
+        }
+        if self.warn_at.is_some_and(|percent| percent == 0 || percent > 100) {
+            return Err(ConfigError("warn_at is a percentage from 1 to 100"));
+        }
+        if self.when_full == WhenFull::Wait(Duration::ZERO) {
+            return Err(ConfigError("a wait of zero is a rejection: say so"));
+        }
+        let (kind, capacity) = self.kind()?;
+        let warn = self.warn_at.map(|percent| percent_of(capacity, percent).max(1));
+        let shape = Shape { kind, capacity, warn };
+        let Self { name, quota, when_full, enforce, .. } = self;
+        Ok(Limit { name, quota, when_full, enforce, shape })
+    }
+
+    fn kind(&self) -> Result<(Kind, u64), ConfigError> {
+        let amount = |amount: u64| match amount {
+            0 => Err(ConfigError("an amount is at least 1")),
+            amount => Ok(percent_of(amount, 100 - self.headroom).max(1)),
+        };
+        Ok(match self.quota {
+            Quota::TokenBucket { amount: rate, per, burst } => {
+                (Kind::Bucket { rate: amount(rate)?, per: nanos(per)? }, amount(burst)?)
+            }
+            Quota::SlidingWindow { amount: most, window } => {
+                (Kind::Window { window: nanos(window)? }, amount(most)?)
+            }
+            Quota::Calendar { amount: most, period } => (Kind::Calendar(period), amount(most)?),
+            Quota::Concurrent { amount: most } => (Kind::Concurrent, amount(most)?),
+        })
+    }
+}
+
+fn percent_of(amount: u64, percent: u8) -> u64 {
+    // At most `amount`, as no percentage here is above 100.
+    (u128::from(amount) * u128::from(percent) / 100) as u64
+}
+
+fn nanos(time: Duration) -> Result<u64, ConfigError> {
+    match u64::try_from(time.as_nanos()) {
+        Ok(0) => Err(ConfigError("a time is longer than zero")),
+        Ok(nanos) => Ok(nanos),
+        Err(_) => Err(ConfigError("a time is shorter than 584 years")),
+    }
+}
+
+/// Why a limit or a set of rules can't be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigError(pub(crate) &'static str);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,256 @@
+//! One step for all limits of a request: take everything or nothing. Free of locks and clocks.
+
+use std::{collections::BTreeMap, task::Waker};
+
+use crate::{
+    events::{Event, EventKind},
+    key::Key,
+    queue::Waiter,
+    state::{Now, Receipt, Shape, State},
+    table::Table,
+};
+
+/// What a request wants, and later has, of one limit.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) rule: u32,
+    pub(crate) amount: u64,
+    pub(crate) key: Key,
+    pub(crate) slot: u32,
+    pub(crate) receipt: Receipt,
+    /// What was used, set before it is settled.
+    pub(crate) spent: u64,
+    pub(crate) stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing was taken. The slot may be gone by the next look.
+    Open,
+    /// Stands in the slot's queue.
+    Queued,
+    /// Taken, to be settled.
+    Taken,
+    /// A shadow limit without room: nothing was taken.
+    Passed,
+}
+
+impl Claim {
+    pub(crate) fn new(rule: u32, key: Key, amount: u64) -> Self {
+        let (receipt, stage) = (Receipt::default(), Stage::Open);
+        Self { rule, amount, key, slot: 0, receipt, spent: 0, stage }
+    }
+}
+
+/// The limit that refuses a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) rule: u32,
+    pub(crate) never_fits: bool,
+    /// Nanoseconds until the request would be admitted, if that is known.
+    pub(crate) retry_after: Option<u64>,
+    pub(crate) standing: View,
+}
+
+/// Numbers of one limit and key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) capacity: u64,
+    pub(crate) used: u64,
+    pub(crate) held: u64,
+    pub(crate) waiting: usize,
+    pub(crate) reset: Option<u64>,
+}
+
+impl View {
+    pub(crate) fn new(shape: &Shape, state: &State, held: u64, waiting: usize, now: Now) -> Self {
+        let (used, reset) = (state.used(shape), state.reset(shape, now));
+        Self { capacity: shape.capacity, used, held, waiting, reset }
+    }
+}
+
+/// What is left to do when the lock is released.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) wakers: Vec<Waker>,
+    pub(crate) events: Vec<Event>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    Admitted(Vec<Claim>),
+    Refused(Refusal),
+    /// Stands in line under this number.
+    Queued(u64),
+}
+
+/// How a request stands with its limits at one moment.
+pub(crate) enum Verdict {
+    Fits,
+    Refuse(Refusal),
+    /// Some limit that allows waiting is full, or others wait there.
+    Wait,
+}
+
+/// All limits of a layer with everything that is taken, held and waited for.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) tables: Vec<Table>,
+    pub(crate) waiters: BTreeMap<u64, Waiter>,
+    pub(crate) next: u64,
+    latest: u64,
+}
+
+impl Core {
+    pub(crate) fn new(tables: Vec<Table>) -> Self {
+        Self { tables, waiters: BTreeMap::new(), next: 0, latest: 0 }
+    }
+
+    /// Threads read the clock before they take the lock; here time doesn't run backwards.
+    pub(crate) fn clock(&mut self, now: Now) -> Now {
+        self.latest = self.latest.max(now.mono);
+        Now { mono: self.latest, ..now }
+    }
+
+    /// A request comes.
+    pub(crate) fn arrive(
+        &mut self,
+        mut claims: Vec<Claim>,
+        now: Now,
+        effects: &mut Effects,
+    ) -> Arrival {
+        let now = self.clock(now);
+        if !self.waiters.is_empty() {
+            // Whoever can go by now goes before the newcomer.
+            let place = |claim: &Claim| {
+                let slot = self.tables[claim.rule as usize].find(&claim.key)?;
+                Some((claim.rule, slot))
+            };
+            let places = claims.iter().filter_map(place).collect();
+            self.pump(places, now, effects);
+        }
+        match self.judge(&mut claims, None, now) {
+            Verdict::Fits => {
+                self.take(&mut claims, now, effects);
+                Arrival::Admitted(claims)
+            }
+            Verdict::Wait => self.enqueue(claims, now, effects),
+            Verdict::Refuse(refusal) => {
+                self.tell_refusal(&claims, &refusal, effects);
+                Arrival::Refused(refusal)
+            }
+        }
+    }
+
+    /// How the request stands now; `seq` is its place in line if it waits already.
+    pub(crate) fn judge(&mut self, claims: &mut [Claim], seq: Option<u64>, now: Now) -> Verdict {
+        let (mut refusal, mut wait) = (None::<Refusal>, false);
+        for claim in claims {
+            let table = &mut self.tables[claim.rule as usize];
+            if claim.stage == Stage::Queued {
+                table.advance(claim.slot, now);
+            } else {
+                claim.slot = table.resolve(&claim.key, now);
+            }
+            let fits = table.wait(claim.slot, 0, claim.amount, now) == Some(0)
+                && claim.amount <= table.shape.capacity;
+            if !table.enforce {
+                claim.stage = if fits { Stage::Open } else { Stage::Passed };
+                continue;
+            }
+            let front = table.slot(claim.slot).queue.front();
+            let overtakes = front.is_some_and(|front| seq.is_none_or(|seq| *front < seq));
+            if fits && !overtakes {
+                continue;
+            }
+            if table.max_wait.is_some() && claim.amount <= table.shape.capacity {
+                wait = true;
+            } else {
+                let found = self.refusal(claim, 0, now);
+                refusal = Some(refusal.map_or(found.clone(), |worst| worse(worst, found)));
+            }
+        }
+        match refusal {
+            Some(refusal) => Verdict::Refuse(refusal),
+            None if wait => Verdict::Wait,
+            None => Verdict::Fits,
+        }
+    }
+
+    /// Takes every claim that was judged to fit.
+    pub(crate) fn take(&mut self, claims: &mut [Claim], now: Now, effects: &mut Effects) {
+        for claim in claims {
+            let table = &mut self.tables[claim.rule as usize];
+            if claim.stage == Stage::Passed {
+                effects.events.push(table.event(claim.slot, EventKind::WouldHaveRefused));
+                continue;
+            }
+            let shape = table.shape;
+            let slot = table.slot_mut(claim.slot);
+            claim.receipt = slot.state.take(&shape, claim.amount, now);
+            slot.holds = slot.holds.saturating_add(1);
+            slot.held = slot.held.saturating_add(claim.amount);
+            claim.stage = Stage::Taken;
+            table.watch(claim.slot, &mut effects.events);
+        }
+    }
+
+    /// Puts what was used in the place of what was taken.
+    pub(crate) fn settle(&mut self, claims: &[Claim], now: Now, effects: &mut Effects) {
+        let now = self.clock(now);
+        let mut places = Vec::new();
+        for claim in claims {
+            if claim.stage != Stage::Taken {
+                continue;
+            }
+            let table = &mut self.tables[claim.rule as usize];
+            table.advance(claim.slot, now);
+            let (shape, spent) = (table.shape, claim.spent);
+            let slot = table.slot_mut(claim.slot);
+            slot.state.settle(&shape, claim.receipt, spent, now);
+            slot.holds = slot.holds.saturating_sub(1);
+            slot.held = slot.held.saturating_sub(claim.amount);
+            if !slot.queue.is_empty() {
+                places.push((claim.rule, claim.slot));
+            }
+            if spent > claim.amount {
+                let kind = EventKind::Debt { reserved: claim.amount, spent };
+                effects.events.push(table.event(claim.slot, kind));
+            }
+            table.watch(claim.slot, &mut effects.events);
+        }
+        if !places.is_empty() {
+            self.pump(places, now, effects);
+        }
+    }
+
+    /// The refusal of `claim` by its limit, behind `ahead` that wait there.
+    pub(crate) fn refusal(&self, claim: &Claim, ahead: u128, now: Now) -> Refusal {
+        let table = &self.tables[claim.rule as usize];
+        let slot = table.slot(claim.slot);
+        let never_fits = claim.amount > table.shape.capacity;
+        let wait = table.wait(claim.slot, ahead, claim.amount, now);
+        let others = slot.queue.len() - usize::from(claim.stage == Stage::Queued);
+        let standing = View::new(&table.shape, &slot.state, slot.held, others, now);
+        let retry_after = wait.filter(|_| !never_fits);
+        Refusal { rule: claim.rule, never_fits, retry_after, standing }
+    }
+
+    pub(crate) fn tell_refusal(&self, claims: &[Claim], refusal: &Refusal, effects: &mut Effects) {
+        if let Some(claim) = claims.iter().find(|claim| claim.rule == refusal.rule) {
+            let kind = EventKind::Refused {
+                never_fits: refusal.never_fits,
+                retry_after: refusal.retry_after.map(std::time::Duration::from_nanos),
+            };
+            let table = &self.tables[claim.rule as usize];
+            let (limit, unit) = (table.name.clone(), table.unit);
+            effects.events.push(Event { limit, unit, key: claim.key.clone(), kind });
+        }
+    }
+}
+
+/// Of two refusals the one that lasts longer: never, then nobody knows, then the later.
+pub(crate) fn worse(a: Refusal, b: Refusal) -> Refusal {
+    let rank = |refusal: &Refusal| (refusal.never_fits, refusal.retry_after.unwrap_or(u64::MAX));
+    if rank(&b) > rank(&a) { b } else { a }
+}

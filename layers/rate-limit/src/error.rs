@@ -1,0 +1,101 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::HeaderMap;
+
+use crate::{Quota, Unit, headers};
+
+/// How a limit stands for one key at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// Name of the limit.
+    pub limit: Arc<str>,
+    /// What it counts.
+    pub unit: Unit,
+    /// The quota as it was set.
+    pub quota: Quota,
+    /// The most that can be taken at once.
+    pub capacity: u64,
+    /// What can be taken now; 0 while a debt is owed.
+    pub remaining: u64,
+    /// Reserved by requests that have not ended.
+    pub held: u64,
+    /// Requests in line.
+    pub waiting: usize,
+    /// Until the whole capacity is there again; `None` where no time brings it (concurrency).
+    pub reset: Option<Duration>,
+}
+
+impl Standing {
+    /// Sets `RateLimit-Policy`, `RateLimit` and, for limits on requests or tokens, OpenAI's
+    /// `x-ratelimit-*`. Does not touch `Retry-After`.
+    pub fn write_headers(&self, headers: &mut HeaderMap) {
+        headers::write(self, headers);
+    }
+}
+
+/// A limit refused a request. The layer's error, found in the chain of the
+/// [`BoxError`](tollway_core::BoxError) that the service answers with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitExceeded {
+    standing: Standing,
+    retry_after: Option<Duration>,
+    never_fits: bool,
+}
+
+impl LimitExceeded {
+    pub(crate) fn new(standing: Standing, retry_after: Option<Duration>, never_fits: bool) -> Self {
+        Self { standing, retry_after, never_fits }
+    }
+
+    /// Name of the limit.
+    pub fn limit(&self) -> &Arc<str> {
+        &self.standing.limit
+    }
+
+    /// What the limit counts.
+    pub fn unit(&self) -> Unit {
+        self.standing.unit
+    }
+
+    /// The limit's numbers for this request's key.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// When the same request would be admitted if nothing else came: not before, and not later.
+    /// `None` if it [never fits](Self::never_fits), or waits for others to end (concurrency).
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The request is larger than the limit itself: trying again is of no use.
+    pub fn never_fits(&self) -> bool {
+        self.never_fits
+    }
+
+    /// Sets `Retry-After` (whole seconds, rounded up) where it is known, and the headers of
+    /// [`Standing::write_headers`].
+    pub fn write_headers(&self, headers: &mut HeaderMap) {
+        if let Some(wait) = self.retry_after {
+            headers.insert(http::header::RETRY_AFTER, headers::seconds(wait).into());
+        }
+        self.standing.write_headers(headers);
+    }
+}
+
+impl fmt::Display for LimitExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Standing { limit, unit, capacity, remaining, .. } = &self.standing;
+        if self.never_fits {
+            return write!(f, "the request is larger than limit \"{limit}\" ({capacity} {unit})");
+        }
+        write!(f, "limit \"{limit}\" is full: {remaining} of {capacity} {unit} left")?;
+        match self.retry_after {
+            Some(wait) => write!(f, ", try again in {} s", headers::seconds(wait)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for LimitExceeded {}

@@ -1,0 +1,69 @@
+use std::{fmt, sync::Arc};
+
+use http::{request, response};
+use tollway_core::{Ending, Guard};
+
+use crate::{Settle, decide::Claim, limiter::Limiter};
+
+/// What a request holds of its limits; settled once, at the latest when it is dropped.
+pub struct Reservation<T: Settle> {
+    limiter: Arc<Limiter>,
+    settle: Arc<T>,
+    claims: Vec<Claim>,
+    ticket: Option<T::Ticket>,
+}
+
+impl<T: Settle> Reservation<T> {
+    pub(crate) fn new(
+        limiter: Arc<Limiter>,
+        settle: Arc<T>,
+        claims: Vec<Claim>,
+        request: &request::Parts,
+    ) -> Self {
+        let mut reservation = Self { limiter, settle, claims, ticket: None };
+        // After the claims are in safe hands: `open` is the caller's code and may panic.
+        if !reservation.claims.is_empty() {
+            reservation.ticket = Some(reservation.settle.open(request));
+        }
+        reservation
+    }
+
+    pub(crate) fn head(&mut self, response: &response::Parts) {
+        if let Some(ticket) = &mut self.ticket {
+            self.settle.head(ticket, response);
+        }
+    }
+
+    fn release(&mut self, ending: Option<Ending>) {
+        let mut claims = std::mem::take(&mut self.claims);
+        if claims.is_empty() {
+            return;
+        }
+        let Self { limiter, settle, ticket, .. } = self;
+        limiter.settle(&mut claims, |rule, reserved| match (&*ticket, ending) {
+            (Some(ticket), Some(ending)) => {
+                settle.spent(ticket, rule.unit, ending).unwrap_or(reserved)
+            }
+            (Some(ticket), None) => settle.failed(ticket, rule.unit, reserved),
+            (None, _) => 0,
+        });
+    }
+}
+
+impl<T: Settle> Guard for Reservation<T> {
+    fn ended(&mut self, ending: Ending) {
+        self.release(Some(ending));
+    }
+}
+
+impl<T: Settle> Drop for Reservation<T> {
+    fn drop(&mut self) {
+        self.release(None);
+    }
+}
+
+impl<T: Settle> fmt::Debug for Reservation<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reservation").field("claims", &self.claims).finish_non_exhaustive()
+    }
+}

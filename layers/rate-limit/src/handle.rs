@@ -1,0 +1,46 @@
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use crate::{Key, Rule, Standing, limiter::Limiter};
+
+/// Reads a layer's limits; takes nothing and changes nothing. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle(Arc<Limiter>);
+
+impl Handle {
+    pub(crate) fn new(limiter: Arc<Limiter>) -> Self {
+        Self(limiter)
+    }
+
+    /// The rules, in their order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.0.rules
+    }
+
+    /// How `limit` stands for `key`; `None` if there is no such limit. A key that was never seen
+    /// has its whole quota.
+    pub fn standing(&self, limit: &str, key: &Key) -> Option<Standing> {
+        self.0.standing(self.find(limit)?, key)
+    }
+
+    /// Keys that `limit` has in memory; `None` if there is no such limit.
+    pub fn keys(&self, limit: &str) -> Option<usize> {
+        self.0.keys(self.find(limit)?)
+    }
+
+    /// Whether a request with these parts would be admitted now, without waiting.
+    pub fn would_admit(&self, request: &Parts) -> bool {
+        self.0.would_admit(request)
+    }
+
+    /// Whether `limit` would give `amount` to `key` now, without waiting. A limit that does not
+    /// exist, or is not enforced, admits everything.
+    pub fn would_admit_key(&self, limit: &str, key: &Key, amount: u64) -> bool {
+        self.find(limit).is_none_or(|rule| self.0.would_admit_key(rule, key, amount))
+    }
+
+    fn find(&self, limit: &str) -> Option<usize> {
+        self.0.rules.iter().position(|rule| **rule.limit.name() == *limit)
+    }
+}

@@ -1,0 +1,86 @@
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+
+/// One half of a [`Key`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// A name: user, key, model, provider, the value of a tag.
+    Name(Arc<str>),
+    /// An address.
+    Ip(IpAddr),
+}
+
+/// Whose quota a request draws on. Cheap to clone; each limit has a key space of its own.
+///
+/// ```
+/// use std::{net::IpAddr, sync::Arc};
+/// use tollway_rate_limit::Key;
+///
+/// let user: Arc<str> = "ann".into();
+/// let model: Arc<str> = "gpt-4o-mini".into();
+/// assert_ne!(Key::from(user.clone()), Key::from((user, model)));
+///
+/// // Whoever holds one address of an IPv6 network holds all of its /64.
+/// let ip = |text: &str| Key::network(text.parse::<IpAddr>().unwrap());
+/// assert_eq!(ip("2001:db8::1"), ip("2001:db8::2:3"));
+/// assert_ne!(ip("192.0.2.1"), ip("192.0.2.2"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// Everybody shares one quota.
+    #[default]
+    All,
+    /// One quota for each value.
+    One(Part),
+    /// One quota for each pair of values.
+    Two(Part, Part),
+}
+
+impl Key {
+    /// A client's address as limits should see it: an IPv4 address (also when mapped into IPv6) by
+    /// itself, an IPv6 address by its /64 network.
+    pub fn network(ip: IpAddr) -> Self {
+        Self::One(Part::Ip(match ip.to_canonical() {
+            IpAddr::V4(ip) => IpAddr::V4(ip),
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) & !u128::from(u64::MAX))),
+        }))
+    }
+}
+
+impl From<Arc<str>> for Part {
+    fn from(name: Arc<str>) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<&Arc<str>> for Part {
+    fn from(name: &Arc<str>) -> Self {
+        Self::Name(name.clone())
+    }
+}
+
+impl From<&str> for Part {
+    fn from(name: &str) -> Self {
+        Self::Name(name.into())
+    }
+}
+
+impl From<IpAddr> for Part {
+    fn from(ip: IpAddr) -> Self {
+        Self::Ip(ip)
+    }
+}
+
+impl<P: Into<Part>> From<P> for Key {
+    fn from(part: P) -> Self {
+        Self::One(part.into())
+    }
+}
+
+impl<A: Into<Part>, B: Into<Part>> From<(A, B)> for Key {
+    fn from((a, b): (A, B)) -> Self {
+        Self::Two(a.into(), b.into())
+    }
+}

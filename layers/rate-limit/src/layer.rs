@@ -1,0 +1,111 @@
+use std::sync::Arc;
+
+use tollway_core::{Hook, SystemClock, WallClock};
+use tower_layer::Layer;
+
+use crate::{ConfigError, Event, Handle, RateLimit, Rule, Settle, limiter::Limiter};
+
+/// Makes [`RateLimit`] services, which all draw on the same limits: those of every clone of the
+/// layer too.
+#[derive(Debug)]
+pub struct RateLimitLayer<T = ()> {
+    limiter: Arc<Limiter>,
+    settle: Arc<T>,
+}
+
+impl<T: Settle> RateLimitLayer<T> {
+    /// A layer with these rules, the machine's date, and no hook.
+    ///
+    /// # Errors
+    /// See [`RateLimitLayerBuilder::build`].
+    pub fn new(rules: impl IntoIterator<Item = Rule>, settle: T) -> Result<Self, ConfigError> {
+        Self::builder(rules, settle).build()
+    }
+
+    /// A layer with more to set.
+    pub fn builder(rules: impl IntoIterator<Item = Rule>, settle: T) -> RateLimitLayerBuilder<T> {
+        RateLimitLayerBuilder {
+            rules: rules.into_iter().collect(),
+            settle,
+            hook: Box::new(()),
+            wall: Arc::new(SystemClock),
+            max_keys: 100_000,
+        }
+    }
+
+    /// A view of the limits, alive as long as anybody holds it.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.limiter.clone())
+    }
+}
+
+impl<T> Clone for RateLimitLayer<T> {
+    fn clone(&self) -> Self {
+        Self { limiter: self.limiter.clone(), settle: self.settle.clone() }
+    }
+}
+
+impl<S, T> Layer<S> for RateLimitLayer<T> {
+    type Service = RateLimit<S, T>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimit::new(inner, self.limiter.clone(), self.settle.clone())
+    }
+}
+
+/// Sets the particulars of a [`RateLimitLayer`].
+#[must_use]
+pub struct RateLimitLayerBuilder<T> {
+    rules: Vec<Rule>,
+    settle: T,
+    hook: Box<dyn Hook<Event> + Send + Sync>,
+    wall: Arc<dyn WallClock>,
+    max_keys: usize,
+}
+
+impl<T: Settle> RateLimitLayerBuilder<T> {
+    /// Hears of refusals, warnings, waits and debts.
+    pub fn hook(mut self, hook: impl Hook<Event> + Send + Sync + 'static) -> Self {
+        self.hook = Box::new(hook);
+        self
+    }
+
+    /// The date that calendar windows go by.
+    pub fn wall_clock(mut self, clock: impl WallClock + 'static) -> Self {
+        self.wall = Arc::new(clock);
+        self
+    }
+
+    /// Keys that each limit keeps in memory (100,000; about 300 bytes each, up to 2 KB more in a busy
+    /// sliding window). A key is forgotten only when its quota is whole again and nothing is held
+    /// of it. While all places are taken, keys that have none share a single quota of their limit:
+    /// flooding a limit with keys wins neither memory nor quota.
+    pub fn max_keys(mut self, keys: usize) -> Self {
+        self.max_keys = keys;
+        self
+    }
+
+    /// Builds it.
+    ///
+    /// # Errors
+    /// Two limits of one name; room for no key, or for more than a thousand million.
+    pub fn build(self) -> Result<RateLimitLayer<T>, ConfigError> {
+        let Self { rules, settle, hook, wall, max_keys } = self;
+        let name = |rule: &Rule| rule.limit.name().clone();
+        let twice = |(at, rule): (usize, &Rule)| rules[..at].iter().any(|r| name(r) == name(rule));
+        if rules.iter().enumerate().any(twice) {
+            return Err(ConfigError("two limits have the same name"));
+        }
+        if !(1..=1_000_000_000).contains(&max_keys) {
+            return Err(ConfigError("max_keys is at least 1 and at most 1000000000"));
+        }
+        let limiter = Arc::new(Limiter::new(rules, hook, wall, max_keys));
+        Ok(RateLimitLayer { limiter, settle: Arc::new(settle) })
+    }
+}
+
+impl<T> std::fmt::Debug for RateLimitLayerBuilder<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RateLimitLayerBuilder").field("rules", &self.rules).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,14 @@
+use tollway_core::Plan;
+
+use crate::NoRoute;
+
+/// What the layer decided, told through its hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The request goes on with this plan: route, strategy, candidates (the first is the choice)
+    /// and what was rejected.
+    Routed(Plan),
+    /// The request was refused.
+    NoRoute(NoRoute),
+}
