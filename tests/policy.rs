@@ -1,5 +1,7 @@
 //! The policy: every file in config/, the schema, and what broken policies are told.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 #[path = "policy/broken.rs"]
 mod broken;
 #[path = "policy/checked.rs"]

@@ -8,6 +8,7 @@ mod glob;
 mod node;
 mod read;
 pub mod registry;
+mod section;
 mod values;
 mod written;
 

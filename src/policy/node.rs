@@ -101,7 +101,7 @@ fn shield(text: &str) -> String {
         let (before, from) = rest.split_at(at + 1);
         shielded.push_str(before);
         let inside = &from[1..];
-        let end = inside.find(|c: char| c == '{' || c == '}' || c == '\n' || c == '"' || c == '\'');
+        let end = inside.find(['{', '}', '\n', '"', '\'']);
         match end.filter(|end| inside[*end..].starts_with('}')) {
             Some(end) => {
                 shielded.push(SHIELD[0]);

@@ -3,9 +3,12 @@
 //! Names that refer to something (a target's provider, an alias's model) were looked up; shares
 //! lie in their range; counts that must not be zero are not.
 
+mod limits;
+mod resilience;
+
 use std::{
     net::SocketAddr,
-    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+    num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -13,9 +16,11 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
-use tollway_core::{Dialect, ErrorClass};
+use tollway_core::Dialect;
 
 pub use crate::simulate::SimulateConfig;
+pub use limits::*;
+pub use resilience::*;
 
 use super::{glob::Glob, registry::Registry};
 
@@ -230,212 +235,6 @@ pub enum Http2 {
     Only,
     /// HTTP/1.1 alone.
     Never,
-}
-
-/// A limit: one name, one scope, one or more quotas that are decided together.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Limit {
-    /// Unique.
-    pub name: Arc<str>,
-    /// One scope or a pair.
-    pub per: Vec<Scope>,
-    /// At least one; at most one of a unit.
-    pub quotas: Vec<Quota>,
-    /// What happens to a request that finds it full.
-    pub when_full: WhenFull,
-    /// `false`: a shadow that only tells what it would have refused.
-    pub enforce: bool,
-    /// Share of every quota held back, 0..1. The quotas are as written, not reduced.
-    pub headroom: f64,
-    /// Share of use at which it warns, above 0 and at most 1.
-    pub warn_at: Option<f64>,
-    /// Only for models that one of these matches; empty: for every request.
-    pub models: Vec<Glob>,
-}
-
-/// Whose requests share a bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Everybody's together.
-    All,
-    /// Each user.
-    User,
-    /// Each caller key.
-    Key,
-    /// Each client address.
-    Ip,
-    /// Each provider; decided at each attempt.
-    Provider,
-    /// Each model.
-    Model,
-    /// Each value of this tag.
-    Tag(Arc<str>),
-}
-
-/// How much of one unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quota {
-    /// What is counted.
-    pub unit: Unit,
-    /// How many, in the unit's smallest part: requests, tokens, nano-USD.
-    pub amount: NonZeroU64,
-    /// Over which time.
-    pub shape: Shape,
-}
-
-/// What a limit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unit {
-    /// Requests.
-    Requests,
-    /// Input and output tokens.
-    Tokens,
-    /// Input tokens.
-    InputTokens,
-    /// Output tokens.
-    OutputTokens,
-    /// Money, in nano-USD.
-    Usd,
-    /// Requests that run at the same time.
-    Concurrent,
-}
-
-/// Over which time a quota counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// A token bucket: `amount` flows in over `per`, at most `burst` wait in it.
-    Bucket {
-        /// The time in which `amount` flows in.
-        per: Duration,
-        /// The bucket's size; `amount` where the policy says nothing.
-        burst: NonZeroU64,
-    },
-    /// Never more than `amount` in any window of this length.
-    Sliding {
-        /// The window.
-        window: Duration,
-    },
-    /// `amount` in each period of the calendar, UTC.
-    Calendar(Period),
-    /// `amount` at the same time (only [`Unit::Concurrent`]).
-    Concurrent,
-}
-
-/// A period of the calendar, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Period {
-    /// From the full hour.
-    Hour,
-    /// From midnight.
-    Day,
-    /// From the first of the month.
-    Month,
-}
-
-/// What happens to a request that finds a limit full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WhenFull {
-    /// 429 at once.
-    Reject,
-    /// Waits its turn, this long at most, then 429.
-    Wait(Duration),
-}
-
-/// When a target is left alone.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CircuitBreaker {
-    /// Failures in a row.
-    pub open_after: NonZeroU32,
-    /// Share of failures over a window.
-    pub failure_ratio: Option<RatioTrip>,
-    /// Share of slow calls over a window.
-    pub slow_calls: Option<SlowTrip>,
-    /// How long it stays open the first time.
-    pub recover_after: Duration,
-    /// Growth of that time for each failed recovery; at least 1.
-    pub recover_factor: f64,
-    /// Cap of that growth.
-    pub recover_max: Duration,
-    /// Requests let through to find out whether the target works again.
-    pub trial_requests: NonZeroU32,
-    /// Time over which traffic comes back after recovery; zero: at once.
-    pub ramp: Duration,
-    /// Weight of a failure of a class; a class not named keeps the breaker's own weight.
-    pub weights: Vec<(ErrorClass, f64)>,
-}
-
-/// Opens on a share of failures.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RatioTrip {
-    /// Above 0, at most 1.
-    pub ratio: f64,
-    /// Over the last calls of this long.
-    pub window: Duration,
-    /// Not before this many calls.
-    pub min_calls: NonZeroU32,
-}
-
-/// Opens on a share of slow calls.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SlowTrip {
-    /// What counts as slow: time to the reply's head.
-    pub slower_than: Duration,
-    /// Above 0, at most 1.
-    pub ratio: f64,
-    /// Over the last calls of this long.
-    pub window: Duration,
-    /// Not before this many calls.
-    pub min_calls: NonZeroU32,
-}
-
-/// How often and when to try again.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Retry {
-    /// Attempts altogether, the first included.
-    pub attempts: NonZeroU32,
-    /// Waits between attempts at the same target.
-    pub backoff: Backoff,
-    /// The longest Retry-After that is waited for; longer ones go to the next target.
-    pub obey_retry_after: Duration,
-    /// Bound on the share of retries; `None`: none.
-    pub budget: Option<RetryBudget>,
-    /// The classes that are tried again or elsewhere; `None`: as each class suggests.
-    pub on: Option<Vec<ErrorClass>>,
-}
-
-/// Exponential backoff.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Backoff {
-    /// First wait.
-    pub first: Duration,
-    /// Growth; at least 1.
-    pub factor: f64,
-    /// Longest wait.
-    pub max: Duration,
-    /// How waits vary.
-    pub jitter: Jitter,
-}
-
-/// How waits vary.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Jitter {
-    /// Not at all.
-    None,
-    /// By this share in both directions, above 0 and at most 1.
-    Share(f64),
-    /// Anything between zero and the wait.
-    Full,
-    /// Between the first wait and three times the last one.
-    Decorrelated,
-}
-
-/// Bound on retries: a storm must not feed itself.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RetryBudget {
-    /// Retries allowed as a share of requests, above 0 and at most 1.
-    pub ratio: f64,
-    /// Retries a second that are always allowed.
-    pub min_per_second: u32,
 }
 
 /// Which requests go where.

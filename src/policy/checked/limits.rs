@@ -1,0 +1,112 @@
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
+
+use crate::policy::Glob;
+
+/// A limit: one name, one scope, one or more quotas that are decided together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// Unique.
+    pub name: Arc<str>,
+    /// One scope or a pair.
+    pub per: Vec<Scope>,
+    /// At least one; at most one of a unit.
+    pub quotas: Vec<Quota>,
+    /// What happens to a request that finds it full.
+    pub when_full: WhenFull,
+    /// `false`: a shadow that only tells what it would have refused.
+    pub enforce: bool,
+    /// Share of every quota held back, 0..1. The quotas are as written, not reduced.
+    pub headroom: f64,
+    /// Share of use at which it warns, above 0 and at most 1.
+    pub warn_at: Option<f64>,
+    /// Only for models that one of these matches; empty: for every request.
+    pub models: Vec<Glob>,
+}
+
+/// Whose requests share a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everybody's together.
+    All,
+    /// Each user.
+    User,
+    /// Each caller key.
+    Key,
+    /// Each client address.
+    Ip,
+    /// Each provider; decided at each attempt.
+    Provider,
+    /// Each model.
+    Model,
+    /// Each value of this tag.
+    Tag(Arc<str>),
+}
+
+/// How much of one unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// What is counted.
+    pub unit: Unit,
+    /// How many, in the unit's smallest part: requests, tokens, nano-USD.
+    pub amount: NonZeroU64,
+    /// Over which time.
+    pub shape: Shape,
+}
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Requests.
+    Requests,
+    /// Input and output tokens.
+    Tokens,
+    /// Input tokens.
+    InputTokens,
+    /// Output tokens.
+    OutputTokens,
+    /// Money, in nano-USD.
+    Usd,
+    /// Requests that run at the same time.
+    Concurrent,
+}
+
+/// Over which time a quota counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A token bucket: `amount` flows in over `per`, at most `burst` wait in it.
+    Bucket {
+        /// The time in which `amount` flows in.
+        per: Duration,
+        /// The bucket's size; `amount` where the policy says nothing.
+        burst: NonZeroU64,
+    },
+    /// Never more than `amount` in any window of this length.
+    Sliding {
+        /// The window.
+        window: Duration,
+    },
+    /// `amount` in each period of the calendar, UTC.
+    Calendar(Period),
+    /// `amount` at the same time (only [`Unit::Concurrent`]).
+    Concurrent,
+}
+
+/// A period of the calendar, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    /// From the full hour.
+    Hour,
+    /// From midnight.
+    Day,
+    /// From the first of the month.
+    Month,
+}
+
+/// What happens to a request that finds a limit full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// 429 at once.
+    Reject,
+    /// Waits its turn, this long at most, then 429.
+    Wait(Duration),
+}

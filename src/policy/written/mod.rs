@@ -1,0 +1,209 @@
+//! The policy as its author writes it. Each section stands here once: the reader, the schema and
+//! the suggestions are made from it, and its comments are what an editor shows.
+
+mod limits;
+mod models;
+mod resilience;
+mod routes;
+
+use std::net::SocketAddr;
+
+pub(in crate::policy) use limits::*;
+pub(in crate::policy) use models::*;
+pub(in crate::policy) use resilience::*;
+pub(in crate::policy) use routes::*;
+
+use super::{
+    read::{List, Named, OneOrMany},
+    section::section,
+    values::*,
+};
+
+section! {
+    /// A Tollway policy: who may call, how much, and where requests go.
+    PolicyWritten {
+        /// Where clients connect. Default 127.0.0.1:8080.
+        may listen: SocketAddr,
+        /// The admin listener: health, readiness, metrics.
+        may admin: AdminWritten,
+        /// Caps and timeouts towards clients.
+        may server: ServerWritten,
+        /// How the program logs.
+        may log: LogWritten,
+        /// How callers are told apart, and the keys they have.
+        may callers: CallersWritten,
+        /// Where requests can go. A known name (openai, anthropic, groq, gemini, xai, deepseek,
+        /// moonshot) brings base URL, dialect and prices; the first provider gets what no route sends.
+        must providers: Named<ProviderWritten>,
+        /// How much may be used. All limits that concern a request are decided together.
+        may limits: List<LimitWritten>,
+        /// When a failing target is left alone. Without this section there is no breaker.
+        may circuit_breaker: BreakerWritten,
+        /// When a request is tried again. Without this section nothing is.
+        may retry: RetryWritten,
+        /// What happens to streams.
+        may streams: StreamsWritten,
+        /// Names that stand for models: `fast: gpt-4o-mini`. Looked up before routes match.
+        may aliases: Named<Text>,
+        /// Which requests go where; the first route that matches decides.
+        may routes: List<RouteWritten>,
+        /// Models to add to the registry, or whose figures differ from it.
+        may models: List<ModelWritten>,
+    }
+}
+
+section! {
+    /// The admin listener.
+    AdminWritten {
+        /// Its address. Default 127.0.0.1:8081.
+        may listen: SocketAddr,
+        /// Bearer token that it asks for. Default: none.
+        may token: Hidden,
+    }
+}
+
+section! {
+    /// Caps and timeouts towards clients.
+    ServerWritten {
+        /// All headers of a request together. Default 64KiB.
+        may max_header_bytes: Size,
+        /// Number of headers of a request. Default 100.
+        may max_headers: Count,
+        /// A request's body; JSON is held in memory up to here. Default 32MiB.
+        may max_body: Size,
+        /// For a request's head to arrive. Default 10s.
+        may header_timeout: Time,
+        /// The longest silence inside a request's body. Default 30s.
+        may body_timeout: Time,
+        /// For an idle connection. Default 120s.
+        may idle_timeout: Time,
+        /// For running requests to finish after SIGTERM. Default 30s.
+        may drain: Time,
+        /// For a whole request, retries and reply included. Default 600s.
+        may request_deadline: Time,
+        /// Worker threads. Default: one a core.
+        may workers: Count,
+    }
+}
+
+section! {
+    /// How the program logs.
+    LogWritten {
+        /// `json` for machines, `pretty` for people. Default json.
+        may format: LogFormatName,
+        /// A filter: `info`, or `info,tollway=debug`. Default info.
+        may level: Text,
+    }
+}
+
+section! {
+    /// How callers are told apart.
+    CallersWritten {
+        /// Ways to tell, in order: `key`, `header NAME`, `provider_key`, `ip`.
+        /// Default: key, provider_key, ip.
+        may identify: OneOrMany<SourceName>,
+        /// Proxies whose Forwarded and X-Forwarded-For headers are believed. Default: none.
+        may trusted_proxies: OneOrMany<Net>,
+        /// Tollway keys. With any, a request without a valid one is refused.
+        may keys: List<KeyWritten>,
+    }
+}
+
+section! {
+    /// A Tollway key; `tollway keys new` makes one.
+    KeyWritten {
+        /// Its name in logs and limits.
+        must name: Text,
+        /// SHA-256 of the key: the key itself is nowhere in the policy.
+        must sha256: Digest,
+        /// Whose it is; keys of one user share the user's limits. Default: the key's name.
+        may user: Text,
+        /// Labels for limits and routes: `team: search`.
+        may tags: Named<Text>,
+        /// Models it may use (`*` stands for any text). Default: all.
+        may models: OneOrMany<Text>,
+    }
+}
+
+section! {
+    /// A provider: a known name needs nothing more than a key.
+    ProviderWritten {
+        /// Of which known provider it takes what is not said here; default: its own name.
+        may like: Text,
+        /// Where its API is, up to and with `/v1`.
+        may base_url: Url,
+        /// What it speaks; this version: openai.
+        may dialect: DialectName,
+        /// How the key is sent: bearer, `header NAME`, none, passthrough (the client's own).
+        /// Default: bearer with `api_key`, passthrough without.
+        may auth: AuthName,
+        /// The key: `${NAME}`, or `file:/path`.
+        may api_key: Hidden,
+        /// The key's name in limits and logs. Default: default.
+        may key_name: Text,
+        /// Headers to send with every request.
+        may headers: Named<HeaderText>,
+        /// Timeouts of an attempt.
+        may timeouts: TimeoutsWritten,
+        /// Idle connections kept open. Default 20.
+        may idle_connections: Count,
+        /// auto, only or never. Default auto.
+        may http2: Http2Name,
+        /// PEM file with certificates to trust besides the usual ones.
+        may extra_ca: Text,
+        /// Answers from inside this process: no key, no network.
+        may simulate: SimulateWritten,
+    }
+}
+
+section! {
+    /// Timeouts of an attempt upstream.
+    TimeoutsWritten {
+        /// TCP and TLS. Default 5s.
+        may connect: Time,
+        /// From the request sent to the reply's head. Default 120s.
+        may first_byte: Time,
+        /// The longest silence inside a reply. Default 60s.
+        may between_chunks: Time,
+        /// The whole attempt. Default 600s.
+        may total: Time,
+    }
+}
+
+section! {
+    /// A simulated provider. All rates are 0% by default.
+    SimulateWritten {
+        /// Time before the reply's head. Default 0.
+        may latency: Time,
+        /// By how much `latency` varies in both directions. Default 0%.
+        may jitter: Share,
+        /// From a stream's head to its first token. Default 0.
+        may time_to_first_token: Time,
+        /// Pace of a stream. Default: as fast as can be.
+        may tokens_per_second: Number,
+        /// Tokens in a reply. Default 16.
+        may output_tokens: Count,
+        /// Requests a minute before it answers 429. Default: no limit.
+        may requests_per_minute: Count,
+        /// Tokens a minute before it answers 429. Default: no limit.
+        may tokens_per_minute: Count,
+        /// Requests altogether before it answers insufficient_quota. Default: no end.
+        may quota_requests: Count,
+        /// Requests answered with `error_status`.
+        may error_rate: Share,
+        /// Status of those errors, 400 to 599. Default 500.
+        may error_status: Count,
+        /// Replies that stop in the middle.
+        may stall_rate: Share,
+        /// Replies whose connection is reset.
+        may reset_rate: Share,
+        /// Replies that end early.
+        may truncate_rate: Share,
+        /// Replies that are no proper JSON.
+        may malformed_rate: Share,
+        /// Replies with an error inside a 200.
+        may late_error_rate: Share,
+        /// Start of the random sequence. Default 0.
+        may seed: Count,
+    }
+}

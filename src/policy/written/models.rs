@@ -1,0 +1,100 @@
+use http::HeaderName;
+use jiff::civil::Date;
+
+use crate::policy::{
+    read::{List, Named},
+    section::section,
+    values::*,
+};
+
+section! {
+    /// The registry: what is known about providers and models.
+    RegistryWritten {
+        /// The day it was put together.
+        may as_of: Date,
+        /// Known providers.
+        must providers: Named<KnownWritten>,
+        /// Known models.
+        must models: List<ModelWritten>,
+    }
+}
+
+section! {
+    /// A known provider.
+    KnownWritten {
+        /// Other names for it.
+        may aliases: List<Text>,
+        /// Where its API is.
+        must base_url: Url,
+        /// What it speaks.
+        may dialect: DialectName,
+        /// The header for the key, where that is not `authorization`.
+        may auth_header: HeaderName,
+    }
+}
+
+section! {
+    /// A model: its bounds and its price.
+    ModelWritten {
+        /// The id that is sent upstream.
+        must id: Text,
+        /// The provider that offers it: a known one, or one of this policy.
+        must provider: Text,
+        /// Other ids for it.
+        may aliases: List<Text>,
+        /// Prompt and completion together, in tokens.
+        may context_window: Count,
+        /// The prompt alone, where it is capped lower.
+        may max_input: Count,
+        /// The completion alone.
+        may max_output_tokens: Count,
+        /// What it can do: streaming, tools, vision, json, reasoning.
+        may capabilities: List<Text>,
+        /// USD for a million tokens.
+        may price: PriceWritten,
+        /// Other prices for long prompts, by rising bound.
+        may price_tiers: List<TierWritten>,
+        /// tiny, small, large or reasoning.
+        may size: Text,
+        /// Whether it still answers. Default active.
+        may status: StatusName,
+        /// The day it is shut down.
+        may until: Date,
+        /// What to use instead.
+        may replacement: Text,
+        /// A remark.
+        may note: Text,
+    }
+}
+
+section! {
+    /// USD for a million tokens. What is not said costs what input costs.
+    PriceWritten {
+        /// Input.
+        may input: PerMillion,
+        /// Input read from the provider's cache.
+        may cached_input: PerMillion,
+        /// Input written to the provider's cache.
+        may cache_write: PerMillion,
+        /// Output, reasoning included.
+        may output: PerMillion,
+    }
+}
+
+section! {
+    /// Prices of all tokens of a request with a long prompt.
+    TierWritten {
+        /// For prompts of more tokens than this.
+        may over_prompt_tokens: Count,
+        /// For prompts of at least this many tokens.
+        may from_prompt_tokens: Count,
+        /// Input.
+        may input: PerMillion,
+        /// Input read from the provider's cache.
+        may cached_input: PerMillion,
+        /// Input written to the provider's cache.
+        may cache_write: PerMillion,
+        /// Output, reasoning included.
+        may output: PerMillion,
+    }
+}
