@@ -348,6 +348,23 @@ async fn trailers_pass_and_the_meter_is_final_before_the_end() {
 }
 
 #[tokio::test]
+async fn a_body_that_knows_its_end_settles_with_its_last_frame() {
+    let bytes = sample("openai/chat_stream_truncated.sse");
+    let probe = Probe::new(move |_: Sent| {
+        let body = http_body_util::Full::new(Bytes::from(bytes.clone()));
+        let response = Response::builder().header("content-type", "text/event-stream");
+        std::future::ready(Ok::<_, BoxError>(response.body(body).unwrap()))
+    });
+    let response = AttemptLayer::new().layer(probe).oneshot(streaming()).await.unwrap();
+    let metered = response.extensions().get::<Metered>().unwrap().clone();
+    let mut body = response.into_body();
+    while !body.is_end_stream() {
+        body.frame().await.unwrap().unwrap();
+    }
+    assert_eq!(metered.failure().unwrap().class(), ErrorClass::Server);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_keeps_what_was_seen() {
     let text = String::from_utf8(sample("openai/chat_stream_usage.sse")).unwrap();
     let steps = text.split_inclusive("\n\n").map(|event| Step::data(event.to_owned())).collect();

@@ -1,0 +1,148 @@
+//! Error classes, waits and shapes beyond the samples.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use proptest::prelude::*;
+use serde_json::Value;
+use tollway_core::{ErrorClass, Failure};
+use tollway_dialect::{openai::error, ratelimit::RateLimits};
+
+/// Sun, 06 Nov 1994 08:49:37 GMT
+const NOW: Duration = Duration::from_secs(784_111_777);
+
+fn classify(status: u16, headers: &[(&'static str, &str)], body: &str) -> Failure {
+    let headers: HeaderMap = headers
+        .iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+        .collect();
+    let status = StatusCode::from_u16(status).unwrap();
+    error::classify(status, &headers, body.as_bytes(), SystemTime::UNIX_EPOCH + NOW)
+}
+
+fn wait(headers: &[(&'static str, &str)], body: &str) -> Option<u64> {
+    classify(429, headers, body).retry_after().map(|wait| wait.as_millis() as u64)
+}
+
+#[test]
+fn waits_are_believed_in_order_of_trust() {
+    const TEXT: &str = r#"{"error":{"message":"Please try again in 6m0s. Thanks."}}"#;
+    const DELAY: &str =
+        r#"{"error":{"message":"try again in 1s","details":[{"retryDelay":"3.5s"}]}}"#;
+    let (ms, secs) = (("retry-after-ms", "250"), ("retry-after", "7"));
+    assert_eq!(wait(&[ms, secs], TEXT), Some(250));
+    assert_eq!(wait(&[secs], TEXT), Some(7000));
+    assert_eq!(wait(&[("retry-after", "1.5")], TEXT), Some(1500));
+    assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 08:50:07 GMT")], TEXT), Some(30_000));
+    assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 08:49:00 GMT")], TEXT), Some(0));
+    assert_eq!(wait(&[], DELAY), Some(3500));
+    assert_eq!(wait(&[], TEXT), Some(360_000));
+    assert_eq!(wait(&[("retry-after", "31536000")], TEXT), Some(31_536_000_000));
+    // Nonsense is passed over, not obeyed.
+    for nonsense in ["-1", "soon", "", "NaN", "1e400", "99999999999999999999999"] {
+        let both = [("retry-after-ms", nonsense), ("retry-after", nonsense)];
+        assert_eq!(wait(&both, TEXT), Some(360_000), "{nonsense}");
+    }
+}
+
+#[test]
+fn waits_in_words() {
+    for (text, millis) in [
+        ("Please try again in 1.146s. Visit", Some(1146)),
+        ("please try again after 20 seconds", Some(20_000)),
+        ("Try again in 2 minutes.", Some(120_000)),
+        ("retry after 1h2m", Some(3_720_000)),
+        ("try again in 120ms.", Some(120)),
+        ("try again in 300 milliseconds", Some(300)),
+        ("try again in a while", None),
+        ("try again later", None),
+    ] {
+        let body = serde_json::json!({"error": {"message": text}}).to_string();
+        assert_eq!(wait(&[], &body), millis, "{text}");
+    }
+}
+
+#[test]
+fn classes_by_status_and_code() {
+    let error = |code: &str| format!(r#"{{"error":{{"message":"m","code":"{code}"}}}}"#);
+    for (status, body, class) in [
+        (400, String::new(), ErrorClass::Invalid),
+        (400, error("content_filter"), ErrorClass::ContentFilter),
+        (400, error("model_not_found"), ErrorClass::NotFound),
+        (402, String::new(), ErrorClass::Quota),
+        (403, String::new(), ErrorClass::Auth),
+        (408, String::new(), ErrorClass::Timeout),
+        (409, String::new(), ErrorClass::Invalid),
+        (413, String::new(), ErrorClass::Invalid),
+        (413, error("rate_limit_exceeded"), ErrorClass::RateLimit),
+        (422, error("x"), ErrorClass::Invalid),
+        (424, String::new(), ErrorClass::Server),
+        (429, "<html>".to_owned(), ErrorClass::RateLimit),
+        (429, "[]".to_owned(), ErrorClass::RateLimit),
+        (429, error("billing_hard_limit_reached"), ErrorClass::Quota),
+        (502, "null".to_owned(), ErrorClass::Server),
+        (520, String::new(), ErrorClass::Server),
+        (524, String::new(), ErrorClass::Timeout),
+        (529, String::new(), ErrorClass::Overloaded),
+    ] {
+        let failure = classify(status, &[], &body);
+        assert_eq!(failure.class(), class, "{status} {body}");
+        assert!(!failure.message().is_empty());
+    }
+    let spent = r#"{"error":{"type":"invalid_request_error","message":"You have reached your specified API usage limits."}}"#;
+    assert_eq!(classify(400, &[], spent).class(), ErrorClass::Quota);
+    let long = serde_json::json!({"error": {"message": "é".repeat(10_000)}}).to_string();
+    assert_eq!(classify(500, &[], &long).message().chars().count(), 500);
+}
+
+#[test]
+fn every_class_has_a_shape() {
+    for class in ErrorClass::ALL {
+        let failure = Failure::new(class, "quote \" and \n line");
+        let shape = error::shape(class);
+        assert!(shape.status.is_client_error() || shape.status.is_server_error());
+        let body: Value = serde_json::from_slice(&error::body_of(&failure)).unwrap();
+        assert_eq!(body["error"]["message"], "quote \" and \n line");
+        assert_eq!(body["error"]["type"], shape.kind);
+        assert_eq!(body["error"]["code"].as_str(), shape.code);
+        assert!(body["error"].get("param").unwrap().is_null());
+        // Read back, it means the same.
+        let again = error::classify(
+            shape.status,
+            &HeaderMap::new(),
+            &error::body_of(&failure),
+            SystemTime::UNIX_EPOCH,
+        );
+        let same = match class {
+            ErrorClass::Network | ErrorClass::Cancelled => ErrorClass::Server,
+            class => class,
+        };
+        assert_eq!(again.class(), same);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn nothing_a_provider_sends_panics(
+        status in 100u16..1000,
+        value in "[ -~]{0,24}",
+        body in prop::collection::vec(any::<u8>(), 0..80),
+        text in ".{0,40}",
+    ) {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_str(&value).unwrap();
+        for name in ["retry-after", "retry-after-ms", "x-ratelimit-reset-tokens", "anthropic-ratelimit-tokens-reset"] {
+            headers.insert(name, value.clone());
+        }
+        let status = StatusCode::from_u16(status).unwrap();
+        let text = serde_json::json!({"error": {"message": format!("try again in {text}"), "code": text}});
+        for body in [body, text.to_string().into_bytes()] {
+            let _ = error::classify(status, &headers, &body, SystemTime::UNIX_EPOCH);
+        }
+        let _ = RateLimits::from_headers(&headers);
+    }
+}
