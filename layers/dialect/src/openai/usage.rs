@@ -8,7 +8,7 @@ use serde::{
 };
 use tollway_core::Usage;
 
-/// Reads a `usage` object in every shape seen; see [`Counted`].
+/// Reads a `usage` object in every shape seen; `None` if it counts nothing, which is unknown usage and not zero.
 ///
 /// # Errors
 ///
