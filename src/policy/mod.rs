@@ -4,7 +4,6 @@ mod check;
 mod checked;
 mod diag;
 mod env;
-mod glob;
 mod node;
 mod read;
 pub mod registry;
@@ -15,8 +14,8 @@ mod written;
 pub use checked::*;
 pub use diag::{Diagnostic, Diagnostics};
 pub use env::Env;
-pub use glob::Glob;
 pub use registry::Registry;
+pub use tollway_route::{Glob, Match};
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use http::request;
-use tollway_circuit_breaker::{CircuitBreakerLayer, Config, SlowCalls, Weights};
+use tollway_circuit_breaker::{CircuitBreakerLayer, Config, SlowCalls};
 use tollway_core::{Caller, Target};
 
 use super::{StackError, per_mille, tell};
@@ -68,7 +68,7 @@ fn config(policy: &Policy) -> Config {
         ..Config::default()
     };
     for (class, weight) in &breaker.weights {
-        let weights = std::mem::replace(&mut config.weights, Weights::default());
+        let weights = std::mem::take(&mut config.weights);
         config.weights = weights.with(*class, per_mille(*weight));
     }
     if let Some(trip) = &breaker.failure_ratio {

@@ -50,7 +50,8 @@ impl std::fmt::Debug for Stack {
 }
 
 /// A reply's body as it leaves the stack.
-pub type ReplyBody = HangupBody<GuardedBody<UnsyncBoxBody<bytes::Bytes, BoxError>, Observed>>;
+pub(super) type ReplyBody =
+    HangupBody<GuardedBody<UnsyncBoxBody<bytes::Bytes, BoxError>, Observed>>;
 
 impl Stack {
     /// Builds every layer of the policy, or says which part can't be.

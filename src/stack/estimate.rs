@@ -15,7 +15,8 @@ pub(super) struct Estimates {
     learnt: Mutex<HashMap<Key, u64>>,
 }
 
-type Key = (Option<Arc<str>>, Option<Arc<str>>);
+/// User and model.
+pub(super) type Key = (Option<Arc<str>>, Option<Arc<str>>);
 
 /// Tokens a reply is taken to have before any was seen.
 const UNKNOWN: u64 = 256;

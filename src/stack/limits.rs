@@ -87,7 +87,7 @@ fn rule(limit: &Limit, quota: &Quota, side: Side, settle: &BySpending) -> Result
         .key(move |request| {
             let model = model(request, side);
             let applies = models.is_empty()
-                || model.is_some_and(|model| models.iter().any(|glob| glob.matches(model)));
+                || model.is_some_and(|model| models.iter().any(|glob| glob.matches(&**model)));
             applies.then(|| key(&per, request, model))?
         })
         // What is larger than the whole quota waits for all of it and owes the rest: an estimate
@@ -179,7 +179,7 @@ pub(super) struct BySpending {
 #[derive(Debug, Default)]
 pub(super) struct Ticket {
     input_tokens: u64,
-    who: Option<(Option<Arc<str>>, Option<Arc<str>>)>,
+    who: Option<estimate::Key>,
     target: Option<Target>,
     /// Only of a reply that can have used tokens.
     metered: Option<Metered>,

@@ -81,11 +81,11 @@ fn listed(policy: &Policy) -> Vec<(Arc<str>, Arc<str>)> {
     }
     let catches_all = policy.routes.iter().any(|route| route.matches.models.is_empty());
     for model in registry.models.iter().filter(|model| model.status != Status::Retired) {
-        let by_pattern = patterns.clone().any(|glob| glob.matches(&model.id));
+        let by_pattern = patterns.clone().any(|glob| glob.matches(&*model.id));
         let by_provider = policy.providers.iter().any(|provider| match &provider.endpoint {
             Endpoint::Simulate(_) => true,
             Endpoint::Http(_) => {
-                registry.provider(&provider.name).is_some_and(|known| known.name == model.provider)
+                *provider.known.as_ref().unwrap_or(&provider.name) == model.provider
             }
         });
         if by_pattern || ((catches_all || policy.routes.is_empty()) && by_provider) {
@@ -151,10 +151,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let facts = request.extensions();
-        if let Some(model) = facts.get::<Ask>().and_then(|ask| ask.model.as_ref()) {
-            if !self.models.may_use(facts.get::<Caller>(), model) {
-                return ModelsFuture::Forbidden(Some(ModelForbidden(model.clone())));
-            }
+        if let Some(model) = facts.get::<Ask>().and_then(|ask| ask.model.as_ref())
+            && !self.models.may_use(facts.get::<Caller>(), model)
+        {
+            return ModelsFuture::Forbidden(Some(ModelForbidden(model.clone())));
         }
         match self.models.answer(facts, request.method(), request.uri().path()) {
             Some(list) => ModelsFuture::Answered(Some(list)),

@@ -31,7 +31,7 @@ impl Prices {
             let wrong =
                 |error| StackError::new(format!("price of {}/{}", model.provider, model.id), error);
             let Some(price) = price(model).map_err(wrong)?.map(Arc::new) else { continue };
-            let sellers = policy.providers.iter().filter(|provider| sells(policy, provider, model));
+            let sellers = policy.providers.iter().filter(|provider| sells(provider, model));
             let ids = || std::iter::once(&model.id).chain(&model.aliases);
             for (seller, id) in sellers.flat_map(|seller| ids().map(move |id| (seller, id))) {
                 if priced.insert((&seller.name, id)) {
@@ -64,10 +64,9 @@ impl Prices {
     }
 }
 
-fn sells(policy: &Policy, provider: &policy::Provider, model: &registry::Model) -> bool {
-    let known = policy.registry.provider(&provider.name);
-    known.map_or(&provider.name, |known| &known.name) == &model.provider
-        || matches!(provider.endpoint, Endpoint::Simulate(_))
+fn sells(provider: &policy::Provider, model: &registry::Model) -> bool {
+    let known = provider.known.as_ref().unwrap_or(&provider.name);
+    *known == model.provider || matches!(provider.endpoint, Endpoint::Simulate(_))
 }
 
 fn price(model: &registry::Model) -> Result<Option<Price>, tollway_cost::ConfigError> {

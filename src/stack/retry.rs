@@ -3,12 +3,10 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::Request;
 use tokio::time::Instant;
-use tollway_circuit_breaker::CircuitOpen;
-use tollway_core::{BoxError, ErrorClass, Failure, find_error};
+use tollway_core::{BoxError, ErrorClass};
 use tollway_dialect::RequestBody;
-use tollway_rate_limit::LimitExceeded;
 use tollway_retry::{
     Backoff, Budget, BudgetSettings, Classes, Config, Deadline, Jitter, RetryLayer, Settings,
 };
@@ -22,7 +20,7 @@ use crate::{policy, telemetry::Telemetry};
 /// Told of every attempt after the first.
 pub(super) type Hook = tell::Retries;
 
-/// Sends held bodies again, and knows the refusals of the layers below.
+/// Sends held bodies again; a body that streams through is sent once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy;
 
@@ -37,23 +35,6 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
         *copy.extensions_mut() = request.extensions().clone();
         Some(copy)
     }
-
-    fn classify(&self, outcome: &Result<Response<R>, BoxError>) -> Option<Failure> {
-        let Err(error) = outcome else { return tollway_retry::classify(outcome) };
-        refusal(error).or_else(|| tollway_retry::classify(outcome))
-    }
-}
-
-/// What a refusal by our own layers means for the plan.
-fn refusal(error: &BoxError) -> Option<Failure> {
-    if let Some(full) = find_error::<LimitExceeded>(&**error) {
-        let failure = Failure::new(ErrorClass::RateLimit, full.to_string())
-            .with_retry_after(full.retry_after());
-        return Some(if full.never_fits() { failure.that_never_fits() } else { failure });
-    }
-    let open = find_error::<CircuitOpen>(&**error)?;
-    let failure = Failure::new(ErrorClass::Overloaded, open.to_string());
-    Some(failure.with_retry_after(open.retry_after()))
 }
 
 /// A policy without retry makes one attempt.

@@ -4,8 +4,8 @@ use tollway_circuit_breaker::{CircuitBreakerHandle, State};
 use tollway_core::Target;
 use tollway_rate_limit::{Handle, Key, Part, RateLimitLayer};
 use tollway_route::{
-    Availability as Standing, CallerMatch, Glob, HeaderMatch, Match, Route, RouteLayer,
-    RouteTarget, Router, Strategy, TagMatch, TargetState,
+    Availability as Standing, Glob, Match, Route, RouteLayer, RouteTarget, Router, Strategy,
+    TargetState,
 };
 
 use super::{
@@ -108,7 +108,7 @@ fn routes(policy: &Policy) -> Vec<Route> {
         .iter()
         .skip(1)
         .filter_map(|provider| {
-            let models = models_of(policy, &provider.name);
+            let models = models_of(policy, provider);
             let when = Match { models, ..Match::default() };
             (!when.models.is_empty()).then(|| only(policy, &provider.name, when))
         })
@@ -127,9 +127,9 @@ fn only(policy: &Policy, provider: &Arc<str>, when: Match) -> Route {
     }
 }
 
-fn models_of(policy: &Policy, provider: &str) -> Vec<Glob> {
-    let known = policy.registry.provider(provider).map_or(provider, |known| &known.name);
-    let models = policy.registry.models.iter().filter(|model| &*model.provider == known);
+fn models_of(policy: &Policy, provider: &policy::Provider) -> Vec<Glob> {
+    let known = provider.known.as_ref().unwrap_or(&provider.name);
+    let models = policy.registry.models.iter().filter(|model| model.provider == *known);
     models
         .flat_map(|model| std::iter::once(&model.id).chain(&model.aliases))
         .filter_map(|id| id.parse().ok())
@@ -137,28 +137,9 @@ fn models_of(policy: &Policy, provider: &str) -> Vec<Glob> {
 }
 
 fn written(policy: &Policy, route: &policy::Route) -> Route {
-    let glob = |glob: &policy::Glob| glob.as_str().parse::<Glob>().ok();
-    let globs = |list: &[policy::Glob]| list.iter().filter_map(glob).collect::<Vec<_>>();
-    let by_name = |caller: &policy::Glob| {
-        glob(caller)
-            .into_iter()
-            .flat_map(|glob| [CallerMatch::User(glob.clone()), CallerMatch::Key(glob)])
-    };
-    let headers = route.matches.headers.iter();
-    let tags = route.matches.tags.iter();
     Route {
         name: route.name.clone(),
-        when: Match {
-            models: globs(&route.matches.models),
-            paths: globs(&route.matches.paths),
-            headers: headers
-                .map(|(name, value)| HeaderMatch { name: name.clone(), value: glob(value) })
-                .collect(),
-            callers: route.matches.callers.iter().flat_map(by_name).collect(),
-            tags: tags
-                .map(|(name, value)| TagMatch { name: name.clone(), value: glob(value) })
-                .collect(),
-        },
+        when: route.matches.clone(),
         strategy: match route.strategy {
             policy::Strategy::Failover => Strategy::Failover,
             policy::Strategy::RoundRobin => Strategy::RoundRobin,

@@ -23,8 +23,10 @@ struct Inner {
     pub(super) in_flight: Gauge,
     pub(super) overhead: Histogram,
     known_models: Box<dyn Fn(&str) -> bool + Send + Sync>,
-    series: Mutex<HashMap<(Operation, Option<Target>), Arc<Series>>>,
+    series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
 }
+
+type SeriesKey = (Operation, Option<Target>);
 
 /// What is counted per operation and target.
 pub(super) struct Series {

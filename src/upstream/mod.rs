@@ -19,13 +19,17 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use tollway_core::{BoxError, ErrorClass, Failure, Target};
+use tollway_rate_limit::Waited;
 use tower_service::Service;
 
 pub use endpoint::{Endpoint, EndpointError, tls_config};
 pub use headers::remove_hop_by_hop;
 pub use timeouts::{SendFuture, TimedBody};
 
-use crate::simulate::{SimulatedBody, Simulator};
+use crate::{
+    simulate::{SimulatedBody, Simulator},
+    telemetry::Exchange,
+};
 
 /// Where one provider's requests go.
 #[derive(Clone, Debug)]
@@ -59,7 +63,7 @@ impl<B> Upstream<B> {
 }
 
 /// The body of a provider's reply.
-pub type ReplyBody = http_body_util::Either<TimedBody<Incoming>, SimulatedBody>;
+pub type ReplyBody = TimedBody<http_body_util::Either<Incoming, SimulatedBody>>;
 
 impl<B> Service<Request<B>> for Upstream<B>
 where
@@ -79,13 +83,17 @@ where
             Some(target) => self.providers.get(target.provider()),
             None => None,
         };
+        let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
+        if let (Some(exchange), Some(Waited)) = (&exchange, request.extensions().get()) {
+            exchange.pause();
+        }
         match provider {
             Some(Provider::Http(endpoint)) => match endpoint.send(request) {
-                Ok(sending) => SendFuture::http(sending, endpoint.timeouts()),
+                Ok(sending) => SendFuture::http(sending, endpoint.timeouts(), exchange),
                 Err(failure) => SendFuture::failed(failure),
             },
             Some(Provider::Simulated(simulator)) => {
-                SendFuture::simulated(simulator.clone().call(request))
+                SendFuture::simulated(simulator.clone().call(request), exchange)
             }
             None => SendFuture::failed(Failure::new(
                 ErrorClass::NotFound,

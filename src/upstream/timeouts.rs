@@ -2,6 +2,7 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,6 +21,7 @@ use super::{ReplyBody, headers::remove_hop_by_hop};
 use crate::{
     policy::Timeouts,
     simulate::{SimulateFuture, SimulatedBody},
+    telemetry::Exchange,
 };
 
 /// Future of [`Upstream`](super::Upstream).
@@ -28,10 +30,13 @@ use crate::{
 pub struct SendFuture<B> {
     #[pin]
     state: State<B>,
+    started: Instant,
+    exchange: Option<Arc<Exchange>>,
 }
 
 #[pin_project(project = StateProj)]
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box would cost each request an allocation")]
 enum State<B> {
     Failed(Option<Failure>),
     Http {
@@ -39,24 +44,31 @@ enum State<B> {
         #[pin]
         sleep: Sleep,
         timeouts: Timeouts,
-        started: Instant,
     },
     Simulated(#[pin] SimulateFuture<B>),
 }
 
 impl<B> SendFuture<B> {
+    fn new(state: State<B>, started: Instant, exchange: Option<Arc<Exchange>>) -> Self {
+        Self { state, started, exchange }
+    }
+
     pub(super) fn failed(failure: Failure) -> Self {
-        Self { state: State::Failed(Some(failure)) }
+        Self::new(State::Failed(Some(failure)), Instant::now(), None)
     }
 
-    pub(super) fn simulated(future: SimulateFuture<B>) -> Self {
-        Self { state: State::Simulated(future) }
+    pub(super) fn simulated(future: SimulateFuture<B>, exchange: Option<Arc<Exchange>>) -> Self {
+        Self::new(State::Simulated(future), Instant::now(), exchange)
     }
 
-    pub(super) fn http(sending: ResponseFuture, timeouts: Timeouts) -> Self {
+    pub(super) fn http(
+        sending: ResponseFuture,
+        timeouts: Timeouts,
+        exchange: Option<Arc<Exchange>>,
+    ) -> Self {
         let started = Instant::now();
         let sleep = sleep_until(started + timeouts.first_byte.min(timeouts.total));
-        Self { state: State::Http { sending, sleep, timeouts, started } }
+        Self::new(State::Http { sending, sleep, timeouts }, started, exchange)
     }
 }
 
@@ -68,32 +80,39 @@ where
     type Output = Result<Response<ReplyBody>, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
+        let this = self.project();
+        let (timeouts, answer) = match this.state.project() {
             StateProj::Failed(failure) => {
                 let failure = failure.take().expect("polled after it was ready");
-                Poll::Ready(Err(failure.into()))
+                return Poll::Ready(Err(failure.into()));
             }
             StateProj::Simulated(future) => {
                 let answer: Result<Response<SimulatedBody>, Infallible> = ready!(future.poll(cx));
-                Poll::Ready(answer.map(|reply| reply.map(Either::Right)).map_err(|e| match e {}))
+                (None, answer.map(|reply| reply.map(Either::Right)).map_err(|e| match e {}))
             }
-            StateProj::Http { sending, sleep, timeouts, started } => {
-                if let Poll::Ready(answer) = Pin::new(sending).poll(cx) {
-                    return Poll::Ready(received(answer, *timeouts, *started));
+            StateProj::Http { sending, sleep, timeouts } => match Pin::new(sending).poll(cx) {
+                Poll::Ready(answer) => (Some(*timeouts), received(answer)),
+                Poll::Pending => {
+                    ready!(sleep.poll(cx));
+                    let waited = timeouts.first_byte.min(timeouts.total);
+                    (None, Err(timed_out("the provider sent nothing", waited).into()))
                 }
-                ready!(sleep.poll(cx));
-                let waited = timeouts.first_byte.min(timeouts.total);
-                Poll::Ready(Err(timed_out("the provider sent nothing", waited).into()))
-            }
+            },
+        };
+        let exchange = this.exchange.take();
+        if let Some(exchange) = &exchange {
+            exchange.waited_upstream(this.started.elapsed());
         }
+        let started = *this.started;
+        Poll::Ready(
+            answer.map(|reply| reply.map(|body| TimedBody::new(body, timeouts, started, exchange))),
+        )
     }
 }
 
 fn received(
     answer: Result<Response<Incoming>, hyper_util::client::legacy::Error>,
-    timeouts: Timeouts,
-    started: Instant,
-) -> Result<Response<ReplyBody>, BoxError> {
+) -> Result<Response<Either<Incoming, SimulatedBody>>, BoxError> {
     let mut reply = answer.map_err(|error| {
         let said = if error.is_connect() {
             "no connection to the provider"
@@ -103,7 +122,7 @@ fn received(
         Failure::new(ErrorClass::Network, said).with_source(error)
     })?;
     remove_hop_by_hop(reply.headers_mut());
-    Ok(reply.map(|body| Either::Left(TimedBody::new(body, timeouts, started))))
+    Ok(reply.map(Either::Left))
 }
 
 fn timed_out(what: &str, waited: Duration) -> Failure {
@@ -120,23 +139,23 @@ fn timed_out(what: &str, waited: Duration) -> Failure {
 pub struct TimedBody<B> {
     #[pin]
     inner: B,
+    /// `None`: the simulated provider, which keeps its own time.
+    timeouts: Option<Timeouts>,
+    deadline: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
-    between_chunks: Duration,
-    deadline: Instant,
-    total: Duration,
     waiting_since: Option<Instant>,
+    exchange: Option<Arc<Exchange>>,
 }
 
 impl<B> TimedBody<B> {
-    fn new(inner: B, timeouts: Timeouts, started: Instant) -> Self {
-        Self {
-            inner,
-            sleep: None,
-            between_chunks: timeouts.between_chunks,
-            deadline: started + timeouts.total,
-            total: timeouts.total,
-            waiting_since: None,
-        }
+    fn new(
+        inner: B,
+        timeouts: Option<Timeouts>,
+        started: Instant,
+        exchange: Option<Arc<Exchange>>,
+    ) -> Self {
+        let deadline = timeouts.map(|timeouts| started + timeouts.total);
+        Self { inner, timeouts, deadline, sleep: None, waiting_since: None, exchange }
     }
 }
 
@@ -154,32 +173,30 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
         if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
-            *this.waiting_since = None;
-            return Poll::Ready(frame.map(|frame| {
-                frame.map_err(|error| {
-                    Failure::new(ErrorClass::Network, "the provider's reply broke off")
-                        .with_source(error)
-                        .into()
-                })
-            }));
+            if let (Some(since), Some(exchange)) = (this.waiting_since.take(), this.exchange) {
+                exchange.waited_upstream(since.elapsed());
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(broken)));
         }
         let since = *this.waiting_since.get_or_insert_with(Instant::now);
-        let idle = since + *this.between_chunks;
-        let due = idle.min(*this.deadline);
+        let (Some(timeouts), Some(deadline)) = (*this.timeouts, *this.deadline) else {
+            return Poll::Pending;
+        };
+        let due = deadline.min(since + timeouts.between_chunks);
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
         loop {
             ready!(sleep.as_mut().poll(cx));
-            if sleep.deadline() < due {
-                sleep.as_mut().reset(due);
-                continue;
+            if sleep.deadline() >= due {
+                break;
             }
-            let failure = if due == *this.deadline {
-                timed_out("the provider's reply did not end", *this.total)
-            } else {
-                timed_out("the provider's reply stalled: no chunk came", *this.between_chunks)
-            };
-            return Poll::Ready(Some(Err(failure.into())));
+            sleep.as_mut().reset(due);
         }
+        let failure = if due == deadline {
+            timed_out("the provider's reply did not end", timeouts.total)
+        } else {
+            timed_out("the provider's reply stalled: no chunk came", timeouts.between_chunks)
+        };
+        Poll::Ready(Some(Err(failure.into())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -189,4 +206,8 @@ where
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+fn broken(error: impl Into<BoxError>) -> BoxError {
+    Failure::new(ErrorClass::Network, "the provider's reply broke off").with_source(error).into()
 }

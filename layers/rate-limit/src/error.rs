@@ -1,6 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderMap;
+use tollway_core::{ErrorClass, Failure};
 
 use crate::{Quota, Unit, headers};
 
@@ -36,16 +37,22 @@ impl Standing {
 
 /// A limit refused a request. The layer's error, found in the chain of the
 /// [`BoxError`](tollway_core::BoxError) that the service answers with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct LimitExceeded {
     standing: Standing,
     retry_after: Option<Duration>,
     never_fits: bool,
+    /// The same in core's terms, for layers that know of failures but not of limits.
+    failure: Failure,
 }
 
 impl LimitExceeded {
     pub(crate) fn new(standing: Standing, retry_after: Option<Duration>, never_fits: bool) -> Self {
-        Self { standing, retry_after, never_fits }
+        let words = Words { standing: &standing, retry_after, never_fits };
+        let failure = Failure::new(ErrorClass::RateLimit, words.to_string());
+        let failure = failure.with_retry_after(retry_after);
+        let failure = if never_fits { failure.that_never_fits() } else { failure };
+        Self { standing, retry_after, never_fits, failure }
     }
 
     /// Name of the limit.
@@ -84,9 +91,15 @@ impl LimitExceeded {
     }
 }
 
-impl fmt::Display for LimitExceeded {
+struct Words<'a> {
+    standing: &'a Standing,
+    retry_after: Option<Duration>,
+    never_fits: bool,
+}
+
+impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Standing { limit, unit, capacity, remaining, .. } = &self.standing;
+        let Standing { limit, unit, capacity, remaining, .. } = self.standing;
         if self.never_fits {
             return write!(f, "the request is larger than limit \"{limit}\" ({capacity} {unit})");
         }
@@ -98,4 +111,15 @@ impl fmt::Display for LimitExceeded {
     }
 }
 
-impl std::error::Error for LimitExceeded {}
+impl fmt::Display for LimitExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.failure.message())
+    }
+}
+
+impl std::error::Error for LimitExceeded {
+    /// A [`Failure`] of class `RateLimit`.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.failure)
+    }
+}

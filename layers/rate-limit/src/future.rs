@@ -94,7 +94,8 @@ where
                         let Some((mut inner, request)) = call.take().map(|call| *call) else {
                             return Poll::Ready(Err(over(None)));
                         };
-                        let (parts, body) = request.into_parts();
+                        let (mut parts, body) = request.into_parts();
+                        parts.extensions.insert(Waited);
                         let (limiter, settle) = (place.limiter().clone(), settle.clone());
                         let reservation = Reservation::new(limiter, settle, claims, &parts);
                         let future = inner.call(Request::from_parts(parts, body));
@@ -117,6 +118,10 @@ where
         }
     }
 }
+
+/// A request that waited for a limit carries this in its extensions from then on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waited;
 
 fn over(error: Option<LimitExceeded>) -> BoxError {
     match error {

@@ -156,7 +156,7 @@ mod table;
 pub use config::{ConfigError, Limit, LimitBuilder, Period, Quota, WhenFull};
 pub use error::{LimitExceeded, Standing};
 pub use events::{Event, EventKind};
-pub use future::ResponseFuture;
+pub use future::{ResponseFuture, Waited};
 pub use guard::Reservation;
 pub use handle::Handle;
 pub use key::{Key, Part};

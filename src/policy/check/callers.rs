@@ -79,6 +79,6 @@ fn key(
         name,
         sha256: digest.value.0,
         tags: tags.collect(),
-        models: written.models.is_some().then(|| globs(&written.models)),
+        models: written.models.is_some().then(|| globs(&written.models, check)),
     })
 }

@@ -93,7 +93,8 @@ fn limit(at: &At<LimitWritten>, check: &mut Check<'_, '_>) -> Option<Limit> {
     if let (Some(at), Some(0.0)) = (&written.warn_at, warn_at) {
         check.reader.wrong(at, "a warning at 0% would never stop").expected("above 0%");
     }
-    let models = written.r#match.as_ref().map(|at| globs(&at.value.model)).unwrap_or_default();
+    let models =
+        written.r#match.as_ref().map(|at| globs(&at.value.model, check)).unwrap_or_default();
     let when_full = match written.when_full.as_ref().map(|at| &at.value) {
         Some(WhenFullWritten::Wait(Some(at))) if at.value.0.is_zero() => {
             check.reader.wrong(at, "a wait of zero is no wait").help("say `when_full: reject`");

@@ -102,7 +102,15 @@ impl Check<'_, '_> {
 }
 
 /// Patterns as written.
-fn globs(written: &Option<At<OneOrMany<Text>>>) -> Vec<Glob> {
+fn globs(written: &Option<At<OneOrMany<Text>>>, check: &mut Check<'_, '_>) -> Vec<Glob> {
     let all = written.iter().flat_map(|many| &many.value.0);
-    all.map(|one| Glob::new(one.value.0.as_str())).collect()
+    all.filter_map(|one| glob(one, check)).collect()
+}
+
+fn glob(written: &At<Text>, check: &mut Check<'_, '_>) -> Option<Glob> {
+    let parsed = written.value.0.parse();
+    if parsed.is_err() {
+        check.reader.wrong(written, "an empty pattern matches nothing").help("`*` matches all");
+    }
+    parsed.ok()
 }

@@ -1,8 +1,9 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use jiff::ToSpan;
+use tollway_route::{CallerMatch, HeaderMatch, TagMatch, shadows};
 
-use super::{Check, globs, providers::Declared};
+use super::{Check, glob, globs, providers::Declared};
 use crate::policy::{
     Alias, Endpoint, Glob, Match, Route, RouteTarget, Strategy,
     diag::nearest,
@@ -79,7 +80,7 @@ pub(super) fn routes(
             at.value.r#match.as_ref().map(|at| matching(&at.value, check)).unwrap_or_default();
         unreachable_alias(&at.value, &aliased, check);
         if let Some((earlier, line)) =
-            routes.iter().find(|(earlier, _)| covers(&earlier.matches, &matches))
+            routes.iter().find(|(earlier, _)| shadows(&earlier.matches, &matches))
         {
             let message = "the route is never reached".to_owned();
             let help = format!(
@@ -126,47 +127,30 @@ fn matching(written: &MatchWritten, check: &mut Check<'_, '_>) -> Match {
                 .help("leave the key out to match all");
         }
     }
-    let pairs = |named: &Option<At<Named<Text>>>| {
-        let named = named.iter().flat_map(|named| named.value.0.clone());
-        let pairs = named.filter_map(|(name, value)| Some((name, Glob::new(value?.value.0))));
-        pairs.collect::<Vec<(At<String>, Glob)>>()
-    };
-    let headers = pairs(&written.header).into_iter().filter_map(|(name, glob)| {
+    let headers = named(&written.header, check).into_iter().filter_map(|(name, value)| {
         let parsed = name.value.parse();
         if parsed.is_err() {
             check.reader.wrong(&name, "is not the name of a header");
         }
-        Some((parsed.ok()?, glob))
+        Some(HeaderMatch { name: parsed.ok()?, value: Some(value) })
     });
+    let headers = headers.collect();
+    let by_name = |caller: Glob| [CallerMatch::User(caller.clone()), CallerMatch::Key(caller)];
+    let tags = named(&written.tag, check).into_iter();
     Match {
-        models: globs(&written.model),
-        paths: globs(&written.path),
-        headers: headers.collect(),
-        callers: globs(&written.caller),
-        tags: pairs(&written.tag)
-            .into_iter()
-            .map(|(name, glob)| (name.value.into(), glob))
+        models: globs(&written.model, check),
+        paths: globs(&written.path, check),
+        headers,
+        callers: globs(&written.caller, check).into_iter().flat_map(by_name).collect(),
+        tags: tags
+            .map(|(name, value)| TagMatch { name: name.value.into(), value: Some(value) })
             .collect(),
     }
 }
 
-/// Whether every request that `later` matches is matched by `earlier`.
-fn covers(earlier: &Match, later: &Match) -> bool {
-    let any = |wide: &[Glob], narrow: &[Glob]| {
-        wide.is_empty()
-            || (!narrow.is_empty()
-                && narrow.iter().all(|narrow| wide.iter().any(|wide| wide.covers(narrow))))
-    };
-    fn all<K: PartialEq>(wide: &[(K, Glob)], narrow: &[(K, Glob)]) -> bool {
-        wide.iter().all(|(key, wide)| {
-            narrow.iter().any(|(other, narrow)| key == other && wide.covers(narrow))
-        })
-    }
-    any(&earlier.models, &later.models)
-        && any(&earlier.paths, &later.paths)
-        && any(&earlier.callers, &later.callers)
-        && all(&earlier.headers, &later.headers)
-        && all(&earlier.tags, &later.tags)
+fn named(written: &Option<At<Named<Text>>>, check: &mut Check<'_, '_>) -> Vec<(At<String>, Glob)> {
+    let named = written.iter().flat_map(|named| named.value.0.clone());
+    named.filter_map(|(name, value)| Some((name, glob(&value?, check)?))).collect()
 }
 
 fn targets(

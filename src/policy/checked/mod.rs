@@ -22,7 +22,9 @@ pub use crate::simulate::SimulateConfig;
 pub use limits::*;
 pub use resilience::*;
 
-use super::{glob::Glob, registry::Registry};
+use tollway_route::{Glob, Match};
+
+use super::registry::Registry;
 
 /// A secret of the policy; its `Debug` shows nothing of it.
 pub type Secret = secrecy::SecretString;
@@ -248,21 +250,6 @@ pub struct Route {
     pub strategy: Strategy,
     /// Never empty.
     pub targets: Vec<RouteTarget>,
-}
-
-/// What a request has to be for a route. Empty parts match everything.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Match {
-    /// One of these matches the model that was asked for.
-    pub models: Vec<Glob>,
-    /// One of these matches the path.
-    pub paths: Vec<Glob>,
-    /// All of these headers are there and match.
-    pub headers: Vec<(HeaderName, Glob)>,
-    /// One of these matches the caller's user or key name.
-    pub callers: Vec<Glob>,
-    /// All of these tags are there and match.
-    pub tags: Vec<(Arc<str>, Glob)>,
 }
 
 /// How a route orders its targets.
