@@ -4,6 +4,7 @@ mod check;
 mod keys;
 mod schema;
 mod serve;
+mod signals;
 mod simulate;
 
 use std::{path::PathBuf, process::ExitCode};

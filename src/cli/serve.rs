@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use super::{ServeArgs, USAGE};
+use super::{ServeArgs, USAGE, signals::Signals};
 use crate::{Proxy, StartError, policy::Policy, telemetry};
 
 pub(super) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
@@ -55,7 +55,7 @@ fn stop_on_signal(proxy: &Proxy) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let signals = {
         let _inside = runtime.enter();
-        signals()?
+        Signals::new()?
     };
     std::thread::Builder::new().name("tollway-signals".into()).spawn(move || {
         runtime.block_on(async move {
@@ -69,26 +69,4 @@ fn stop_on_signal(proxy: &Proxy) -> anyhow::Result<()> {
         });
     })?;
     Ok(())
-}
-
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-fn signals() -> std::io::Result<Signals> {
-    use tokio::signal::unix::{SignalKind, signal};
-    Ok(Signals {
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-    })
-}
-
-impl Signals {
-    async fn recv(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

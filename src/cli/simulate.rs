@@ -3,6 +3,7 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 use clap::Args;
 use tokio::net::TcpListener;
 
+use super::signals::Signals;
 use crate::simulate::{self, SimulateConfig, Simulator};
 
 /// Durations are milliseconds; rates are shares of requests, 0 to 1.
@@ -107,9 +108,8 @@ pub(super) fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
         })?;
         let address = listener.local_addr()?;
         eprintln!("simulated provider on http://{address}/v1 (statistics: /__simulate/stats)");
-        let stop = async {
-            let _ = tokio::signal::ctrl_c().await;
-        };
+        let mut signals = Signals::new()?;
+        let stop = async move { signals.recv().await };
         simulate::serve(listener, Simulator::new(args.config()), stop).await;
         Ok(ExitCode::SUCCESS)
     })

@@ -15,7 +15,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     time::{Sleep, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -89,23 +89,23 @@ where
     }
 }
 
-/// Serves one connection until its end; after `stop`, only what is under way.
-pub(super) async fn serve<S, R>(
-    stream: TcpStream,
+/// Serves one connection until its end; after `stop`, only what is under way. `io` is a socket, or
+/// anything like one (tests use [`tokio::io::duplex`], where time can be paused).
+pub async fn serve_connection<I, S, R>(
+    io: I,
     peer: SocketAddr,
     stack: S,
     config: &Server,
     stop: CancellationToken,
 ) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<RequestBody>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    // Small writes are whole events here; waiting to merge them would only delay tokens.
-    let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(StallGuard::new(stream, config.body_timeout));
+    let io = TokioIo::new(StallGuard::new(io, config.body_timeout));
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())

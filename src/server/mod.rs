@@ -13,7 +13,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use connection::RequestBody;
+pub use connection::{RequestBody, serve_connection};
 pub use io::StallGuard;
 pub use worker::{Workers, WorkersError, workers};
 
