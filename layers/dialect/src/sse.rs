@@ -224,8 +224,8 @@ fn read<'a>(block: &'a [u8], first: bool, joined: &'a mut Vec<u8>) -> Event<'a> 
                 }
             },
             b"event" => event.name = Some(value),
-            b"id" => event.id = Some(value),
-            b"retry" => event.retry = digits(value),
+            b"id" if !value.contains(&0) => event.id = Some(value),
+            b"retry" => event.retry = digits(value).or(event.retry),
             _ => {}
         }
     }

@@ -21,7 +21,7 @@ pub(crate) enum UsageOption {
     #[default]
     Settled,
     /// No `stream_options`: insert the field here, behind the body's opening brace.
-    NoOptions(usize),
+    NoOptions { at: usize, empty: bool },
     /// `stream_options` is null: replace it.
     NullOptions(Range<usize>),
     /// An object without the field: insert it here, behind the opening brace.
@@ -59,7 +59,12 @@ impl UsageOption {
     fn change(&self) -> Option<Change<'static>> {
         let (span, text) = match self {
             Self::Settled => return None,
-            Self::NoOptions(at) => (*at..*at, r#""stream_options":{"include_usage":true},"#),
+            Self::NoOptions { at, empty: true } => {
+                (*at..*at, r#""stream_options":{"include_usage":true}"#)
+            }
+            Self::NoOptions { at, empty: false } => {
+                (*at..*at, r#""stream_options":{"include_usage":true},"#)
+            }
             Self::NullOptions(span) => (span.clone(), r#"{"include_usage":true}"#),
             Self::NoField { at, empty: true } => (*at..*at, r#""include_usage":true"#),
             Self::NoField { at, empty: false } => (*at..*at, r#""include_usage":true,"#),

@@ -245,7 +245,10 @@ impl<'a> Reader<'a, '_> {
 
     fn stream_options(&self, open: usize) -> Result<(UsageOption, bool), BadRequest> {
         let Some(raw) = self.fields.raws[Field::StreamOptions as usize] else {
-            return Ok((UsageOption::NoOptions(open + 1), false));
+            let at = open + 1;
+            let rest = self.text.get(at..).unwrap_or_default();
+            let empty = rest.trim_ascii_start().starts_with('}');
+            return Ok((UsageOption::NoOptions { at, empty }, false));
         };
         let at = span(self.text, raw);
         if raw.get() == "null" {
