@@ -61,13 +61,14 @@
 //! # Bytes pass untouched
 //!
 //! Only `model` and `stream_options.include_usage` are changed, in place; every other byte of a
-//! request is the caller's, every byte of a reply the provider's. The one thing left out is the
-//! chunk of usage alone that the caller did not ask for. A provider that is asked for usage also
-//! writes `"usage":null` into the other chunks; that null stays, because the published schema
-//! allows it and cutting it out would double the frames of every stream.
+//! request is the caller's, every byte of a reply the provider's. What [`AttemptLayer`] asked for
+//! itself is left out again: the chunk of usage alone, and the `"usage":null` that a provider
+//! asked for usage writes into all other chunks. So a caller who did not ask reads what the
+//! provider would have sent, and one who did reads every byte. A chunk of bytes that has such a
+//! null is copied once, without it, and stays one frame; any other passes as it is.
 //!
-//! A chunk leaves as soon as it has come. Where a chunk of usage may have to be left out, the part
-//! of an event that is not finished waits for its end (never longer than `max_event` bytes), so
+//! A chunk leaves as soon as it has come. Where something may have to be left out, the part of an
+//! event that is not finished waits for its end (never longer than `max_event` bytes), so
 //! that half an event is never sent that turns out not to be wanted.
 //!
 //! # Failures

@@ -25,6 +25,8 @@ pub struct Event<'a> {
     pub retry: Option<u64>,
     /// Where the block lies in the present chunk; a block that began earlier starts at 0.
     pub raw: Range<usize>,
+    /// The whole block, put together; empty if it is oversized.
+    pub block: &'a [u8],
     /// The block's first bytes came in earlier chunks.
     pub began_earlier: bool,
     /// The block is larger than the bound; its fields were not read.
@@ -203,7 +205,7 @@ fn read<'a>(block: &'a [u8], first: bool, joined: &'a mut Vec<u8>) -> Event<'a> 
     if first {
         rest = rest.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(rest);
     }
-    let mut event = Event::default();
+    let mut event = Event { block, ..Event::default() };
     let mut many = false;
     while !rest.is_empty() {
         let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());

@@ -4,117 +4,23 @@
 
 mod common;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
 use bytes::Bytes;
-use common::{check_usage, class_name, cuts, expected, sample};
+use common::{
+    call::{
+        Sent, answering, call, metered, read, request, stream, streaming, streaming_with_usage,
+    },
+    check_usage, class_name, cuts, expected, sample,
+};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tollway_core::{BoxError, ErrorClass, Failure, Metered, Operation, Target, Usage};
-use tollway_dialect::{
-    Attempt, AttemptBody, AttemptConfig, AttemptLayer, Commit, RequestBody, openai,
-};
+use tollway_dialect::{AttemptConfig, AttemptLayer, Commit, RequestBody};
 use tollway_testkit::{Probe, ScriptedBody, Step};
 use tower::{Layer, ServiceExt};
-
-type Out = Response<AttemptBody<ScriptedBody>>;
-type Sent = Request<RequestBody<ScriptedBody>>;
-type Inner =
-    Probe<RequestBody<ScriptedBody>, std::future::Ready<Result<Response<ScriptedBody>, BoxError>>>;
-
-fn request(operation: Operation, body: &str) -> Sent {
-    let (ask, edits) = openai::request::read(operation, body.as_bytes()).unwrap();
-    let body = RequestBody::buffered(Bytes::copy_from_slice(body.as_bytes()));
-    let mut request = Request::post("/v1/chat/completions").body(body).unwrap();
-    request.extensions_mut().insert(ask);
-    request.extensions_mut().insert(edits);
-    request
-}
-
-fn streaming() -> Sent {
-    request(Operation::ChatCompletions, r#"{"model":"m","stream":true}"#)
-}
-
-fn streaming_with_usage() -> Sent {
-    let body = r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#;
-    request(Operation::ChatCompletions, body)
-}
-
-fn answering(
-    config: AttemptConfig,
-    status: u16,
-    content_type: &'static str,
-    steps: Vec<Step>,
-) -> (Attempt<Inner>, Arc<Mutex<Vec<Sent>>>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let log = seen.clone();
-    let probe = Probe::new(move |request| {
-        log.lock().unwrap().push(request);
-        let body = ScriptedBody::new(steps.clone());
-        let response = Response::builder().status(status).header("content-type", content_type);
-        std::future::ready(Ok(response.header("x-request-id", "r1").body(body).unwrap()))
-    });
-    let layer = AttemptLayer::with_config(config).unwrap();
-    (layer.with_clock(|| SystemTime::UNIX_EPOCH).layer(probe), seen)
-}
-
-async fn call(request: Sent, status: u16, content_type: &'static str, steps: Vec<Step>) -> Out {
-    answering(AttemptConfig::default(), status, content_type, steps)
-        .0
-        .oneshot(request)
-        .await
-        .unwrap()
-}
-
-async fn stream(request: Sent, chunks: &[Vec<u8>]) -> Out {
-    let steps = chunks.iter().map(|chunk| Step::data(chunk.clone())).collect();
-    call(request, 200, "text/event-stream", steps).await
-}
-
-struct Read {
-    bytes: Vec<u8>,
-    broken: bool,
-    trailers: Option<HeaderMap>,
-}
-
-async fn read<R>(body: AttemptBody<R>) -> Read
-where
-    R: Body<Data = Bytes> + Unpin,
-    R::Error: Into<BoxError>,
-{
-    let mut body = body;
-    let mut read = Read { bytes: Vec::new(), broken: false, trailers: None };
-    while !body.is_end_stream() {
-        match body.frame().await {
-            None => break,
-            Some(Err(_)) => read.broken = true,
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => {
-                    assert!(!data.is_empty(), "an empty frame ends an HTTP/1 body");
-                    read.bytes.extend_from_slice(&data);
-                }
-                Err(frame) => read.trailers = frame.into_trailers().ok(),
-            },
-        }
-    }
-    assert!(body.frame().await.is_none());
-    read
-}
-
-fn metered(response: &Out) -> Metered {
-    response.extensions().get::<Metered>().unwrap().clone()
-}
-
-/// The stream without its chunks of usage alone.
-fn without_usage_chunk(text: &str) -> String {
-    let events = text.split_inclusive("\n\n");
-    events.filter(|event| !event.contains(r#""choices":[],"usage":{"#)).collect()
-}
 
 #[tokio::test]
 async fn every_stream_sample_passes_untouched_whichever_way_it_is_cut() {
@@ -148,34 +54,6 @@ async fn every_stream_sample_passes_untouched_whichever_way_it_is_cut() {
                     let class = metered.failure().unwrap().class();
                     assert_eq!(class_name(class), error["class"], "{name}");
                 }
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_usage_nobody_asked_for_is_left_out_and_nothing_else() {
-    for name in [
-        "openai/chat_stream_usage.sse",
-        "openai/chat_stream_tools.sse",
-        "xai/chat_stream.sse",
-        "groq/chat_stream_reasoning_usage.sse",
-        "openai/chat_stream_no_usage.sse",
-        "groq/chat_stream.sse",
-    ] {
-        let text = String::from_utf8(sample(name)).unwrap();
-        let asked = without_usage_chunk(&text);
-        // The line ends of the other samples are left as they are: it takes long enough.
-        let endings = if name.starts_with("xai") { &["\n", "\r\n", "\r"][..] } else { &["\n"] };
-        for ending in endings {
-            let (text, asked) = (text.replace('\n', ending), asked.replace('\n', ending));
-            for chunks in cuts(text.as_bytes()) {
-                let response = stream(streaming(), &chunks).await;
-                let metered = metered(&response);
-                let got = read(response.into_body()).await.bytes;
-                assert!(got == asked.as_bytes(), "{name} {ending:?}: cut at {}", chunks[0].len());
-                assert_eq!(metered.usage().is_some(), !name.ends_with("no_usage.sse"), "{name}");
-                assert!(metered.failure().is_none());
             }
         }
     }

@@ -12,7 +12,7 @@ pub enum Commit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttemptConfig {
-    /// Ask upstream for the usage of streams whose caller did not; the extra event is kept from
+    /// Ask upstream for the usage of streams whose caller did not; what comes of it is kept from
     /// the caller. Default true.
     pub ask_for_usage: bool,
     /// When a stream's head is handed out. Default [`Commit::FirstToken`].

@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -7,18 +7,19 @@ use tollway_core::{ErrorClass, Failure, Meter, WallClock};
 use crate::{
     openai::{
         error,
-        reply::{self, EventReader},
+        reply::{self, EventReader, Reading},
+        usage,
     },
     sse::{Event, Parser},
 };
 
-/// Listens to an event stream as its chunks pass, and leaves out the one event nobody asked for.
+/// Listens to an event stream as its chunks pass, and leaves out the usage nobody asked for.
 pub(super) struct Tap {
     parser: Parser,
     reader: EventReader,
     meter: Arc<Meter>,
     clock: Arc<dyn WallClock>,
-    /// Leave out the chunk of usage alone.
+    /// Leave out the chunk of usage alone, and the nulls in its place in all others.
     strip_usage: bool,
     /// Ready to go out, in order.
     out: VecDeque<Bytes>,
@@ -93,24 +94,28 @@ impl Tap {
     /// Takes a chunk in: it is in `out` afterwards, but for what is left out or undecided.
     pub(super) fn feed(&mut self, chunk: Bytes) {
         let Self { parser, reader, meter, clock, state, .. } = self;
-        let (mut at, mut sent) = (0, 0);
+        let mut outlet = Outlet { out: &mut self.out, chunk: &chunk, sent: 0, copy: Vec::new() };
+        let mut at = 0;
         while let Some(event) = parser.next(&chunk, &mut at) {
-            let usage_only = see(&event, reader, meter, &**clock, state);
+            let reading = see(&event, reader, meter, &**clock, state);
             if !self.strip_usage {
                 continue;
             }
             if self.last_left_out {
                 // An LF before the event is the last half of the line end that was left out.
-                sent = sent.max(event.raw.start);
+                outlet.skip_to(event.raw.start);
             }
-            if usage_only {
-                push(&mut self.out, &chunk, sent, event.raw.start);
+            self.last_left_out = reading.usage_only;
+            if reading.usage_only {
+                outlet.send_to(event.raw.start);
+                outlet.skip_to(event.raw.end);
                 self.held.clear();
-                sent = event.raw.end;
+            } else if let Some(parts) = around_null(&event, &reading) {
+                outlet.replace(&event.raw, parts);
+                self.held.clear();
             } else {
-                self.out.extend(self.held.drain(..));
+                outlet.out.extend(self.held.drain(..));
             }
-            self.last_left_out = usage_only;
         }
         if !self.strip_usage {
             self.out.push_back(chunk);
@@ -118,14 +123,14 @@ impl Tap {
         }
         let tail = chunk.len() - parser.tail();
         if self.last_left_out {
-            sent = sent.max(tail);
+            outlet.skip_to(tail);
         }
         if parser.is_oversized() {
-            self.out.extend(self.held.drain(..));
-            push(&mut self.out, &chunk, sent, chunk.len());
+            outlet.out.extend(self.held.drain(..));
+            outlet.finish(chunk.len());
             return;
         }
-        push(&mut self.out, &chunk, sent, tail);
+        outlet.finish(tail);
         if tail < chunk.len() {
             self.held.push(chunk.slice(tail..));
         }
@@ -137,13 +142,16 @@ impl Tap {
             return;
         }
         let Self { parser, reader, meter, clock, state, .. } = self;
-        let leave_out = match parser.finish() {
-            Some(event) => see(&event, reader, meter, &**clock, state) && self.strip_usage,
-            None => false,
-        };
-        if !leave_out {
-            self.out.extend(self.held.drain(..));
+        if let Some(event) = parser.finish() {
+            let reading = see(&event, reader, meter, &**clock, state);
+            if self.strip_usage && reading.usage_only {
+                self.held.clear();
+            } else if let Some(parts) = around_null(&event, &reading).filter(|_| self.strip_usage) {
+                self.held.clear();
+                self.out.push_back(parts.concat().into());
+            }
         }
+        self.out.extend(self.held.drain(..));
         if state.ended || state.failed {
             return;
         }
@@ -160,26 +168,79 @@ impl Tap {
     }
 }
 
-fn push(out: &mut VecDeque<Bytes>, chunk: &Bytes, from: usize, to: usize) {
-    if from == 0 && to == chunk.len() {
-        out.push_back(chunk.clone());
-    } else if from < to {
-        out.push_back(chunk.slice(from..to));
+/// Where the bytes of one chunk go out.
+struct Outlet<'a> {
+    out: &'a mut VecDeque<Bytes>,
+    chunk: &'a Bytes,
+    /// How many bytes of the chunk have gone out, or were left out.
+    sent: usize,
+    /// The frame that takes the chunk's place from its first changed event on.
+    copy: Vec<u8>,
+}
+
+impl Outlet<'_> {
+    fn skip_to(&mut self, to: usize) {
+        self.sent = self.sent.max(to);
+    }
+
+    fn send_to(&mut self, to: usize) {
+        let from = self.sent;
+        if from >= to {
+            return;
+        }
+        self.sent = to;
+        if !self.copy.is_empty() {
+            self.copy.extend_from_slice(self.chunk.get(from..to).unwrap_or_default());
+        } else if to - from == self.chunk.len() {
+            self.out.push_back(self.chunk.clone());
+        } else {
+            self.out.push_back(self.chunk.slice(from..to));
+        }
+    }
+
+    /// Sends `parts` in the place of `raw`, in one frame with the rest of the chunk.
+    fn replace(&mut self, raw: &Range<usize>, parts: [&[u8]; 2]) {
+        if self.copy.is_empty() {
+            let rest = self.chunk.len() - raw.len() - self.sent;
+            self.copy.reserve_exact(rest + parts.iter().map(|part| part.len()).sum::<usize>());
+        }
+        self.copy.extend_from_slice(self.chunk.get(self.sent..raw.start).unwrap_or_default());
+        parts.into_iter().for_each(|part| self.copy.extend_from_slice(part));
+        self.sent = raw.end;
+    }
+
+    fn finish(mut self, to: usize) {
+        self.send_to(to);
+        if !self.copy.is_empty() {
+            self.out.push_back(self.copy.into());
+        }
     }
 }
 
-/// Notes what the event says; true if it is the chunk of usage alone.
+/// The block without the null that stands for usage nobody asked for, if it has one.
+fn around_null<'a>(event: &Event<'a>, reading: &Reading) -> Option<[&'a [u8]; 2]> {
+    if !reading.usage_null {
+        return None;
+    }
+    let (data, block) = (event.data?, event.block);
+    // Data of several lines lies outside of the block, and stays as it is.
+    let start = (data.as_ptr() as usize).checked_sub(block.as_ptr() as usize)?;
+    let member = usage::null_member(data)?;
+    Some([block.get(..start + member.start)?, block.get(start + member.end..)?])
+}
+
+/// Notes what the event says.
 fn see(
     event: &Event<'_>,
     reader: &mut EventReader,
     meter: &Meter,
     clock: &dyn WallClock,
     state: &mut State,
-) -> bool {
-    let Some(data) = event.data else { return false };
+) -> Reading {
+    let Some(data) = event.data else { return Reading::default() };
     state.events += 1;
     // What cannot be read passes on as it is.
-    let Ok(reading) = reader.read(data) else { return false };
+    let Ok(reading) = reader.read(data) else { return Reading::default() };
     if let Some(usage) = reading.usage {
         meter.report(usage);
     }
@@ -192,12 +253,12 @@ fn see(
     if reading.error {
         state.failed = true;
         meter.fail(error::classify_event(data, clock.now()));
-        return false;
+        return reading;
     }
     if reading.interrupted {
         meter.fail(reply::interrupted());
     }
     state.content |= !state.failed && (reading.has_content || reading.finished || reading.end);
     state.ended |= reading.end;
-    reading.usage_only
+    reading
 }

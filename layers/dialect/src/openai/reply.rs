@@ -31,6 +31,8 @@ pub struct Reading {
     pub error: bool,
     /// A chunk of usage and nothing else, as `include_usage` asks for.
     pub usage_only: bool,
+    /// It has a `usage` that is null, as every other chunk of such a stream.
+    pub usage_null: bool,
 }
 
 /// Reads a whole reply's body.
@@ -147,6 +149,7 @@ struct Raw {
     kind: Kind,
     choices: Choices,
     usage: Option<Counted>,
+    usage_null: bool,
     x_groq: Option<Groq>,
     error: Present,
     response: Option<Response>,
@@ -193,7 +196,10 @@ impl<'de> Deserialize<'de> for Raw {
                     match field {
                         Field::Type => raw.kind = map.next_value()?,
                         Field::Choices => raw.choices = map.next_value()?,
-                        Field::Usage => raw.usage = map.next_value()?,
+                        Field::Usage => {
+                            raw.usage = map.next_value()?;
+                            raw.usage_null |= raw.usage.is_none();
+                        }
                         Field::XGroq => raw.x_groq = map.next_value()?,
                         Field::Error => raw.error = map.next_value()?,
                         Field::Response => raw.response = map.next_value()?,
@@ -260,6 +266,7 @@ impl Raw {
                 && self.kind == Kind::Untyped
                 && !error
                 && !has_content,
+            usage_null: self.usage_null,
         }
     }
 }

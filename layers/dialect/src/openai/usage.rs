@@ -1,6 +1,6 @@
 //! Token counts as providers in OpenAI's form write them.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use serde::{
     Deserialize,
@@ -25,6 +25,70 @@ use tollway_core::Usage;
 /// ```
 pub fn read(json: &[u8]) -> Result<Option<Usage>, serde_json::Error> {
     serde_json::from_slice::<Counted>(json).map(|counted| counted.0)
+}
+
+/// Where a `usage` that is null stands at the top level of this object, with the comma that goes
+/// with it.
+///
+/// A provider asked for usage writes that null into every chunk but the last.
+///
+/// `json` has to be valid JSON, or the answer means nothing.
+///
+/// ```
+/// let chunk = r#"{"id":"1","choices":[{"usage":null}],"usage":null,"x":"\"usage\":null"}"#;
+/// let null = tollway_dialect::openai::usage::null_member(chunk.as_bytes()).unwrap();
+/// assert_eq!(&chunk[null.end..], r#","x":"\"usage\":null"}"#);
+/// assert_eq!(&chunk[..null.start], r#"{"id":"1","choices":[{"usage":null}]"#);
+/// ```
+pub fn null_member(json: &[u8]) -> Option<Range<usize>> {
+    const KEY: &[u8] = b"\"usage\"";
+    memchr::memmem::find_iter(json, KEY).find_map(|at| {
+        let (before, after) = (json.get(..at)?.trim_ascii_end(), json.get(at + KEY.len()..)?);
+        let after = after.trim_ascii_start().strip_prefix(b":")?;
+        let after = after.trim_ascii_start().strip_prefix(b"null")?;
+        if closing(after) != 1 {
+            return None;
+        }
+        let end = json.len() - after.len();
+        match before.last()? {
+            b',' => Some(before.len() - 1..end),
+            // The first member goes with the comma behind it.
+            b'{' => Some(match after.trim_ascii_start().strip_prefix(b",") {
+                Some(next) => at..json.len() - next.trim_ascii_start().len(),
+                None => at..end,
+            }),
+            // An escaped quote inside of another key.
+            _ => None,
+        }
+    })
+}
+
+/// How many objects and arrays that began earlier end in `rest`.
+fn closing(mut rest: &[u8]) -> usize {
+    let (mut open, mut closing) = (0usize, 0);
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'{' | b'[' => open += 1,
+            b'}' | b']' if open > 0 => open -= 1,
+            b'}' | b']' => closing += 1,
+            b'"' => rest = after_string(rest),
+            _ => {}
+        }
+    }
+    closing
+}
+
+/// What follows the string that `rest` is inside of.
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        let escape = rest.get(at) == Some(&b'\\');
+        rest = rest.get(at + 1 + usize::from(escape)..).unwrap_or_default();
+        if !escape {
+            return rest;
+        }
+    }
+    &[]
 }
 
 /// A `usage` object that is there; `None` if it counts nothing, which is unknown usage and not

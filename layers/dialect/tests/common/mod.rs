@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod call;
+
 use std::{fs, path::PathBuf};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
