@@ -77,8 +77,10 @@
 //! any of it went out (an error status, an error event or an end before the first content, broken
 //! JSON) is a response with a [`Failure`](tollway_core::Failure) in its extensions, so that a
 //! retry can go elsewhere. After that the failure is noted in the
-//! [`Meter`](tollway_core::Meter), the bytes pass as they are, and no end is invented: a chat
-//! stream without `[DONE]`, a Responses stream without its terminal event, counts as failed.
+//! [`Meter`](tollway_core::Meter), the bytes pass as they are, and no end is invented. A chat
+//! stream counts as failed that stops before `[DONE]` and before all of its choices have their
+//! `finish_reason` (some local servers never send `[DONE]`), a Responses stream that stops before
+//! its terminal event.
 //! Errors of the inner service come through as they are.
 //!
 //! # When the caller leaves

@@ -70,6 +70,32 @@ async fn a_truncated_stream_gets_no_end() {
 }
 
 #[tokio::test]
+async fn an_answer_that_has_ended_is_whole_without_done() {
+    let text = String::from_utf8(sample("openai/chat_stream_n2.sse")).unwrap();
+    let (text, _) = text.split_once("data: [DONE]").unwrap();
+    let one_open = text.replacen(r#""finish_reason":"stop""#, r#""finish_reason":null"#, 1);
+    let no_index = r#"data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}"#;
+    let empty =
+        "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"choices\":[]}\n\n";
+    for (text, whole) in [(text, true), (&*one_open, false), (no_index, true), (empty, false)] {
+        let bytes = text.as_bytes().to_vec();
+        for chunks in [vec![bytes.clone()], bytes.iter().map(|byte| vec![*byte]).collect()] {
+            let response = stream(streaming(), &chunks).await;
+            let metered = metered(&response);
+            assert_eq!(read(response.into_body()).await.bytes, bytes);
+            let failure = metered.failure().map(Failure::class);
+            assert_eq!(failure, (!whole).then_some(ErrorClass::Server), "{text}");
+        }
+    }
+    // A connection that breaks is no clean end.
+    let steps = vec![Step::data(text.to_owned()), Step::Error("reset")];
+    let response = call(streaming(), 200, "text/event-stream", steps).await;
+    let metered = metered(&response);
+    assert!(read(response.into_body()).await.broken);
+    assert_eq!(metered.failure().unwrap().class(), ErrorClass::Network);
+}
+
+#[tokio::test]
 async fn a_break_after_content_is_passed_on_and_noted() {
     let part = b"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: {\"cho";
     let steps = vec![Step::data(&part[..]), Step::Yield, Step::Error("reset")];

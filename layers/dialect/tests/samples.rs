@@ -99,6 +99,20 @@ fn every_stream_whichever_way_it_is_cut() {
 }
 
 #[test]
+fn choices_are_told_apart() {
+    let read = |data: &str| {
+        let reading = reply::read_event(data.as_bytes()).unwrap();
+        (reading.choices, reading.finished_choices)
+    };
+    let two = r#"{"choices":[{"index":1,"finish_reason":"stop"},{"index":3,"delta":{}}]}"#;
+    assert_eq!(read(two), (0b1010, 0b10));
+    assert_eq!(read(r#"{"choices":[{"index":"x","finish_reason":"stop"}]}"#), (1, 1));
+    assert_eq!(read(r#"{"choices":[{"index":99999,"finish_reason":""}]}"#), (1 << 127, 0));
+    assert_eq!(read(r#"{"choices":[],"usage":{"prompt_tokens":1}}"#), (0, 0));
+    assert_eq!(read("[DONE]"), (0, 0));
+}
+
+#[test]
 fn content_is_counted_once() {
     let bytes = |name: &str| collect(&[sample(name)]).content_bytes;
     assert_eq!(bytes("openai/chat_stream_usage.sse"), "Hello there!".len() as u64);

@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) content: bool,
     /// The proper end has passed.
     pub(super) ended: bool,
+    /// The choices seen, and those of them that have ended: a bit each.
+    choices: (u128, u128),
     /// Nothing more will come.
     pub(super) finished: bool,
     /// Events with data.
@@ -152,7 +154,10 @@ impl Tap {
             }
         }
         self.out.extend(self.held.drain(..));
-        if state.ended || state.failed {
+        // Local servers may never send `[DONE]`: an answer that has ended is whole without it.
+        let (seen, ended) = state.choices;
+        let whole = state.ended || !broken && seen != 0 && seen & !ended == 0;
+        if whole || state.failed {
             return;
         }
         state.failed = true;
@@ -260,5 +265,7 @@ fn see(
     }
     state.content |= !state.failed && (reading.has_content || reading.finished || reading.end);
     state.ended |= reading.end;
+    state.choices.0 |= reading.choices;
+    state.choices.1 |= reading.finished_choices;
     reading
 }

@@ -8,7 +8,7 @@ use serde::{
 };
 use tollway_core::{ErrorClass, Failure, Usage};
 
-use super::usage::Counted;
+use super::usage::{Counted, Tokens};
 use crate::text::{Count, Mode, Walk};
 
 /// What one reply, or one event of a streamed reply, says.
@@ -33,6 +33,10 @@ pub struct Reading {
     pub usage_only: bool,
     /// It has a `usage` that is null, as every other chunk of such a stream.
     pub usage_null: bool,
+    /// The choices it speaks of: a bit each, by index (0 to 127).
+    pub choices: u128,
+    /// The choices that have ended (`finish_reason`): a bit each, by index.
+    pub finished_choices: u128,
 }
 
 /// Reads a whole reply's body.
@@ -131,7 +135,7 @@ fn read_rest(rest: &[u8]) -> Option<Reading> {
         }
         _ => return None,
     };
-    if raw.choices.len > 0 {
+    if raw.choices.seen != 0 {
         return None;
     }
     raw.choices = choices;
@@ -257,16 +261,18 @@ impl Raw {
             usage,
             content_bytes: bytes,
             has_content,
-            finished: self.choices.finished,
             interrupted: self.choices.interrupted,
             end: self.kind == Kind::End,
             error,
             usage_only: self.usage.is_some()
-                && self.choices.len == 0
+                && self.choices.seen == 0
                 && self.kind == Kind::Untyped
                 && !error
                 && !has_content,
+            finished: self.choices.finished != 0,
             usage_null: self.usage_null,
+            choices: self.choices.seen,
+            finished_choices: self.choices.finished,
         }
     }
 }
@@ -392,10 +398,10 @@ impl<'de> Deserialize<'de> for TextLen {
 /// All choices of a chunk, folded.
 #[derive(Default)]
 struct Choices {
-    len: usize,
+    seen: u128,
+    finished: u128,
     bytes: u64,
     media: bool,
-    finished: bool,
     interrupted: bool,
     usage: Option<Counted>,
 }
@@ -403,6 +409,7 @@ struct Choices {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Choice {
+    index: Tokens,
     delta: Option<Delta>,
     message: Option<Delta>,
     text: TextLen,
@@ -424,7 +431,9 @@ struct Delta {
 
 impl Choices {
     fn add(&mut self, choice: Choice) {
-        self.len += 1;
+        // OpenAI gives 128 at most.
+        let bit = 1u128 << choice.index.value().min(127);
+        self.seen |= bit;
         self.bytes += choice.text.0;
         for delta in [choice.delta, choice.message].into_iter().flatten() {
             self.bytes += delta.content.0
@@ -434,7 +443,9 @@ impl Choices {
                 + delta.function_call.0;
             self.media |= delta.audio.0;
         }
-        self.finished |= choice.finish_reason != Finish::No;
+        if choice.finish_reason != Finish::No {
+            self.finished |= bit;
+        }
         self.interrupted |= choice.finish_reason == Finish::Interrupted;
         self.usage = choice.usage.or(self.usage);
     }

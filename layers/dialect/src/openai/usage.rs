@@ -163,14 +163,14 @@ impl RawUsage {
 
 /// A count that may be missing, null, a float or nonsense.
 #[derive(Clone, Copy, Debug, Default)]
-struct Tokens(Option<u64>);
+pub(crate) struct Tokens(Option<u64>);
 
 impl Tokens {
     fn or(self, other: Self) -> Self {
         Self(self.0.or(other.0))
     }
 
-    fn value(self) -> u64 {
+    pub(crate) fn value(self) -> u64 {
         self.0.unwrap_or(0)
     }
 }
