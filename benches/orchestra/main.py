@@ -1,0 +1,183 @@
+"""`bash benches/run [PART...]`: see README.md."""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+from statistics import median
+
+import layers
+from proxy import Bench, added, ratio
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+README = ROOT / "benches/README.md"
+PROXY = ["throughput", "latency", "streams", "memory"]
+SYSTEMS = ["direct", "nginx", "haproxy", "tollway empty", "tollway full"]
+
+
+def options():
+    parser = argparse.ArgumentParser(prog="bash benches/run")
+    parser.add_argument("parts", nargs="*", help=f"layers, proxy (all of {', '.join(PROXY)}), or one")
+    parser.add_argument("--repeat", type=int, default=5, help="repetitions (medians are shown)")
+    parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
+    parser.add_argument("--nice", action="store_true", help="measure latency at a raised priority (root)")
+    parser.add_argument("--tollway", help="a binary that is already built")
+    parser.add_argument("--dry", action="store_true", help="leave README.md as it is")
+    chosen = parser.parse_args()
+    known = {"layers": ["layers"], "proxy": PROXY, **{part: [part] for part in PROXY}}
+    for part in chosen.parts:
+        if part not in known:
+            parser.error(f"no part {part}; there are {', '.join(known)}")
+    chosen.parts = [one for part in chosen.parts or ["layers", "proxy"] for one in known[part]]
+    return chosen
+
+
+def build(package, *more):
+    """The path of a release binary, built now."""
+    command = ["cargo", "build", "--release", "--message-format=json", *more]
+    out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    for line in reversed(out.splitlines()):
+        built = json.loads(line)
+        if built.get("executable") and built["target"]["name"] == package:
+            return built["executable"]
+    raise SystemExit(f"cargo built no {package}")
+
+
+def cell(found, figure, system, digits, suffix=""):
+    values = found[figure].get(system)
+    return f"{median(values):,.{digits}f}{suffix}" if values else ""
+
+
+def over(found, figure, system, base="nginx"):
+    return f"{ratio(found, figure, system, base):.2f}" if system in found[figure] else ""
+
+
+def grid(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def throughput(found):
+    return grid(
+        ["64 connections", "requests/s", "to nginx", "CPU µs/request", "to nginx"],
+        [
+            [
+                *(system, cell(found, "rps", system, 0), over(found, "rps", system)),
+                # Direct there is no proxy: that CPU is the backend's, which all of them need.
+                *(cell(found, "cpu_request", system, 1), over(found, "cpu_request", system)),
+            ]
+            for system in SYSTEMS
+            if system in found["rps"]
+        ],
+    )
+
+
+def latency(found):
+    rows = []
+    for system in SYSTEMS:
+        plus = [
+            f"{added(found, figure, system):+.0f}" if system != "direct" else "" for figure in ("p50", "p99")
+        ]
+        to = [
+            f"{added(found, figure, system) / added(found, figure, 'haproxy'):.2f}"
+            if system.startswith(("tollway", "nginx"))
+            else ""
+            for figure in ("p50", "p99")
+        ]
+        rows.append(
+            [system, cell(found, "p50", system, 0), plus[0], to[0]]
+            + [cell(found, "p99", system, 0), plus[1], to[1]]
+        )
+    return grid(
+        ["200 requests/s", "p50 µs", "added", "to haproxy's", "p99 µs", "added", "to haproxy's"], rows
+    )
+
+
+def streams(found):
+    rows = []
+    for system in SYSTEMS:
+        plus = [
+            f"{added(found, figure, system):+.0f}" if system != "direct" else ""
+            for figure in ("ttft_p50", "ttft_p99")
+        ]
+        rows.append(
+            [system, cell(found, "ttft_p50", system, 0), plus[0], cell(found, "ttft_p99", system, 0), plus[1]]
+            + [cell(found, "events", system, 0), cell(found, "cpu_event", system, 2)]
+            + [over(found, "cpu_event", system)]
+        )
+    head = ["streams", "first token p50 µs", "added", "p99 µs", "added", "events/s", "CPU µs/event", "to nginx"]
+    return grid(head, rows)
+
+
+def memory(found):
+    return grid(
+        ["memory in MB", "idle Rss", "idle Pss", "1,000 streams Rss", "1,000 streams Pss"],
+        [
+            [system, *(cell(found, figure, system, 1) for figure in ("idle_rss", "idle_pss", "open_rss", "open_pss"))]
+            for system in SYSTEMS
+            if system in found["idle_rss"]
+        ],
+    )
+
+
+def machine():
+    """What the figures were taken on."""
+    text = pathlib.Path("/proc/cpuinfo").read_text()
+    model = re.search(r"model name\s*: (.*)", text)
+    memory = int(re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
+
+    def version(*command):
+        done = subprocess.run(command, capture_output=True, text=True)
+        return (done.stdout + done.stderr).splitlines()[0].split(" - ")[0].replace("nginx version: ", "")
+
+    commit = version("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
+    return (
+        f"{datetime.date.today()}, commit {commit}: {os.cpu_count()} cores of {model[1] if model else '?'}, "
+        f"{memory / 1e6:.0f} GB, Linux {platform.release()}, {version('rustc', '--version')}, "
+        f"{version('nginx', '-v')}, {version('haproxy', '-v')}"
+    )
+
+
+def publish(part, text, dry):
+    """Between the part's markers in README.md."""
+    print(f"\n## {part}\n\n{text}\n", flush=True)
+    if dry:
+        return
+    page = README.read_text()
+    pattern = re.compile(rf"(<!-- {part} -->\n).*?(<!-- /{part} -->)", re.S)
+    if not pattern.search(page):
+        raise SystemExit(f"README.md has no marker for {part}")
+    README.write_text(pattern.sub(lambda at: f"{at[1]}\n{text}\n\n{at[2]}", page))
+
+
+def main():
+    chosen = options()
+    os.environ["PATH"] += ":/usr/sbin"
+    note = f"Load when it began: {os.getloadavg()[0]:.1f}."
+    bench = None
+    for part in chosen.parts:
+        if part == "layers":
+            text = layers.table(layers.run(ROOT, min(chosen.repeat, 3)))
+            publish(part, f"{text}\n\n{machine()}. {note}", chosen.dry)
+            continue
+        if bench is None:
+            tollway = chosen.tollway or build("tollway", "-p", "tollway")
+            target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "load"
+            manifest = ("--manifest-path", "benches/load/Cargo.toml", "--target-dir", str(target))
+            bench = Bench(tollway, build("tollway-load", *manifest), chosen)
+        getattr(bench, part)()
+        text = globals()[part](bench.found)
+        how = f"Medians of {chosen.repeat} repetitions of {chosen.seconds} s."
+        if part == "memory":
+            how = f"Medians of {min(chosen.repeat, 3)} repetitions."
+        publish(part, f"{text}\n\n{how} {machine()}. {note}", chosen.dry)
+        print(json.dumps(bench.found), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
