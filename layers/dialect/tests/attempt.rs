@@ -397,6 +397,24 @@ async fn the_request_is_fitted_to_its_target() {
     let sent = seen.lock().unwrap().pop().unwrap();
     assert_eq!(sent.body().as_bytes().unwrap().as_ptr(), before);
 
+    // Held, but from elsewhere: where it could be edited is not known, and no usage is left out.
+    let mut one = streaming();
+    *one.body_mut() = RequestBody::buffered(r#"{"stream":true,"model":"m"}"#);
+    one.extensions_mut().insert(target("gpt-x"));
+    assert_eq!(one.body().try_clone().unwrap().edits(), Default::default());
+    service.clone().oneshot(one).await.unwrap();
+    let sent = seen.lock().unwrap().pop().unwrap();
+    assert_eq!(sent.body().as_bytes().unwrap(), r#"{"stream":true,"model":"m"}"#);
+
+    // A copy for the next attempt can be edited as the first.
+    let copy = streaming().into_body().try_clone().unwrap();
+    let mut one = streaming().map(|_| copy);
+    one.extensions_mut().insert(target("a\"b"));
+    service.clone().oneshot(one).await.unwrap();
+    let sent = seen.lock().unwrap().pop().unwrap();
+    let body = r#"{"stream_options":{"include_usage":true},"model":"a\"b","stream":true}"#;
+    assert_eq!(sent.body().as_bytes().unwrap(), body);
+
     // Nothing is known of it: nothing is touched.
     let mut one = Request::post("/x").body(RequestBody::streaming(ScriptedBody::new([]))).unwrap();
     one.headers_mut().insert(header::ACCEPT_ENCODING, "gzip".parse().unwrap());

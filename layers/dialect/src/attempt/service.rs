@@ -13,7 +13,7 @@ use super::{
     AttemptBody, AttemptConfig, AttemptFuture,
     future::{Call, reads},
 };
-use crate::{RequestBody, openai::Edits};
+use crate::RequestBody;
 
 /// Fits one attempt to its [`Target`] and reads the reply as it passes.
 ///
@@ -65,13 +65,11 @@ fn prepare<B>(request: &mut Request<RequestBody<B>>, config: &AttemptConfig) -> 
     let asked = ask.and_then(Ask::model);
     let target = request.extensions().get::<Target>().and_then(Target::model);
     let model = target.map(|model| &**model).filter(|model| Some(*model) != asked);
-    let edits = request.extensions().get::<Edits>();
-    let strip_usage = ask_for_usage && edits.is_some() && request.body().as_bytes().is_some();
-    if let Some(head) = request.body().head() {
-        let edited = match edits {
-            Some(edits) => edits.apply(head, model, strip_usage),
-            None => head.clone(),
-        };
+    let body = request.body();
+    let edits = body.edits();
+    let strip_usage = ask_for_usage && edits.can_ask_for_usage() && body.as_bytes().is_some();
+    if let Some(head) = body.head() {
+        let edited = edits.apply(head, model, strip_usage);
         let old = head.len();
         set_length(request, edited.len(), old);
         request.body_mut().set_head(edited);
@@ -87,13 +85,29 @@ fn prepare<B>(request: &mut Request<RequestBody<B>>, config: &AttemptConfig) -> 
 fn set_length<B>(request: &mut Request<RequestBody<B>>, new: usize, old: usize) {
     let whole = request.body().as_bytes().is_some();
     let headers = request.headers_mut();
-    let length = headers.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let length = match length {
+    let told = headers.get(header::CONTENT_LENGTH);
+    let told = told.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let length = match told {
         _ if whole => new,
         Some(length) => length.saturating_sub(old).saturating_add(new),
         None => return,
     };
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length as u64));
+    if told != Some(length) {
+        headers.insert(header::CONTENT_LENGTH, decimal(length));
+    }
     headers.remove(header::TRANSFER_ENCODING);
+}
+
+/// `HeaderValue::from` allocates twice.
+fn decimal(mut number: usize) -> HeaderValue {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return HeaderValue::from_bytes(&digits[at..]).expect("digits are visible ASCII");
+        }
+    }
 }

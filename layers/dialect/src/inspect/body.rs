@@ -8,6 +8,8 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tollway_core::BoxError;
 
+use crate::openai::Edits;
+
 /// A request body after [`Inspect`](crate::Inspect): held whole, or still streaming.
 ///
 /// A held body can be cloned for another attempt; a streaming one can be sent only once.
@@ -16,6 +18,7 @@ use tollway_core::BoxError;
 pub struct RequestBody<B> {
     #[pin]
     kind: Kind<B>,
+    edits: Edits,
 }
 
 #[derive(Debug)]
@@ -33,7 +36,7 @@ enum Kind<B> {
 impl<B> RequestBody<B> {
     /// A body held whole.
     pub fn buffered(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Buffered(bytes.into()) }
+        Self { kind: Kind::Buffered(bytes.into()), edits: Edits::default() }
     }
 
     /// A body that streams through.
@@ -43,7 +46,18 @@ impl<B> RequestBody<B> {
 
     /// A streaming body whose first bytes have been read already.
     pub fn with_head(head: Bytes, rest: B) -> Self {
-        Self { kind: Kind::Streaming { head, rest } }
+        Self { kind: Kind::Streaming { head, rest }, edits: Edits::default() }
+    }
+
+    /// The same body with the places where [`Attempt`](crate::Attempt) may change it; without
+    /// them it changes nothing.
+    pub fn with_edits(self, edits: Edits) -> Self {
+        Self { edits, ..self }
+    }
+
+    /// Where the body may be changed.
+    pub fn edits(&self) -> Edits {
+        self.edits
     }
 
     /// The whole body, if it is held.
@@ -60,14 +74,17 @@ impl<B> RequestBody<B> {
         (!head.is_empty()).then_some(head)
     }
 
+    /// Puts edited bytes in the place of the head; there is nothing to edit any more.
     pub(crate) fn set_head(&mut self, bytes: Bytes) {
+        self.edits = Edits::default();
         let (Kind::Buffered(head) | Kind::Streaming { head, .. }) = &mut self.kind;
         *head = bytes;
     }
 
     /// The same body again, if it is held: a reference to the same bytes.
     pub fn try_clone(&self) -> Option<Self> {
-        self.as_bytes().cloned().map(Self::buffered)
+        let bytes = self.as_bytes()?.clone();
+        Some(Self::buffered(bytes).with_edits(self.edits))
     }
 }
 

@@ -14,7 +14,7 @@ use tower_service::Service;
 use super::{InspectConfig, RequestBody, kind::Kind, service::too_large};
 use crate::{
     BadRequest, multipart,
-    openai::{self, Edits},
+    openai::{self, Edits, Span},
 };
 
 /// Response future of [`Inspect`](crate::Inspect).
@@ -112,7 +112,7 @@ where
             Kind::Json => RequestBody::buffered(head),
             _ => RequestBody::with_head(head, self.body),
         };
-        self.parts.extensions.insert(edits);
+        let body = body.with_edits(edits);
         self.parts.extensions.insert(ask);
         self.service.call(Request::from_parts(self.parts, body))
     }
@@ -177,7 +177,7 @@ impl Read {
             found.map(|(span, model)| (span, std::str::from_utf8(model)))
         {
             ask.model = Some(model.into());
-            edits.model = Some(span);
+            edits.model = Some(Span { start: span.start, end: span.end });
         }
         Some(Ok((ask, edits)))
     }

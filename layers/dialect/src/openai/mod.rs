@@ -9,4 +9,5 @@ pub mod request;
 pub mod usage;
 
 pub use edits::Edits;
+pub(crate) use edits::Span;
 pub use operation::operation;

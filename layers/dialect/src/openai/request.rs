@@ -1,12 +1,12 @@
 //! Reading a JSON request: the few fields that matter, borrowed, and where they stand.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, fmt};
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use tollway_core::{Ask, Operation};
 
-use super::{Edits, edits::UsageOption};
+use super::{Edits, Span, edits::UsageOption};
 use crate::{
     BadRequest,
     text::{Count, Mode, Walk},
@@ -360,9 +360,9 @@ fn boolean(raw: &RawValue) -> Option<bool> {
 }
 
 /// A borrowed raw value is a slice of the text it was read from.
-fn span(text: &str, raw: &RawValue) -> Range<usize> {
+fn span(text: &str, raw: &RawValue) -> Span {
     let start = (raw.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-    start..start + raw.get().len()
+    Span { start, end: start + raw.get().len() }
 }
 
 fn place(text: &str, raw: &RawValue) -> String {

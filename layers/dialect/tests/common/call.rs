@@ -21,10 +21,9 @@ pub type Inner =
 
 pub fn request(operation: Operation, body: &str) -> Sent {
     let (ask, edits) = openai::request::read(operation, body.as_bytes()).unwrap();
-    let body = RequestBody::buffered(Bytes::copy_from_slice(body.as_bytes()));
+    let body = RequestBody::buffered(Bytes::copy_from_slice(body.as_bytes())).with_edits(edits);
     let mut request = Request::post("/v1/chat/completions").body(body).unwrap();
     request.extensions_mut().insert(ask);
-    request.extensions_mut().insert(edits);
     request
 }
 
