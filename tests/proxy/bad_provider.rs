@@ -1,0 +1,300 @@
+//! Providers that send garbage, fall silent or close, in every phase.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+};
+
+use super::support::*;
+
+/// Answers each request with exactly these bytes, then closes.
+async fn says(bytes: impl Into<Vec<u8>>) -> std::net::SocketAddr {
+    let bytes = bytes.into();
+    raw_provider(move |mut stream| {
+        let bytes = bytes.clone();
+        async move {
+            read_request(&mut stream).await;
+            let _ = stream.write_all(&bytes).await;
+        }
+    })
+    .await
+}
+
+async fn failed(provider: std::net::SocketAddr, statuses: &[u16]) -> (Reply, ApiError) {
+    let proxy = Running::before(provider);
+    let reply = proxy.post(CHAT, ask(false)).await;
+    assert!(statuses.contains(&reply.status.as_u16()), "{reply:?}");
+    let error = reply.error();
+    until("no request under way", || proxy.is_idle()).await;
+    (reply, error)
+}
+
+#[tokio::test]
+async fn closing_before_a_head_is_502() {
+    // At once, after half a head, or with something else than HTTP.
+    for bytes in [
+        &b""[..],
+        b"HTTP/1.1 200 O",
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-len",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 banana\r\n\r\n",
+        b"HTTP/1.1 99999 OK\r\n\r\n",
+        b"\x00\x01\x02\x03\x04\x05\x06\x07\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -4\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n",
+    ] {
+        let (_, error) = failed(says(bytes).await, &[502]).await;
+        assert_eq!(error.kind, "server_error", "{}", String::from_utf8_lossy(bytes));
+        assert!(error.message.contains("provider"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn headers_without_end_are_502() {
+    let provider = raw_provider(|mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+        while stream.write_all(b"x-more: and more and more and more\r\n").await.is_ok() {}
+    })
+    .await;
+    failed(provider, &[502]).await;
+}
+
+#[tokio::test]
+async fn nobody_there_is_502() {
+    // A port that was free a moment ago.
+    let address = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+    let (_, error) = failed(address, &[502]).await;
+    assert_eq!(error.code.as_deref(), Some("upstream_unreachable"));
+}
+
+/// A reply whose head is fine and whose body is not: the client learns of it, either by an error in
+/// the reply's place or by a body that breaks off; never by a whole body that isn't.
+async fn breaks(head: &str, body: &[u8]) {
+    let mut bytes = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{head}\r\n").into_bytes();
+    bytes.extend_from_slice(body);
+    let proxy = Running::before(says(bytes).await);
+    let reply = proxy.post(CHAT, ask(false)).await;
+    if reply.status == 200 {
+        assert!(reply.broken, "{head:?}: {reply:?}");
+    } else {
+        assert!(reply.status.is_server_error(), "{reply:?}");
+        reply.error();
+    }
+    until("no request under way", || proxy.is_idle()).await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_never_taken_for_whole() {
+    breaks("content-length: 5000\r\n", COMPLETION.as_bytes()).await;
+    breaks("transfer-encoding: chunked\r\n", b"10\r\n{\"id\":\"chatcmpl-").await;
+    breaks("transfer-encoding: chunked\r\n", b"zz\r\nnot a chunk\r\n").await;
+    breaks("transfer-encoding: chunked\r\n", b"5\r\n{\"id\"\r\nffffffffffffffffffff\r\n").await;
+}
+
+#[tokio::test]
+async fn bytes_after_a_body_are_not_the_next_reply() {
+    let text = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{COMPLETION}\
+         HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nforged",
+        COMPLETION.len()
+    );
+    let proxy = Running::before(says(text).await);
+    for _ in 0..3 {
+        let reply = proxy.post(CHAT, ask(false)).await;
+        assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, COMPLETION));
+    }
+}
+
+#[tokio::test]
+async fn an_html_page_is_an_error_in_the_right_shape() {
+    let page = "<html><body>502 Bad Gateway</body></html>";
+    for status in [500, 502, 503, 504, 520, 529] {
+        let text = format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}",
+            page.len()
+        );
+        let (reply, error) = failed(says(text).await, &[500, 502, 503, 504, 520, 529]).await;
+        assert!(reply.status.is_server_error());
+        assert!(!error.message.contains("<html>"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn garbage_inside_a_200_is_an_error_or_passes_untouched() {
+    let proxy = Running::new("providers:\n  sim: { simulate: {} }\n");
+    let reply = proxy.chat("body=garbage").await;
+    if !reply.status.is_success() {
+        reply.error();
+    }
+}
+
+const SLOW: &str = "first_byte: 80ms, between_chunks: 80ms";
+
+async fn impatient(script: impl Fn(TcpStream) -> futures::Boxed + Send + 'static) -> Running {
+    let address = raw_provider(script).await;
+    Running::new(&format!(
+        "providers:\n  up:\n    base_url: \"http://{address}/v1\"\n    auth: none\n    timeouts: {{ {SLOW} }}\n"
+    ))
+}
+
+mod futures {
+    use std::{future::Future, pin::Pin};
+
+    pub(super) type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+#[tokio::test]
+async fn silence_before_the_head_is_504() {
+    let proxy = impatient(|mut stream| {
+        Box::pin(async move {
+            read_request(&mut stream).await;
+            rest(&mut stream).await;
+        })
+    })
+    .await;
+    let reply = proxy.post(CHAT, ask(true)).await;
+    assert_eq!(reply.status, 504, "{reply:?}");
+    assert_eq!(reply.error().code.as_deref(), Some("upstream_timeout"));
+}
+
+#[tokio::test]
+async fn a_stream_that_never_starts_ends_in_an_error_event_or_504() {
+    for retry in ["", "retry: { attempts: 2, backoff: { first: 1ms, max: 1ms } }\n"] {
+        let address = raw_provider(|mut stream| async move {
+            read_request(&mut stream).await;
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+            let _ = stream.write_all(head.as_bytes()).await;
+            rest(&mut stream).await;
+        })
+        .await;
+        let proxy = Running::new(&format!(
+            "providers:\n  up:\n    base_url: \"http://{address}/v1\"\n    auth: none\n    timeouts: {{ {SLOW} }}\n{retry}"
+        ));
+        let reply = proxy.post(CHAT, ask(true)).await;
+        if reply.status == 200 {
+            stream_error(&reply);
+        } else {
+            assert_eq!(reply.status, 504, "{reply:?}");
+            reply.error();
+        }
+        if !retry.is_empty() {
+            assert_eq!(reply.status, 504, "nothing was sent yet: a status can still tell it");
+        }
+        until("no request under way", || proxy.is_idle()).await;
+    }
+}
+
+/// What a stream that went wrong after its head ends in.
+fn stream_error(reply: &Reply) -> Option<ApiError> {
+    let text = reply.text();
+    assert!(!text.contains("[DONE]"), "a broken stream is not done: {text}");
+    let last = text.trim_end().lines().last().unwrap_or_default();
+    let event: Option<Value> =
+        last.strip_prefix("data: ").and_then(|data| serde_json::from_str(data).ok());
+    let error = event.filter(|event| event.get("error").is_some()).map(|event| ApiError::of(&event));
+    assert!(error.is_some() || reply.broken, "neither an error event nor a broken body: {text:?}");
+    error
+}
+
+const CHUNK: &str = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":null}]}\n\n";
+
+#[tokio::test]
+async fn a_stream_that_dies_in_the_middle_does_not_end_well() {
+    // What comes after the first content event, and how the connection ends.
+    for (tail, hold) in [
+        ("", false),
+        ("data: {\"id\":\"c\",\"obj", false),
+        ("data: \u{fffd}garbage\n\n", false),
+        ("", true),
+    ] {
+        let text = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{CHUNK}{tail}\r\n",
+            CHUNK.len() + tail.len()
+        );
+        let proxy = impatient(move |mut stream| {
+            let text = text.clone();
+            Box::pin(async move {
+                read_request(&mut stream).await;
+                let _ = stream.write_all(text.as_bytes()).await;
+                if hold {
+                    rest(&mut stream).await;
+                }
+            })
+        })
+        .await;
+        let reply = proxy.post(CHAT, ask(true)).await;
+        assert_eq!(reply.status, 200);
+        assert!(reply.text().starts_with(CHUNK), "what came before passes: {}", reply.text());
+        stream_error(&reply);
+        until("no request under way", || proxy.is_idle()).await;
+    }
+}
+
+#[tokio::test]
+async fn every_fault_of_the_simulated_provider_is_told() {
+    let proxy = Running::new("providers:\n  sim: { simulate: {} }\nstreams: { commit: head }\n");
+    for fault in ["reset=first", "reset=after:3", "truncate=after:3", "truncate=first", "late_error=after:3", "reset=before"] {
+        for stream in [false, true] {
+            let headers = [JSON, ("x-simulate", fault)];
+            let reply = proxy.send(http::Method::POST, CHAT, &headers, ask(stream)).await;
+            if !reply.status.is_success() {
+                assert!(reply.status.is_server_error(), "{fault}: {reply:?}");
+                reply.error();
+            } else if stream {
+                stream_error(&reply);
+            } else {
+                let whole = serde_json::from_slice::<Value>(&reply.body).is_ok_and(|v| v.get("choices").is_some());
+                assert!(!whole, "{fault}: {reply:?}");
+            }
+        }
+    }
+    until("no request under way", || proxy.is_idle()).await;
+}
+
+#[tokio::test]
+async fn odd_retry_afters_neither_hang_nor_crash() {
+    let proxy = Running::new(
+        "providers:\n  sim: { simulate: {} }\n\
+         retry: { attempts: 2, backoff: { first: 1ms, max: 2ms }, retry_after: { obey_up_to: 10ms } }\n",
+    );
+    for odd in [
+        "31536000",
+        "-1",
+        "99999999999999999999999999",
+        "NaN",
+        "1e300",
+        "",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Sun, 99 Foo 2026 99:99:99 GMT",
+    ] {
+        for status in [429, 503] {
+            let started = tokio::time::Instant::now();
+            let control = format!("status={status}; retry_after={odd}; retry_after_ms={odd}");
+            let reply = proxy.chat(&control).await;
+            assert_eq!(reply.status, status, "{odd}");
+            reply.error();
+            assert!(started.elapsed() < PATIENCE / 2, "{odd}: obeyed for {:?}", started.elapsed());
+            let hint = reply.header("retry-after");
+            assert!(hint.is_empty() || hint.parse::<u64>().is_ok(), "{odd}: told the client {hint:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_bounds_the_whole_wait() {
+    let proxy = Running::new("server: { request_deadline: 60ms }\nproviders:\n  sim: { simulate: {} }\n");
+    let reply = proxy.chat("stall=before").await;
+    assert_eq!(reply.status, 504);
+    assert_eq!(reply.error().code.as_deref(), Some("deadline_exceeded"));
+    until("the provider hears of it", || proxy.sim("sim").stats().cancelled == 1).await;
+    let _ = Duration::ZERO;
+}

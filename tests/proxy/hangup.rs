@@ -1,0 +1,209 @@
+//! The client is killed in every phase: what was reserved for it comes back.
+
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tollway::{circuit_breaker::State, rate_limit::Key};
+
+use super::support::*;
+
+const POLICY: &str = "
+callers: { identify: [ip] }
+providers:
+  sim: { simulate: {} }
+limits:
+  - { name: all, per: all, requests: 100000/min, tokens: 10M/min }
+  - { name: places, per: all, concurrent: 2, when_full: { wait: 60s } }
+  - { name: provider, per: provider, requests: 100000/min, tokens: 10M/min, shape: sliding, when_full: { wait: 15s } }
+  - { name: provider-places, per: provider, concurrent: 50 }
+circuit_breaker: { open_after: 5 failures, recover_after: 30s }
+retry: { attempts: 2, backoff: { first: 1ms, max: 1ms } }
+routes: [{ targets: [sim] }]
+";
+
+fn sim_key() -> Key {
+    Key::One(tollway::rate_limit::Part::Name("sim".into()))
+}
+
+fn held(proxy: &Running) -> Vec<(String, u64)> {
+    let (requests, attempts) = (proxy.stack().request_limits(), proxy.stack().attempt_limits());
+    let of = |handle: &tollway::rate_limit::Handle, key: &Key| {
+        let rules = handle.rules().iter();
+        let standings = rules.filter_map(|rule| handle.standing(rule.limit().name(), key));
+        standings.map(|standing| (standing.limit.to_string(), standing.held)).collect::<Vec<_>>()
+    };
+    let mut all = of(&requests, &Key::All);
+    all.extend(of(&attempts, &sim_key()));
+    assert_eq!(all.len(), 6, "{all:?}");
+    all
+}
+
+/// Nothing is reserved, nobody is in line, nothing runs, here or at the provider.
+async fn settled(proxy: &Running, phase: &str) {
+    until(phase, || {
+        proxy.is_idle()
+            && proxy.sim("sim").stats().open_streams == 0
+            && held(proxy).iter().all(|(_, held)| *held == 0)
+            && waiting(proxy) == 0
+    })
+    .await;
+    let places = proxy.stack().request_limits().standing("places", &Key::All).unwrap();
+    assert_eq!(places.remaining, 2, "{phase}: a place at the same time is gone");
+}
+
+fn waiting(proxy: &Running) -> usize {
+    proxy.stack().request_limits().standing("places", &Key::All).unwrap().waiting
+}
+
+fn head(length: usize, control: &str) -> String {
+    format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         x-simulate: {control}\r\ncontent-length: {length}\r\n\r\n"
+    )
+}
+
+async fn connect(proxy: &Running, bytes: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn before_and_inside_the_request() {
+    let proxy = Running::new(POLICY);
+    let body = ask(true);
+    let half_body = head(body.len(), "tps=1") + &body[..20];
+    for start in ["", "POST /v1/chat/compl", &head(body.len(), "tps=1"), &half_body] {
+        let stream = connect(&proxy, start).await;
+        if start.ends_with('\n') || start.ends_with(&body[..20]) {
+            until("the request is under way", || !proxy.is_idle()).await;
+        }
+        drop(stream);
+        settled(&proxy, start).await;
+    }
+    assert_eq!(proxy.sim("sim").stats().requests, 0);
+}
+
+#[tokio::test]
+async fn in_the_middle_of_an_upload() {
+    let proxy = Running::new(POLICY);
+    let head = "POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\n\
+                content-length: 1000000\r\n\r\nsome of it";
+    let stream = connect(&proxy, head).await;
+    until("it has reached the provider", || proxy.sim("sim").stats().requests == 1).await;
+    assert!(held(&proxy).iter().any(|(_, held)| *held > 0), "an upload holds its reservation");
+    drop(stream);
+    settled(&proxy, "in the middle of an upload").await;
+}
+
+#[tokio::test]
+async fn in_line_for_a_limit() {
+    let proxy = Running::new(POLICY);
+    let text = head(ask(true).len(), "stall=before") + &ask(true);
+    let first = [connect(&proxy, &text).await, connect(&proxy, &text).await];
+    until("both places are taken", || proxy.sim("sim").stats().requests == 2).await;
+    let in_line = [connect(&proxy, &text).await, connect(&proxy, &text).await];
+    until("two are in line", || waiting(&proxy) == 2).await;
+    drop(in_line);
+    until("the line is empty", || waiting(&proxy) == 0).await;
+    assert_eq!(proxy.sim("sim").stats().requests, 2, "nobody took the places of those who left");
+    drop(first);
+    settled(&proxy, "in line").await;
+}
+
+#[tokio::test]
+async fn before_the_first_token_and_in_mid_stream() {
+    let proxy = Running::new(POLICY);
+    for control in ["stall=before", "latency=10m", "ttft=10m", "stall=first", "stall=after:3", "tps=0.01"] {
+        let text = head(ask(true).len(), control) + &ask(true);
+        let before = proxy.sim("sim").stats();
+        let stream = connect(&proxy, &text).await;
+        until("the provider has it", || proxy.sim("sim").stats().requests > before.requests).await;
+        assert!(held(&proxy).iter().all(|(_, held)| *held > 0), "{control}: {:?}", held(&proxy));
+        if control.contains("after") {
+            let mut some = [0; 64];
+            let read = tokio::io::AsyncReadExt::read(&mut { stream }, &mut some).await.unwrap();
+            assert!(read > 0);
+        } else {
+            drop(stream);
+        }
+        settled(&proxy, control).await;
+        until("the provider was told", || {
+            proxy.sim("sim").stats().cancelled == before.cancelled + 1
+        })
+        .await;
+    }
+    let circuits = proxy.stack().breakers().list();
+    assert!(circuits.iter().all(|c| c.failures_in_a_row == 0), "hang-ups are nobody's failure");
+}
+
+#[tokio::test]
+async fn after_the_last_byte() {
+    let proxy = Running::new(POLICY);
+    for stream in [true, false] {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(proxy.uri(CHAT))
+            .header(JSON.0, JSON.1)
+            .body(full(ask(stream)))
+            .unwrap();
+        let mut reply = client().request(request).await.unwrap().into_body();
+        let mut last = Vec::new();
+        while let Some(frame) = reply.frame().await {
+            last.extend_from_slice(frame.unwrap().data_ref().unwrap());
+        }
+        drop(reply);
+        assert!(!last.is_empty());
+        settled(&proxy, "after the last byte").await;
+    }
+    assert_eq!(proxy.sim("sim").stats().cancelled, 0);
+}
+
+#[tokio::test]
+async fn an_http2_stream_is_reset() {
+    let proxy = Running::new(POLICY);
+    let client = client_h2();
+    for control in ["stall=before", "stall=after:2"] {
+        let request = || {
+            Request::post(proxy.uri(CHAT))
+                .header(JSON.0, JSON.1)
+                .header("x-simulate", control)
+                .body(full(ask(true)))
+                .unwrap()
+        };
+        let before = proxy.sim("sim").stats().requests;
+        let reply = tokio::spawn(client.request(request()));
+        until("the provider has it", || proxy.sim("sim").stats().requests > before).await;
+        if control.contains("after") {
+            let mut body = within("the head", reply).await.unwrap().unwrap().into_body();
+            within("some of it", body.frame()).await.unwrap().unwrap();
+        } else {
+            reply.abort();
+        }
+        settled(&proxy, control).await;
+    }
+}
+
+#[tokio::test]
+async fn a_trial_whose_client_left_is_given_to_the_next() {
+    let proxy = Running::new(
+        "providers:\n  sim: { simulate: {} }\n\
+         circuit_breaker: { open_after: 1 failures, recover_after: 20ms, trial_requests: 1, ramp: 0s }\n",
+    );
+    assert_eq!(proxy.chat("status=500").await.status, 500);
+    let state = || proxy.stack().breakers().list()[0].state;
+    assert_ne!(state(), State::Closed);
+    let before = proxy.sim("sim").stats().requests;
+    for _ in 0..3 {
+        until("a trial is let through", || matches!(state(), State::HalfOpen)).await;
+        let text = head(ask(true).len(), "stall=before") + &ask(true);
+        let requests = proxy.sim("sim").stats().requests;
+        let stream = connect(&proxy, &text).await;
+        until("the trial runs", || proxy.sim("sim").stats().requests > requests).await;
+        drop(stream);
+        until("it ends", || proxy.is_idle()).await;
+    }
+    assert_eq!(proxy.sim("sim").stats().requests, before + 3);
+    assert_eq!(proxy.chat("").await.status, 200, "the trial's place was given back");
+    assert_eq!(state(), State::Closed);
+}

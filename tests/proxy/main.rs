@@ -1,0 +1,14 @@
+//! The whole proxy over real sockets: scenarios, bytes, bad input, bad providers, the command line.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests: a panic is how they fail")]
+
+mod bad_input;
+mod bad_provider;
+mod bytes;
+mod cli;
+mod hangup;
+mod load;
+mod outage;
+mod streams;
+mod support;
+mod uploads;
