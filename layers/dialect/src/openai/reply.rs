@@ -135,7 +135,8 @@ fn read_rest(rest: &[u8]) -> Option<Reading> {
         }
         _ => return None,
     };
-    if raw.choices.seen != 0 {
+    // Given twice, even if empty the second time, they are read in one go.
+    if raw.choices_given {
         return None;
     }
     raw.choices = choices;
@@ -152,6 +153,7 @@ pub fn interrupted() -> Failure {
 struct Raw {
     kind: Kind,
     choices: Choices,
+    choices_given: bool,
     usage: Option<Counted>,
     usage_null: bool,
     x_groq: Option<Groq>,
@@ -199,7 +201,10 @@ impl<'de> Deserialize<'de> for Raw {
                 while let Some(field) = map.next_key()? {
                     match field {
                         Field::Type => raw.kind = map.next_value()?,
-                        Field::Choices => raw.choices = map.next_value()?,
+                        Field::Choices => {
+                            raw.choices = map.next_value()?;
+                            raw.choices_given = true;
+                        }
                         Field::Usage => {
                             raw.usage = map.next_value()?;
                             raw.usage_null |= raw.usage.is_none();
