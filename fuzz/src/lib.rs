@@ -15,8 +15,11 @@ pub mod sse;
 pub mod stream;
 pub mod usage;
 
+/// A target: holds its promises of these bytes, or panics.
+pub type Check = fn(&[u8]);
+
 /// Every target by its name, which is also that of its folder of seeds.
-pub const TARGETS: [(&str, fn(&[u8])); 11] = [
+pub const TARGETS: [(&str, Check); 11] = [
     ("policy", policy::check),
     ("sse", sse::check),
     ("stream", stream::check),
