@@ -9,14 +9,15 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Sleep, sleep},
+    net::TcpStream,
+    time::{Sleep, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tollway_core::{BoxError, PeerAddr};
@@ -73,6 +74,12 @@ struct Entrance<S> {
     patience: Duration,
 }
 
+impl<S> Entrance<S> {
+    fn new(stack: S, peer: SocketAddr, config: &Server) -> Self {
+        Self { stack, peer: PeerAddr(peer), patience: config.body_timeout }
+    }
+}
+
 impl<S> hyper::service::Service<Request<Incoming>> for Entrance<S>
 where
     S: Service<Request<RequestBody>> + Clone,
@@ -87,6 +94,67 @@ where
         request.extensions_mut().insert(self.peer);
         tower::util::Oneshot::new(self.stack.clone(), request)
     }
+}
+
+/// Serves a socket: HTTP/1.1 or HTTP/2, whichever the client begins with.
+///
+/// A look at the first bytes that leaves them in the socket saves HTTP/1.1 connections the detour
+/// that [`serve_connection`] has to take, and half of their read buffer.
+pub(super) async fn serve_socket<S, R>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    stack: S,
+    config: &Server,
+    stop: CancellationToken,
+) where
+    S: Service<Request<RequestBody>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    // Small writes are whole events here; waiting to merge them would only delay tokens.
+    let _ = stream.set_nodelay(true);
+    let mut first = [0; 3];
+    let peeked = tokio::select! {
+        biased;
+        peeked = timeout(idle(config), stream.peek(&mut first)) => peeked,
+        // Nothing was sent yet, so nothing is lost.
+        () = stop.cancelled() => return,
+    };
+    match peeked {
+        // Too few bytes to tell, or the preface of HTTP/2 (`PRI * HTTP/2.0`).
+        Ok(Ok(1 | 2)) => return serve_connection(stream, peer, stack, config, stop).await,
+        Ok(Ok(_)) if first == *b"PRI" => {
+            return serve_connection(stream, peer, stack, config, stop).await;
+        }
+        Ok(Ok(3..)) => {}
+        Ok(Ok(0) | Err(_)) | Err(_) => return,
+    }
+    let io = TokioIo::new(StallGuard::new(stream, config.body_timeout));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle(config))
+        .max_buf_size(config.max_header_bytes.max(8 * 1024))
+        .max_headers(config.max_headers)
+        .serve_connection(io, Entrance::new(stack, peer, config));
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "connection ended early");
+    }
+}
+
+/// hyper has one clock for a head that is slow to come and for a connection that lies idle.
+fn idle(config: &Server) -> Duration {
+    config.header_timeout.max(config.idle_timeout)
 }
 
 /// Serves one connection until its end; after `stop`, only what is under way. `io` is a socket, or
@@ -109,7 +177,7 @@ pub async fn serve_connection<I, S, R>(
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout.max(config.idle_timeout))
+        .header_read_timeout(idle(config))
         .max_buf_size(config.max_header_bytes.max(8 * 1024))
         .max_headers(config.max_headers)
         .half_close(false);
@@ -119,8 +187,7 @@ pub async fn serve_connection<I, S, R>(
         .max_concurrent_streams(1024)
         .keep_alive_interval(config.header_timeout)
         .keep_alive_timeout(config.header_timeout);
-    let entrance = Entrance { stack, peer: PeerAddr(peer), patience: config.body_timeout };
-    let connection = http.serve_connection(io, entrance);
+    let connection = http.serve_connection(io, Entrance::new(stack, peer, config));
     tokio::pin!(connection);
     let ended = tokio::select! {
         // What the client has sent already is read before the order to stop is heard.

@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tollway_core::BoxError;
 use tower_service::Service;
 
-use super::{MakeStack, RequestBody, serve_connection};
+use super::{MakeStack, RequestBody, connection::serve_socket};
 use crate::policy::Server;
 
 type Handed = (std::net::TcpStream, SocketAddr);
@@ -134,11 +134,9 @@ where
     while let Some((stream, peer)) = handed.recv().await {
         let counted = Open(open.clone());
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
-        // Small writes are whole events here; waiting to merge them would only delay tokens.
-        let _ = stream.set_nodelay(true);
         let (stack, config, stop) = (stack.clone(), config.clone(), stop.clone());
         connections.spawn(async move {
-            serve_connection(stream, peer, stack, &config, stop).await;
+            serve_socket(stream, peer, stack, &config, stop).await;
             drop(counted);
         });
     }

@@ -111,7 +111,7 @@ impl Stack {
             .layer(CatchPanicLayer::custom(rescue::panicked))
             // The one place where an error becomes an answer.
             .layer(rescue::RescueLayer)
-            // The whole time to a reply's head, waits and retries included.
+            // When the request is of no use any more; retry and upstream keep to it.
             .layer(retry::DeadlineLayer::new(self.policy.server.request_deadline))
             // Who asks? Before anything that costs work, so that strangers get none.
             .layer(self.identify.clone())

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     policy::{self, Limit, Policy, Quota, Scope, Shape, Unit},
-    telemetry::Telemetry,
+    telemetry::{Exchange, Telemetry},
 };
 
 /// Where a limit is decided.
@@ -233,6 +233,11 @@ impl Settle for BySpending {
     type Ticket = Ticket;
 
     fn open(&self, request: &request::Parts) -> Ticket {
+        if request.extensions.get::<rate_limit::Waited>().is_some()
+            && let Some(exchange) = request.extensions.get::<Arc<Exchange>>()
+        {
+            exchange.pause();
+        }
         let ask = request.extensions.get::<Ask>();
         let caller = request.extensions.get::<Caller>();
         Ticket {

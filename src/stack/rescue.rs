@@ -230,15 +230,6 @@ fn to_answer(error: &(dyn Error + 'static)) -> Answer {
     if let Some(failure) = find_error::<Failure>(error) {
         return Answer::of(failure);
     }
-    if find_error::<tower::timeout::error::Elapsed>(error).is_some() {
-        let message = "No reply within the time this proxy gives a request. Stream the reply, or ask the operator for a longer `server.request_deadline`.";
-        return Answer::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "server_error",
-            "deadline_exceeded",
-            message,
-        );
-    }
     tracing::error!(%error, "an error nobody knows");
     internal()
 }

@@ -5,12 +5,11 @@ use std::{
 
 use http::Request;
 use tokio::time::Instant;
-use tollway_core::{BoxError, ErrorClass};
+use tollway_core::ErrorClass;
 use tollway_dialect::RequestBody;
 use tollway_retry::{
     Backoff, Budget, BudgetSettings, Classes, Config, Deadline, Jitter, RetryLayer, Settings,
 };
-use tower::timeout::Timeout;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -37,18 +36,31 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
     }
 }
 
-/// A policy without retry makes one attempt.
+/// Targets of a route that a request goes through at most, where the policy says nothing of retry.
+const FAILOVERS: u32 = 8;
+
+/// Whether any route has somewhere else to go.
+fn can_fail_over(policy: &policy::Policy) -> bool {
+    policy.routes.iter().any(|route| route.targets.len() > 1)
+}
+
+/// Whether a request may be tried more than once.
+pub(super) fn tries_again(policy: &policy::Policy) -> bool {
+    policy.retry.is_some() || can_fail_over(policy)
+}
+
+/// A policy without a `retry` section tries each target of a route once, and waits for none.
 pub(super) fn layer(
     policy: &policy::Policy,
     telemetry: &Telemetry,
 ) -> Result<RetryLayer<Policy, Hook>, StackError> {
     let wrong = |error| StackError::new("retry", error);
+    let hook = tell::retries(telemetry.clone());
     let Some(retry) = &policy.retry else {
-        let once = Config::new(Settings { attempts: 1, ..Settings::default() }).map_err(wrong)?;
-        return Ok(RetryLayer::builder(once)
-            .policy(Policy)
-            .hook(tell::retries(telemetry.clone()))
-            .build());
+        let attempts = if can_fail_over(policy) { FAILOVERS } else { 1 };
+        let once_each = Settings { attempts, attempts_per_target: Some(1), ..Settings::default() };
+        let config = Config::new(once_each).map_err(wrong)?;
+        return Ok(RetryLayer::builder(config).policy(Policy).hook(hook).build());
     };
     let backoff = retry.backoff;
     let jitter = match backoff.jitter {
@@ -81,12 +93,12 @@ pub(super) fn layer(
     });
     Ok(RetryLayer::builder(Config::new(settings).map_err(wrong)?)
         .policy(Policy)
-        .hook(tell::retries(telemetry.clone()))
+        .hook(hook)
         .budget(budget.transpose().map_err(wrong)?)
         .build())
 }
 
-/// Gives each request its [`Deadline`] and ends the wait for a reply's head there.
+/// Gives each request its [`Deadline`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeadlineLayer(Duration);
 
@@ -100,31 +112,27 @@ impl<S> Layer<S> for DeadlineLayer {
     type Service = WithDeadline<S>;
 
     fn layer(&self, inner: S) -> WithDeadline<S> {
-        WithDeadline { inner: Timeout::new(inner, self.0), time: self.0 }
+        WithDeadline { inner, time: self.0 }
     }
 }
 
 /// Service of [`DeadlineLayer`].
 #[derive(Clone, Debug)]
 pub(super) struct WithDeadline<S> {
-    inner: Timeout<S>,
+    inner: S,
     time: Duration,
 }
 
-impl<S, B> Service<Request<B>> for WithDeadline<S>
-where
-    S: Service<Request<B>>,
-    S::Error: Into<BoxError>,
-{
+impl<S: Service<Request<B>>, B> Service<Request<B>> for WithDeadline<S> {
     type Response = S::Response;
-    type Error = BoxError;
-    type Future = <Timeout<S> as Service<Request<B>>>::Future;
+    type Error = S::Error;
+    type Future = S::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
         request.extensions_mut().insert(Deadline(Instant::now() + self.time));
         self.inner.call(request)
     }

@@ -6,7 +6,7 @@ use rustls::ClientConfig;
 use tollway_core::BoxError;
 use tollway_dialect::{AttemptConfig, AttemptLayer, Commit, InspectConfig, InspectLayer};
 
-use super::StackError;
+use super::{StackError, retry};
 use crate::{
     policy::{self, Endpoint, HttpEndpoint, Policy},
     server,
@@ -27,7 +27,7 @@ pub(super) fn attempt(policy: &Policy) -> Result<AttemptLayer, StackError> {
     let mut config = AttemptConfig::default();
     // With one attempt there is nobody to fail over to: no reason to hold a head back.
     config.commit = match policy.streams.commit {
-        policy::Commit::FirstToken if policy.retry.is_some() => Commit::FirstToken,
+        policy::Commit::FirstToken if retry::tries_again(policy) => Commit::FirstToken,
         policy::Commit::FirstToken | policy::Commit::Head => Commit::Head,
     };
     AttemptLayer::with_config(config).map_err(|error| StackError::new("streams", error))

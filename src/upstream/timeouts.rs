@@ -16,6 +16,7 @@ use hyper_util::client::legacy::ResponseFuture;
 use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tollway_core::{BoxError, ErrorClass, Failure};
+use tollway_retry::Deadline;
 
 use super::{ReplyBody, headers::remove_hop_by_hop};
 use crate::{
@@ -64,11 +65,14 @@ impl<B> SendFuture<B> {
     pub(super) fn http(
         sending: ResponseFuture,
         timeouts: Timeouts,
+        deadline: Option<Deadline>,
         exchange: Option<Arc<Exchange>>,
     ) -> Self {
         let started = Instant::now();
-        let sleep = sleep_until(started + timeouts.first_byte.min(timeouts.total));
-        Self::new(State::Http { sending, sleep, timeouts }, started, exchange)
+        let due = started + timeouts.first_byte.min(timeouts.total);
+        let due = deadline.map_or(due, |Deadline(deadline)| due.min(deadline));
+        let state = State::Http { sending, sleep: sleep_until(due), timeouts };
+        Self::new(state, started, exchange)
     }
 }
 
@@ -94,7 +98,7 @@ where
                 Poll::Ready(answer) => (Some(*timeouts), received(answer)),
                 Poll::Pending => {
                     ready!(sleep.poll(cx));
-                    let waited = timeouts.first_byte.min(timeouts.total);
+                    let waited = this.started.elapsed();
                     (None, Err(timed_out("the provider sent nothing", waited).into()))
                 }
             },

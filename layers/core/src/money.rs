@@ -69,7 +69,9 @@ pub struct ParseUsdError;
 
 impl fmt::Display for ParseUsdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected a decimal amount of USD with at most nine decimals, such as 20 or 0.05")
+        f.write_str(
+            "expected a decimal amount of USD with at most nine decimals, such as 20 or 0.05",
+        )
     }
 }
 

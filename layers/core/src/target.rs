@@ -88,3 +88,23 @@ pub struct Plan {
     /// Passed over; the last resort of nobody.
     pub rejected: Arc<[Rejected]>,
 }
+
+impl Plan {
+    /// A plan that goes down a fixed list.
+    ///
+    /// ```
+    /// use tollway_core::{Plan, Target};
+    ///
+    /// let plan = Plan::failover([Target::new("a", "main", None), Target::new("b", "main", None)]);
+    /// assert_eq!(plan.candidates.len(), 2);
+    /// ```
+    pub fn failover(targets: impl IntoIterator<Item = Target>) -> Self {
+        let candidate = |target| Candidate { target, reason: "next in the list" };
+        Self {
+            route: "fixed".into(),
+            strategy: "failover",
+            candidates: targets.into_iter().map(candidate).collect(),
+            rejected: Arc::new([]),
+        }
+    }
+}
