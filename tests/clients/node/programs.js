@@ -18,6 +18,9 @@ const ADDRESSES = /on (http:\/\/[^/\s]+)(?:\/v1)?(?:, health and metrics on (htt
 /** A running `tollway`: what it listens on is read from what it says when it starts. */
 async function start(args, env = {}) {
   const process_ = spawn(BINARY, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
+  // Whatever becomes of the tests, it does not outlive them.
+  const kill = () => process_.kill('SIGKILL');
+  process.once('exit', kill);
   const said = [];
   const ended = new Promise((done) => process_.once('close', (code, signal) => done(code ?? signal)));
   const [, url, admin] = await new Promise((done, failed) => {
@@ -36,9 +39,10 @@ async function start(args, env = {}) {
   });
   const stop = async () => {
     process_.kill('SIGTERM');
-    const timer = setTimeout(() => process_.kill('SIGKILL'), DEADLINE);
+    const timer = setTimeout(kill, DEADLINE);
     const code = await ended;
     clearTimeout(timer);
+    process.off('exit', kill);
     assert.equal(code, 0, `tollway ended with ${code}:\n${said.join('\n')}`);
   };
   return { url, admin, v1: `${url}/v1`, stop };

@@ -1,5 +1,6 @@
 """Starts and ends the programs under test. Nothing here has a fixed port."""
 
+import atexit
 import os
 import re
 import signal
@@ -33,6 +34,8 @@ class Program:
             text=True,
             errors="replace",
         )
+        # Whatever becomes of the tests, it does not outlive them.
+        atexit.register(self.process.kill)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self._started.wait(DEADLINE)
@@ -54,6 +57,7 @@ class Program:
         self.process.wait()
         self._reader.join()
         self.process.stderr.close()
+        atexit.unregister(self.process.kill)
 
     @property
     def v1(self):
