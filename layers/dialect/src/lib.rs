@@ -61,15 +61,18 @@
 //! # Bytes pass untouched
 //!
 //! Only `model` and `stream_options.include_usage` are changed, in place; every other byte of a
-//! request is the caller's, every byte of a reply the provider's. What [`AttemptLayer`] asked for
-//! itself is left out again: the chunk of usage alone, and the `"usage":null` that a provider
-//! asked for usage writes into all other chunks. So a caller who did not ask reads what the
-//! provider would have sent, and one who did reads every byte. A chunk of bytes that has such a
-//! null is copied once, without it, and stays one frame; any other passes as it is.
+//! request is the caller's, every byte of a reply the provider's. Where they stand travels with the
+//! [`RequestBody`]; with nothing to change the same bytes go on, uncopied.
+//!
+//! What [`AttemptLayer`] asked for itself is left out again: the chunk of usage alone, and the
+//! `"usage":null` that a provider asked for usage writes into all other chunks. So a caller who did
+//! not ask reads what the provider would have sent, and one who did reads every byte. A chunk of
+//! bytes that has such a null is copied once, without it, and stays one frame; any other passes as
+//! it is. Nothing is left out of what was not read: an event over `max_event`, broken JSON.
 //!
 //! A chunk leaves as soon as it has come. Where something may have to be left out, the part of an
-//! event that is not finished waits for its end (never longer than `max_event` bytes), so
-//! that half an event is never sent that turns out not to be wanted.
+//! event that is not finished waits for its end (never longer than `max_event` bytes), so that half
+//! an event is never sent that turns out not to be wanted.
 //!
 //! # Failures
 //!

@@ -18,9 +18,10 @@ use crate::RequestBody;
 /// Fits one attempt to its [`Target`] and reads the reply as it passes.
 ///
 /// On the way in, the target's model and `stream_options.include_usage` are spliced into the held
-/// body; every other byte stays. On the way out, bytes pass unchanged, and the response's
-/// extensions say what they mean: [`Failure`](tollway_core::Failure) for an error,
-/// [`Metered`](tollway_core::Metered) for what is used, filled while the body passes.
+/// body; every other byte stays. On the way out, bytes pass unchanged, but for the usage that only
+/// this layer asked for; the response's extensions say what they mean:
+/// [`Failure`](tollway_core::Failure) for an error, [`Metered`](tollway_core::Metered) for what is
+/// used, filled while the body passes.
 #[derive(Clone)]
 pub struct Attempt<S> {
     pub(super) inner: S,
