@@ -105,7 +105,7 @@ end
             self.rounds(systems, once)
 
     def latency(self):
-        with Lab(self.tollway) as lab:
+        with Lab(self.tollway, self.options.nice) as lab:
             systems = lab.all(lab.json_backend())
 
             def once(system):
@@ -118,7 +118,7 @@ end
             self.rounds(systems, once)
 
     def streams(self):
-        with Lab(self.tollway) as lab:
+        with Lab(self.tollway, self.options.nice) as lab:
             systems = lab.all(lab.stream_backend())
             first = ("--header", "x-simulate: tps=1000; output_tokens=8", "--rate", 100)
             paced = ("--header", f"x-simulate: tps=100; output_tokens={TOKENS}")

@@ -29,7 +29,8 @@ def free_port():
 class Server:
     """A process (and its children) that listens on a port."""
 
-    def __init__(self, name, command, port, env=None):
+    def __init__(self, name, command, port, env=None, nice=False):
+        command = ["nice", "-n", "-10", *command] if nice else command
         self.name, self.port, self.address = name, port, f"127.0.0.1:{port}"
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
@@ -114,8 +115,9 @@ backend out
 class Lab:
     """Starts servers, stops all of them at the end."""
 
-    def __init__(self, tollway):
-        self.tollway, self.servers, self.dir = tollway, [], tempfile.TemporaryDirectory()
+    def __init__(self, tollway, nice=False):
+        self.tollway, self.nice = tollway, nice
+        self.servers, self.dir = [], tempfile.TemporaryDirectory()
 
     def __enter__(self):
         return self
@@ -125,7 +127,8 @@ class Lab:
             server.stop()
         self.dir.cleanup()
 
-    def add(self, server):
+    def add(self, *described):
+        server = Server(*described, nice=self.nice)
         self.servers.append(server)
         return server
 
@@ -139,7 +142,7 @@ class Lab:
         folder.chmod(0o755)
         config = folder / "nginx.conf"
         config.write_text(NGINX.format(workers=workers, dir=folder, http=http.replace("PORT", str(port))))
-        return self.add(Server(name, ["nginx", "-p", str(folder), "-c", str(config)], port))
+        return self.add(name, ["nginx", "-p", str(folder), "-c", str(config)], port)
 
     def json_backend(self):
         """One nginx worker that answers every call with the same reply of half a kilobyte."""
@@ -155,7 +158,7 @@ class Lab:
         """The simulated provider: paced streams, steered by the `x-simulate` header."""
         port = free_port()
         command = [self.tollway, "simulate", "--listen", f"127.0.0.1:{port}"]
-        return self.add(Server("backend", command, port))
+        return self.add("backend", command, port)
 
     def nginx(self, backend):
         http = (
@@ -169,7 +172,7 @@ class Lab:
         port = free_port()
         config = pathlib.Path(self.dir.name) / f"haproxy-{port}.cfg"
         config.write_text(HAPROXY.format(workers=WORKERS, port=port, backend=backend.address))
-        return self.add(Server("haproxy", ["haproxy", "-db", "-f", str(config)], port))
+        return self.add("haproxy", ["haproxy", "-db", "-f", str(config)], port)
 
     def tollway_with(self, policy, backend):
         port = free_port()
@@ -178,7 +181,7 @@ class Lab:
             *("--listen", f"127.0.0.1:{port}", "--admin-listen", "127.0.0.1:0"),
         ]
         env = {"BENCH_BACKEND": backend.address}
-        return self.add(Server(f"tollway {policy}", command, port, env))
+        return self.add(f"tollway {policy}", command, port, env)
 
     def all(self, backend):
         return [
