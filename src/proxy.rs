@@ -68,18 +68,24 @@ impl std::error::Error for StartError {}
 impl Proxy {
     /// Binds both listeners and starts to serve; returns once clients can connect.
     pub fn start(policy: Policy) -> Result<Self, StartError> {
+        // Plain listeners, so that a proxy can also be started from inside somebody's runtime.
+        let bind = |address| {
+            let listener = std::net::TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok((listener.local_addr()?, listener))
+        };
+        let bind = |address| bind(address).map_err(|error| StartError::Listen(address, error));
+        let (address, listener) = bind(policy.listen)?;
+        let (admin_address, admin_listener) = bind(policy.admin.listen)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StartError::Threads)?;
-        let bind = |address| {
-            runtime
-                .block_on(TcpListener::bind(address))
-                .and_then(|listener| Ok((listener.local_addr()?, listener)))
-                .map_err(|error| StartError::Listen(address, error))
+        let (listener, admin_listener) = {
+            let _inside = runtime.enter();
+            let listen = |listener| TcpListener::from_std(listener).map_err(StartError::Threads);
+            (listen(listener)?, listen(admin_listener)?)
         };
-        let (address, listener) = bind(policy.listen)?;
-        let (admin_address, admin_listener) = bind(policy.admin.listen)?;
         let stack = Arc::new(Stack::new(&policy).map_err(StartError::Stack)?);
         let telemetry = stack.telemetry().clone();
         let stop = CancellationToken::new();

@@ -173,7 +173,8 @@ pub async fn serve_connection<I, S, R>(
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    let io = TokioIo::new(StallGuard::new(io, config.body_timeout));
+    let io = StallGuard::new(io, config.body_timeout).with_greeting_within(idle(config));
+    let io = TokioIo::new(io);
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
