@@ -32,8 +32,7 @@ impl Estimates {
         let learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
         let guess = learnt.get(&key(caller, ask)).copied().unwrap_or(UNKNOWN);
         drop(learnt);
-        let bound = ask.max_output_tokens.map(|most| most.saturating_mul(ask.choices.into()));
-        guess.min(bound.unwrap_or(u64::MAX))
+        guess.min(ask.max_output_tokens.unwrap_or(u64::MAX))
     }
 
     /// A reply had this many output tokens.
