@@ -26,10 +26,22 @@ async fn wrong_json_is_told_what_is_wrong() {
         (b"{\"model\":\"m\",\"max_tokens\":1e99}", 400, "whole number", Some("max_tokens"), None),
         (b"{\"model\":\"m\",\"n\":0}", 400, "at least 1", Some("n"), None),
         (b"{\"model\":\"m\",\"stream_options\":3}", 400, "object", Some("stream_options"), None),
-        (b"{\"model\":\"a\",\"model\":\"b\"}", 400, "twice", Some("model"), Some("duplicate_field")),
+        (
+            b"{\"model\":\"a\",\"model\":\"b\"}",
+            400,
+            "twice",
+            Some("model"),
+            Some("duplicate_field"),
+        ),
         (b"{\"model\":\"\xff\xfe\",\"messages\":[]}", 400, "UTF-8", None, None),
         (b"\xff\xfe{\x00", 400, "", None, None),
-        (b"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\xc3\x28\"}]}", 400, "UTF-8", None, None),
+        (
+            b"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"\xc3\x28\"}]}",
+            400,
+            "UTF-8",
+            None,
+            None,
+        ),
     ];
     let mut wrong = Vec::new();
     for (body, status, part, param, code) in cases {
@@ -95,7 +107,10 @@ async fn a_giant_body_is_refused_before_it_is_read() {
                 content-type: application/json\r\ncontent-length: 100000000\r\n\r\n";
     let reply = raw(proxy.address(), head.as_bytes()).await.unwrap();
     assert_eq!(reply.status, 413, "{reply:?}");
-    assert!(reply.error().message.contains("64 KiB") || reply.error().message.contains("65536"), "{reply:?}");
+    assert!(
+        reply.error().message.contains("64 KiB") || reply.error().message.contains("65536"),
+        "{reply:?}"
+    );
     // Chunked, with no length: as soon as it is too much.
     let mut chunked = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
         content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -114,8 +129,10 @@ async fn a_giant_body_is_refused_before_it_is_read() {
 
 #[tokio::test]
 async fn header_bombs_are_refused() {
-    let proxy = Running::new(&format!("server: {{ max_header_bytes: 16KiB, max_headers: 50 }}\n{SIM}"));
-    let many = "GET /v1/models HTTP/1.1\r\nhost: x\r\n".to_owned() + &"a: b\r\n".repeat(100) + "\r\n";
+    let proxy =
+        Running::new(&format!("server: {{ max_header_bytes: 16KiB, max_headers: 50 }}\n{SIM}"));
+    let many =
+        "GET /v1/models HTTP/1.1\r\nhost: x\r\n".to_owned() + &"a: b\r\n".repeat(100) + "\r\n";
     let large = format!("GET /v1/models HTTP/1.1\r\nhost: x\r\na: {}\r\n\r\n", "b".repeat(200_000));
     let endless = "GET /v1/models HTTP/1.1\r\na: ".to_owned() + &"b".repeat(1 << 20);
     for bomb in [many, large, endless] {
@@ -169,7 +186,9 @@ async fn conflicting_lengths_are_no_request() {
 #[tokio::test]
 async fn bad_framing_inside_a_body_is_an_incomplete_body() {
     let proxy = Running::new(SIM);
-    for chunk in ["zz\r\nabc\r\n", "5\r\nabcdefgh\r\n0\r\n\r\n", "-1\r\n\r\n", "ffffffffffffffffff\r\na"] {
+    for chunk in
+        ["zz\r\nabc\r\n", "5\r\nabcdefgh\r\n0\r\n\r\n", "-1\r\n\r\n", "ffffffffffffffffff\r\na"]
+    {
         let text = format!(
             "POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
              transfer-encoding: chunked\r\n\r\n{chunk}"
@@ -205,7 +224,7 @@ async fn a_head_that_never_ends_is_given_up() {
     let proxy = Running::new(&format!(
         "server: {{ header_timeout: 50ms, idle_timeout: 50ms, body_timeout: 50ms }}\n{SIM}"
     ));
-    for start in ["", "GET", "GET /v1/models HTTP/1.1\r\nhost:", "PRI * HTTP/2.0\r\n"] {
+    for start in ["", "P", "GET", "GET /v1/models HTTP/1.1\r\nhost:", "PRI * HTTP/2.0\r\n"] {
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         stream.write_all(start.as_bytes()).await.unwrap();
         // Closed, with a 408 or without a word.
@@ -238,7 +257,9 @@ async fn what_is_no_http_is_refused() {
 #[tokio::test]
 async fn the_wrong_content_type_is_told_the_right_one() {
     let proxy = Running::new(SIM);
-    for kind in ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"] {
+    for kind in
+        ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"]
+    {
         let reply = proxy.send(Method::POST, CHAT, &[("content-type", kind)], ask(false)).await;
         assert_eq!(reply.status, 415, "{kind}");
         assert!(reply.error().message.contains("application/json"));
@@ -246,7 +267,10 @@ async fn the_wrong_content_type_is_told_the_right_one() {
     let gzip = [JSON, ("content-encoding", "gzip")];
     let reply = proxy.send(Method::POST, CHAT, &gzip, ask(false)).await;
     assert_eq!(reply.status, 415, "an unread body would slip past every limit in tokens");
-    assert!(reply.error().message.contains("content-encoding") || reply.error().message.contains("ncompressed"));
+    assert!(
+        reply.error().message.contains("content-encoding")
+            || reply.error().message.contains("ncompressed")
+    );
 }
 
 #[tokio::test]

@@ -76,7 +76,9 @@ async fn a_routes_model_is_spliced_in_and_nothing_else_changes() {
         "{}aliases: {{ fast: gpt-4o }}\nroutes: [{{ targets: [up/other-model] }}]\n",
         provider_at(provider.address)
     ));
-    let text = |model: &str| format!("{{ \"x\":1.50, \"model\" : {model},\"messages\":[] , \"model2\":\"fast\"}}");
+    let text = |model: &str| {
+        format!("{{ \"x\":1.50, \"model\" : {model},\"messages\":[] , \"model2\":\"fast\"}}")
+    };
     for asked in ["\"fast\"", "\"gpt-4o\"", "\"g\\u0070t\""] {
         assert_eq!(proxy.post(CHAT, text(asked)).await.status, 200);
         assert_eq!(provider.last().body, text("\"other-model\""));
@@ -108,17 +110,38 @@ async fn hop_by_hop_headers_stop_here_both_ways() {
     let got = raw(proxy.address(), request.as_bytes()).await.unwrap();
     assert_eq!(got.status, 200, "{got:?}");
     let upstream: String = serde_json::from_str(got.body.trim()).unwrap();
-    for gone in ["x-private", "te:", "keep-alive", "proxy-", "upgrade", "trailer", "connection: close", "me.example"] {
+    for gone in [
+        "x-private",
+        "te:",
+        "keep-alive",
+        "proxy-",
+        "upgrade",
+        "trailer",
+        "connection: close",
+        "me.example",
+    ] {
         assert!(!upstream.contains(gone), "{gone} went upstream:\n{upstream}");
     }
-    for kept in ["x-custom: kept", "x-multi: 1\r\nx-multi: 2", "authorization: bearer sk-own", "openai-organization: org-1", "user-agent: test/1"] {
+    for kept in [
+        "x-custom: kept",
+        "x-multi: 1\r\nx-multi: 2",
+        "authorization: bearer sk-own",
+        "openai-organization: org-1",
+        "user-agent: test/1",
+    ] {
         assert!(upstream.contains(kept), "{kept} is missing:\n{upstream}");
     }
     assert!(upstream.contains(&format!("host: {provider}")));
     for gone in ["x-private-reply", "keep-alive", "proxy-authenticate", "upgrade"] {
         assert!(!got.head.contains(gone), "{gone} came down:\n{}", got.head);
     }
-    for kept in ["x-request-id: req_1", "set-cookie: a=1", "set-cookie: b=2", "openai-processing-ms: 7", "x-tollway-request-id: "] {
+    for kept in [
+        "x-request-id: req_1",
+        "set-cookie: a=1",
+        "set-cookie: b=2",
+        "openai-processing-ms: 7",
+        "x-tollway-request-id: ",
+    ] {
         assert!(got.head.contains(kept), "{kept} is missing:\n{}", got.head);
     }
 }
@@ -132,7 +155,8 @@ async fn our_key_replaces_theirs() {
             provider.address
         ))
     };
-    let theirs = [JSON, ("authorization", "Bearer theirs"), ("x-api-key", "theirs"), ("api-key", "theirs")];
+    let theirs =
+        [JSON, ("authorization", "Bearer theirs"), ("x-api-key", "theirs"), ("api-key", "theirs")];
     for (auth, name, value) in [
         ("api_key: ours-1", "authorization", "Bearer ours-1"),
         ("auth: header x-api-key, api_key: ours-2", "x-api-key", "ours-2"),
@@ -180,7 +204,8 @@ async fn a_binary_download_is_the_same_file() {
     let provider = Recording::new(move |_| reply(200, &kind, sent.clone())).await;
     let proxy = Running::before(provider.address);
     for _ in 0..2 {
-        let got = proxy.post("/v1/audio/speech", r#"{"model":"tts-1","input":"hi","voice":"a"}"#).await;
+        let got =
+            proxy.post("/v1/audio/speech", r#"{"model":"tts-1","input":"hi","voice":"a"}"#).await;
         assert_eq!(got.status, 200);
         assert!(got.body == file, "{} of {} bytes", got.body.len(), file.len());
         assert_eq!(got.header("content-type"), "audio/mpeg");
@@ -328,8 +353,10 @@ async fn a_private_authority_is_trusted_where_the_policy_says_so() {
         let (port, pem) = tls_provider(alpn).await;
         std::fs::write(&ca, pem).unwrap();
         let base = format!("base_url: \"https://localhost:{port}/v1\", auth: none, http2: {http2}");
-        let trusting =
-            Running::new(&format!("providers:\n  up: {{ {base}, extra_ca: \"{}\" }}\n", ca.display()));
+        let trusting = Running::new(&format!(
+            "providers:\n  up: {{ {base}, extra_ca: \"{}\" }}\n",
+            ca.display()
+        ));
         let got = trusting.send(Method::GET, "/v1/files", &[], "").await;
         assert_eq!((got.status.as_u16(), got.text().as_str()), (200, version), "{alpn:?} {http2}");
         let wary = Running::new(&format!("providers:\n  up: {{ {base} }}\n"));

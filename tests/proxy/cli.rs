@@ -11,7 +11,7 @@ use http::{Method, Request};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tollway::telemetry::names;
+use tollway::{simulate::SimulateConfig, telemetry::names};
 
 use super::support::*;
 
@@ -49,7 +49,10 @@ fn check_points_at_each_mistake() {
     }
     let (code, _, stderr) = run(&["check", "/nowhere/policy.yaml"]);
     assert_eq!(code, 2);
-    assert!(stderr.contains("/nowhere/policy.yaml") && stderr.contains("cannot be read"), "{stderr}");
+    assert!(
+        stderr.contains("/nowhere/policy.yaml") && stderr.contains("cannot be read"),
+        "{stderr}"
+    );
     let good = file(&folder, "providers:\n  sim: { simulate: {} }\n");
     let (code, stdout, stderr) = run(&["check", &good]);
     assert_eq!((code, stderr.as_str()), (0, ""));
@@ -81,7 +84,9 @@ fn schema_keys_and_help_go_to_stdout() {
 
     let (code, stdout, stderr) = run(&["--help"]);
     assert_eq!((code, stderr.as_str()), (0, ""));
-    for part in ["serve", "check", "schema", "simulate", "keys", "--listen", "--admin-listen", "Exit codes"] {
+    for part in
+        ["serve", "check", "schema", "simulate", "keys", "--listen", "--admin-listen", "Exit codes"]
+    {
         assert!(stdout.contains(part), "{part} is not in\n{stdout}");
     }
     for wrong in [&["--no-such-flag"][..], &["check"], &["--listen", "here"]] {
@@ -300,7 +305,13 @@ async fn admin_tells_health_and_only_the_metrics_of_the_table() {
     assert_eq!(proxy.admin("/other").await.status, 404);
     assert_eq!(proxy.chat("no_usage").await.status, 200);
     assert_eq!(proxy.post(CHAT, ask(true)).await.status, 200);
-    assert!(proxy.chat("status=503").await.status.is_server_error());
+    let dead = SimulateConfig { error_rate: 1.0, ..SimulateConfig::default() };
+    proxy.sim("main").set(dead);
+    for _ in 0..2 {
+        let got = proxy.send(Method::POST, CHAT, &[JSON], ask(false)).await;
+        assert_eq!(got.status, 200, "the spare answers");
+    }
+    assert!(proxy.chat("status=503").await.status.is_server_error(), "nobody answers");
     for _ in 0..50 {
         proxy.chat("status=400").await;
     }

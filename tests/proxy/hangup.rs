@@ -114,7 +114,9 @@ async fn in_line_for_a_limit() {
 #[tokio::test]
 async fn before_the_first_token_and_in_mid_stream() {
     let proxy = Running::new(POLICY);
-    for control in ["stall=before", "latency=10m", "ttft=10m", "stall=first", "stall=after:3", "tps=0.01"] {
+    for control in
+        ["stall=before", "latency=10m", "ttft=10m", "stall=first", "stall=after:3", "tps=0.01"]
+    {
         let text = head(ask(true).len(), control) + &ask(true);
         let before = proxy.sim("sim").stats();
         let stream = connect(&proxy, &text).await;

@@ -20,7 +20,11 @@ routes: [{ targets: [main, spare] }]
 ";
 
 /// Sends without pause until told to stop; counts what was answered, and keeps every failure.
-async fn load(proxy: Arc<Running>, stop: Arc<AtomicBool>, answered: Arc<AtomicUsize>) -> Vec<String> {
+async fn load(
+    proxy: Arc<Running>,
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+) -> Vec<String> {
     let client = client();
     let (mut failures, mut stream) = (Vec::new(), false);
     while !stop.load(Ordering::SeqCst) {
@@ -44,9 +48,8 @@ async fn load(proxy: Arc<Running>, stop: Arc<AtomicBool>, answered: Arc<AtomicUs
 async fn outage(dead: SimulateConfig) {
     let proxy = Arc::new(Running::new(POLICY));
     let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let clients: Vec<_> = (0..8)
-        .map(|_| tokio::spawn(load(proxy.clone(), stop.clone(), answered.clone())))
-        .collect();
+    let clients: Vec<_> =
+        (0..8).map(|_| tokio::spawn(load(proxy.clone(), stop.clone(), answered.clone()))).collect();
     let (main, spare) = (proxy.sim("main"), proxy.sim("spare"));
     let more = async |n: usize| {
         let from = answered.load(Ordering::SeqCst);
@@ -80,7 +83,8 @@ async fn outage(dead: SimulateConfig) {
 
 #[tokio::test]
 async fn errors_are_hidden() {
-    outage(SimulateConfig { error_rate: 1.0, error_status: 503, ..SimulateConfig::default() }).await;
+    outage(SimulateConfig { error_rate: 1.0, error_status: 503, ..SimulateConfig::default() })
+        .await;
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ use tollway::{
 use tollway_core::BoxError;
 
 /// The longest that any wait in these tests may take before it counts as failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) type Body = BoxBody<Bytes, BoxError>;
 
@@ -288,7 +288,12 @@ impl ApiError {
         };
         let message = optional("message").unwrap();
         assert!(message.len() > 10, "a message that says nothing: {message:?}");
-        Self { message, kind: optional("type").unwrap(), param: optional("param"), code: optional("code") }
+        Self {
+            message,
+            kind: optional("type").unwrap(),
+            param: optional("param"),
+            code: optional("code"),
+        }
     }
 }
 
@@ -307,7 +312,8 @@ impl Raw {
             return None;
         }
         let text = String::from_utf8_lossy(bytes).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
+        let (head, body) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head: {text:?}"));
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         Some(Self {
             status: status.unwrap_or_else(|| panic!("no status: {text:?}")),
@@ -400,7 +406,9 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    pub(crate) async fn new(answer: impl Fn(&Seen) -> Response<Body> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn new(
+        answer: impl Fn(&Seen) -> Response<Body> + Send + Sync + 'static,
+    ) -> Self {
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let (record, answer) = (seen.clone(), Arc::new(answer));
         let address = provider(move |request| {
@@ -465,7 +473,11 @@ where
     let _ = builder.serve_connection(TokioIo::new(io), service).await;
 }
 
-pub(crate) fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response<Body> {
+pub(crate) fn reply(
+    status: u16,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Response<Body> {
     let mut reply = Response::builder().status(status);
     for (name, value) in headers {
         reply = reply.header(*name, *value);

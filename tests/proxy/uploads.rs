@@ -16,7 +16,8 @@ const MIB: usize = 1 << 20;
 const SIZE: usize = 64 * MIB;
 
 /// Counts and throws away; tells how much has come.
-async fn counting() -> (std::net::SocketAddr, Arc<AtomicU64>, mpsc::UnboundedReceiver<(String, u64)>) {
+async fn counting() -> (std::net::SocketAddr, Arc<AtomicU64>, mpsc::UnboundedReceiver<(String, u64)>)
+{
     let count = Arc::new(AtomicU64::new(0));
     let (tell, told) = mpsc::unbounded_channel();
     let counter = count.clone();
@@ -44,7 +45,8 @@ async fn upload(path: &str, prefix: Bytes, h2: bool, length: bool) {
     let (address, count, mut told) = counting().await;
     let proxy = Running::before(address);
     let (send, body) = pipe();
-    let mut request = Request::post(proxy.uri(path)).header("content-type", "multipart/form-data; boundary=xyz");
+    let mut request =
+        Request::post(proxy.uri(path)).header("content-type", "multipart/form-data; boundary=xyz");
     if length {
         request = request.header("content-length", SIZE);
     }
@@ -56,7 +58,10 @@ async fn upload(path: &str, prefix: Bytes, h2: bool, length: bool) {
     let mut sum = first.iter().map(|byte| u64::from(*byte)).sum::<u64>();
     send.send(first.into()).await.unwrap();
     // Up to a chunk may lie in a buffer on the way.
-    until("the provider has most of the first part", || count.load(Ordering::SeqCst) > MIB as u64 / 2).await;
+    until("the provider has most of the first part", || {
+        count.load(Ordering::SeqCst) > MIB as u64 / 2
+    })
+    .await;
     let block = Bytes::from(vec![2; MIB]);
     for _ in 1..SIZE / MIB {
         within("room for more", send.send(block.clone())).await.unwrap();
