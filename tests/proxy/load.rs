@@ -101,16 +101,13 @@ limits:
 }
 
 fn judge(outcome: &Outcome, what: &str, used: u64, allowed: u64) {
-    #[expect(clippy::print_stdout, reason = "the measurement is what the test is for")]
-    {
-        println!(
-            "{what}: {used} of {allowed} used ({:.1} %), {} answered, {} refused by us, {} by the provider",
-            100.0 * used as f64 / allowed as f64,
-            outcome.answered,
-            outcome.refused_by_us,
-            outcome.refused_by_provider
-        );
-    }
+    println!(
+        "{what}: {used} of {allowed} used ({:.1} %), {} answered, {} refused by us, {} by the provider",
+        100.0 * used as f64 / allowed as f64,
+        outcome.answered,
+        outcome.refused_by_us,
+        outcome.refused_by_provider
+    );
     assert_eq!(outcome.refused_by_provider, 0, "{what}: the provider had to refuse");
     assert!(used * 100 >= allowed * 95, "{what}: {used} of {allowed} used");
     assert_eq!(

@@ -163,13 +163,10 @@ async fn thousands_of_slow_streams_and_none_is_lost() {
     let held = proxy.stack().request_limits().standing("streams", &tollway::rate_limit::Key::All);
     assert_eq!(held.unwrap().held, count as u64, "all are open at the same time");
     let kib = resident_kib().saturating_sub(before);
-    #[expect(clippy::print_stdout, reason = "the measurement is what the test is for")]
-    {
-        println!(
-            "{count} open streams: {:.1} KiB each (client, proxy and provider together)",
-            kib as f64 / count as f64
-        );
-    }
+    println!(
+        "{count} open streams: {:.1} KiB each (client, proxy and provider together)",
+        kib as f64 / count as f64
+    );
     open_gate.send(true).unwrap();
     for task in tasks {
         within("the stream's end", task).await.unwrap();
