@@ -22,7 +22,7 @@ use tollway_circuit_breaker::CircuitOpen;
 use tollway_core::{BoxError, ErrorClass, Failure, find_error};
 use tollway_dialect::{BadRequest, openai};
 use tollway_identify::Unauthorized;
-use tollway_rate_limit::LimitExceeded;
+use tollway_rate_limit::{LimitExceeded, Unit};
 use tollway_retry::Attempts;
 use tollway_route::NoRoute;
 use tower_layer::Layer;
@@ -211,16 +211,15 @@ fn to_answer(error: &(dyn Error + 'static)) -> Answer {
         };
     }
     if let Some(full) = find_error::<LimitExceeded>(error) {
-        let kind =
-            if full.unit() == tollway_rate_limit::Unit::Requests { "requests" } else { "tokens" };
+        let (kind, code) = match full.unit() {
+            Unit::Requests => ("requests", "rate_limit_exceeded"),
+            // A spent budget is not a matter of seconds: clients treat it as they do an empty account.
+            Unit::NanoUsd => ("insufficient_quota", "insufficient_quota"),
+            _ => ("tokens", "rate_limit_exceeded"),
+        };
         return Answer {
-            final_: full.never_fits(),
-            ..Answer::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                kind,
-                "rate_limit_exceeded",
-                full.to_string(),
-            )
+            final_: full.never_fits() || full.unit() == Unit::NanoUsd,
+            ..Answer::new(StatusCode::TOO_MANY_REQUESTS, kind, code, full.to_string())
         };
     }
     if let Some(open) = find_error::<CircuitOpen>(error) {

@@ -45,7 +45,7 @@ pub(super) fn limits(telemetry: Telemetry) -> impl Hook<limit::Event> + Send + S
             }
             limit::EventKind::Waited(_) => names::LIMIT_WAITS,
             limit::EventKind::Warned { used, capacity } => {
-                tracing::warn!(limit = &*event.limit, key = ?event.key, used, capacity,
+                tracing::warn!(limit = &*event.limit, key = %event.key, used, capacity,
                     "a limit's warning mark was crossed");
                 names::LIMIT_WARNINGS
             }

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderMap;
-use tollway_core::{ErrorClass, Failure};
+use tollway_core::{ErrorClass, Failure, Usd};
 
 use crate::{Quota, Unit, headers};
 
@@ -100,6 +100,10 @@ struct Words<'a> {
 impl fmt::Display for Words<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Standing { limit, unit, capacity, remaining, .. } = self.standing;
+        let (capacity, remaining, unit): (&dyn fmt::Display, &dyn fmt::Display, _) = match unit {
+            Unit::NanoUsd => (&Usd::from_nanos(*capacity), &Usd::from_nanos(*remaining), "USD"),
+            other => (capacity, remaining, other.as_str()),
+        };
         if self.never_fits {
             return write!(f, "the request is larger than limit \"{limit}\" ({capacity} {unit})");
         }

@@ -1,6 +1,7 @@
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use tollway_core::ErrorClass;
+use tollway_retry::Config;
 
 use super::{Check, server::positive};
 use crate::policy::{
@@ -76,19 +77,29 @@ pub(super) fn breaker(written: &BreakerWritten, check: &mut Check<'_, '_>) -> Ci
             .wrong(at, "`recover_max` is shorter than `recover_after`")
             .help("the time starts at `recover_after` and grows up to `recover_max`");
     }
+    let failure_ratio = written.failure_ratio.as_ref().map(|at| RatioTrip {
+        ratio: share(&at.value.ratio, 0.5, check),
+        window: positive(&at.value.window, 60 * SECOND, check),
+        min_calls: check.at_least_one_u32(&at.value.min_calls, 20),
+    });
+    let slow_calls = written.slow_calls.as_ref().map(|at| SlowTrip {
+        slower_than: positive(&at.value.slower_than, 10 * SECOND, check),
+        ratio: share(&at.value.ratio, 0.8, check),
+        window: positive(&at.value.window, 60 * SECOND, check),
+        min_calls: check.at_least_one_u32(&at.value.min_calls, 20),
+    });
+    if let (Some(failed), Some(slow), Some(at)) = (failure_ratio, slow_calls, &written.slow_calls)
+        && (failed.window, failed.min_calls) != (slow.window, slow.min_calls)
+    {
+        check
+            .reader
+            .wrong(at, "`failure_ratio` and `slow_calls` look at different calls")
+            .help("give both the same `window` and `min_calls`: a breaker keeps one window");
+    }
     CircuitBreaker {
         open_after: check.at_least_one_u32(&open_after, 5),
-        failure_ratio: written.failure_ratio.as_ref().map(|at| RatioTrip {
-            ratio: share(&at.value.ratio, 0.5, check),
-            window: positive(&at.value.window, 60 * SECOND, check),
-            min_calls: check.at_least_one_u32(&at.value.min_calls, 20),
-        }),
-        slow_calls: written.slow_calls.as_ref().map(|at| SlowTrip {
-            slower_than: positive(&at.value.slower_than, 10 * SECOND, check),
-            ratio: share(&at.value.ratio, 0.8, check),
-            window: positive(&at.value.window, 60 * SECOND, check),
-            min_calls: check.at_least_one_u32(&at.value.min_calls, 20),
-        }),
+        failure_ratio,
+        slow_calls,
         recover_after,
         recover_factor: factor(&written.recover_factor, check),
         recover_max,
@@ -132,11 +143,10 @@ pub(super) fn retry(written: &RetryWritten, check: &mut Check<'_, '_>) -> Retry 
         many.value.0.iter().map(|at| at.value.into()).collect()
     });
     let attempts = check.at_least_one_u32(&written.attempts, 3);
-    if let (Some(at), true) =
-        (&written.attempts, attempts > NonZeroU32::new(100).unwrap_or(attempts))
-    {
+    if let (Some(at), true) = (&written.attempts, attempts.get() > Config::MOST_ATTEMPTS) {
         let quote = check.reader.quote(at);
-        check.reader.wrong(at, format!("`{quote}` attempts are a storm")).expected("1 to 100");
+        let expected = format!("1 to {}", Config::MOST_ATTEMPTS);
+        check.reader.wrong(at, format!("`{quote}` attempts are a storm")).expected(expected);
     }
     let obey = written.retry_after.as_ref().and_then(|at| at.value.obey_up_to.as_ref());
     Retry {
