@@ -1,9 +1,10 @@
 //! Providers that send garbage, fall silent or close, in every phase.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, ops::RangeInclusive, pin::Pin, time::Duration};
 
+use http::Request;
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 
 use super::support::*;
 
@@ -134,20 +135,24 @@ async fn garbage_inside_a_200_is_an_error_or_passes_untouched() {
     }
 }
 
-const SLOW: &str = "first_byte: 80ms, between_chunks: 80ms";
+const SLOW: &str = "between_chunks: 80ms";
+const SILENT: &str = "first_byte: 80ms";
 
 type Script = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-async fn impatient(script: impl Fn(TcpStream) -> Script + Send + 'static) -> Running {
+async fn impatient(
+    timeouts: &str,
+    script: impl Fn(TcpStream) -> Script + Send + 'static,
+) -> Running {
     let address = raw_provider(script).await;
     Running::new(&format!(
-        "providers:\n  up:\n    base_url: \"http://{address}/v1\"\n    auth: none\n    timeouts: {{ {SLOW} }}\n"
+        "providers:\n  up:\n    base_url: \"http://{address}/v1\"\n    auth: none\n    timeouts: {{ {timeouts} }}\n"
     ))
 }
 
 #[tokio::test]
 async fn silence_before_the_head_is_504() {
-    let proxy = impatient(|mut stream| {
+    let proxy = impatient(SILENT, |mut stream| {
         Box::pin(async move {
             read_request(&mut stream).await;
             rest(&mut stream).await;
@@ -214,7 +219,7 @@ async fn a_stream_that_dies_in_the_middle_does_not_end_well() {
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{CHUNK}{tail}\r\n",
             CHUNK.len() + tail.len()
         );
-        let proxy = impatient(move |mut stream| {
+        let proxy = impatient(SLOW, move |mut stream| {
             let text = text.clone();
             Box::pin(async move {
                 read_request(&mut stream).await;
@@ -291,34 +296,73 @@ async fn odd_retry_afters_neither_hang_nor_crash() {
     }
 }
 
-#[tokio::test]
-async fn a_deadline_bounds_every_wait() {
-    let proxy =
-        Running::new("server: { request_deadline: 60ms }\nproviders:\n  sim: { simulate: {} }\n");
-    let reply = proxy.chat("stall=before").await;
-    assert_eq!(reply.status, 504);
-    reply.error();
-    until("the provider hears of it", || proxy.sim("sim").stats().cancelled == 1).await;
+/// What a request gets under a deadline of 10 s, and after how long; time is paused.
+async fn under_a_deadline(policy_rest: &str, control: &str, body: Body) -> (Reply, Duration) {
+    let yaml = format!(
+        "server: {{ request_deadline: 10s }}\nproviders:\n  sim: {{ simulate: {{}} }}\n{policy_rest}"
+    );
+    let (stack, mut send) = in_process(policy(&yaml)).await;
+    if !policy_rest.is_empty() {
+        let first = Request::post(format!("http://x{CHAT}")).header(JSON.0, JSON.1);
+        let first = send.send_request(first.body(full(ask(false))).unwrap()).await.unwrap();
+        assert_eq!(first.status(), 200, "uses the limit up");
+    }
+    let start = Instant::now();
+    let request = Request::post(format!("http://x{CHAT}"))
+        .header(JSON.0, JSON.1)
+        .header("x-simulate", control)
+        .body(body)
+        .unwrap();
+    let hour = Duration::from_secs(3600);
+    let reply = tokio::time::timeout(hour, send.send_request(request)).await;
+    let reply = Reply::read(reply.expect("an answer within an hour").unwrap()).await;
+    drop(stack);
+    (reply, start.elapsed())
+}
 
+const DEADLINE: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_millis(10_500);
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_bounds_the_wait_for_a_provider() {
+    let (reply, took) = under_a_deadline("", "stall=before", full(ask(false))).await;
+    assert_eq!(reply.status, 504, "{reply:?}");
+    reply.error();
+    assert!(DEADLINE.contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_bounds_a_limits_line() {
+    let limit = "limits: [{ name: one, per: all, requests: 1/hour, when_full: { wait: 2h } }]\n";
+    let (reply, took) = under_a_deadline(limit, "", full(ask(false))).await;
+    assert!(matches!(reply.status.as_u16(), 429 | 504), "{reply:?}");
+    reply.error();
+    // A limit that knows of the deadline says no at once.
+    assert!(took <= *DEADLINE.end(), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_bounds_a_body_that_trickles_in() {
+    let (send, body) = pipe();
+    tokio::spawn(async move {
+        while send.send(" ".into()).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let (reply, took) = under_a_deadline("", "", body).await;
+    assert!(matches!(reply.status.as_u16(), 408 | 504), "{reply:?}");
+    reply.error();
+    assert!(DEADLINE.contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_deadline_bounds_the_wait_for_a_provider_over_the_network() {
     let silent = raw_provider(|mut stream| async move {
         rest(&mut stream).await;
     })
     .await;
     let proxy =
         Running::new(&format!("server: {{ request_deadline: 60ms }}\n{}", provider_at(silent)));
-    let reply = proxy.chat("").await;
+    let reply = proxy.post(CHAT, ask(false)).await;
     assert_eq!(reply.status, 504);
-    reply.error();
-}
-
-#[tokio::test]
-async fn a_deadline_bounds_a_limits_line() {
-    let proxy = Running::new(
-        "server: { request_deadline: 60ms }\nproviders:\n  sim: { simulate: {} }\n\
-         limits: [{ name: one, per: all, requests: 1/hour, when_full: { wait: 2h } }]\n",
-    );
-    assert_eq!(proxy.chat("").await.status, 200);
-    let reply = proxy.chat("").await;
-    assert!(matches!(reply.status.as_u16(), 429 | 504), "{reply:?}");
     reply.error();
 }

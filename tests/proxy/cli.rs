@@ -7,10 +7,11 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tollway::{simulate::SimulateConfig, telemetry::names};
 
 use super::support::*;
@@ -195,12 +196,35 @@ async fn the_demo_answers_what_it_prints() {
 
 #[tokio::test]
 async fn sigterm_under_load_finishes_every_accepted_request() {
+    // The provider waits until the signal was heard: all are under way by then, and none is done.
+    let (open_gate, gate) = watch::channel(false);
+    let provider = provider(move |request| {
+        let mut gate = gate.clone();
+        async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let (send, stream) = pipe();
+            if body == ask(false) {
+                let _ = gate.wait_for(|open| *open).await;
+                return reply(200, &[JSON], COMPLETION);
+            }
+            tokio::spawn(async move {
+                let _ = send.send(": begun\n\n".into()).await;
+                let _ = gate.wait_for(|open| *open).await;
+                let event = COMPLETION.replace("\"message\":", "\"delta\":");
+                let _ = send.send(format!("data: {event}\n\n").into()).await;
+                let _ = send.send("data: [DONE]\n\n".into()).await;
+            });
+            Response::builder().header("content-type", "text/event-stream").body(stream).unwrap()
+        }
+    })
+    .await;
     let folder = tempfile::tempdir().unwrap();
-    // Long enough that all are under way at the signal, whatever else the machine does.
     let policy = file(
         &folder,
-        "providers:\n  sim: { simulate: { latency: 300ms, time_to_first_token: 200ms, tokens_per_second: 20, output_tokens: 20 } }\n\
-         limits: [{ name: all, per: all, requests: 100000/min }]\nretry: { attempts: 2 }\nlog: { level: warn }\n",
+        &format!(
+            "{}limits: [{{ name: all, per: all, requests: 100000/min }}]\nretry: {{ attempts: 2 }}\nlog: {{ level: warn }}\n",
+            provider_at(provider)
+        ),
     );
     let served = Served::new(&[&policy]);
     let (h1, h2) = (client(), client_h2());
@@ -234,6 +258,8 @@ async fn sigterm_under_load_finishes_every_accepted_request() {
     let got = get(&readyz).await;
     assert_eq!((got.status.as_u16(), got.text().as_str()), (503, "draining\n"));
     assert_eq!(get(&format!("http://{}/healthz", served.admin)).await.status, 200);
+    assert!(requests.iter().all(|request| !request.is_finished()));
+    open_gate.send(true).unwrap();
     for request in requests {
         request.await.unwrap();
     }

@@ -13,10 +13,7 @@ use std::{
 
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{io::duplex, time::Instant};
-use tokio_util::sync::CancellationToken;
-use tollway::{server::serve_connection, stack::Stack};
+use tokio::time::Instant;
 
 use super::support::*;
 
@@ -43,18 +40,7 @@ limits:
   - {{ name: tier, per: provider, requests: {RPM}/min, tokens: {TPM}/min, shape: sliding, {limit} }}
 "
     ));
-    let stack = Stack::new(&policy).unwrap();
-    let (near, far) = duplex(1 << 20);
-    let (service, server) = (stack.service(), policy.server.clone());
-    tokio::spawn(async move {
-        let peer = ([127, 0, 0, 1], 1).into();
-        serve_connection(far, peer, service, &server, CancellationToken::new()).await;
-    });
-    let (send, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(near))
-            .await
-            .unwrap();
-    tokio::spawn(connection);
+    let (stack, send) = in_process(policy).await;
     let (answered, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let start = Instant::now();
     for nth in 0..MINUTES * 500 {

@@ -16,7 +16,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
-use hyper::body::Incoming;
+use hyper::{
+    body::Incoming,
+    client::conn::http2::{self, SendRequest},
+};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
@@ -28,10 +31,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
+use tokio_util::sync::CancellationToken;
 use tollway::{
     Proxy,
     policy::{Env, Policy},
+    server::serve_connection,
     simulate::Simulator,
+    stack::Stack,
 };
 use tollway_core::BoxError;
 
@@ -167,6 +173,21 @@ impl Running {
     pub(crate) fn is_idle(&self) -> bool {
         self.metric("tollway_requests_in_flight").is_none_or(|n| n == 0.0)
     }
+}
+
+/// A policy's stack and one HTTP/2 connection to it, all on this thread, so that time can be paused.
+pub(crate) async fn in_process(policy: Policy) -> (Stack, SendRequest<Body>) {
+    let stack = Stack::new(&policy).unwrap();
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let service = stack.service();
+    tokio::spawn(async move {
+        let peer = ([127, 0, 0, 1], 1).into();
+        serve_connection(far, peer, service, &policy.server, CancellationToken::new()).await;
+    });
+    let (send, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();
+    tokio::spawn(connection);
+    (stack, send)
 }
 
 pub(crate) fn provider_at(address: SocketAddr) -> String {
