@@ -83,9 +83,10 @@ def latency(found):
         plus = [
             f"{added(found, figure, system):+.0f}" if system != "direct" else "" for figure in ("p50", "p99")
         ]
+        # On a busy machine HAProxy's p99 may come out below direct's: then there is no ratio.
         to = [
             f"{added(found, figure, system) / added(found, figure, 'haproxy'):.2f}"
-            if system.startswith(("tollway", "nginx"))
+            if system.startswith(("tollway", "nginx")) and added(found, figure, "haproxy") > 0
             else ""
             for figure in ("p50", "p99")
         ]
@@ -158,12 +159,12 @@ def publish(part, text, dry):
 def main():
     chosen = options()
     os.environ["PATH"] += ":/usr/sbin"
-    note = f"Load when it began: {os.getloadavg()[0]:.1f}."
+    note = f"{machine()}. Load when it began: {os.getloadavg()[0]:.1f}."
     bench = None
     for part in chosen.parts:
         if part == "layers":
             text = layers.table(layers.run(ROOT, min(chosen.repeat, 3)))
-            publish(part, f"{text}\n\n{machine()}. {note}", chosen.dry)
+            publish(part, f"{text}\n\n{note}", chosen.dry)
             continue
         if bench is None:
             tollway = chosen.tollway or build("tollway", "-p", "tollway")
@@ -175,7 +176,7 @@ def main():
         how = f"Medians of {chosen.repeat} repetitions of {chosen.seconds} s."
         if part == "memory":
             how = f"Medians of {min(chosen.repeat, 3)} repetitions."
-        publish(part, f"{text}\n\n{how} {machine()}. {note}", chosen.dry)
+        publish(part, f"{text}\n\n{how} {note}", chosen.dry)
         print(json.dumps(bench.found), file=sys.stderr)
 
 
