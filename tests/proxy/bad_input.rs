@@ -1,6 +1,6 @@
 //! Broken requests: each gets OpenAI's error shape, the right status, and words to act on.
 
-use http::Method;
+use http::{Method, Request};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::support::*;
@@ -291,4 +291,59 @@ async fn no_key_where_keys_are_asked_is_401() {
     assert!(!reply.text().contains("tollway-demo-key-9"), "what was sent is not sent back");
     let reply = proxy.send(Method::POST, CHAT, &[JSON, key], ask(false)).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
+}
+
+#[tokio::test]
+async fn http2_is_held_to_the_same_bounds() {
+    let proxy =
+        Running::new(&format!("server: {{ max_body: 64KiB, max_header_bytes: 16KiB }}\n{SIM}"));
+    let client = client_h2();
+    let request = || Request::post(proxy.uri(CHAT)).header(JSON.0, JSON.1);
+    let large = request().body(full(vec![b' '; 200_000])).unwrap();
+    let reply = Reply::read(within("a reply", client.request(large)).await.unwrap()).await;
+    assert_eq!(reply.status, 413);
+    reply.error();
+    // hyper's refusal: 431 and no body, or the stream is reset.
+    let bomb = request().header("x-bomb", "b".repeat(60_000)).body(full(ask(false))).unwrap();
+    if let Ok(reply) = within("an end", client.request(bomb)).await {
+        assert_eq!(reply.status(), 431);
+    }
+    let good = request().body(full(ask(false))).unwrap();
+    assert_eq!(within("a reply", client.request(good)).await.unwrap().status(), 200);
+    assert_eq!(proxy.sim("sim").stats().requests, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_is_told_to_go_on() {
+    let proxy = Running::new(SIM);
+    let body = ask(false);
+    let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(read_head(&mut stream).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let reply = Raw::parse(&rest(&mut stream).await).unwrap();
+    assert_eq!(reply.status, 200, "{reply:?}");
+}
+
+#[tokio::test]
+async fn requests_sent_in_one_breath_are_answered_in_their_order() {
+    let proxy = Running::new(SIM);
+    let one = |n: usize, end: &str| {
+        let body = ask(false).replace("Hello", &format!("number-{n}"));
+        let length = body.len();
+        format!(
+            "POST {CHAT} HTTP/1.1\r\nhost: x\r\n{end}content-type: application/json\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        )
+    };
+    let all: String =
+        (0..5).map(|n| one(n, if n == 4 { "connection: close\r\n" } else { "" })).collect();
+    let reply = raw(proxy.address(), all.as_bytes()).await.unwrap();
+    let places: Vec<_> = (0..5).map(|n| reply.body.find(&format!("number-{n}"))).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
 }

@@ -209,3 +209,19 @@ async fn a_trial_whose_client_left_is_given_to_the_next() {
     assert_eq!(proxy.chat("").await.status, 200, "the trial's place was given back");
     assert_eq!(state(), State::Closed);
 }
+
+#[tokio::test]
+async fn a_drained_reply_is_read_to_its_end_and_counted() {
+    let proxy = Running::new(&POLICY.replace("routes:", "streams: { on_hangup: drain }\nroutes:"));
+    let text = head(ask(true).len(), "tps=200; output_tokens=20") + &ask(true);
+    let stream = connect(&proxy, &text).await;
+    until("it streams", || proxy.sim("sim").stats().open_streams == 1).await;
+    drop(stream);
+    settled(&proxy, "drained").await;
+    assert_eq!(proxy.sim("sim").stats().cancelled, 0, "the provider said all it had to say");
+    let metrics = proxy.telemetry().render();
+    let output = metrics.lines().find(|line| {
+        line.starts_with("tollway_tokens_total{") && line.contains(r#"token_type="output""#)
+    });
+    assert!(output.is_some_and(|line| line.ends_with(" 20")), "{output:?}");
+}
