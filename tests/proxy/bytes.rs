@@ -55,7 +55,7 @@ async fn every_path_and_query_passes_as_it_was_written() {
 async fn json_is_passed_on_byte_by_byte() {
     let provider = Recording::new(|_| reply(200, &[JSON], COMPLETION)).await;
     let proxy = Running::before(provider.address);
-    let odd = "\r\n {\t\"zz\" : 1e400, \"model\":\"gpt\\u002d4o\" , \"a\":{\"b\":[1.10,-0,\"\\ud83d\\ude00\"]},\n\
+    let odd = "\r\n {\t\"zz\" : 1e300, \"model\":\"gpt\\u002d4o\" , \"a\":{\"b\":[1.10,-0,\"\\ud83d\\ude00\"]},\n\
                \"messages\": [ {\"role\":\"user\",\"content\":\"\u{4f60} \\/ \"} ], \"unknown\":null,\"zz2\":{} } \n";
     let reply = proxy.post(CHAT, odd).await;
     assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, COMPLETION));
@@ -67,6 +67,16 @@ async fn json_is_passed_on_byte_by_byte() {
         assert_eq!(reply.status, 200, "{path}");
         assert_eq!(&provider.last().body[..], b"{ not json \xff\x00");
     }
+}
+
+#[tokio::test]
+async fn a_number_beyond_a_double_is_json_too() {
+    let provider = Recording::new(|_| reply(200, &[JSON], COMPLETION)).await;
+    let proxy = Running::before(provider.address);
+    let body = r#"{"model":"gpt-4o","messages":[],"unknown":1e400}"#;
+    let reply = proxy.post(CHAT, body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(provider.last().body, body);
 }
 
 #[tokio::test]

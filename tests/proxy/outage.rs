@@ -106,3 +106,29 @@ async fn with_every_target_dead_the_client_is_told() {
         reply.error();
     }
 }
+
+#[tokio::test]
+async fn while_traffic_comes_back_slowly_nobody_is_refused() {
+    let proxy = Arc::new(Running::new(&POLICY.replace("ramp: 50ms", "ramp: 3s")));
+    let main = proxy.sim("main");
+    main.set(SimulateConfig { error_rate: 1.0, ..SimulateConfig::default() });
+    let circuit = || {
+        let circuits = proxy.stack().breakers().list();
+        let main = circuits.into_iter().find(|c| &**c.key.target.provider() == "main");
+        main.map_or(State::Closed, |main| main.state)
+    };
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> =
+        (0..8).map(|_| tokio::spawn(load(proxy.clone(), stop.clone(), answered.clone()))).collect();
+    until("the breaker opens", || matches!(circuit(), State::Open { .. })).await;
+    main.set(SimulateConfig::default());
+    until("traffic comes back", || matches!(circuit(), State::Ramping { .. })).await;
+    let from = answered.load(Ordering::SeqCst);
+    until("more answers", || answered.load(Ordering::SeqCst) >= from + 200).await;
+    stop.store(true, Ordering::SeqCst);
+    let mut failures = Vec::new();
+    for client in clients {
+        failures.extend(client.await.unwrap());
+    }
+    assert!(failures.is_empty(), "{} requests failed: {}", failures.len(), failures[0]);
+}

@@ -40,7 +40,7 @@ pub use failure::{ErrorClass, Failure, Severity, SuggestedAction};
 pub use hook::Hook;
 pub use meter::{Meter, Metered};
 pub use money::{ParseUsdError, Usd};
-pub use target::{Candidate, Plan, Rejected, Target};
+pub use target::{Candidate, Plan, ProxyCredential, Rejected, Target};
 pub use usage::{Usage, UsageSource};
 
 /// The error type that layers answer with; its source chain holds the typed reason.

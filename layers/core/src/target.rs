@@ -108,3 +108,8 @@ impl Plan {
         }
     }
 }
+
+/// In a response's extensions: the provider was called with this proxy's own credential, so what
+/// it says of the credential is not for the caller's eyes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyCredential;

@@ -61,7 +61,8 @@
 //! # Bytes pass untouched
 //!
 //! Only `model` and `stream_options.include_usage` are changed, in place; every other byte of a
-//! request is the caller's, every byte of a reply the provider's. Where they stand travels with the
+//! request is the caller's, every byte of a reply the provider's, but for what is told of a stream
+//! that broke (see below). Where they stand travels with the
 //! [`RequestBody`]; with nothing to change the same bytes go on, uncopied.
 //!
 //! What [`AttemptLayer`] asked for itself is left out again: the chunk of usage alone, and the
@@ -70,20 +71,34 @@
 //! bytes that has such a null is copied once, without it, and stays one frame; any other passes as
 //! it is. Nothing is left out of what was not read: an event over `max_event`, broken JSON.
 //!
-//! A chunk leaves as soon as it has come. Where something may have to be left out, the part of an
-//! event that is not finished waits for its end (never longer than `max_event` bytes), so that half
-//! an event is never sent that turns out not to be wanted.
+//! A chunk leaves as soon as it has come. Where something may have to be left out, or half an event
+//! may turn out to be all there is, the part of an event that is not finished waits for its end
+//! (never longer than `max_event` bytes): half an event is of no use to anybody.
 //!
 //! # Failures
 //!
 //! A request that nobody could answer is refused with [`BadRequest`]. A reply that failed before
-//! any of it went out (an error status, an error event or an end before the first content, broken
-//! JSON) is a response with a [`Failure`](tollway_core::Failure) in its extensions, so that a
-//! retry can go elsewhere. After that the failure is noted in the
-//! [`Meter`](tollway_core::Meter), the bytes pass as they are, and no end is invented. A chat
-//! stream counts as failed that stops before `[DONE]` and before all of its choices have their
+//! any of it went out is a response with a [`Failure`](tollway_core::Failure) in its extensions, so
+//! that a retry can go elsewhere: an error status, an error event, an event that is not JSON or an
+//! end before the first content, broken JSON, and where only JSON or a stream is a reply (chat,
+//! completions, Responses, embeddings, moderations), a success of any other type. No type,
+//! `text/plain` and `application/octet-stream` say nothing: then the first bytes tell.
+//!
+//! After that the failure is noted in the [`Meter`](tollway_core::Meter), and no end is invented. A
+//! chat stream counts as failed that stops before `[DONE]` and before all of its choices have their
 //! `finish_reason` (some local servers never send `[DONE]`), a Responses stream that stops before
-//! its terminal event.
+//! its terminal event, and any of them whose connection breaks before it said that it was over.
+//! The caller is told, unless the provider did so itself: what of an event is not finished is
+//! dropped, unless only its blank line is missing; then comes an error event, then a clean end.
+//!
+//! ```text
+//! data: {"error":{"message":"...","type":"server_error","param":null,"code":"stream_interrupted"}}
+//! ```
+//!
+//! A Responses stream gets an event named `error` instead, with the next `sequence_number`.
+//! [`tell_interruptions`](AttemptConfig::tell_interruptions) turns that off; other streams end or
+//! break as they did. An event that is not JSON passes as it is once content has gone out.
+//!
 //! Errors of the inner service come through as they are.
 //!
 //! # When the caller leaves

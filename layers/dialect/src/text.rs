@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// Flat estimate for an image, an audio clip or a file, in tokens: what a 1024 x 1024 image costs.
 const MEDIA_TOKENS: u64 = 765;
@@ -121,19 +119,24 @@ impl<'de> Visitor<'de> for Walk<'_> {
                 (Mode::Nothing, _) | (_, KeyKind::Text) => map.next_value_seed(self.again())?,
                 (_, KeyKind::Role) => {
                     self.count.tokens += MESSAGE_TOKENS;
-                    map.next_value::<IgnoredAny>()?;
+                    nothing(&mut map)?;
                 }
                 (_, KeyKind::Label) => {
-                    map.next_value::<IgnoredAny>()?;
+                    nothing(&mut map)?;
                 }
                 (_, KeyKind::Media) => {
                     self.count.tokens += MEDIA_TOKENS;
-                    map.next_value::<IgnoredAny>()?;
+                    nothing(&mut map)?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Passes over a value, with a bound on its depth that `IgnoredAny` has not.
+pub(crate) fn nothing<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
+    map.next_value_seed(Walk { count: &mut Count::default(), mode: Mode::Nothing })
 }
 
 /// Providers and SDKs write `data:image/png;base64,...`; a prose string may begin with `data:`.

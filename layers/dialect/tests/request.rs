@@ -196,6 +196,22 @@ fn deep_nesting_is_refused_in_any_field() {
             assert_eq!(refused(&deep(n)).code(), Some("nested_too_deep"), "{key}");
         }
     }
+    // In what is passed over as well.
+    for (before, after) in [
+        (r#""stream_options":{"x":"#, "}"),
+        (r#""messages":[{"id":"#, "}]"),
+        (r#""messages":[{"role":"#, "}]"),
+        (r#""messages":[{"content":[{"image_url":"#, "}]}]"),
+    ] {
+        let deep = |n: usize| {
+            let (open, close) = ("[".repeat(n), "]".repeat(n));
+            format!(r#"{{"model":"m",{before}{open}1{close}{after}}}"#)
+        };
+        assert!(chat(&deep(100)).is_ok(), "{before}");
+        for n in [129, 100_000] {
+            assert_eq!(refused(&deep(n)).code(), Some("nested_too_deep"), "{before}");
+        }
+    }
 }
 
 #[test]

@@ -12,6 +12,10 @@ use super::tap::Tap;
 
 /// A reply's body after [`Attempt`](crate::Attempt): the upstream's bytes, each chunk as it comes.
 ///
+/// A stream that breaks ends with an error event, if
+/// [`tell_interruptions`](crate::AttemptConfig::tell_interruptions) is on; the
+/// [`Meter`](tollway_core::Meter) has the failure before that event is out.
+///
 /// Dropped early, the [`Meter`](tollway_core::Meter) keeps what has passed.
 #[derive(Debug)]
 pub struct AttemptBody<R> {
@@ -67,10 +71,22 @@ where
 
     fn end(&mut self, error: Option<BoxError>) {
         self.rest = None;
-        if let Some(tap) = &mut self.tap {
-            tap.finish(error.is_some());
+        self.error = match &mut self.tap {
+            Some(tap) => tap.finish(error),
+            None => error,
+        };
+    }
+
+    /// Listens from here on, also to what was read ahead.
+    pub(super) fn listen(&mut self, mut tap: Tap) {
+        let head = std::mem::take(&mut self.head);
+        if !head.is_empty() {
+            tap.feed(head);
         }
-        self.error = error;
+        if self.rest.is_none() {
+            self.error = tap.finish(self.error.take());
+        }
+        self.tap = Some(tap);
     }
 }
 

@@ -28,6 +28,12 @@ pub struct AttemptConfig {
     pub max_reply: usize,
     /// Largest event of a stream that is read; a larger one passes unread. Default 1 MiB.
     pub max_event: usize,
+    /// Tell the caller of a chat, completions or Responses stream that broke after its head had
+    /// gone out, by an error event in its own dialect and a clean end; an event that is not
+    /// finished then waits for its end instead of leaving in halves, so that no half is ever read.
+    /// If false, a broken connection breaks the body, and a stream that stops just ends.
+    /// Default true.
+    pub tell_interruptions: bool,
 }
 
 impl Default for AttemptConfig {
@@ -40,6 +46,7 @@ impl Default for AttemptConfig {
             max_error: 64 << 10,
             max_reply: 8 << 20,
             max_event: crate::sse::DEFAULT_MAX_EVENT,
+            tell_interruptions: true,
         }
     }
 }

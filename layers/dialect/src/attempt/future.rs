@@ -13,7 +13,8 @@ use tollway_core::{BoxError, Metered, Operation, WallClock};
 
 use super::{
     AttemptBody, AttemptConfig, Commit,
-    reply::{Reading, Reply},
+    interruption::Tell,
+    reply::{Reading, Reply, not_json},
     tap::Tap,
 };
 use crate::inspect::is_json;
@@ -23,6 +24,26 @@ use crate::inspect::is_json;
 pub(super) struct Call {
     pub(super) operation: Operation,
     pub(super) strip_usage: bool,
+    /// The caller asked for a stream.
+    pub(super) streams: bool,
+}
+
+impl Call {
+    /// Sets the reading of a stream up, before its head goes out.
+    pub(super) fn tap(
+        &self,
+        parts: &mut Parts,
+        config: &AttemptConfig,
+        clock: &Arc<dyn WallClock>,
+    ) -> Tap {
+        let metered = Metered::default();
+        parts.extensions.insert(metered.clone());
+        let tell = Tell::of(self.operation).filter(|_| config.tell_interruptions);
+        if self.strip_usage || tell.is_some() {
+            parts.headers.remove(header::CONTENT_LENGTH);
+        }
+        Tap::new(metered.0, clock.clone(), self.strip_usage, tell, config.max_event)
+    }
 }
 
 /// Whether the replies to these calls are read.
@@ -37,6 +58,11 @@ pub(super) fn reads(operation: Operation) -> bool {
             | Operation::Images
             | Operation::Audio
     )
+}
+
+/// Whether these calls are only ever answered in JSON or by a stream of it.
+fn only_json(operation: Operation) -> bool {
+    reads(operation) && !matches!(operation, Operation::Images | Operation::Audio)
 }
 
 /// Response future of [`Attempt`](crate::Attempt).
@@ -88,7 +114,7 @@ where
             let response = match this.state.as_mut().project() {
                 StateProj::Reading(slot) => {
                     let reply = slot.as_mut().expect("polled after it was ready");
-                    ready!(reply.poll(cx, this.config));
+                    ready!(reply.poll(cx, this.call, this.config, this.clock));
                     let reply = slot.take().expect("it was there a line ago");
                     return Poll::Ready(Ok(reply.into_response(&**this.clock)));
                 }
@@ -99,23 +125,18 @@ where
             };
             let (mut parts, body) = response.into_parts();
             let mut body = AttemptBody::plain(body);
-            let reading = reading(&mut parts, this.call);
-            match reading {
-                Some(Reading::Stream) => {
-                    let metered = Metered::default();
-                    parts.extensions.insert(metered.clone());
-                    let strip = this.call.strip_usage;
-                    let clock = this.clock.clone();
-                    body.tap = Some(Tap::new(metered.0, clock, strip, this.config.max_event));
-                    if this.config.commit == Commit::Head {
-                        return Poll::Ready(Ok(Response::from_parts(parts, body)));
-                    }
-                }
+            let reading = match reading(&mut parts, this.call) {
                 None => return Poll::Ready(Ok(Response::from_parts(parts, body))),
-                Some(_) => {}
+                Some(Reading::Broken) => return Poll::Ready(Ok(not_json(parts))),
+                Some(reading) => reading,
+            };
+            if reading == Reading::Stream {
+                body.listen(this.call.tap(&mut parts, this.config, this.clock));
+                if this.config.commit == Commit::Head {
+                    return Poll::Ready(Ok(Response::from_parts(parts, body)));
+                }
             }
-            let reply = Reply::new(parts, body, reading.unwrap_or(Reading::Error));
-            this.state.set(State::Reading(Some(reply)));
+            this.state.set(State::Reading(Some(Reply::new(parts, body, reading))));
         }
     }
 }
@@ -129,25 +150,25 @@ fn reading(parts: &mut Parts, call: &Call) -> Option<Reading> {
     if !reads(call.operation) {
         return None;
     }
-    let content_type = text(&parts.headers, header::CONTENT_TYPE);
+    let content_type = parts.headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.map(|value| value.to_str().unwrap_or_default());
     let readable = text(&parts.headers, header::CONTENT_ENCODING)
         .is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"));
-    let kind = content_type.filter(|_| readable).and_then(|content_type| {
-        if is_json(content_type) {
-            Some(Reading::Json)
-        } else {
-            is_event_stream(content_type).then_some(Reading::Stream)
+    let kind = match content_type {
+        _ if !readable => None,
+        Some(json) if is_json(json) => Some(Reading::Json),
+        Some(stream) if is(stream, "text/event-stream") => Some(Reading::Stream),
+        _ if !only_json(call.operation) => None,
+        // Says next to nothing: the first bytes have to tell.
+        None => Some(Reading::Unknown),
+        Some(vague) if is(vague, "text/plain") || is(vague, "application/octet-stream") => {
+            Some(Reading::Unknown)
         }
-    });
-    match kind {
-        Some(Reading::Stream) if call.strip_usage => {
-            parts.headers.remove(header::CONTENT_LENGTH);
-        }
-        None => {
-            // Nothing can be read of it, but it is a reply: what is used stays unknown.
-            parts.extensions.insert(Metered::default());
-        }
-        Some(_) => {}
+        Some(_) => Some(Reading::Broken),
+    };
+    if kind.is_none() {
+        // Nothing can be read of it, but it is a reply: what is used stays unknown.
+        parts.extensions.insert(Metered::default());
     }
     kind
 }
@@ -156,7 +177,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn is_event_stream(content_type: &str) -> bool {
+fn is(content_type: &str, expected: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default();
-    essence.trim().eq_ignore_ascii_case("text/event-stream")
+    essence.trim().eq_ignore_ascii_case(expected)
 }

@@ -1,7 +1,9 @@
 mod body;
 mod config;
 mod future;
+mod interruption;
 mod layer;
+mod outlet;
 mod reply;
 mod service;
 mod tap;

@@ -1,4 +1,7 @@
-use std::task::{Context, Poll, ready};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, header, response::Parts};
@@ -6,7 +9,7 @@ use http_body::Body;
 use tokio::time::Instant;
 use tollway_core::{BoxError, ErrorClass, Failure, Meter, Metered, WallClock};
 
-use super::{AttemptBody, AttemptConfig};
+use super::{AttemptBody, AttemptConfig, Commit, future::Call, interruption};
 use crate::openai::{error, reply};
 
 /// How a reply is read.
@@ -18,6 +21,30 @@ pub(super) enum Reading {
     Json,
     /// Event by event.
     Stream,
+    /// By its first bytes: the head does not say what it is.
+    Unknown,
+    /// Not at all: neither JSON nor a stream, where nothing else is a reply.
+    Broken,
+}
+
+/// What a reply is, by its first bytes; `None` if they are too few.
+fn sniff(bytes: &[u8], streams: bool) -> Option<Reading> {
+    const BOM: &[u8] = b"\xEF\xBB\xBF";
+    const FIELDS: [&[u8]; 5] = [b":", b"data:", b"event:", b"id:", b"retry:"];
+    let text = bytes.strip_prefix(BOM).unwrap_or(bytes).trim_ascii_start();
+    if text.is_empty() || BOM.starts_with(text) {
+        return None;
+    }
+    if text.starts_with(b"{") || text.starts_with(b"[") {
+        return Some(Reading::Json);
+    }
+    if streams && FIELDS.iter().any(|field| text.starts_with(field)) {
+        return Some(Reading::Stream);
+    }
+    if streams && FIELDS.iter().any(|field| field.starts_with(text)) {
+        return None;
+    }
+    Some(Reading::Broken)
 }
 
 /// A reply that is being read ahead.
@@ -42,35 +69,75 @@ where
     R::Error: Into<BoxError>,
 {
     /// Ready once it can be said what the reply is.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, config: &AttemptConfig) -> Poll<()> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: &Call,
+        config: &AttemptConfig,
+        clock: &Arc<dyn WallClock>,
+    ) -> Poll<()> {
+        if self.reading == Reading::Unknown {
+            self.reading = ready!(self.poll_first(cx, call.streams));
+            if self.reading == Reading::Stream {
+                self.join();
+                self.body.listen(call.tap(&mut self.parts, config, clock));
+            }
+        }
         match self.reading {
+            Reading::Stream if config.commit == Commit::Head => Poll::Ready(()),
+            Reading::Unknown | Reading::Broken => Poll::Ready(()),
             Reading::Stream => self.poll_stream(cx, config),
             Reading::Error => self.poll_whole(cx, config.max_error),
             Reading::Json => self.poll_whole(cx, config.max_reply),
         }
     }
 
+    /// Ready once the first bytes, or the want of them, tell what the reply is.
+    fn poll_first(&mut self, cx: &mut Context<'_>, streams: bool) -> Poll<Reading> {
+        const MOST: usize = 4096;
+        loop {
+            let held = if self.held.is_empty() { &self.body.head[..] } else { &self.held };
+            match sniff(held, streams) {
+                Some(reading) => return Poll::Ready(reading),
+                None if held.len() > MOST => return Poll::Ready(Reading::Broken),
+                None => {}
+            }
+            match ready!(self.body.poll_rest(cx)) {
+                Some(data) => self.hold(data),
+                None => return Poll::Ready(Reading::Broken),
+            }
+        }
+    }
+
     fn poll_whole(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<()> {
         while let Some(data) = ready!(self.body.poll_rest(cx)) {
-            // A reply in one piece is not copied.
-            if self.body.head.is_empty() && self.held.is_empty() {
-                self.body.head = data;
-            } else {
-                if self.held.is_empty() {
-                    self.held.reserve((self.body.head.len() + data.len()) * 2);
-                    self.held.extend_from_slice(&std::mem::take(&mut self.body.head));
-                }
-                self.held.extend_from_slice(&data);
-            }
+            self.hold(data);
             if self.body.head.len().max(self.held.len()) > max {
                 self.cut = true;
                 break;
             }
         }
+        self.join();
+        Poll::Ready(())
+    }
+
+    /// A reply in one piece is not copied.
+    fn hold(&mut self, data: Bytes) {
+        if self.body.head.is_empty() && self.held.is_empty() {
+            self.body.head = data;
+            return;
+        }
+        if self.held.is_empty() {
+            self.held.reserve((self.body.head.len() + data.len()) * 2);
+            self.held.extend_from_slice(&std::mem::take(&mut self.body.head));
+        }
+        self.held.extend_from_slice(&data);
+    }
+
+    fn join(&mut self) {
         if !self.held.is_empty() {
             self.body.head = std::mem::take(&mut self.held).freeze();
         }
-        Poll::Ready(())
     }
 
     fn poll_stream(&mut self, cx: &mut Context<'_>, config: &AttemptConfig) -> Poll<()> {
@@ -78,7 +145,8 @@ where
             let Some(tap) = &self.body.tap else { return Poll::Ready(()) };
             let state = tap.state();
             let full = state.events >= config.max_held_events || tap.waiting() > config.max_held;
-            if state.content || state.failed || state.finished || full {
+            let decided = state.content || state.failed || state.broken_start;
+            if decided || state.finished || full {
                 return Poll::Ready(());
             }
             ready!(self.body.poll_rest(cx));
@@ -96,6 +164,10 @@ where
                 Response::from_parts(parts, body)
             }
             Reading::Json => self.json_response(clock),
+            Reading::Unknown | Reading::Broken => match self.body.error {
+                Some(source) => broken(self.parts, source),
+                None => not_json(self.parts),
+            },
         }
     }
 
@@ -114,8 +186,7 @@ where
     fn json_response(self, clock: &dyn WallClock) -> Response<AttemptBody<R>> {
         let Self { mut parts, mut body, cut, .. } = self;
         if let Some(source) = body.error.take() {
-            let why = "The connection to the provider broke in the middle of its reply.";
-            return failed(parts, Failure::new(ErrorClass::Network, why).with_source(source));
+            return broken(parts, source);
         }
         let metered = Metered::default();
         parts.extensions.insert(metered.clone());
@@ -152,6 +223,25 @@ fn note(read: &reply::Reading, meter: &Meter) {
     if read.interrupted {
         meter.fail(reply::interrupted());
     }
+}
+
+fn broken<R>(parts: Parts, source: BoxError) -> Response<AttemptBody<R>> {
+    let why = "The connection to the provider broke in the middle of its reply.";
+    let failure = interruption::broken(&source, why);
+    failed(parts, failure.with_source(source))
+}
+
+/// The answer instead of a reply that is neither JSON nor a stream.
+pub(super) fn not_json<R>(parts: Parts) -> Response<AttemptBody<R>> {
+    let content_type = parts.headers.get(header::CONTENT_TYPE);
+    let why = match content_type.and_then(|value| value.to_str().ok()) {
+        Some(kind) => {
+            let kind: String = kind.chars().take(64).collect();
+            format!("The provider's reply is neither valid JSON nor an event stream ({kind}).")
+        }
+        None => "The provider's reply is neither valid JSON nor an event stream.".to_owned(),
+    };
+    failed(parts, Failure::new(ErrorClass::Server, why))
 }
 
 /// The answer instead of a reply that failed before any of it had gone out.

@@ -19,7 +19,7 @@ use crate::RequestBody;
 ///
 /// On the way in, the target's model and `stream_options.include_usage` are spliced into the held
 /// body; every other byte stays. On the way out, bytes pass unchanged, but for the usage that only
-/// this layer asked for; the response's extensions say what they mean:
+/// this layer asked for, and the error event behind a stream that broke; the response's extensions say what they mean:
 /// [`Failure`](tollway_core::Failure) for an error, [`Metered`](tollway_core::Metered) for what is
 /// used, filled while the body passes.
 #[derive(Clone)]
@@ -60,9 +60,10 @@ where
 fn prepare<B>(request: &mut Request<RequestBody<B>>, config: &AttemptConfig) -> Call {
     let ask = request.extensions().get::<Ask>();
     let operation = ask.map_or(Operation::Other, |ask| ask.operation);
-    let streams = ask.is_some_and(|ask| ask.stream && !ask.wants_usage);
+    let streams = ask.is_some_and(|ask| ask.stream);
+    let wants_usage = ask.is_some_and(|ask| ask.wants_usage);
     let takes_option = matches!(operation, Operation::ChatCompletions | Operation::Completions);
-    let ask_for_usage = config.ask_for_usage && takes_option && streams;
+    let ask_for_usage = config.ask_for_usage && takes_option && streams && !wants_usage;
     let asked = ask.and_then(Ask::model);
     let target = request.extensions().get::<Target>().and_then(Target::model);
     let model = target.map(|model| &**model).filter(|model| Some(*model) != asked);
@@ -79,7 +80,7 @@ fn prepare<B>(request: &mut Request<RequestBody<B>>, config: &AttemptConfig) -> 
         let identity = HeaderValue::from_static("identity");
         request.headers_mut().insert(header::ACCEPT_ENCODING, identity);
     }
-    Call { operation, strip_usage }
+    Call { operation, strip_usage, streams }
 }
 
 /// A held body's length is known; a streaming one's changes by what was edited in its head.

@@ -1,9 +1,13 @@
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use tollway_core::{ErrorClass, Failure, Meter, WallClock};
+use tollway_core::{BoxError, ErrorClass, Failure, Meter, WallClock};
 
+use super::{
+    interruption::{self, Tell},
+    outlet::Outlet,
+};
 use crate::{
     openai::{
         error,
@@ -21,9 +25,11 @@ pub(super) struct Tap {
     clock: Arc<dyn WallClock>,
     /// Leave out the chunk of usage alone, and the nulls in its place in all others.
     strip_usage: bool,
+    /// How the caller is told if the stream breaks.
+    tell: Option<Tell>,
     /// Ready to go out, in order.
     out: VecDeque<Bytes>,
-    /// Pieces of an unfinished event that may yet be left out.
+    /// Pieces of an unfinished event that may yet be left out, or turn out to be half of one.
     held: Vec<Bytes>,
     last_left_out: bool,
     state: State,
@@ -44,6 +50,10 @@ pub(super) struct State {
     pub(super) events: usize,
     /// The stream has told of an error, or broken.
     pub(super) failed: bool,
+    /// An event that nobody can read came before any content.
+    pub(super) broken_start: bool,
+    /// The `sequence_number` that would come next.
+    next_number: u64,
 }
 
 impl std::fmt::Debug for Tap {
@@ -57,6 +67,7 @@ impl Tap {
         meter: Arc<Meter>,
         clock: Arc<dyn WallClock>,
         strip_usage: bool,
+        tell: Option<Tell>,
         max_event: usize,
     ) -> Self {
         Self {
@@ -65,6 +76,7 @@ impl Tap {
             meter,
             clock,
             strip_usage,
+            tell,
             out: VecDeque::new(),
             held: Vec::new(),
             last_left_out: false,
@@ -96,13 +108,22 @@ impl Tap {
     /// Takes a chunk in: it is in `out` afterwards, but for what is left out or undecided.
     pub(super) fn feed(&mut self, chunk: Bytes) {
         let Self { parser, reader, meter, clock, state, .. } = self;
-        let mut outlet = Outlet { out: &mut self.out, chunk: &chunk, sent: 0, copy: Vec::new() };
+        let mut outlet = Outlet::new(&mut self.out, &chunk);
+        let holds = self.strip_usage || self.tell.is_some();
         let mut at = 0;
         while let Some(event) = parser.next(&chunk, &mut at) {
+            // What is not UTF-8 where nothing looks for it here breaks a client all the same.
+            if !state.content && event.data.is_some_and(|data| std::str::from_utf8(data).is_err()) {
+                start_is_broken(meter, state);
+            }
             let reading = see(&event, reader, meter, &**clock, state);
-            if !self.strip_usage {
+            if !state.content && reading.is_none() {
+                start_is_broken(meter, state);
+            }
+            if !holds {
                 continue;
             }
+            let reading = reading.filter(|_| self.strip_usage).unwrap_or_default();
             if self.last_left_out {
                 // An LF before the event is the last half of the line end that was left out.
                 outlet.skip_to(event.raw.start);
@@ -119,7 +140,7 @@ impl Tap {
                 outlet.out.extend(self.held.drain(..));
             }
         }
-        if !self.strip_usage {
+        if !holds {
             self.out.push_back(chunk);
             return;
         }
@@ -138,88 +159,80 @@ impl Tap {
         }
     }
 
-    /// The body has ended, or broken.
-    pub(super) fn finish(&mut self, broken: bool) {
+    /// The body has ended, or broken: then its error comes back if the caller is to get it.
+    pub(super) fn finish(&mut self, error: Option<BoxError>) -> Option<BoxError> {
         if std::mem::replace(&mut self.state.finished, true) {
-            return;
+            return error;
         }
-        let Self { parser, reader, meter, clock, state, .. } = self;
-        if let Some(event) = parser.finish() {
-            let reading = see(&event, reader, meter, &**clock, state);
-            if self.strip_usage && reading.usage_only {
-                self.held.clear();
-            } else if let Some(parts) = around_null(&event, &reading).filter(|_| self.strip_usage) {
-                self.held.clear();
-                self.out.push_back(parts.concat().into());
-            }
-        }
-        self.out.extend(self.held.drain(..));
+        // Of an event over the bound, some has gone out.
+        let torn = self.parser.is_oversized();
+        let failed = self.state.failed;
+        let complete = self.finish_tail();
         // Local servers may never send `[DONE]`: an answer that has ended is whole without it.
-        let (seen, ended) = state.choices;
-        let whole = state.ended || !broken && seen != 0 && seen & !ended == 0;
-        if whole || state.failed {
-            return;
-        }
-        state.failed = true;
-        meter.fail(match broken {
-            true => Failure::new(
-                ErrorClass::Network,
-                "The connection to the provider broke before the stream's end.",
-            ),
-            false => {
-                Failure::new(ErrorClass::Server, "The provider's stream stopped before its end.")
+        let (seen, ended) = self.state.choices;
+        let whole = self.state.ended || error.is_none() && seen != 0 && seen & !ended == 0;
+        let told_before = self.state.failed;
+        let failure = (!whole && !told_before).then(|| {
+            self.state.failed = true;
+            match &error {
+                Some(error) => interruption::broken(
+                    error,
+                    "The connection to the provider broke before the stream's end.",
+                ),
+                None => Failure::new(
+                    ErrorClass::Server,
+                    "The provider's stream stopped before its end.",
+                ),
             }
         });
+        if let Some(failure) = &failure {
+            self.meter.fail(failure.clone());
+        }
+        let Some(tell) = self.tell else {
+            self.out.extend(self.held.drain(..));
+            return error;
+        };
+        // Half an event would be read as a whole one once something follows it.
+        if !whole && !complete {
+            self.held.clear();
+        }
+        let open = torn || !self.held.is_empty();
+        self.out.extend(self.held.drain(..));
+        match failure {
+            Some(failure) => {
+                self.out.push_back(tell.event(&failure, open, self.state.next_number));
+            }
+            // The provider's own error came last: without its blank line nobody would see it.
+            None if told_before && !failed && open => {
+                self.out.push_back(Bytes::from_static(b"\n\n"));
+            }
+            None => {}
+        }
+        None
+    }
+
+    /// Sees the event that was not finished; true if nothing but its blank line is missing.
+    fn finish_tail(&mut self) -> bool {
+        let Self { parser, reader, meter, clock, state, .. } = self;
+        let Some(event) = parser.finish() else { return false };
+        let Some(data) = event.data else { return false };
+        let Some(reading) = see(&event, reader, meter, &**clock, state) else { return false };
+        if self.strip_usage {
+            if reading.usage_only {
+                self.held.clear();
+            } else if let Some(parts) = around_null(&event, &reading) {
+                self.held = vec![parts.concat().into()];
+            }
+        }
+        is_whole(data)
     }
 }
 
-/// Where the bytes of one chunk go out.
-struct Outlet<'a> {
-    out: &'a mut VecDeque<Bytes>,
-    chunk: &'a Bytes,
-    /// How many bytes of the chunk have gone out, or were left out.
-    sent: usize,
-    /// The frame that takes the chunk's place from its first changed event on.
-    copy: Vec<u8>,
-}
-
-impl Outlet<'_> {
-    fn skip_to(&mut self, to: usize) {
-        self.sent = self.sent.max(to);
-    }
-
-    fn send_to(&mut self, to: usize) {
-        let from = self.sent;
-        if from >= to {
-            return;
-        }
-        self.sent = to;
-        if !self.copy.is_empty() {
-            self.copy.extend_from_slice(self.chunk.get(from..to).unwrap_or_default());
-        } else if to - from == self.chunk.len() {
-            self.out.push_back(self.chunk.clone());
-        } else {
-            self.out.push_back(self.chunk.slice(from..to));
-        }
-    }
-
-    /// Sends `parts` in the place of `raw`, in one frame with the rest of the chunk.
-    fn replace(&mut self, raw: &Range<usize>, parts: [&[u8]; 2]) {
-        if self.copy.is_empty() {
-            let rest = self.chunk.len() - raw.len() - self.sent;
-            self.copy.reserve_exact(rest + parts.iter().map(|part| part.len()).sum::<usize>());
-        }
-        self.copy.extend_from_slice(self.chunk.get(self.sent..raw.start).unwrap_or_default());
-        parts.into_iter().for_each(|part| self.copy.extend_from_slice(part));
-        self.sent = raw.end;
-    }
-
-    fn finish(mut self, to: usize) {
-        self.send_to(to);
-        if !self.copy.is_empty() {
-            self.out.push_back(self.copy.into());
-        }
-    }
+/// Whether the data of an event is all there; a number might go on.
+fn is_whole(data: &[u8]) -> bool {
+    let data = data.trim_ascii();
+    data == b"[DONE]"
+        || data.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()
 }
 
 /// The block without the null that stands for usage nobody asked for, if it has one.
@@ -234,18 +247,29 @@ fn around_null<'a>(event: &Event<'a>, reading: &Reading) -> Option<[&'a [u8]; 2]
     Some([block.get(..start + member.start)?, block.get(start + member.end..)?])
 }
 
-/// Notes what the event says.
+fn start_is_broken(meter: &Meter, state: &mut State) {
+    if !state.failed && !std::mem::replace(&mut state.broken_start, true) {
+        let why = "The provider's stream began with an event that is not valid JSON.";
+        meter.fail(Failure::new(ErrorClass::Server, why));
+    }
+}
+
+/// Notes what the event says; `None` if it has data that nobody can read.
 fn see(
     event: &Event<'_>,
     reader: &mut EventReader,
     meter: &Meter,
     clock: &dyn WallClock,
     state: &mut State,
-) -> Reading {
-    let Some(data) = event.data else { return Reading::default() };
+) -> Option<Reading> {
+    let Some(data) = event.data else { return Some(Reading::default()) };
     state.events += 1;
-    // What cannot be read passes on as it is.
-    let Ok(reading) = reader.read(data) else { return Reading::default() };
+    let reading = match reader.read(data) {
+        Ok(reading) => reading,
+        // Of a shape that is not known, or empty: it passes on as it is.
+        Err(error) if error.is_data() || data.trim_ascii().is_empty() => Reading::default(),
+        Err(_) => return None,
+    };
     if let Some(usage) = reading.usage {
         meter.report(usage);
     }
@@ -258,14 +282,18 @@ fn see(
     if reading.error {
         state.failed = true;
         meter.fail(error::classify_event(data, clock.now()));
-        return reading;
+        return Some(reading);
     }
     if reading.interrupted {
         meter.fail(reply::interrupted());
     }
-    state.content |= !state.failed && (reading.has_content || reading.finished || reading.end);
+    let usable = !state.failed && !state.broken_start;
+    state.content |= usable && (reading.has_content || reading.finished || reading.end);
     state.ended |= reading.end;
     state.choices.0 |= reading.choices;
     state.choices.1 |= reading.finished_choices;
-    reading
+    if let Some(number) = reading.sequence_number {
+        state.next_number = number.saturating_add(1);
+    }
+    Some(reading)
 }

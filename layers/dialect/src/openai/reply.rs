@@ -37,6 +37,8 @@ pub struct Reading {
     pub choices: u128,
     /// The choices that have ended (`finish_reason`): a bit each, by index.
     pub finished_choices: u128,
+    /// Where an event of a Responses stream stands in it.
+    pub sequence_number: Option<u64>,
 }
 
 /// Reads a whole reply's body.
@@ -164,6 +166,7 @@ struct Raw {
     // A whole Responses reply; a transcription.
     output: TextLen,
     text: TextLen,
+    sequence_number: Tokens,
 }
 
 #[derive(Deserialize)]
@@ -179,6 +182,7 @@ enum Field {
     Output,
     Text,
     Data,
+    SequenceNumber,
     #[serde(other)]
     Other,
 }
@@ -215,6 +219,7 @@ impl<'de> Deserialize<'de> for Raw {
                         Field::Delta => raw.delta = map.next_value()?,
                         Field::Output => raw.output = map.next_value()?,
                         Field::Text => raw.text = map.next_value()?,
+                        Field::SequenceNumber => raw.sequence_number = map.next_value()?,
                         // Embeddings: megabytes of numbers.
                         Field::Data => drop(map.next_value::<IgnoredAny>()?),
                         Field::Other => {
@@ -278,6 +283,7 @@ impl Raw {
             usage_null: self.usage_null,
             choices: self.choices.seen,
             finished_choices: self.choices.finished,
+            sequence_number: self.sequence_number.number(),
         }
     }
 }

@@ -9,13 +9,13 @@ use tollway_core::{Ask, Operation};
 use super::{Edits, Span, edits::UsageOption};
 use crate::{
     BadRequest,
-    text::{Count, Mode, Walk},
+    text::{Count, Mode, Walk, nothing},
 };
 
 /// Reads what `body` asks for, and where it can be edited.
 ///
-/// The whole body is checked to be valid JSON in valid UTF-8, nested at most 128 deep; fields that
-/// are not known are passed over. Input tokens are estimated at four bytes of text each, media at
+/// The whole body is checked to be valid JSON in valid UTF-8, nested at most 127 deep (128 within
+/// `stream_options`); fields that are not known are passed over. Input tokens are estimated at four bytes of text each, media at
 /// a flat count. `max_output_tokens` is the caller's bound for all choices together.
 ///
 /// # Errors
@@ -178,7 +178,7 @@ impl<'de> Visitor<'de> for Top {
                     }
                 }
                 Key::Other => {
-                    map.next_value_seed(Walk { count: &mut fields.count, mode: Mode::Nothing })?;
+                    nothing(&mut map)?;
                 }
             }
         }
@@ -311,9 +311,11 @@ impl<'de> Deserialize<'de> for StreamOptions<'de> {
                 let mut options = StreamOptions { include_usage: None, empty: true, twice: false };
                 while let Some(key) = map.next_key::<Cow<'_, str>>()? {
                     options.empty = false;
-                    let raw: &RawValue = map.next_value()?;
                     if key == "include_usage" {
+                        let raw: &RawValue = map.next_value()?;
                         options.twice |= options.include_usage.replace(raw).is_some();
+                    } else {
+                        nothing(&mut map)?;
                     }
                 }
                 Ok(options)

@@ -41,42 +41,50 @@ pub fn read(json: &[u8]) -> Result<Option<Usage>, serde_json::Error> {
 /// assert_eq!(&chunk[..null.start], r#"{"id":"1","choices":[{"usage":null}]"#);
 /// ```
 pub fn null_member(json: &[u8]) -> Option<Range<usize>> {
-    const KEY: &[u8] = b"\"usage\"";
-    memchr::memmem::find_iter(json, KEY).find_map(|at| {
-        let (before, after) = (json.get(..at)?.trim_ascii_end(), json.get(at + KEY.len()..)?);
-        let after = after.trim_ascii_start().strip_prefix(b":")?;
-        let after = after.trim_ascii_start().strip_prefix(b"null")?;
-        if closing(after) != 1 {
-            return None;
-        }
-        let end = json.len() - after.len();
-        match before.last()? {
-            b',' => Some(before.len() - 1..end),
-            // The first member goes with the comma behind it.
-            b'{' => Some(match after.trim_ascii_start().strip_prefix(b",") {
-                Some(next) => at..json.len() - next.trim_ascii_start().len(),
-                None => at..end,
-            }),
-            // An escaped quote inside of another key.
-            _ => None,
-        }
-    })
-}
-
-/// How many objects and arrays that began earlier end in `rest`.
-fn closing(mut rest: &[u8]) -> usize {
-    let (mut open, mut closing) = (0usize, 0);
+    let first = memchr::memmem::find(json, USAGE)?;
+    // One walk from there to the end, where the depth is known to be zero. A member of the top
+    // level is deeper than that by one, and no member is less deep.
+    let mut depth = 0isize;
+    let mut found = null_at(json, first).map(|member| (depth, member));
+    let mut rest = json.get(first + USAGE.len()..)?;
     while let Some((byte, after)) = rest.split_first() {
-        rest = after;
         match byte {
-            b'{' | b'[' => open += 1,
-            b'}' | b']' if open > 0 => open -= 1,
-            b'}' | b']' => closing += 1,
-            b'"' => rest = after_string(rest),
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            b'"' => {
+                let less_deep = found.as_ref().is_none_or(|(earlier, _)| depth < *earlier);
+                if less_deep && rest.starts_with(USAGE) {
+                    let member = null_at(json, json.len() - rest.len());
+                    found = member.map(|member| (depth, member)).or(found);
+                }
+                rest = after_string(after);
+                continue;
+            }
             _ => {}
         }
+        rest = after;
     }
-    closing
+    found.filter(|(at, _)| at - depth == 1).map(|(_, member)| member)
+}
+
+const USAGE: &[u8] = b"\"usage\"";
+
+/// The member whose key stands at `at`, if its value is null.
+fn null_at(json: &[u8], at: usize) -> Option<Range<usize>> {
+    let (before, after) = (json.get(..at)?.trim_ascii_end(), json.get(at + USAGE.len()..)?);
+    let after = after.trim_ascii_start().strip_prefix(b":")?;
+    let after = after.trim_ascii_start().strip_prefix(b"null")?;
+    let end = json.len() - after.len();
+    match before.last()? {
+        b',' => Some(before.len() - 1..end),
+        // The first member goes with the comma behind it.
+        b'{' => Some(match after.trim_ascii_start().strip_prefix(b",") {
+            Some(next) => at..json.len() - next.trim_ascii_start().len(),
+            None => at..end,
+        }),
+        // An escaped quote inside of another key.
+        _ => None,
+    }
 }
 
 /// What follows the string that `rest` is inside of.
@@ -168,6 +176,10 @@ pub(crate) struct Tokens(Option<u64>);
 impl Tokens {
     fn or(self, other: Self) -> Self {
         Self(self.0.or(other.0))
+    }
+
+    pub(crate) fn number(self) -> Option<u64> {
+        self.0
     }
 
     pub(crate) fn value(self) -> u64 {

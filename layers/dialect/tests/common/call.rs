@@ -1,5 +1,7 @@
 //! Calling the attempt layer around a scripted upstream.
 
+#![allow(dead_code, unreachable_pub)]
+
 use std::{
     sync::{Arc, Mutex},
     time::SystemTime,
@@ -47,7 +49,10 @@ pub fn answering(
     let probe = Probe::new(move |request| {
         log.lock().unwrap().push(request);
         let body = ScriptedBody::new(steps.clone());
-        let response = Response::builder().status(status).header("content-type", content_type);
+        let mut response = Response::builder().status(status);
+        if !content_type.is_empty() {
+            response = response.header("content-type", content_type);
+        }
         std::future::ready(Ok(response.header("x-request-id", "r1").body(body).unwrap()))
     });
     let layer = AttemptLayer::with_config(config).unwrap();
@@ -63,9 +68,30 @@ pub async fn call(request: Sent, status: u16, content_type: &'static str, steps:
 }
 
 pub async fn stream(request: Sent, chunks: &[Vec<u8>]) -> Out {
-    let steps = chunks.iter().map(|chunk| Step::data(chunk.clone())).collect();
-    call(request, 200, "text/event-stream", steps).await
+    call(request, 200, "text/event-stream", steps(chunks)).await
 }
+
+/// By a layer that does not tell the caller of a stream that broke.
+pub async fn untold(request: Sent, steps: Vec<Step>) -> Out {
+    let mut config = AttemptConfig::default();
+    config.tell_interruptions = false;
+    answering(config, 200, "text/event-stream", steps).0.oneshot(request).await.unwrap()
+}
+
+pub fn steps(chunks: &[Vec<u8>]) -> Vec<Step> {
+    chunks.iter().map(|chunk| Step::data(chunk.clone())).collect()
+}
+
+/// The error event behind a chat stream that broke.
+pub fn told(message: &str) -> String {
+    format!(
+        "data: {{\"error\":{{\"message\":\"{message}\",\"type\":\"server_error\",\
+         \"param\":null,\"code\":\"stream_interrupted\"}}}}\n\n"
+    )
+}
+
+pub const STOPPED: &str = "The provider's stream stopped before its end.";
+pub const BROKE: &str = "The connection to the provider broke before the stream's end.";
 
 pub struct Read {
     pub bytes: Vec<u8>,
