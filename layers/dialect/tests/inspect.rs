@@ -168,7 +168,7 @@ async fn the_model_of_an_upload_is_a_short_name() {
         assert_eq!((refused.status(), refused.param()), (StatusCode::BAD_REQUEST, Some("model")));
         assert_eq!(refused.code(), Some(code));
     }
-    assert!(inspect(upload(long[1..].as_bytes())).await.is_ok_and(|seen| {
+    assert!(inspect(upload(&long.as_bytes()[1..])).await.is_ok_and(|seen| {
         seen.extensions().get::<Ask>().unwrap().model().unwrap().len() == 256
     }));
 }
