@@ -111,6 +111,39 @@ async fn what_cannot_be_read_is_refused() {
 }
 
 #[tokio::test]
+async fn a_model_in_the_path_is_read_and_changed_there() {
+    let seen = Seen::default();
+    let log = seen.clone();
+    let probe = Probe::new(move |request| {
+        log.lock().unwrap().push(request);
+        std::future::ready(Ok::<_, BoxError>(Response::new(ScriptedBody::new([]))))
+    });
+    let service = InspectLayer::new().layer(AttemptLayer::new().layer(probe));
+    for (body, to, path, sent) in [
+        ("{}", "a", "/v1/engines/a/chat/completions", "{}"),
+        ("{}", "b", "/v1/engines/b/chat/completions", "{}"),
+        // The path decides, so nothing else may.
+        (r#"{"model":"x"}"#, "a", "/v1/engines/a/chat/completions", r#"{"model":"x"}"#),
+        (r#"{"model":"x"}"#, "b", "/v1/engines/b/chat/completions", r#"{"model":"b"}"#),
+    ] {
+        let steps = vec![Step::data(body)];
+        let mut call = post("/v1/engines/a/chat/completions", "application/json", steps);
+        call.extensions_mut().insert(tollway_core::Target::new("p", "k", Some(to.into())));
+        service.clone().oneshot(call).await.unwrap();
+        let seen = seen.lock().unwrap().pop().unwrap();
+        let ask = seen.extensions().get::<Ask>().unwrap();
+        assert_eq!((ask.operation, ask.model()), (Operation::ChatCompletions, Some("a")));
+        assert_eq!(seen.uri(), path);
+        assert_eq!(bytes(seen).await, sent);
+    }
+    let long = format!("/v1/engines/{}/completions", "x".repeat(257));
+    for path in [&long, "/v1/engines/a%0Ab/completions"] {
+        let steps = vec![Step::data("{}")];
+        assert_eq!(refused(post(path, "application/json", steps)).await.1, Some("invalid_model"));
+    }
+}
+
+#[tokio::test]
 async fn a_path_is_read_in_one_way_or_not_at_all() {
     let call = |path: &str| post(path, "application/json", vec![Step::data(r#"{"model":"m"}"#)]);
     let seen = inspect(call("/v1/chat/%63ompletions")).await.unwrap();

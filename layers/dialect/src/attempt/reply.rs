@@ -177,9 +177,8 @@ where
     fn error_response(self, call: &Call, clock: &dyn WallClock) -> Response<AttemptBody<R>> {
         let Self { mut parts, body, cut, .. } = self;
         let failure = error::classify(parts.status, &parts.headers, &body.head, clock.now());
-        let unreadable = only_json(call.operation)
-            && is_nobodys(&parts)
-            && !is_json_error(&body.head, cut);
+        let unreadable =
+            only_json(call.operation) && is_nobodys(&parts) && !is_json_error(&body.head, cut);
         if unreadable || tells_secret(&parts, &failure) {
             return instead(parts, failure);
         }

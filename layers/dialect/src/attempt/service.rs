@@ -13,7 +13,7 @@ use super::{
     AttemptBody, AttemptConfig, AttemptFuture,
     future::{Call, reads},
 };
-use crate::RequestBody;
+use crate::{RequestBody, openai};
 
 /// Fits one attempt to its [`Target`] and reads the reply as it passes.
 ///
@@ -68,6 +68,7 @@ fn prepare<B>(request: &mut Request<RequestBody<B>>, config: &AttemptConfig) -> 
     let asked = ask.and_then(Ask::model);
     let target = request.extensions().get::<Target>().and_then(Target::model);
     let model = target.map(|model| &**model).filter(|model| Some(*model) != asked);
+    let uri = model.and_then(|model| openai::with_path_model(request.uri(), model));
     let body = request.body();
     let edits = body.edits();
     let strip_usage = ask_for_usage && edits.can_ask_for_usage() && body.as_bytes().is_some();
@@ -76,6 +77,9 @@ fn prepare<B>(request: &mut Request<RequestBody<B>>, config: &AttemptConfig) -> 
         let old = head.len();
         set_length(request, edited.len(), old);
         request.body_mut().set_head(edited);
+    }
+    if let Some(uri) = uri {
+        *request.uri_mut() = uri;
     }
     if reads(operation) {
         let identity = HeaderValue::from_static("identity");

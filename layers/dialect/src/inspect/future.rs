@@ -139,12 +139,14 @@ impl Read {
     {
         loop {
             let ended = body.is_end_stream();
-            if let Some(result) = self.finish(ended) {
+            if let Some(result) = self.finish(ended, parts) {
                 return Poll::Ready(result);
             }
             match ready!(Pin::new(&mut *body).poll_frame(cx)) {
                 None => {
-                    return Poll::Ready(self.finish(true).unwrap_or_else(|| self.json()));
+                    return Poll::Ready(
+                        self.finish(true, parts).unwrap_or_else(|| self.json(parts)),
+                    );
                 }
                 Some(Err(error)) => return Poll::Ready(Err(self.broken(error.into()))),
                 // Trailers of a held body are left out: they would have no place behind it.
@@ -160,9 +162,9 @@ impl Read {
     }
 
     /// What is read, once enough is there.
-    fn finish(&mut self, ended: bool) -> Option<Result<(Ask, Edits), BadRequest>> {
+    fn finish(&mut self, ended: bool, parts: &Parts) -> Option<Result<(Ask, Edits), BadRequest>> {
         let Kind::Multipart(search) = &mut self.kind else {
-            return ended.then(|| self.json());
+            return ended.then(|| self.json(parts));
         };
         let head = self.held.as_slice();
         let found = match search.model(head) {
@@ -186,8 +188,9 @@ impl Read {
         Some(Ok((ask, edits)))
     }
 
-    fn json(&self) -> Result<(Ask, Edits), BadRequest> {
-        openai::request::read(self.operation, self.held.as_slice())
+    fn json(&self, parts: &Parts) -> Result<(Ask, Edits), BadRequest> {
+        let named = openai::path_model(parts.uri.path());
+        openai::request::read_named(self.operation, self.held.as_slice(), named.as_deref())
     }
 
     fn broken(&self, error: BoxError) -> BadRequest {

@@ -10,5 +10,5 @@ pub mod usage;
 
 pub use edits::Edits;
 pub(crate) use edits::Span;
-pub(crate) use operation::is_ambiguous;
 pub use operation::operation;
+pub(crate) use operation::{is_ambiguous, path_model, with_path_model};

@@ -1,13 +1,15 @@
 use std::borrow::Cow;
 
-use http::Method;
+use http::{Method, Uri};
 use tollway_core::Operation;
 
 /// What a call is, from its method and path alone.
 ///
 /// The prefixes of known base URLs (`/v1`, `/openai/v1`, `/v1beta/openai`, none) are skipped.
 /// However a path is spelled, it is the same call: letters may be percent-encoded (RFC 3986, 6.2.2)
-/// and of either case. Paths that servers read in more than one way, [`Inspect`](crate::Inspect)
+/// and of either case. `/v1/engines/{model}/...` and `/openai/deployments/{model}/...` are the same
+/// calls as without (chat, completions, responses, embeddings, moderations; other calls by such a
+/// path are [`Operation::Other`]), with their model in the path. Paths that servers read in more than one way, [`Inspect`](crate::Inspect)
 /// refuses.
 ///
 /// ```
@@ -24,16 +26,82 @@ pub fn operation(method: &Method, path: &str) -> Operation {
     of(method, &decoded(path, is_unreserved))
 }
 
+const PREFIXES: [&str; 5] = ["", "v1", "openai", "v1beta", "api"];
+const WHOLE: [(&str, Operation); 5] = [
+    ("chat/completions", Operation::ChatCompletions),
+    ("completions", Operation::Completions),
+    ("responses", Operation::Responses),
+    ("embeddings", Operation::Embeddings),
+    ("moderations", Operation::Moderations),
+];
+
+/// What is left behind the prefixes of known base URLs.
+fn behind(path: &str) -> &str {
+    let mut rest = path.trim_matches('/');
+    while let Some((prefix, after)) = rest.split_once('/') {
+        if !PREFIXES.iter().any(|known| known.eq_ignore_ascii_case(prefix)) {
+            break;
+        }
+        rest = after;
+    }
+    rest
+}
+
+/// The model in `engines/{model}/chat/completions` and its like, and the call.
+fn named_by_path(rest: &str) -> Option<(&str, Operation)> {
+    let (first, rest) = rest.split_once('/')?;
+    if !["engines", "deployments"].iter().any(|known| known.eq_ignore_ascii_case(first)) {
+        return None;
+    }
+    WHOLE.iter().find_map(|(name, operation)| {
+        let (model, call) = rest.split_at_checked(rest.len().checked_sub(name.len())?)?;
+        let model = model.strip_suffix('/')?;
+        call.eq_ignore_ascii_case(name).then_some((model, *operation))
+    })
+}
+
+/// The model that the path names, as it is spelled there.
+fn model_in_path(path: &str) -> Option<&str> {
+    named_by_path(behind(path)).map(|(model, _)| model)
+}
+
+/// The model that the path names.
+pub(crate) fn path_model(path: &str) -> Option<Cow<'_, str>> {
+    // Few letters of a call's own name are ever encoded; then the model is read from all of it.
+    match model_in_path(path) {
+        Some(model) => Some(decoded(model, |_| true)),
+        None if path.contains('%') => {
+            let path = decoded(path, is_unreserved);
+            model_in_path(&path).map(|model| decoded(model, |_| true).into_owned().into())
+        }
+        None => None,
+    }
+}
+
+/// The path and query with another model in the place of the one they name.
+pub(crate) fn with_path_model(uri: &Uri, model: &str) -> Option<Uri> {
+    let path = decoded(uri.path(), is_unreserved);
+    let old = model_in_path(&path)?;
+    let start = (old.as_ptr() as usize).checked_sub(path.as_ptr() as usize)?;
+    let mut new = path.get(..start)?.to_owned();
+    for byte in model.bytes() {
+        match byte {
+            byte if is_unreserved(byte) || b"/:@".contains(&byte) => new.push(char::from(byte)),
+            byte => new.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    new.push_str(path.get(start + old.len()..)?);
+    if let Some(query) = uri.query() {
+        new.push('?');
+        new.push_str(query);
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(new.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
 /// `path` is decoded, and without a query.
 fn of(method: &Method, path: &str) -> Operation {
-    const PREFIXES: [&str; 5] = ["", "v1", "openai", "v1beta", "api"];
-    const WHOLE: [(&str, Operation); 5] = [
-        ("chat/completions", Operation::ChatCompletions),
-        ("completions", Operation::Completions),
-        ("responses", Operation::Responses),
-        ("embeddings", Operation::Embeddings),
-        ("moderations", Operation::Moderations),
-    ];
     const FIRST: [(&str, Operation); 6] = [
         ("images", Operation::Images),
         ("audio", Operation::Audio),
@@ -42,12 +110,9 @@ fn of(method: &Method, path: &str) -> Operation {
         ("uploads", Operation::Files),
         ("batches", Operation::Batches),
     ];
-    let mut rest = path.trim_matches('/');
-    while let Some((prefix, after)) = rest.split_once('/') {
-        if !PREFIXES.iter().any(|known| known.eq_ignore_ascii_case(prefix)) {
-            break;
-        }
-        rest = after;
+    let rest = behind(path);
+    if let Some((_, operation)) = named_by_path(rest) {
+        return if method == Method::POST { operation } else { Operation::Other };
     }
     let first = rest.split('/').next().unwrap_or_default();
     let named = |name: &str, known: &[(&str, Operation)]| {
@@ -133,6 +198,35 @@ mod tests {
     }
 
     #[test]
+    fn a_model_in_the_path() {
+        for (path, model, operation) in [
+            ("/v1/engines/gpt-4o/completions", "gpt-4o", Operation::Completions),
+            ("/engines/a%2Fb/chat/completions", "a/b", Operation::ChatCompletions),
+            ("/engines/a/b/chat/completions/", "a/b", Operation::ChatCompletions),
+            ("/openai/deployments/d%201/embeddings", "d 1", Operation::Embeddings),
+            ("/openai/%64eployments/d%201/%65mbeddings", "d 1", Operation::Embeddings),
+        ] {
+            assert_eq!(operation_of(path), operation, "{path}");
+            assert_eq!(path_model(path).as_deref(), Some(model), "{path}");
+            assert!(!is_ambiguous(&Method::POST, path), "{path}");
+        }
+        for path in ["/v1/engines", "/v1/engines/m", "/v1/engines/completions", "/engines/m/files"]
+        {
+            assert_eq!((operation_of(path), path_model(path)), (Operation::Other, None), "{path}");
+        }
+        let uri = Uri::from_static("http://h/v1/engines/a/chat/completions?api-version=1");
+        assert_eq!(
+            with_path_model(&uri, "x/ü?").unwrap(),
+            "http://h/v1/engines/x/%C3%BC%3F/chat/completions?api-version=1"
+        );
+        assert_eq!(with_path_model(&Uri::from_static("/v1/chat/completions"), "m"), None);
+    }
+
+    fn operation_of(path: &str) -> Operation {
+        operation(&Method::POST, path)
+    }
+
+    #[test]
     fn paths_that_can_be_read_in_two_ways() {
         for path in [
             "/v1//chat/completions",
@@ -176,6 +270,7 @@ mod tests {
         fn no_path_panics(path in "[/%a-f0-9.é\\\\]{0,24}") {
             let _ = operation(&Method::POST, &path);
             let _ = is_ambiguous(&Method::POST, &path);
+            let _ = path_model(&path);
         }
     }
 

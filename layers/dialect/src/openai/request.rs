@@ -36,20 +36,26 @@ use crate::{
 /// assert_eq!(sent, r#"{"model":"gpt-5","messages":[{"role":"user","content":"Hi"}],"x":1}"#);
 /// ```
 pub fn read(operation: Operation, body: &[u8]) -> Result<(Ask, Edits), BadRequest> {
+    read_named(operation, body, None)
+}
+
+/// As [`read`], for a call whose path names the model, which wins over the body's.
+pub(crate) fn read_named(
+    operation: Operation,
+    body: &[u8],
+    named: Option<&str>,
+) -> Result<(Ask, Edits), BadRequest> {
     let text = std::str::from_utf8(body).map_err(|error| not_utf8(body, error.valid_up_to()))?;
-    read_text(operation, text).or_else(|unread| match unread {
+    read_text(operation, text, named).or_else(|unread| match unread {
         Unread::Refused(refused) => Err(refused),
-        Unread::Json(error) => match tame(body, &error) {
-            // Every number that counts stands where it stood, so the places hold.
-            Some(tamed) => match std::str::from_utf8(&tamed).map(|text| read_text(operation, text))
-            {
-                Ok(Ok(read)) => Ok(read),
-                Ok(Err(Unread::Refused(refused))) => Err(refused),
-                Ok(Err(Unread::Json(error))) => Err(bad_json(&error)),
-                Err(_) => Err(bad_json(&error)),
-            },
-            None => Err(bad_json(&error)),
-        },
+        Unread::Json(error) => {
+            // Everything else stands where it stood, so the places hold.
+            let tamed = tame(body, &error);
+            match tamed.as_deref().and_then(|tamed| std::str::from_utf8(tamed).ok()) {
+                Some(tamed) => read_text(operation, tamed, named).map_err(Unread::into_refused),
+                None => Err(bad_json(&error)),
+            }
+        }
     })
 }
 
@@ -59,13 +65,26 @@ enum Unread {
     Refused(BadRequest),
 }
 
+impl Unread {
+    fn into_refused(self) -> BadRequest {
+        match self {
+            Self::Json(error) => bad_json(&error),
+            Self::Refused(refused) => refused,
+        }
+    }
+}
+
 impl From<BadRequest> for Unread {
     fn from(refused: BadRequest) -> Self {
         Self::Refused(refused)
     }
 }
 
-fn read_text(operation: Operation, text: &str) -> Result<(Ask, Edits), Unread> {
+fn read_text(
+    operation: Operation,
+    text: &str,
+    named: Option<&str>,
+) -> Result<(Ask, Edits), Unread> {
     let start = text.trim_ascii_start();
     let open = text.len() - start.len();
     if !start.starts_with('{') {
@@ -87,7 +106,13 @@ fn read_text(operation: Operation, text: &str) -> Result<(Ask, Edits), Unread> {
     }
     let reader = Reader { text, fields: &fields };
     let (usage, wants_usage) = reader.stream_options(open)?;
-    let model = reader.model(operation)?;
+    let model = match named {
+        Some(named) => {
+            check_model(named)?;
+            Some(Cow::Borrowed(named))
+        }
+        None => reader.model(operation)?,
+    };
     let mut ask = Ask::new(operation);
     ask.model = model.map(|model| model.as_ref().into());
     ask.stream = reader.flag(Field::Stream)?.unwrap_or(false);
