@@ -165,7 +165,7 @@ fn policy_shapes_by_default_and_by_word() {
         "{SIM}limits:
   - {{ name: a, per: all, usd: 0.50/hour, requests: 5/hour }}
   - {{ name: b, per: all, requests: 500/10s, shape: sliding }}
-  - {{ name: c, per: [user, tag team], requests: 1M/month, concurrent: 3 }}
+  - {{ name: c, per: [user, model], requests: 1M/month, concurrent: 3 }}
   - {{ name: d, per: all, requests: 10/day, shape: bucket, burst: 2 }}"
     ));
     let shapes: Vec<Vec<Shape>> =

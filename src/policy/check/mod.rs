@@ -7,6 +7,7 @@ mod providers;
 mod resilience;
 mod routes;
 mod server;
+mod together;
 
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -30,6 +31,15 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
     let limits = limits::limits(&written, &mut check);
     let aliases = routes::aliases(&written, &registry, &mut check);
     let routes = routes::routes(&written, &providers, &registry, &mut check);
+    let callers = callers::callers(&written, &mut check);
+    let sections = together::Sections {
+        written: &written,
+        callers: &callers,
+        providers: &providers,
+        routes: &routes,
+        registry: &registry,
+    };
+    sections.check(&mut check);
     let circuit_breaker =
         written.circuit_breaker.as_ref().map(|at| resilience::breaker(&at.value, &mut check));
     let retry = written.retry.as_ref().map(|at| resilience::retry(&at.value, &mut check));
@@ -38,7 +48,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         admin,
         server: server::server(&written, &mut check),
         log: server::log(&written),
-        callers: callers::callers(&written, &mut check),
+        callers,
         providers: providers.into_iter().filter_map(|known| known.checked).collect(),
         limits,
         circuit_breaker,
