@@ -73,7 +73,7 @@ impl Sections<'_> {
     fn sources(&self, check: &mut Check<'_, '_>) {
         let callers = self.written.callers.as_ref().map(|at| &at.value);
         let Some(identify) = callers.and_then(|callers| callers.identify.as_ref()) else { return };
-        if self.callers.identify == [Source::Key] && callers.is_some_and(|at| at.keys.is_none()) {
+        if self.callers.identify == [Source::Key] && !self.has_keys() {
             check
                 .reader
                 .wrong(identify, "there are no keys, so anybody may call, and nobody has a name")
@@ -170,7 +170,16 @@ impl Sections<'_> {
         let by_target = per.into_iter().any(|at| at.value.0 == Scope::Provider);
         let provider = |name: &str| self.providers.iter().find(|known| &*known.name == name);
         if self.routes.is_empty() {
-            return self.unpriced_at(self.providers.first()?.checked.as_ref()?, &[], &only);
+            // The first provider takes anything, the others the models that are known to be theirs.
+            let mut sellers = self.providers.iter().filter_map(|known| known.checked.as_ref());
+            let first = sellers.next()?;
+            return self.unpriced_at(first, &[], &only).or_else(|| {
+                sellers.find_map(|seller| {
+                    let theirs = self.sold(seller).filter_map(|model| model.id.parse().ok());
+                    let theirs: Vec<Glob> = theirs.collect();
+                    self.unpriced_at(seller, &theirs, &only).filter(|_| !theirs.is_empty())
+                })
+            });
         }
         let mut targets = self.routes.iter().flat_map(|route| {
             route.targets.iter().map(move |target| (&route.matches.models[..], target))
@@ -204,7 +213,7 @@ impl Sections<'_> {
             return Some(format!("`{}/{id}`", seller.name));
         }
         let none = !self.sold(seller).any(is_priced);
-        none.then(|| format!("no model of `{}` is known; what is asked of it", seller.name))
+        none.then(|| format!("what is asked of `{}`", seller.name))
     }
 
     /// Models whose price counts at this provider. A simulated one plays any provider.
