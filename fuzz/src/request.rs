@@ -7,7 +7,7 @@ use tollway_core::{Ask, Operation};
 use tollway_dialect::openai::{Edits, request};
 
 /// Has to be written with escapes, and is in no sample.
-const MODEL: &str = "\u{1}q\"\\\u{e9}/other";
+const MODEL: &str = "q\"\\\u{e9}/other";
 
 const OPERATIONS: [Operation; 5] = [
     Operation::ChatCompletions,
@@ -34,6 +34,8 @@ pub fn check(data: &[u8]) {
     assert!(serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok(), "no JSON, but read");
     assert!(ask.choices > 0 && ask.operation == operation);
     assert!(ask.model() != Some(""));
+    let named = ask.model().unwrap_or_default();
+    assert!(named.len() <= 256 && !named.chars().any(char::is_control), "{named:?}");
     let body = Bytes::copy_from_slice(text);
     let same = edits.apply(&body, None, false);
     assert_eq!(same.as_ptr(), body.as_ptr(), "copied for nothing");

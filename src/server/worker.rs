@@ -98,11 +98,11 @@ impl Workers {
     /// Waits until every worker has drained; the number of connections cut off at the deadline.
     /// Blocks: call it where blocking is allowed.
     pub fn join(self) -> usize {
-        let ended = self.workers.into_iter().map(|worker| {
-            drop(worker.queue);
-            worker.thread.join().unwrap_or(0)
-        });
-        ended.sum()
+        // All queues first: a worker's time to drain begins when its queue ends.
+        let (queues, threads): (Vec<_>, Vec<_>) =
+            self.workers.into_iter().map(|worker| (worker.queue, worker.thread)).unzip();
+        drop(queues);
+        threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
     }
 }
 

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 
-use http::request;
-use tollway_circuit_breaker::{CircuitBreakerLayer, Config, SlowCalls};
-use tollway_core::{Caller, Target};
+use http::{StatusCode, request, response};
+use tollway_circuit_breaker::{
+    ByFailure, CircuitBreakerLayer, Classify, Config, Judgement, SlowCalls, Verdict,
+};
+use tollway_core::{BoxError, Caller, Ending, Target};
 
 use super::{StackError, per_mille, tell};
 use crate::{policy::Policy, telemetry::Telemetry};
@@ -28,7 +30,27 @@ impl Circuit {
 type KeyFn = fn(&request::Parts) -> Option<Circuit>;
 
 /// The breaker layer of a stack.
-pub(super) type Breakers = CircuitBreakerLayer<Circuit, KeyFn>;
+pub(super) type Breakers = CircuitBreakerLayer<Circuit, KeyFn, Blame>;
+
+/// [`ByFailure`], but a 403 benches nothing: it may be about one model, one prompt or one region,
+/// and a caller who can bring one about must not shut out everybody else.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Blame;
+
+impl Classify for Blame {
+    type Ticket = <ByFailure as Classify>::Ticket;
+
+    fn head(&self, reply: Result<&response::Parts, &BoxError>) -> Judgement<Self::Ticket> {
+        match reply {
+            Ok(head) if head.status == StatusCode::FORBIDDEN => Judgement::Now(Verdict::Ignore),
+            reply => ByFailure.head(reply),
+        }
+    }
+
+    fn end(&self, ticket: Self::Ticket, ending: Ending) -> Verdict {
+        ByFailure.end(ticket, ending)
+    }
+}
 
 /// The key name of targets that get the client's own credential.
 pub(super) const CALLERS_OWN: &str = "caller's own";
@@ -46,6 +68,7 @@ pub(super) fn layer(policy: &Policy, telemetry: &Telemetry) -> Result<Breakers, 
     let layer = CircuitBreakerLayer::new(config(policy), key)
         .map_err(|error| StackError::new("circuit_breaker", error))?;
     Ok(layer
+        .with_classifier(Blame)
         .with_bench_together(|a: &Circuit, b: &Circuit| {
             a.target.provider() == b.target.provider()
                 && a.target.key() == b.target.key()

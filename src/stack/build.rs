@@ -14,7 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
 use super::{
-    StackError, breaker, callers, estimate::Estimates, hangup::HangupBody, limits,
+    StackError, aliases::Aliases, breaker, callers, hangup::HangupBody, limits,
     models::ModelsLayer, prices::Prices, rescue, retry, routes, tell, upstream,
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     server::RequestBody,
     simulate::Simulator,
     telemetry::{NoteLayer, ObserveLayer, Observed, Telemetry},
+    upstream::remove_hop_by_hop,
 };
 
 /// A policy's layers, with all their state. Services made from it share that state.
@@ -59,7 +60,7 @@ impl Stack {
         let policy = Arc::new(policy.clone());
         let telemetry = tell::telemetry(&policy);
         let prices = Prices::new(&policy)?;
-        let settle = limits::BySpending::new(prices.clone(), Arc::new(Estimates::default()));
+        let settle = limits::BySpending::new(prices.clone(), Aliases::new(&policy));
         let attempt_limits =
             limits::layer(&policy, limits::Side::Attempt, settle.clone(), &telemetry)?;
         let breakers = breaker::layer(&policy, &telemetry)?;
@@ -102,6 +103,12 @@ impl Stack {
             OnHangup::Drain => Some(DRAIN_ABANDONED),
         };
         ServiceBuilder::new()
+            // What concerns the client's connection alone ends here: nobody below may be told by it
+            // which of our own headers to drop.
+            .map_request(|mut request: Request<RequestBody>| {
+                remove_hop_by_hop(request.headers_mut());
+                request
+            })
             // A reply nobody waits for any more is let go or read to its end; outermost, so that
             // everything below settles when the reading ends.
             .map_response(move |reply: Response<_>| reply.map(|body| HangupBody::new(body, drain)))
@@ -111,7 +118,7 @@ impl Stack {
             .layer(CatchPanicLayer::custom(rescue::panicked))
             // The one place where an error becomes an answer.
             .layer(rescue::RescueLayer)
-            // When the request is of no use any more; retry and upstream keep to it.
+            // The whole time to a reply's head: body, waits and retries included.
             .layer(retry::DeadlineLayer::new(self.policy.server.request_deadline))
             // Who asks? Before anything that costs work, so that strangers get none.
             .layer(self.identify.clone())

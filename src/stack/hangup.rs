@@ -8,30 +8,30 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 
-/// A reply's body, boxed once at the end of the stack; if its client hangs up, it is either let go
-/// (which cancels the provider's work) or read to its end, so that its usage is known.
+/// A reply's body at the end of the stack; if its client hangs up, it is either let go (which
+/// cancels the provider's work) or read to its end, so that its usage is known.
 #[derive(Debug)]
 pub struct HangupBody<B>
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
-    inner: Option<Pin<Box<B>>>,
+    inner: Option<B>,
     drain_for: Option<Duration>,
 }
 
 impl<B> HangupBody<B>
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     /// `drain_for`: how long an abandoned reply may be read on; `None` lets it go at once.
     pub fn new(inner: B, drain_for: Option<Duration>) -> Self {
-        Self { inner: Some(Box::pin(inner)), drain_for }
+        Self { inner: Some(inner), drain_for }
     }
 }
 
 impl<B> Body for HangupBody<B>
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     type Data = Bytes;
     type Error = B::Error;
@@ -41,7 +41,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let frame = std::task::ready!(inner.as_mut().poll_frame(cx));
+        let frame = std::task::ready!(Pin::new(&mut *inner).poll_frame(cx));
         if !matches!(frame, Some(Ok(_))) || inner.is_end_stream() {
             self.inner = None;
         }
@@ -59,7 +59,7 @@ where
 
 impl<B> Drop for HangupBody<B>
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     fn drop(&mut self) {
         let (Some(mut inner), Some(time)) = (self.inner.take(), self.drain_for) else { return };

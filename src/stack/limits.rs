@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use http::{StatusCode, request, response};
 use tollway_core::{Ask, Caller, Ending, Metered, Target, Usage, Usd};
@@ -6,6 +9,7 @@ use tollway_rate_limit::{self as rate_limit, Key, Part, RateLimitLayer, Rule, Se
 
 use super::{
     StackError,
+    aliases::Aliases,
     estimate::{self, Estimates},
     prices::Prices,
     tell,
@@ -83,9 +87,10 @@ fn rule(limit: &Limit, quota: &Quota, side: Side, settle: &BySpending) -> Result
     let capacity = built.capacity();
     let (per, models) = (limit.per.clone(), limit.models.clone());
     let (unit, settle) = (quota.unit, settle.clone());
+    let aliases = settle.aliases.clone();
     Ok(Rule::new(built, unit_tag(unit))
         .key(move |request| {
-            let model = model(request, side);
+            let model = model(request, side).map(|model| aliases.resolve(model));
             let applies = models.is_empty()
                 || model.is_some_and(|model| models.iter().any(|glob| glob.matches(&**model)));
             applies.then(|| key(&per, request, model))?
@@ -151,12 +156,15 @@ fn key(per: &[Scope], request: &request::Parts, model: Option<&Arc<str>>) -> Opt
     }
 }
 
+static NOBODY: LazyLock<Arc<str>> = LazyLock::new(|| "(nobody)".into());
+
 fn part(scope: &Scope, request: &request::Parts, model: Option<&Arc<str>>) -> Option<Part> {
     let caller = request.extensions.get::<Caller>();
     let name = |name: &Arc<str>| Some(Part::Name(name.clone()));
     match scope {
         Scope::All => None,
-        Scope::User => name(caller?.user.as_ref()?),
+        // Whoever says no name shares one bucket with all others who don't.
+        Scope::User => name(caller.and_then(|caller| caller.user.as_ref()).unwrap_or(&NOBODY)),
         Scope::Key => name(caller?.key.as_ref()?),
         Scope::Tag(tag) => name(caller?.tags.get(tag)?),
         Scope::Provider => name(request.extensions.get::<Target>()?.provider()),
@@ -172,6 +180,7 @@ fn part(scope: &Scope, request: &request::Parts, model: Option<&Arc<str>>) -> Op
 #[derive(Clone, Debug)]
 pub(super) struct BySpending {
     prices: Prices,
+    aliases: Aliases,
     estimates: Arc<Estimates>,
 }
 
@@ -184,11 +193,12 @@ pub(super) struct Ticket {
     /// Only of a reply that can have used tokens.
     metered: Option<Metered>,
     succeeded: bool,
+    exchange: Option<Arc<Exchange>>,
 }
 
 impl BySpending {
-    pub(super) fn new(prices: Prices, estimates: Arc<Estimates>) -> Self {
-        Self { prices, estimates }
+    pub(super) fn new(prices: Prices, aliases: Aliases) -> Self {
+        Self { prices, aliases, estimates: Arc::default() }
     }
 
     fn estimate(&self, unit: Unit, request: &request::Parts) -> u64 {
@@ -207,7 +217,8 @@ impl BySpending {
                 // Before routing, the price of the asked model at whoever sells it.
                 let usage = Usage::new(ask.input_tokens, output());
                 let target = request.extensions.get::<Target>();
-                self.nanos(target, ask.model(), &usage)
+                let asked = ask.model.as_ref().map(|model| &**self.aliases.resolve(model));
+                self.nanos(target, asked, &usage)
             }
         }
     }
@@ -233,9 +244,8 @@ impl Settle for BySpending {
     type Ticket = Ticket;
 
     fn open(&self, request: &request::Parts) -> Ticket {
-        if request.extensions.get::<rate_limit::Waited>().is_some()
-            && let Some(exchange) = request.extensions.get::<Arc<Exchange>>()
-        {
+        let exchange = request.extensions.get::<Arc<Exchange>>();
+        if let (Some(exchange), Some(rate_limit::Waited)) = (exchange, request.extensions.get()) {
             exchange.pause();
         }
         let ask = request.extensions.get::<Ask>();
@@ -244,6 +254,7 @@ impl Settle for BySpending {
             input_tokens: ask.map_or(0, |ask| ask.input_tokens),
             who: ask.map(|ask| estimate::key(caller, ask)),
             target: request.extensions.get::<Target>().cloned(),
+            exchange: exchange.cloned(),
             ..Ticket::default()
         }
     }
@@ -273,6 +284,20 @@ impl Settle for BySpending {
                 Some(if whole { usage.total() } else { usage.output })
             }
             _ => None,
+        }
+    }
+
+    /// Who leaves while a provider is at work has at least asked.
+    fn failed(&self, ticket: &Ticket, unit: rate_limit::Unit, reserved: u64) -> u64 {
+        let abandoned = ticket.exchange.as_ref().is_some_and(|exchange| exchange.is_asking());
+        let asked = Usage::new(ticket.input_tokens, 0);
+        match unit {
+            rate_limit::Unit::Requests => reserved,
+            rate_limit::Unit::Tokens | rate_limit::Unit::InputTokens if abandoned => asked.input,
+            rate_limit::Unit::NanoUsd if abandoned => {
+                self.nanos(ticket.target.as_ref(), None, &asked).min(reserved)
+            }
+            _ => 0,
         }
     }
 }

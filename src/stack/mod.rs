@@ -3,6 +3,7 @@
 //!
 //! [`build`] is the one place where the order is written.
 
+mod aliases;
 mod breaker;
 mod build;
 mod callers;

@@ -17,6 +17,7 @@ use tollway_core::{Ask, BoxError, Caller, Operation};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::aliases::Aliases;
 use crate::policy::{Endpoint, Glob, Policy, registry::Status};
 
 /// The caller's key is not for this model.
@@ -43,6 +44,7 @@ pub(super) struct ModelsLayer(Arc<Models>);
 struct Models {
     /// `None`: everything passes to the one provider, model lists too.
     listed: Option<Vec<(Arc<str>, Arc<str>)>>,
+    aliases: Aliases,
     /// Keys that may not use every model.
     allowed: Vec<(Arc<str>, Vec<Glob>)>,
 }
@@ -54,6 +56,7 @@ impl ModelsLayer {
         let allowed = keys.filter_map(|key| Some((key.name.clone(), key.models.clone()?)));
         Self(Arc::new(Models {
             listed: (!passes_through).then(|| listed(policy)),
+            aliases: Aliases::new(policy),
             allowed: allowed.collect(),
         }))
     }
@@ -96,10 +99,27 @@ fn listed(policy: &Policy) -> Vec<(Arc<str>, Arc<str>)> {
 }
 
 impl Models {
-    fn may_use(&self, caller: Option<&Caller>, model: &str) -> bool {
-        let Some(key) = caller.and_then(|caller| caller.key.as_ref()) else { return true };
-        let allowed = self.allowed.iter().find(|(name, _)| name == key);
-        allowed.is_none_or(|(_, globs)| globs.iter().any(|glob| glob.matches(model)))
+    /// The models that the caller is held to; `None`: it may use all.
+    fn allowed(&self, caller: Option<&Caller>) -> Option<&[Glob]> {
+        let key = caller?.key.as_ref()?;
+        self.allowed.iter().find(|(name, _)| name == key).map(|(_, globs)| &globs[..])
+    }
+
+    fn may_use(&self, caller: Option<&Caller>, model: &Arc<str>) -> bool {
+        let model = self.aliases.resolve(model);
+        self.allowed(caller).is_none_or(|globs| globs.iter().any(|glob| glob.matches(&**model)))
+    }
+
+    /// The name of a model that the request may not use. A caller that is held to some models has
+    /// to say which one it asks for, wherever a provider could do work for it.
+    fn forbids(&self, request: &http::Extensions, method: &Method) -> Option<Arc<str>> {
+        let caller = request.get::<Caller>();
+        self.allowed(caller)?;
+        let ask = request.get::<Ask>();
+        match ask.and_then(|ask| ask.model.as_ref()) {
+            Some(model) => (!self.may_use(caller, model)).then(|| model.clone()),
+            None => (method == Method::POST).then(|| "(none named)".into()),
+        }
     }
 
     /// The answer to a question about models; `None`: ask the provider.
@@ -151,10 +171,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let facts = request.extensions();
-        if let Some(model) = facts.get::<Ask>().and_then(|ask| ask.model.as_ref())
-            && !self.models.may_use(facts.get::<Caller>(), model)
-        {
-            return ModelsFuture::Forbidden(Some(ModelForbidden(model.clone())));
+        if let Some(model) = self.models.forbids(facts, request.method()) {
+            return ModelsFuture::Forbidden(Some(ModelForbidden(model)));
         }
         match self.models.answer(facts, request.method(), request.uri().path()) {
             Some(list) => ModelsFuture::Answered(Some(list)),

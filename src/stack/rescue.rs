@@ -186,13 +186,13 @@ fn to_answer(error: &(dyn Error + 'static)) -> Answer {
             ..Answer::new(StatusCode::FORBIDDEN, kind, code, forbidden.to_string())
         };
     }
-    // A body that came too slowly is not a body that broke off.
-    let late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-    if let Some(late) = find_error::<io::Error>(error).filter(|error| late(error)) {
-        let (kind, code) = ("invalid_request_error", "request_timeout");
-        return Answer::new(StatusCode::REQUEST_TIMEOUT, kind, code, late.to_string());
-    }
     if let Some(bad) = find_error::<BadRequest>(error) {
+        // A body that came too slowly is not a body that broke off.
+        let late = |error: &&io::Error| error.kind() == io::ErrorKind::TimedOut;
+        if let Some(late) = find_error::<io::Error>(bad).filter(late) {
+            let (kind, code) = ("invalid_request_error", "request_timeout");
+            return Answer::new(StatusCode::REQUEST_TIMEOUT, kind, code, late.to_string());
+        }
         return Answer {
             status: bad.status(),
             message: bad.message().to_owned(),
@@ -228,6 +228,12 @@ fn to_answer(error: &(dyn Error + 'static)) -> Answer {
     }
     if let Some(failure) = find_error::<Failure>(error) {
         return Answer::of(failure);
+    }
+    if find_error::<tower::timeout::error::Elapsed>(error).is_some() {
+        let message = "No reply within the time this proxy gives a request. Stream the reply, or \
+                       ask the operator for a longer `server.request_deadline`.";
+        let (status, code) = (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded");
+        return Answer::new(status, "server_error", code, message);
     }
     tracing::error!(%error, "an error nobody knows");
     internal()

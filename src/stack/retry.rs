@@ -5,11 +5,12 @@ use std::{
 
 use http::Request;
 use tokio::time::Instant;
-use tollway_core::ErrorClass;
+use tollway_core::{BoxError, ErrorClass};
 use tollway_dialect::RequestBody;
 use tollway_retry::{
     Backoff, Budget, BudgetSettings, Classes, Config, Deadline, Jitter, RetryLayer, Settings,
 };
+use tower::timeout::Timeout;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -98,7 +99,8 @@ pub(super) fn layer(
         .build())
 }
 
-/// Gives each request its [`Deadline`].
+/// Gives each request its [`Deadline`] and ends the wait for a reply's head there, whatever it is
+/// that the request waits for: its own body, its turn at a limit, a provider.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DeadlineLayer(Duration);
 
@@ -112,27 +114,31 @@ impl<S> Layer<S> for DeadlineLayer {
     type Service = WithDeadline<S>;
 
     fn layer(&self, inner: S) -> WithDeadline<S> {
-        WithDeadline { inner, time: self.0 }
+        WithDeadline { inner: Timeout::new(inner, self.0), time: self.0 }
     }
 }
 
 /// Service of [`DeadlineLayer`].
 #[derive(Clone, Debug)]
 pub(super) struct WithDeadline<S> {
-    inner: S,
+    inner: Timeout<S>,
     time: Duration,
 }
 
-impl<S: Service<Request<B>>, B> Service<Request<B>> for WithDeadline<S> {
+impl<S, B> Service<Request<B>> for WithDeadline<S>
+where
+    S: Service<Request<B>>,
+    S::Error: Into<BoxError>,
+{
     type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+    type Error = BoxError;
+    type Future = <Timeout<S> as Service<Request<B>>>::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         request.extensions_mut().insert(Deadline(Instant::now() + self.time));
         self.inner.call(request)
     }

@@ -1,6 +1,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::Body;
 use rustls::ClientConfig;
 use tollway_core::BoxError;
@@ -62,11 +63,27 @@ pub(super) fn tls(policy: &Policy) -> Result<Tls, StackError> {
             }
             (Some(path), _) => upstream::tls_config(Some(path)).map_err(wrong)?,
         };
-        upstream::Endpoint::<http_body_util::Full<Bytes>>::new(http, config.clone(), 1)
-            .map_err(wrong)?;
+        upstream::Endpoint::<http_body_util::Full<Bytes>>::new(
+            http,
+            config.clone(),
+            Arc::new([]),
+            1,
+        )
+        .map_err(wrong)?;
         all.insert(name.clone(), config);
     }
     Ok(all)
+}
+
+/// Headers by which whatever stands in front tells this proxy who asks.
+fn private(policy: &Policy) -> Arc<[HeaderName]> {
+    let named = policy.callers.identify.iter().filter_map(|source| match source {
+        policy::Source::Header(name) => Some(name.clone()),
+        _ => None,
+    });
+    let forwarded = ["forwarded", "x-forwarded-for"].map(HeaderName::from_static);
+    let behind_proxies = !policy.callers.trusted_proxies.is_empty();
+    named.chain(forwarded.into_iter().filter(|_| behind_proxies)).collect()
 }
 
 /// The leaf, with pools of its own.
@@ -80,8 +97,10 @@ where
     B::Error: Into<BoxError>,
 {
     let pools = server::workers(&policy.server);
+    let private = private(policy);
     let remote = over_http(policy).filter_map(|(name, http)| {
-        let endpoint = upstream::Endpoint::new(http, tls.get(name)?.clone(), pools).ok()?;
+        let endpoint =
+            upstream::Endpoint::new(http, tls.get(name)?.clone(), private.clone(), pools).ok()?;
         Some((name.clone(), Provider::Http(Arc::new(endpoint))))
     });
     let simulated = simulators

@@ -21,6 +21,7 @@ pub struct Exchange {
     ask: OnceLock<Ask>,
     upstream_wait: AtomicU64,
     paused: AtomicBool,
+    asking: AtomicBool,
 }
 
 impl Exchange {
@@ -32,6 +33,7 @@ impl Exchange {
             ask: OnceLock::new(),
             upstream_wait: AtomicU64::new(0),
             paused: AtomicBool::new(false),
+            asking: AtomicBool::new(false),
         }
     }
 
@@ -75,6 +77,16 @@ impl Exchange {
 
     pub(crate) fn has_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether a provider is at work on an answer whose head has not come.
+    pub(crate) fn asking(&self, asking: bool) {
+        self.asking.store(asking, Ordering::Relaxed);
+    }
+
+    /// Whether a request that is given up now leaves a provider at work: work that costs.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.asking.load(Ordering::Relaxed)
     }
 
     /// Time spent waiting for a provider so far.

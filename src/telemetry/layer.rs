@@ -236,7 +236,7 @@ impl Observed {
             first_token_ms = first_token.map(milliseconds),
             total_ms = milliseconds(elapsed),
             upstream_wait_ms = milliseconds(self.exchange.upstream_wait()),
-            failure = failure.map(tracing::field::display),
+            failure = failure.map(|failure| tracing::field::debug(failure.message().to_owned())),
             "request"
         );
     }

@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -40,6 +40,7 @@ pub(super) struct Series {
 
 /// Bound on `(operation, target)` pairs; targets beyond it are counted without their names.
 const MAX_SERIES: usize = 2_000;
+static OTHER: LazyLock<Arc<str>> = LazyLock::new(|| "other".into());
 const STATUS: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "hung_up"];
 
 impl fmt::Debug for Telemetry {
@@ -115,7 +116,7 @@ impl Telemetry {
     pub(crate) fn target_labels(&self, target: &Target) -> Vec<Label> {
         let model = match target.model() {
             Some(model) if (self.0.known_models)(model) => model.to_string(),
-            Some(_) => "other".to_owned(),
+            Some(_) => OTHER.to_string(),
             None => String::new(),
         };
         vec![
@@ -125,13 +126,23 @@ impl Telemetry {
     }
 
     pub(super) fn series(&self, operation: Operation, target: Option<&Target>) -> Arc<Series> {
+        let key = (operation, target.map(|target| self.bounded(target)));
         let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (operation, target.cloned());
         if let Some(found) = series.get(&key) {
             return found.clone();
         }
         let key = if series.len() < MAX_SERIES { key } else { (operation, None) };
         series.entry(key.clone()).or_insert_with(|| self.register(key.0, key.1.as_ref())).clone()
+    }
+
+    /// The target, with `other` for a model that nobody knows.
+    fn bounded(&self, target: &Target) -> Target {
+        match target.model() {
+            Some(model) if !(self.0.known_models)(model) => {
+                Target::new(target.provider().clone(), target.key().clone(), Some(OTHER.clone()))
+            }
+            _ => target.clone(),
+        }
     }
 
     fn register(&self, operation: Operation, target: Option<&Target>) -> Arc<Series> {

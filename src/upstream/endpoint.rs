@@ -2,7 +2,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
     header::{AUTHORIZATION, HOST},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -16,7 +16,6 @@ use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::
 use secrecy::ExposeSecret;
 use tollway_core::{BoxError, Caller, ErrorClass, Failure};
 
-use super::headers::remove_hop_by_hop;
 use crate::policy::{Auth, Http2, HttpEndpoint, Timeouts};
 
 /// Why an endpoint can't be built.
@@ -42,6 +41,8 @@ pub struct Endpoint<B> {
     base_path: Box<str>,
     /// Whether the client's own credential may go upstream.
     passthrough: bool,
+    /// Who the client is, told to this proxy alone.
+    private: Arc<[HeaderName]>,
     /// Credential and policy headers, set on every request.
     headers: Vec<(HeaderName, HeaderValue)>,
     timeouts: Timeouts,
@@ -53,12 +54,15 @@ impl<B> fmt::Debug for Endpoint<B> {
     }
 }
 
-/// Credentials in any of the forms that clients use.
-const CREDENTIALS: [HeaderName; 4] = [
+/// Credentials in any of the forms that clients use, and what goes with them: somebody else's
+/// organization beside our key would only get our key refused.
+const CREDENTIALS: [HeaderName; 6] = [
     AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("openai-organization"),
+    HeaderName::from_static("openai-project"),
 ];
 
 impl<B> Endpoint<B>
@@ -66,11 +70,12 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    /// Builds the pool; connects to nothing yet. `pools` is how many share the policy's number of
-    /// idle connections.
+    /// Builds the pool; connects to nothing yet. `private` headers are between the client and this
+    /// proxy and go no further; `pools` is how many share the policy's number of idle connections.
     pub fn new(
         config: &HttpEndpoint,
         tls: Arc<ClientConfig>,
+        private: Arc<[HeaderName]>,
         pools: usize,
     ) -> Result<Self, EndpointError> {
         let bad = |what: &str| EndpointError(format!("base URL {}: {what}", config.base_url));
@@ -91,8 +96,14 @@ where
             base_path: base_path.trim_end_matches('/').into(),
             passthrough: matches!(config.auth, Auth::Passthrough),
             headers,
+            private,
             timeouts: config.timeouts,
         })
+    }
+
+    /// Whether requests carry this proxy's own credential.
+    pub(super) fn signs(&self) -> bool {
+        !self.passthrough
     }
 
     pub(super) fn timeouts(&self) -> Timeouts {
@@ -102,9 +113,12 @@ where
     /// Addresses, signs and sends `request`; nothing moves before the future is polled.
     pub(super) fn send(&self, request: Request<B>) -> Result<ResponseFuture, Failure> {
         let (mut parts, body) = request.into_parts();
+        if parts.method == Method::CONNECT || !parts.uri.path().starts_with('/') {
+            let message = "This proxy forwards requests for a path, no tunnels and no `*`.";
+            return Err(Failure::new(ErrorClass::Invalid, message));
+        }
         parts.uri = self.address(&parts.uri)?;
         parts.version = http::Version::HTTP_11;
-        remove_hop_by_hop(&mut parts.headers);
         let ours = parts.extensions.get::<Caller>().is_some_and(|caller| caller.authenticated);
         self.sign(&mut parts.headers, ours);
         parts.headers.insert(HOST, self.host.clone());
@@ -138,6 +152,9 @@ where
             for name in &CREDENTIALS {
                 headers.remove(name);
             }
+        }
+        for name in &*self.private {
+            headers.remove(name);
         }
         for (name, value) in &self.headers {
             headers.insert(name, value.clone());
@@ -181,6 +198,9 @@ where
         .pool_idle_timeout(Duration::from_secs(60))
         .http2_only(config.http2 == Http2::Only)
         .set_host(false)
+        // Half of hyper's default: most replies, and all events of a stream, fit; a thousand streams
+        // take 4 MB less.
+        .http1_read_buf_exact_size(4 * 1024)
         .build(https)
 }
 

@@ -19,7 +19,6 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use tollway_core::{BoxError, ErrorClass, Failure, Target};
-use tollway_retry::Deadline;
 use tower_service::Service;
 
 pub use endpoint::{Endpoint, EndpointError, tls_config};
@@ -84,10 +83,11 @@ where
             None => None,
         };
         let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
-        let deadline = request.extensions().get::<Deadline>().copied();
         match provider {
             Some(Provider::Http(endpoint)) => match endpoint.send(request) {
-                Ok(sending) => SendFuture::http(sending, endpoint.timeouts(), deadline, exchange),
+                Ok(sending) => {
+                    SendFuture::http(sending, endpoint.timeouts(), exchange, endpoint.signs())
+                }
                 Err(failure) => SendFuture::failed(failure),
             },
             Some(Provider::Simulated(simulator)) => {

@@ -15,8 +15,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::ResponseFuture;
 use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tollway_core::{BoxError, ErrorClass, Failure};
-use tollway_retry::Deadline;
+use tollway_core::{BoxError, ErrorClass, Failure, ProxyCredential};
 
 use super::{ReplyBody, headers::remove_hop_by_hop};
 use crate::{
@@ -45,12 +44,17 @@ enum State<B> {
         #[pin]
         sleep: Sleep,
         timeouts: Timeouts,
+        /// The credential is this proxy's own.
+        ours: bool,
     },
     Simulated(#[pin] SimulateFuture<B>),
 }
 
 impl<B> SendFuture<B> {
     fn new(state: State<B>, started: Instant, exchange: Option<Arc<Exchange>>) -> Self {
+        if let Some(exchange) = &exchange {
+            exchange.asking(true);
+        }
         Self { state, started, exchange }
     }
 
@@ -65,13 +69,12 @@ impl<B> SendFuture<B> {
     pub(super) fn http(
         sending: ResponseFuture,
         timeouts: Timeouts,
-        deadline: Option<Deadline>,
         exchange: Option<Arc<Exchange>>,
+        ours: bool,
     ) -> Self {
         let started = Instant::now();
         let due = started + timeouts.first_byte.min(timeouts.total);
-        let due = deadline.map_or(due, |Deadline(deadline)| due.min(deadline));
-        let state = State::Http { sending, sleep: sleep_until(due), timeouts };
+        let state = State::Http { sending, sleep: sleep_until(due), timeouts, ours };
         Self::new(state, started, exchange)
     }
 }
@@ -94,17 +97,20 @@ where
                 let answer: Result<Response<SimulatedBody>, Infallible> = ready!(future.poll(cx));
                 (None, answer.map(|reply| reply.map(Either::Right)).map_err(|e| match e {}))
             }
-            StateProj::Http { sending, sleep, timeouts } => match Pin::new(sending).poll(cx) {
-                Poll::Ready(answer) => (Some(*timeouts), received(answer)),
-                Poll::Pending => {
-                    ready!(sleep.poll(cx));
-                    let waited = this.started.elapsed();
-                    (None, Err(timed_out("the provider sent nothing", waited).into()))
+            StateProj::Http { sending, sleep, timeouts, ours } => {
+                match Pin::new(sending).poll(cx) {
+                    Poll::Ready(answer) => (Some(*timeouts), received(answer, *ours)),
+                    Poll::Pending => {
+                        ready!(sleep.poll(cx));
+                        let waited = this.started.elapsed();
+                        (None, Err(timed_out("the provider sent nothing", waited).into()))
+                    }
                 }
-            },
+            }
         };
         let exchange = this.exchange.take();
         if let Some(exchange) = &exchange {
+            exchange.asking(false);
             exchange.waited_upstream(this.started.elapsed());
         }
         let started = *this.started;
@@ -116,6 +122,7 @@ where
 
 fn received(
     answer: Result<Response<Incoming>, hyper_util::client::legacy::Error>,
+    ours: bool,
 ) -> Result<Response<Either<Incoming, SimulatedBody>>, BoxError> {
     let mut reply = answer.map_err(|error| {
         let said = if error.is_connect() {
@@ -126,6 +133,9 @@ fn received(
         Failure::new(ErrorClass::Network, said).with_source(error)
     })?;
     remove_hop_by_hop(reply.headers_mut());
+    if ours {
+        reply.extensions_mut().insert(ProxyCredential);
+    }
     Ok(reply.map(Either::Left))
 }
 

@@ -77,14 +77,21 @@
 //!
 //! # Failures
 //!
-//! A request that nobody could answer is refused with [`BadRequest`]. A reply that failed before
+//! A request that nobody could answer is refused with [`BadRequest`], and so is a `model` longer
+//! than 256 bytes, or with control characters: names are kept and logged. A reply that failed before
 //! any of it went out is a response with a [`Failure`](tollway_core::Failure) in its extensions, so
 //! that a retry can go elsewhere: an error status, an error event, an event that is not JSON or an
 //! end before the first content, broken JSON, and where only JSON or a stream is a reply (chat,
 //! completions, Responses, embeddings, moderations), a success of any other type. No type,
 //! `text/plain` and `application/octet-stream` say nothing: then the first bytes tell.
 //!
-//! After that the failure is noted in the [`Meter`](tollway_core::Meter), and no end is invented. A
+//! An error reply keeps its status, and its body where that is JSON. Anything else in its place (an
+//! edge's HTML page, text, nothing) gives way to [`body_of`](openai::error::body_of) the failure in
+//! the calls that are only ever answered in JSON, as no client could read it. So does, in every
+//! call, what a provider says of a credential that is not the caller's
+//! ([`ProxyCredential`](tollway_core::ProxyCredential)): it may repeat part of it.
+//!
+//! Once content has gone out, a failure is noted in the [`Meter`](tollway_core::Meter), and no end is invented. A
 //! chat stream counts as failed that stops before `[DONE]` and before all of its choices have their
 //! `finish_reason` (some local servers never send `[DONE]`), a Responses stream that stops before
 //! its terminal event, and any of them whose connection breaks before it said that it was over.

@@ -301,12 +301,12 @@ async fn a_reply_over_the_bound_streams_on() {
     config.max_reply = 10;
     config.max_error = 10;
     for status in [200, 500] {
-        let steps = (0..8).map(|_| Step::data("\"12345\"")).collect();
+        let steps = (0..8).map(|_| Step::data("{\"1234\"")).collect();
         let (service, _) = answering(config, status, "application/json", steps);
         let response = service.oneshot(request(Operation::Embeddings, r#"{"model":"m"}"#)).await;
         let response = response.unwrap();
         assert_eq!(response.extensions().get::<Failure>().is_some(), status == 500);
-        assert_eq!(read(response.into_body()).await.bytes, "\"12345\"".repeat(8).as_bytes());
+        assert_eq!(read(response.into_body()).await.bytes, "{\"1234\"".repeat(8).as_bytes());
     }
 }
 
@@ -329,7 +329,11 @@ async fn error_replies_pass_unchanged_with_their_meaning() {
             None => assert!(failure.is_none(), "{name}"),
             Some(error) => assert_eq!(class_name(failure.unwrap().class()), error["class"]),
         }
-        assert_eq!(read(response.into_body()).await.bytes, body, "{name}");
+        let out = read(response.into_body()).await.bytes;
+        match name.contains("html") {
+            true => assert!(serde_json::from_slice::<Value>(&out).is_ok(), "{name}"),
+            false => assert_eq!(out, body, "{name}"),
+        }
     }
 }
 

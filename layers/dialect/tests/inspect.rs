@@ -149,6 +149,31 @@ async fn the_model_of_an_upload_is_found_without_holding_it() {
 }
 
 #[tokio::test]
+async fn the_model_of_an_upload_is_a_short_name() {
+    let type_ = "multipart/form-data; boundary=B";
+    let upload = |model: &[u8]| {
+        let head = b"--B\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n";
+        let form = [&head[..], model, b"\r\n--B--\r\n"].concat();
+        post("/v1/audio/transcriptions", type_, vec![Step::data(form)])
+    };
+    let long = "x".repeat(257);
+    for (model, code) in [
+        (long.as_bytes(), "invalid_model"),
+        (b"a\nb", "invalid_model"),
+        (b"a\xFF", "invalid_model"),
+        (b"", "missing_required_parameter"),
+    ] {
+        let error = inspect(upload(model)).await.unwrap_err();
+        let refused = find_error::<BadRequest>(&*error).unwrap();
+        assert_eq!((refused.status(), refused.param()), (StatusCode::BAD_REQUEST, Some("model")));
+        assert_eq!(refused.code(), Some(code));
+    }
+    assert!(inspect(upload(&long.as_bytes()[1..])).await.is_ok_and(|seen| {
+        seen.extensions().get::<Ask>().unwrap().model().unwrap().len() == 256
+    }));
+}
+
+#[tokio::test]
 async fn the_model_of_an_upload_is_spliced_too() {
     let seen = Seen::default();
     let log = seen.clone();

@@ -84,9 +84,9 @@ fn bounds_and_choices() {
 
 #[test]
 fn escaped_names_are_the_same_names() {
-    let body = r#"{"mod\u0065l":"a\u002fb\n","str\u0065am":true}"#;
+    let body = r#"{"mod\u0065l":"a\u002fb\u00e9","str\u0065am":true}"#;
     let (ask, edits) = chat(body).unwrap();
-    assert_eq!((ask.model(), ask.stream), (Some("a/b\n"), true));
+    assert_eq!((ask.model(), ask.stream), (Some("a/bé"), true));
     let sent = edits.apply(&Bytes::from(body), Some("q\"\\"), false);
     assert_eq!(sent, r#"{"mod\u0065l":"q\"\\","str\u0065am":true}"#);
 }
@@ -99,6 +99,26 @@ fn a_model_is_needed_only_where_the_call_needs_one() {
     assert!(request::read(Operation::Responses, br#"{"prompt":{"id":"p"}}"#).is_ok());
     assert!(request::read(Operation::Responses, br#"{"input":"x"}"#).is_err());
     assert!(request::read(Operation::Moderations, br#"{"input":"x"}"#).is_ok());
+}
+
+#[test]
+fn a_model_is_a_short_name() {
+    let body = |model: &str| json!({"model": model, "messages": []}).to_string();
+    let longest = "é".repeat(128);
+    assert_eq!(chat(&body(&longest)).unwrap().0.model(), Some(&*longest));
+    for (model, words) in [
+        (format!("{longest}x"), "257 bytes long"),
+        ("x".repeat(1 << 20), "1048576 bytes long"),
+        ("x\nINFO request user=admin".to_owned(), "control characters"),
+        ("\u{1b}[31m".to_owned(), "control characters"),
+        ("a\u{7f}".to_owned(), "control characters"),
+        ("a\u{85}".to_owned(), "control characters"),
+    ] {
+        let error = refused(&body(&model));
+        assert_eq!(error.status(), StatusCode::BAD_REQUEST);
+        assert_eq!((error.param(), error.code()), (Some("model"), Some("invalid_model")));
+        assert!(error.message().contains(words) && error.message().len() < 200, "{error}");
+    }
 }
 
 #[test]
@@ -277,7 +297,7 @@ proptest! {
     fn a_splice_changes_the_model_and_nothing_else(
         fields in prop::collection::btree_map("[a-z\"\\\\é]{1,6}", any_json(), 0..5),
         at in 0usize..6,
-        model in ".{1,12}",
+        model in "\\PC{1,12}",
         new in ".{1,12}",
         pretty: bool,
     ) {

@@ -22,7 +22,8 @@ pub struct AttemptConfig {
     pub max_held: usize,
     /// Most events held back while waiting for content. Default 64.
     pub max_held_events: usize,
-    /// Most bytes of an error reply that are read; the rest streams on. Default 64 KiB.
+    /// Most bytes of an error reply that are read; of one that begins as JSON, the rest streams on.
+    /// Default 64 KiB.
     pub max_error: usize,
     /// Largest JSON reply that is read; a larger one streams on unmetered. Default 8 MiB.
     pub max_reply: usize,

@@ -61,7 +61,7 @@ pub(super) fn reads(operation: Operation) -> bool {
 }
 
 /// Whether these calls are only ever answered in JSON or by a stream of it.
-fn only_json(operation: Operation) -> bool {
+pub(super) fn only_json(operation: Operation) -> bool {
     reads(operation) && !matches!(operation, Operation::Images | Operation::Audio)
 }
 
@@ -116,7 +116,7 @@ where
                     let reply = slot.as_mut().expect("polled after it was ready");
                     ready!(reply.poll(cx, this.call, this.config, this.clock));
                     let reply = slot.take().expect("it was there a line ago");
-                    return Poll::Ready(Ok(reply.into_response(&**this.clock)));
+                    return Poll::Ready(Ok(reply.into_response(this.call, &**this.clock)));
                 }
                 StateProj::Calling(future) => match ready!(future.poll(cx)) {
                     Ok(response) => response,

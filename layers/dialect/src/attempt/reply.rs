@@ -6,10 +6,15 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, header, response::Parts};
 use http_body::Body;
+use serde::de::IgnoredAny;
 use tokio::time::Instant;
-use tollway_core::{BoxError, ErrorClass, Failure, Meter, Metered, WallClock};
+use tollway_core::{BoxError, ErrorClass, Failure, Meter, Metered, ProxyCredential, WallClock};
 
-use super::{AttemptBody, AttemptConfig, Commit, future::Call, interruption};
+use super::{
+    AttemptBody, AttemptConfig, Commit,
+    future::{Call, only_json},
+    interruption,
+};
 use crate::openai::{error, reply};
 
 /// How a reply is read.
@@ -153,22 +158,31 @@ where
         }
     }
 
-    pub(super) fn into_response(self, clock: &dyn WallClock) -> Response<AttemptBody<R>> {
+    pub(super) fn into_response(
+        self,
+        call: &Call,
+        clock: &dyn WallClock,
+    ) -> Response<AttemptBody<R>> {
         match self.reading {
             Reading::Stream => self.stream_response(),
-            Reading::Error => {
-                let Self { mut parts, body, .. } = self;
-                let failure =
-                    error::classify(parts.status, &parts.headers, &body.head, clock.now());
-                parts.extensions.insert(failure);
-                Response::from_parts(parts, body)
-            }
+            Reading::Error => self.error_response(call, clock),
             Reading::Json => self.json_response(clock),
             Reading::Unknown | Reading::Broken => match self.body.error {
                 Some(source) => broken(self.parts, source),
                 None => not_json(self.parts),
             },
         }
+    }
+
+    fn error_response(self, call: &Call, clock: &dyn WallClock) -> Response<AttemptBody<R>> {
+        let Self { mut parts, body, cut, .. } = self;
+        let failure = error::classify(parts.status, &parts.headers, &body.head, clock.now());
+        let unreadable = only_json(call.operation) && !is_json_error(&body.head, cut);
+        if unreadable || tells_secret(&parts, &failure) {
+            return instead(parts, failure);
+        }
+        parts.extensions.insert(failure);
+        Response::from_parts(parts, body)
     }
 
     fn stream_response(self) -> Response<AttemptBody<R>> {
@@ -197,7 +211,11 @@ where
             Ok(read) => {
                 note(&read, &metered);
                 if read.error {
-                    parts.extensions.insert(error::classify_event(&body.head, clock.now()));
+                    let failure = error::classify_event(&body.head, clock.now());
+                    if tells_secret(&parts, &failure) {
+                        return instead(parts, failure);
+                    }
+                    parts.extensions.insert(failure);
                 }
             }
             Err(error) if error.is_data() => {}
@@ -244,20 +262,41 @@ pub(super) fn not_json<R>(parts: Parts) -> Response<AttemptBody<R>> {
     failed(parts, Failure::new(ErrorClass::Server, why))
 }
 
+/// Whether a client can read the error: an object, or Gemini's array of one. Of one that was cut,
+/// the beginning has to tell.
+fn is_json_error(body: &[u8], cut: bool) -> bool {
+    let text = body.trim_ascii_start();
+    let first = text.strip_prefix(b"[").map_or(text, <[u8]>::trim_ascii_start);
+    first.starts_with(b"{")
+        && (cut
+            || std::str::from_utf8(body)
+                .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok()))
+}
+
+/// Providers repeat part of a key they refuse: this one is not the caller's.
+fn tells_secret(parts: &Parts, failure: &Failure) -> bool {
+    failure.class() == ErrorClass::Auth && parts.extensions.get::<ProxyCredential>().is_some()
+}
+
 /// The answer instead of a reply that failed before any of it had gone out.
 fn failed<R>(mut parts: Parts, failure: Failure) -> Response<AttemptBody<R>> {
-    let body = error::body_of(&failure);
     parts.status = error::shape(failure.class()).status;
+    if let Some(wait) = failure.retry_after() {
+        let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+        parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    instead(parts, failure)
+}
+
+/// The failure's own body in the place of the provider's; the status stays.
+fn instead<R>(mut parts: Parts, failure: Failure) -> Response<AttemptBody<R>> {
+    let body = error::body_of(&failure);
     for name in [header::TRANSFER_ENCODING, header::CONTENT_ENCODING, header::CACHE_CONTROL] {
         parts.headers.remove(name);
     }
     let json = HeaderValue::from_static("application/json");
     parts.headers.insert(header::CONTENT_TYPE, json);
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len() as u64));
-    if let Some(wait) = failure.retry_after() {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
     parts.extensions.remove::<Metered>();
     parts.extensions.insert(failure);
     Response::from_parts(parts, AttemptBody::whole(body))

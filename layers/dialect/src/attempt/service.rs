@@ -19,7 +19,8 @@ use crate::RequestBody;
 ///
 /// On the way in, the target's model and `stream_options.include_usage` are spliced into the held
 /// body; every other byte stays. On the way out, bytes pass unchanged, but for the usage that only
-/// this layer asked for, and the error event behind a stream that broke; the response's extensions say what they mean:
+/// this layer asked for, the error event behind a stream that broke, and error bodies that no
+/// client could read or none may; the response's extensions say what they mean:
 /// [`Failure`](tollway_core::Failure) for an error, [`Metered`](tollway_core::Metered) for what is
 /// used, filled while the body passes.
 #[derive(Clone)]

@@ -173,10 +173,14 @@ impl Read {
         };
         let mut ask = Ask::new(self.operation);
         let mut edits = Edits { form: true, ..Edits::default() };
-        if let Some((span, Ok(model))) =
-            found.map(|(span, model)| (span, std::str::from_utf8(model)))
-        {
-            ask.model = Some(model.into());
+        if let Some((span, model)) = found {
+            let model = std::str::from_utf8(model)
+                .map_err(|_| openai::request::bad_model("is not valid UTF-8"))
+                .and_then(|model| openai::request::check_model(model).map(|()| model));
+            match model {
+                Ok(model) => ask.model = Some(model.into()),
+                Err(refused) => return Some(Err(refused)),
+            }
             edits.model = Some(Span { start: span.start, end: span.end });
         }
         Some(Ok((ask, edits)))

@@ -20,8 +20,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// Broken JSON, a wrong type, a missing model or a field given twice: the error names the field,
-/// what was found, what was expected, and the line and column.
+/// Broken JSON, a wrong type, a missing model, one that is longer than 256 bytes or has control
+/// characters, or a field given twice: the error names the field, what was found, what was
+/// expected, and the line and column.
 ///
 /// ```
 /// use tollway_core::Operation;
@@ -201,9 +202,7 @@ impl<'a> Reader<'a, '_> {
         };
         let model = string(raw)
             .ok_or_else(|| self.wrong_type("model", raw, "a string such as \"gpt-4o-mini\""))?;
-        if model.is_empty() {
-            return Err(missing_model("is empty"));
-        }
+        check_model(&model)?;
         Ok(Some(model))
     }
 
@@ -334,6 +333,27 @@ fn needs_model(operation: Operation, fields: &Fields<'_>) -> bool {
         }
         _ => false,
     }
+}
+
+/// Names are kept as keys of limits, series and totals, and written into logs: so they are short,
+/// and can't end a line.
+pub(crate) fn check_model(model: &str) -> Result<(), BadRequest> {
+    const LONGEST: usize = 256;
+    let wrong = match model {
+        "" => return Err(missing_model("is empty")),
+        _ if model.len() > LONGEST => {
+            format!("is {} bytes long; the most that is taken here is {LONGEST}", model.len())
+        }
+        _ if model.chars().any(char::is_control) => "has control characters in it".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(bad_model(&wrong))
+}
+
+pub(crate) fn bad_model(wrong: &str) -> BadRequest {
+    BadRequest::invalid(format!("The field `model` {wrong}. Name a model of the provider's list."))
+        .with_param("model")
+        .with_code("invalid_model")
 }
 
 fn missing_model(what: &str) -> BadRequest {
