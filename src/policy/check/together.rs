@@ -3,8 +3,9 @@
 use super::{Check, providers::Declared};
 use crate::policy::{
     Auth, Callers, Endpoint, Glob, Provider, Route, Scope, Source,
-    read::At,
+    read::{At, OneOrMany},
     registry::{Model, Registry},
+    values::Text,
     written::{KeyWritten, LimitWritten, PolicyWritten, RouteWritten},
 };
 
@@ -26,7 +27,12 @@ impl Sections<'_> {
         self.sources(check);
         for at in self.written.limits.iter().flat_map(|list| &list.value.0) {
             self.scopes(&at.value, check);
+            let matched = at.value.r#match.iter().flat_map(|at| &at.value.model);
+            self.no_alias(matched, "a limit", check);
             self.budget(&at.value, check);
+        }
+        for key in self.keys() {
+            self.no_alias(&key.models, "a key", check);
         }
         for at in self.written.routes.iter().flat_map(|list| &list.value.0) {
             self.route_tags(&at.value, check);
@@ -126,6 +132,27 @@ impl Sections<'_> {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Aliases are replaced before keys and limits look at a model, so none of them sees one.
+    fn no_alias<'m>(
+        &self,
+        models: impl IntoIterator<Item = &'m At<OneOrMany<Text>>>,
+        who: &str,
+        check: &mut Check<'_, '_>,
+    ) {
+        let aliases: Vec<_> =
+            self.written.aliases.iter().flat_map(|named| &named.value.0).collect();
+        for at in models.into_iter().flat_map(|many| &many.value.0) {
+            let alias = aliases.iter().find(|(name, _)| name.value == at.value.0);
+            let Some((_, model)) = alias else { continue };
+            let quote = check.reader.quote(at);
+            let model = model.as_ref().map(|model| check.reader.quote(model));
+            check
+                .reader
+                .wrong(at, format!("`{quote}` is an alias, and {who} goes by what it stands for"))
+                .help(format!("name `{}`", model.unwrap_or_default()));
         }
     }
 
