@@ -913,14 +913,14 @@ limits:
   - { name: a, per: user, requests: 1/s, match: { model: [gpt-4o, fast] } }
 ",
         r"error: `fast` is an alias, and a key goes by what it stands for
- --> policy.yaml:4:105 (callers.keys[0].models)
+ --> policy.yaml:4:103 (callers.keys[0].models)
   |
-4 |   keys: [{ name: a, sha256: 12486e48f3b1952b18cbeb4a41c794862fbb948c94b0e9bc30b27a0973738a07, models: fast }]
+4 |   keys: [{ name: a, sha256: ****************************************************************, models: fast }]
   |                                                                                                       ^^^^
   = help: name `gpt-5.6-luna`
 
 error: `fast` is an alias, and a limit goes by what it stands for
- --> policy.yaml:6:60 (limits[0].match.model[1])
+ --> policy.yaml:6:67 (limits[0].match.model[1])
   |
 6 |   - { name: a, per: user, requests: 1/s, match: { model: [gpt-4o, fast] } }
   |                                                                   ^^^^
