@@ -49,6 +49,8 @@ fn stream(reply: &[&[u8]], strip: bool, commit: Commit) -> Passed {
     // Beyond these bounds a held stream goes out as it is, which depends on its chunks.
     config.max_held_events = usize::MAX;
     config.max_held = usize::MAX;
+    // What is told of a stream that breaks is no byte of the provider's.
+    config.tell_interruptions = false;
     let call = Call {
         path: "/v1/chat/completions",
         content_type: b"application/json",

@@ -1,7 +1,7 @@
 //! Policy to layers: builds each layer from its part of the policy, keeps their state and handles,
 //! and stacks them in order.
 //!
-//! [`build`] is the one place where the order is written.
+//! `build.rs` is the one place where the order is written.
 
 mod aliases;
 mod breaker;

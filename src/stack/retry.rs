@@ -3,9 +3,10 @@ use std::{
     time::Duration,
 };
 
-use http::Request;
+use http::{Request, Response};
 use tokio::time::Instant;
-use tollway_core::{BoxError, ErrorClass};
+use tollway_circuit_breaker::CircuitOpen;
+use tollway_core::{BoxError, ErrorClass, Failure, find_error};
 use tollway_dialect::RequestBody;
 use tollway_retry::{
     Backoff, Budget, BudgetSettings, Classes, Config, Deadline, Jitter, RetryLayer, Settings,
@@ -34,6 +35,18 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
         *copy.headers_mut() = request.headers().clone();
         *copy.extensions_mut() = request.extensions().clone();
         Some(copy)
+    }
+
+    /// A refusal by our own breaker goes elsewhere at once, however soon the breaker might let
+    /// something through: waiting for it would spend the attempts on a target known to be ill.
+    fn classify(&self, outcome: &Result<Response<R>, BoxError>) -> Option<Failure> {
+        match outcome {
+            Err(error) if find_error::<CircuitOpen>(&**error).is_some() => {
+                let failure = Failure::new(ErrorClass::Overloaded, "the circuit is open");
+                Some(failure.that_never_fits())
+            }
+            outcome => tollway_retry::classify(outcome),
+        }
     }
 }
 

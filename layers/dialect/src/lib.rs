@@ -78,7 +78,9 @@
 //! # Failures
 //!
 //! A request that nobody could answer is refused with [`BadRequest`], and so is a `model` longer
-//! than 256 bytes, or with control characters: names are kept and logged. A reply that failed before
+//! than 256 bytes, or with control characters: names are kept and logged. A path that servers read in
+//! different ways (`//`, `/../`, `chat%2Fcompletions`) is refused as well: it could be a call that
+//! is metered here and another one there, or the other way round. A reply that failed before
 //! any of it went out is a response with a [`Failure`](tollway_core::Failure) in its extensions, so
 //! that a retry can go elsewhere: an error status, an error event, an event that is not JSON or an
 //! end before the first content, broken JSON, and where only JSON or a stream is a reply (chat,

@@ -111,6 +111,25 @@ async fn what_cannot_be_read_is_refused() {
 }
 
 #[tokio::test]
+async fn a_path_is_read_in_one_way_or_not_at_all() {
+    let call = |path: &str| post(path, "application/json", vec![Step::data(r#"{"model":"m"}"#)]);
+    let seen = inspect(call("/v1/chat/%63ompletions")).await.unwrap();
+    let ask = seen.extensions().get::<Ask>().unwrap();
+    assert_eq!((ask.operation, ask.model()), (Operation::ChatCompletions, Some("m")));
+    assert_eq!(seen.uri(), "/v1/chat/%63ompletions", "passed on as it came");
+    for path in ["/v1//chat//completions", "/v1/x/%2e./chat/completions", "/v1/chat%2fcompletions"]
+    {
+        assert_eq!(refused(call(path)).await, (StatusCode::BAD_REQUEST, Some("invalid_path")));
+    }
+    // In any other call too: what it is upstream can't be told.
+    let mut other = call("/v1/files/../../admin");
+    *other.method_mut() = http::Method::GET;
+    assert_eq!(refused(other).await.1, Some("invalid_path"));
+    assert!(inspect(call("/v1/files/a%2Fb//?x=../..//")).await.is_err());
+    assert!(inspect(call("/v1/files/a%2Fb?x=../..//")).await.is_ok());
+}
+
+#[tokio::test]
 async fn other_bodies_stream_through_unheld() {
     for (path, content_type) in [
         ("/v1/files", "multipart/form-data; boundary=x"),

@@ -235,6 +235,44 @@ fn deep_nesting_is_refused_in_any_field() {
 }
 
 #[test]
+fn numbers_beyond_a_double_are_json_too() {
+    let huge = ["1e400", "-1E+999", "1e99999999999999999999", &"9".repeat(400)];
+    for number in huge {
+        for (before, after) in [
+            (r#"{"zz":"#, r#","model":"m"}"#),
+            (r#"{"model":"m","zz":[{"a":"#, "}]}"),
+            (r#"{"model":"m","tools":[{"maximum":"#, "}]}"),
+            (r#"{"model":"m","messages":[{"role":"#, "}]}"),
+            (r#"{"model":"m","stream_options":{"x":"#, "}}"),
+        ] {
+            let body = format!("{before}{number}{after}");
+            let (ask, edits) = chat(&body).unwrap();
+            assert_eq!(ask.model(), Some("m"), "{body}");
+            let sent = edits.apply(&Bytes::from(body.clone()), Some("gpt-x"), true);
+            let sent = std::str::from_utf8(&sent).unwrap();
+            assert!(sent.contains(number) && sent.contains(r#""model":"gpt-x""#), "{sent}");
+            assert!(chat(sent).unwrap().0.wants_usage);
+        }
+        // Where a number counts it has to be one that does.
+        for field in ["n", "max_tokens"] {
+            for other in ["", r#","zz":1e400"#] {
+                let error = refused(&format!(r#"{{"model":"m","{field}":{number}{other}}}"#));
+                assert_eq!((error.param(), error.code()), (Some(field), Some("invalid_type")));
+            }
+        }
+    }
+    for broken in ["1e400x", "1e400]", "[1e400", "1e400,\"y\":tru"] {
+        let error = refused(&format!(r#"{{"model":"m","zz":{broken}}}"#));
+        assert_eq!(error.code(), Some("invalid_json"), "{broken}: {error}");
+    }
+    let deep = format!(r#"{{"model":"m","y":1e400,"zz":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+    assert_eq!(refused(&deep).code(), Some("nested_too_deep"));
+    let reply = br#"{"zz":1e400,"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
+    let read = tollway_dialect::openai::reply::read(reply).unwrap();
+    assert_eq!(read.usage.unwrap().total(), 4);
+}
+
+#[test]
 fn stream_options_are_spliced_in() {
     for (before, after) in [
         (r#" {"model":"m"}"#, r#" {"stream_options":{"include_usage":true},"model":"m"}"#),

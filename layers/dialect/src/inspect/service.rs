@@ -15,7 +15,8 @@ use crate::{BadRequest, openai};
 /// [`RequestBody::as_bytes`]; of a multipart upload only the first bytes are held; everything else
 /// streams through.
 ///
-/// Fails with [`BadRequest`] for a request that nobody could answer.
+/// Fails with [`BadRequest`] for a request that nobody could answer, and for a path that could be
+/// read in two ways.
 #[derive(Clone, Debug)]
 pub struct Inspect<S> {
     pub(super) inner: S,
@@ -38,7 +39,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let operation = openai::operation(request.method(), request.uri().path());
+        let (method, path) = (request.method(), request.uri().path());
+        if openai::is_ambiguous(method, path) {
+            return InspectFuture::refused(invalid_path());
+        }
+        let operation = openai::operation(method, path);
         let kind = match Kind::of(operation, request.method(), request.headers()) {
             Ok(kind) => kind,
             Err(refused) => return InspectFuture::refused(refused),
@@ -57,6 +62,15 @@ where
         let ready = std::mem::replace(&mut self.inner, clone);
         InspectFuture::reading(ready, request, operation, kind, self.config)
     }
+}
+
+/// Read here in one way and upstream in another, it would slip past every limit and permission.
+fn invalid_path() -> BadRequest {
+    BadRequest::invalid(
+        "Invalid path: empty segments (`//`), dot segments (`/./`, `/../`), backslashes and NULs, \
+         and encoded slashes in the name of a call, are not taken. Send the path as it is meant.",
+    )
+    .with_code("invalid_path")
 }
 
 pub(super) fn too_large(max: usize) -> BadRequest {

@@ -10,4 +10,5 @@ pub mod usage;
 
 pub use edits::Edits;
 pub(crate) use edits::Span;
+pub(crate) use operation::is_ambiguous;
 pub use operation::operation;

@@ -9,7 +9,7 @@ use serde::{
 use tollway_core::{ErrorClass, Failure, Usage};
 
 use super::usage::{Counted, Tokens};
-use crate::text::{Count, Mode, Walk};
+use crate::text::{Count, Mode, Walk, tame};
 
 /// What one reply, or one event of a streamed reply, says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Reading {
 ///
 /// The body is not JSON, or not in any shape known here; `serde_json`'s error tells which.
 pub fn read(body: &[u8]) -> Result<Reading, serde_json::Error> {
-    let reply: Raw = serde_json::from_slice(body)?;
+    let reply = raw(body)?;
     let mut reading = reply.reading();
     reading.usage_only = false;
     Ok(reading)
@@ -62,7 +62,14 @@ pub fn read_event(data: &[u8]) -> Result<Reading, serde_json::Error> {
     if data.trim_ascii() == b"[DONE]" {
         return Ok(Reading { end: true, ..Reading::default() });
     }
-    serde_json::from_slice::<Raw>(data).map(Raw::reading)
+    raw(data).map(Raw::reading)
+}
+
+fn raw(json: &[u8]) -> Result<Raw, serde_json::Error> {
+    serde_json::from_slice(json).or_else(|error| match tame(json, &error) {
+        Some(tamed) => serde_json::from_slice(&tamed),
+        None => Err(error),
+    })
 }
 
 /// Reads the events of one stream, quicker than [`read_event`] and to the same result.

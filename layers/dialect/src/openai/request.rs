@@ -9,13 +9,14 @@ use tollway_core::{Ask, Operation};
 use super::{Edits, Span, edits::UsageOption};
 use crate::{
     BadRequest,
-    text::{Count, Mode, Walk, nothing},
+    text::{Count, Mode, Walk, nothing, tame},
 };
 
 /// Reads what `body` asks for, and where it can be edited.
 ///
 /// The whole body is checked to be valid JSON in valid UTF-8, nested at most 127 deep (128 within
-/// `stream_options`); fields that are not known are passed over. Input tokens are estimated at four bytes of text each, media at
+/// `stream_options`); fields that are not known are passed over, numbers beyond a double among
+/// them (RFC 8259 sets no bound). Input tokens are estimated at four bytes of text each, media at
 /// a flat count. `max_output_tokens` is the caller's bound for all choices together.
 ///
 /// # Errors
@@ -36,23 +37,53 @@ use crate::{
 /// ```
 pub fn read(operation: Operation, body: &[u8]) -> Result<(Ask, Edits), BadRequest> {
     let text = std::str::from_utf8(body).map_err(|error| not_utf8(body, error.valid_up_to()))?;
+    read_text(operation, text).or_else(|unread| match unread {
+        Unread::Refused(refused) => Err(refused),
+        Unread::Json(error) => match tame(body, &error) {
+            // Every number that counts stands where it stood, so the places hold.
+            Some(tamed) => match std::str::from_utf8(&tamed).map(|text| read_text(operation, text))
+            {
+                Ok(Ok(read)) => Ok(read),
+                Ok(Err(Unread::Refused(refused))) => Err(refused),
+                Ok(Err(Unread::Json(error))) => Err(bad_json(&error)),
+                Err(_) => Err(bad_json(&error)),
+            },
+            None => Err(bad_json(&error)),
+        },
+    })
+}
+
+/// Why a body was not read.
+enum Unread {
+    Json(serde_json::Error),
+    Refused(BadRequest),
+}
+
+impl From<BadRequest> for Unread {
+    fn from(refused: BadRequest) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+fn read_text(operation: Operation, text: &str) -> Result<(Ask, Edits), Unread> {
     let start = text.trim_ascii_start();
     let open = text.len() - start.len();
     if !start.starts_with('{') {
-        return Err(not_an_object(text, open));
+        return Err(not_an_object(text, open).into());
     }
     let mut json = serde_json::Deserializer::from_str(text);
     let fields = Top
         .deserialize(&mut json)
         .and_then(|fields| json.end().map(|()| fields))
-        .map_err(|error| bad_json(&error))?;
+        .map_err(Unread::Json)?;
     if let Some((name, raw)) = fields.twice {
         let place = raw.map_or_else(String::new, |raw| format!(" ({})", place(text, raw)));
         return Err(BadRequest::invalid(format!(
             "The field `{name}` is given twice{place}. Send it once."
         ))
         .with_param(name)
-        .with_code("duplicate_field"));
+        .with_code("duplicate_field")
+        .into());
     }
     let reader = Reader { text, fields: &fields };
     let (usage, wants_usage) = reader.stream_options(open)?;
@@ -242,7 +273,7 @@ impl<'a> Reader<'a, '_> {
         Ok(bound.map(|bound| bound.saturating_mul(u64::from(choices))))
     }
 
-    fn stream_options(&self, open: usize) -> Result<(UsageOption, bool), BadRequest> {
+    fn stream_options(&self, open: usize) -> Result<(UsageOption, bool), Unread> {
         let Some(raw) = self.fields.raws[Field::StreamOptions as usize] else {
             let at = open + 1;
             let rest = self.text.get(at..).unwrap_or_default();
@@ -254,17 +285,17 @@ impl<'a> Reader<'a, '_> {
             return Ok((UsageOption::NullOptions(at), false));
         }
         if !raw.get().starts_with('{') {
-            return Err(self.wrong_type("stream_options", raw, "an object"));
+            return Err(self.wrong_type("stream_options", raw, "an object").into());
         }
-        let options: StreamOptions<'_> =
-            serde_json::from_str(raw.get()).map_err(|error| bad_json(&error))?;
+        let options: StreamOptions<'_> = serde_json::from_str(raw.get()).map_err(Unread::Json)?;
         if options.twice {
             return Err(BadRequest::invalid(format!(
                 "The field `stream_options.include_usage` is given twice ({}). Send it once.",
                 place(self.text, raw)
             ))
             .with_param("stream_options")
-            .with_code("duplicate_field"));
+            .with_code("duplicate_field")
+            .into());
         }
         let Some(flag) = options.include_usage else {
             let option = UsageOption::NoField { at: at.start + 1, empty: options.empty };
@@ -273,7 +304,7 @@ impl<'a> Reader<'a, '_> {
         match boolean(flag) {
             Some(true) => Ok((UsageOption::Settled, true)),
             None if flag.get() != "null" => {
-                Err(self.wrong_type("stream_options.include_usage", flag, "true or false"))
+                Err(self.wrong_type("stream_options.include_usage", flag, "true or false").into())
             }
             _ => Ok((UsageOption::Value(span(self.text, flag)), false)),
         }
