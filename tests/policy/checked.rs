@@ -254,11 +254,11 @@ fn policy_warns_of_headers_that_name_nobody_or_anybody() {
             "policy.yaml:2:28 callers.identify[1]: the header `x-user-id` is never read: each caller has a key, and `key` comes first"
         ]
     );
-    let open = "listen: 0.0.0.0:80\ncallers: { identify: [header x-user-id, ip]";
+    let open = "listen: 0.0.0.0:80\ncallers: { identify: [header X-User-Id, ip]";
     assert_eq!(
         warned(&format!("{SIM}{open} }}")),
         [
-            "policy.yaml:3:23 callers.identify[0]: everybody who can reach `listen` can write the header `x-user-id`: name the proxy that sets it in `trusted_proxies`"
+            "policy.yaml:3:23 callers.identify[0]: everybody who can reach `listen` can write the header `X-User-Id`: name the proxy that sets it in `trusted_proxies`"
         ]
     );
     assert_eq!(warned(&format!("{SIM}{open}, trusted_proxies: 10.0.0.0/8 }}")).len(), 0);

@@ -13,6 +13,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use super::{
     Policy, Warning,
+    diag::show,
     node::Span,
     read::{At, OneOrMany, Reader},
     values::{Count, Text},
@@ -71,6 +72,11 @@ impl Check<'_, '_> {
     fn warn(&mut self, span: Span, path: &str, message: String) {
         let place = format!("{}:{}:{}", self.reader.file, span.line, span.column);
         self.warnings.push(Warning { place, path: path.into(), message });
+    }
+
+    /// A name for a message: only if the file has it, and not a variable in its place.
+    fn name(&self, name: &str) -> String {
+        if self.reader.source.contains(name) { show(name) } else { "****".into() }
     }
 
     /// A count that must be at least 1.

@@ -1,5 +1,7 @@
 //! What no section can tell by itself: sections that need each other, or contradict each other.
 
+use std::sync::Arc;
+
 use super::{Check, providers::Declared};
 use crate::policy::{
     Auth, Callers, Endpoint, Glob, Provider, Route, Scope, Source,
@@ -87,7 +89,9 @@ impl Sections<'_> {
         }
         let after_key = identify.value.0.iter().skip_while(|at| at.value.0 != Source::Key);
         for at in after_key.filter(|_| self.has_keys()) {
-            if let Source::Header(name) = &at.value.0 {
+            if let Source::Header(_) = &at.value.0 {
+                let quote = check.reader.quote(at);
+                let name = quote.strip_prefix("header").unwrap_or(&quote).trim();
                 let message = format!(
                     "the header `{name}` is never read: each caller has a key, and `key` comes first"
                 );
@@ -100,7 +104,9 @@ impl Sections<'_> {
             return;
         }
         for at in &identify.value.0 {
-            if let Source::Header(name) = &at.value.0 {
+            if let Source::Header(_) = &at.value.0 {
+                let quote = check.reader.quote(at);
+                let name = quote.strip_prefix("header").unwrap_or(&quote).trim();
                 let message = format!(
                     "everybody who can reach `listen` can write the header `{name}`: name the proxy that sets it in `trusted_proxies`"
                 );
@@ -180,16 +186,22 @@ impl Sections<'_> {
     /// What nobody has priced can't be held against a budget.
     fn budget(&self, limit: &LimitWritten, check: &mut Check<'_, '_>) {
         let (Some(usd), Some(name)) = (&limit.usd, &limit.name) else { return };
-        let Some(unpriced) = self.unpriced(limit) else { return };
+        let Some((seller, model)) = self.unpriced(limit) else { return };
+        let what = match model {
+            Some(id) if Registry::embedded().model(&id).is_some() => format!("`{seller}/{id}`"),
+            Some(id) => format!("`{seller}/{}`", check.name(&id)),
+            None => format!("what is asked of `{seller}`"),
+        };
         let name = check.reader.quote(name);
         let message = format!(
-            "{unpriced} has no known price, so what it costs is not held against `{name}`: give it one under `models:`"
+            "{what} has no known price, so what it costs is not held against `{name}`: give it one under `models:`"
         );
         check.warn(usd.span, &usd.path, message);
     }
 
-    /// Something without a price that may be asked for under this limit.
-    fn unpriced(&self, limit: &LimitWritten) -> Option<String> {
+    /// A provider and its model, or any of its models, that may be asked for under this limit, and
+    /// that has no price.
+    fn unpriced(&self, limit: &LimitWritten) -> Option<Unpriced> {
         let only = limit.r#match.iter().filter_map(|at| at.value.model.as_ref());
         let only = only.flat_map(|many| &many.value.0).filter_map(|at| at.value.0.parse().ok());
         let only: Vec<Glob> = only.collect();
@@ -220,12 +232,12 @@ impl Sections<'_> {
                 false => overlap(asked, &only),
             };
             let priced = self.sold(seller).any(|sold| sold.is_called(model) && is_priced(sold));
-            (counts && !priced).then(|| format!("`{}/{model}`", seller.name))
+            (counts && !priced).then(|| (seller.name.clone(), Some(model.clone())))
         })
     }
 
     /// The same of a provider that is sent the model that was asked for.
-    fn unpriced_at(&self, seller: &Provider, asked: &[Glob], only: &[Glob]) -> Option<String> {
+    fn unpriced_at(&self, seller: &Provider, asked: &[Glob], only: &[Glob]) -> Option<Unpriced> {
         if !overlap(asked, only) {
             return None;
         }
@@ -237,10 +249,10 @@ impl Sections<'_> {
         let named = asked.iter().chain(only).filter(|glob| glob.is_exact()).map(Glob::as_str);
         let sold = self.sold(seller).map(|model| &*model.id);
         if let Some(id) = named.chain(sold).find(|id| may(id) && !priced(id)) {
-            return Some(format!("`{}/{id}`", seller.name));
+            return Some((seller.name.clone(), Some(id.into())));
         }
         let none = !self.sold(seller).any(is_priced);
-        none.then(|| format!("what is asked of `{}`", seller.name))
+        none.then(|| (seller.name.clone(), None))
     }
 
     /// Models whose price counts at this provider. A simulated one plays any provider.
@@ -251,6 +263,8 @@ impl Sections<'_> {
         models.filter(move |model| simulated || model.provider == kind)
     }
 }
+
+type Unpriced = (Arc<str>, Option<Arc<str>>);
 
 fn is_priced(model: &Model) -> bool {
     model.price.input.is_some() && model.price.output.is_some()
