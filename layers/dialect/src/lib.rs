@@ -87,9 +87,9 @@
 //! completions, Responses, embeddings, moderations), a success of any other type. No type,
 //! `text/plain` and `application/octet-stream` say nothing: then the first bytes tell.
 //!
-//! An error reply keeps its status, and its body where that is JSON. Anything else in its place (an
-//! edge's HTML page, text, nothing) gives way to [`body_of`](openai::error::body_of) the failure in
-//! the calls that are only ever answered in JSON, as no client could read it. So does, in every
+//! An error reply keeps its status, and its body too, but for a server error without JSON and an
+//! edge's HTML page: in the calls that are only ever answered in JSON those give way to
+//! [`body_of`](openai::error::body_of) the failure, as no client could read them. So does, in every
 //! call, what a provider says of a credential that is not the caller's
 //! ([`ProxyCredential`](tollway_core::ProxyCredential)): it may repeat part of it.
 //!

@@ -25,33 +25,94 @@ pub enum Model {
 /// assert_eq!(model(&head[..40], "x"), Model::NotYet);
 /// ```
 pub fn model(head: &[u8], boundary: &str) -> Model {
-    let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
-    let first = delimiter.get(2..).unwrap_or_default();
-    // A preamble is allowed before the first boundary; nobody sends one.
-    let mut at = if head.starts_with(first) {
-        first.len()
-    } else if first.starts_with(head) {
-        return Model::NotYet;
-    } else {
-        match memmem::find(head, &delimiter) {
-            Some(found) => found + delimiter.len(),
-            None => return Model::NotYet,
+    Search::new(boundary).model(head)
+}
+
+/// The same search over a body that grows: no byte is looked at twice but for a few at the seams,
+/// whichever way the body is cut.
+#[derive(Clone, Debug)]
+pub struct Search {
+    delimiter: Vec<u8>,
+    /// What is being looked for.
+    place: Place,
+    /// Where it may begin.
+    from: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Start,
+    Preamble,
+    /// The headers of the part that begins here.
+    Headers(usize),
+    /// The end of the value that begins here.
+    Value {
+        start: usize,
+        is_model: bool,
+    },
+}
+
+impl Search {
+    /// Over a body with this boundary.
+    pub fn new(boundary: &str) -> Self {
+        let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
+        Self { delimiter, place: Place::Start, from: 0 }
+    }
+
+    /// As [`model`]; `head` begins with the bytes of the last call, and may have more.
+    pub fn model(&mut self, head: &[u8]) -> Model {
+        loop {
+            match self.place {
+                Place::Start => {
+                    let first = self.delimiter.get(2..).unwrap_or_default();
+                    self.place = if head.starts_with(first) {
+                        Place::Headers(first.len())
+                    } else if first.starts_with(head) {
+                        return Model::NotYet;
+                    } else {
+                        Place::Preamble
+                    };
+                    self.from = if head.starts_with(first) { first.len() } else { 0 };
+                }
+                // A preamble is allowed before the first boundary; nobody sends one.
+                Place::Preamble => {
+                    let Some(found) = self.find(head, false) else { return Model::NotYet };
+                    self.part(found + self.delimiter.len());
+                }
+                Place::Headers(start) => {
+                    if head.get(start..).is_some_and(|rest| rest.starts_with(b"--")) {
+                        return Model::Absent;
+                    }
+                    let Some(end) = self.find(head, true) else { return Model::NotYet };
+                    let is_model = names_model(head.get(start..end).unwrap_or_default());
+                    self.place = Place::Value { start: end + 4, is_model };
+                    self.from = end + 4;
+                }
+                Place::Value { start, is_model } => {
+                    let Some(end) = self.find(head, false) else { return Model::NotYet };
+                    if is_model {
+                        return Model::Found(start..end);
+                    }
+                    self.part(end + self.delimiter.len());
+                }
+            }
         }
-    };
-    loop {
-        let rest = head.get(at..).unwrap_or_default();
-        if rest.starts_with(b"--") {
-            return Model::Absent;
+    }
+
+    fn part(&mut self, start: usize) {
+        self.place = Place::Headers(start);
+        self.from = start;
+    }
+
+    /// Where the blank line behind headers stands, or the next delimiter.
+    fn find(&mut self, head: &[u8], blank_line: bool) -> Option<usize> {
+        let wanted = if blank_line { b"\r\n\r\n" } else { &self.delimiter[..] };
+        let found = memmem::find(head.get(self.from..).unwrap_or_default(), wanted);
+        if found.is_none() {
+            // Its first bytes may stand at the end.
+            self.from = self.from.max((head.len() + 1).saturating_sub(wanted.len()));
         }
-        let Some(end) = memmem::find(rest, b"\r\n\r\n") else { return Model::NotYet };
-        let is_model = names_model(rest.get(..end).unwrap_or_default());
-        let start = at + end + 4;
-        let value = head.get(start..).unwrap_or_default();
-        let Some(len) = memmem::find(value, &delimiter) else { return Model::NotYet };
-        if is_model {
-            return Model::Found(start..start + len);
-        }
-        at = start + len + delimiter.len();
+        found.map(|found| self.from + found)
     }
 }
 
@@ -89,8 +150,10 @@ mod tests {
         let body = b"--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"model\"\r\n\r\n\x00\r\n--\xFF\r\n--B\r\ncontent-disposition:form-data;name=model\r\nContent-Type: text/plain\r\n\r\nwhisper-1\r\n--B--\r\n";
         let Model::Found(span) = model(body, "B") else { panic!() };
         assert_eq!(&body[span.clone()], b"whisper-1");
+        let mut grows = Search::new("B");
         for end in 0..body.len() {
             let found = model(&body[..end], "B");
+            assert_eq!(grows.model(&body[..end]), found, "{end}");
             assert!(found == Model::NotYet || found == Model::Found(span.clone()), "{end}");
         }
         assert_eq!(model(b"--B\r\n\r\nx\r\n--B--", "B"), Model::Absent);
@@ -109,8 +172,23 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn nothing_panics(head in proptest::collection::vec(proptest::sample::select(b"-B\r\n:m;=".to_vec()), 0..60)) {
-            let _ = model(&head, "B");
+        fn a_body_that_grows_is_read_as_the_whole(
+            parts in proptest::collection::vec(proptest::sample::select(vec![
+                "-", "B", "\r", "\n", "\r\n--B", "--B", "\r\n\r\n", "m", "--B--",
+                "Content-Disposition: form-data; name=model",
+            ]), 0..16),
+            step in 1usize..20,
+        ) {
+            let body = parts.concat();
+            let mut search = Search::new("B");
+            for end in (0..body.len()).step_by(step).chain([body.len()]) {
+                let head = &body.as_bytes()[..end];
+                let found = search.model(head);
+                proptest::prop_assert_eq!(&found, &model(head, "B"));
+                if found != Model::NotYet {
+                    break;
+                }
+            }
         }
     }
 }

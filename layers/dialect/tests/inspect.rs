@@ -168,6 +168,38 @@ async fn the_model_of_an_upload_is_found_without_holding_it() {
 }
 
 #[tokio::test]
+async fn the_model_behind_a_file_of_usual_size_is_found() {
+    let form = |size: usize| {
+        let file = "x".repeat(size);
+        FORM.replace(
+            "--B\r\nContent-Disposition: form-data; name=\"model\"",
+            &format!(
+                "--B\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n{file}\r\n\
+                 --B\r\nContent-Disposition: form-data; name=\"model\""
+            ),
+        )
+    };
+    for (size, piece, model) in [
+        (900 << 10, 16 << 10, Some("whisper-1")),
+        (100_000, 1, Some("whisper-1")),
+        (2 << 20, 16 << 10, None),
+    ] {
+        let (form, seen) = (form(size), Seen::default());
+        let log = seen.clone();
+        let probe = Probe::new(move |request| {
+            log.lock().unwrap().push(request);
+            std::future::ready(Ok::<_, BoxError>(Response::new(())))
+        });
+        let steps = form.as_bytes().chunks(piece).map(|part| Step::data(part.to_vec())).collect();
+        let upload = post("/v1/audio/transcriptions", "multipart/form-data; boundary=B", steps);
+        InspectLayer::new().layer(probe).oneshot(upload).await.unwrap();
+        let seen = seen.lock().unwrap().pop().unwrap();
+        assert_eq!(seen.extensions().get::<Ask>().unwrap().model(), model, "{size}");
+        assert!(bytes(seen).await == form, "{size}");
+    }
+}
+
+#[tokio::test]
 async fn the_model_of_an_upload_is_a_short_name() {
     let type_ = "multipart/form-data; boundary=B";
     let upload = |model: &[u8]| {

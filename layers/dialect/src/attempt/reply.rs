@@ -177,7 +177,9 @@ where
     fn error_response(self, call: &Call, clock: &dyn WallClock) -> Response<AttemptBody<R>> {
         let Self { mut parts, body, cut, .. } = self;
         let failure = error::classify(parts.status, &parts.headers, &body.head, clock.now());
-        let unreadable = only_json(call.operation) && !is_json_error(&body.head, cut);
+        let unreadable = only_json(call.operation)
+            && is_nobodys(&parts)
+            && !is_json_error(&body.head, cut);
         if unreadable || tells_secret(&parts, &failure) {
             return instead(parts, failure);
         }
@@ -226,6 +228,13 @@ where
         }
         Response::from_parts(parts, body)
     }
+}
+
+/// Whether an error reply may come from something in front of the provider: a server error, or a
+/// page. What a provider says of a request in words of its own is for its caller as it stands.
+fn is_nobodys(reply: &Parts) -> bool {
+    let page = reply.headers.get(header::CONTENT_TYPE);
+    reply.status.is_server_error() || page.is_some_and(|it| it.as_bytes().starts_with(b"text/html"))
 }
 
 fn note(read: &reply::Reading, meter: &Meter) {

@@ -5,12 +5,13 @@ pub struct InspectConfig {
     /// Largest JSON body held for reading, in bytes; a larger one is refused with 413.
     /// Default 32 MiB.
     pub max_body: usize,
-    /// Most bytes of a multipart upload held while its `model` field is looked for. Default 64 KiB.
+    /// Most bytes of a multipart upload held while its `model` field is looked for; behind more
+    /// than that (a large file that comes first) it is not seen. Default 1 MiB.
     pub max_peek: usize,
 }
 
 impl Default for InspectConfig {
     fn default() -> Self {
-        Self { max_body: 32 << 20, max_peek: 64 << 10 }
+        Self { max_body: 32 << 20, max_peek: 1 << 20 }
     }
 }

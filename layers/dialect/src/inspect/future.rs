@@ -151,7 +151,7 @@ impl Read {
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     self.held.push(data, parts);
-                    if self.kind == Kind::Json && self.held.len() > self.config.max_body {
+                    if matches!(self.kind, Kind::Json) && self.held.len() > self.config.max_body {
                         return Poll::Ready(Err(too_large(self.config.max_body)));
                     }
                 }
@@ -161,11 +161,11 @@ impl Read {
 
     /// What is read, once enough is there.
     fn finish(&mut self, ended: bool) -> Option<Result<(Ask, Edits), BadRequest>> {
-        let Kind::Multipart(boundary) = &self.kind else {
+        let Kind::Multipart(search) = &mut self.kind else {
             return ended.then(|| self.json());
         };
         let head = self.held.as_slice();
-        let found = match multipart::model(head, boundary) {
+        let found = match search.model(head) {
             multipart::Model::Found(span) => head.get(span.clone()).map(|model| (span, model)),
             multipart::Model::Absent => None,
             multipart::Model::NotYet if ended || head.len() >= self.config.max_peek => None,

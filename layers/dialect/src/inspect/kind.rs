@@ -6,12 +6,12 @@ use tollway_core::Operation;
 use crate::{BadRequest, multipart};
 
 /// How a request's body is to be treated.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Kind {
     /// Held whole and read.
     Json,
     /// The first bytes are searched for the model.
-    Multipart(String),
+    Multipart(multipart::Search),
     /// Passed on unheld.
     Opaque,
 }
@@ -48,7 +48,7 @@ impl Kind {
             )));
         }
         Ok(match multipart::boundary(content_type) {
-            Some(boundary) => Self::Multipart(boundary.to_owned()),
+            Some(boundary) => Self::Multipart(multipart::Search::new(boundary)),
             None => Self::Opaque,
         })
     }

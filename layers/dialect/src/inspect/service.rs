@@ -48,13 +48,14 @@ where
             Ok(kind) => kind,
             Err(refused) => return InspectFuture::refused(refused),
         };
-        if kind == Kind::Opaque {
+        if matches!(kind, Kind::Opaque) {
             request.extensions_mut().insert(Ask::new(operation));
             return InspectFuture::calling(self.inner.call(request.map(RequestBody::streaming)));
         }
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if kind == Kind::Json && length.is_some_and(|len| len > self.config.max_body as u64) {
+        if matches!(kind, Kind::Json) && length.is_some_and(|len| len > self.config.max_body as u64)
+        {
             return InspectFuture::refused(too_large(self.config.max_body));
         }
         // The inner service is called after the body has come: take the instance that is ready.
