@@ -792,3 +792,139 @@ error: `0` does not work here
 ",
     );
 }
+
+#[test]
+fn policy_broken_keys_that_no_provider_would_see() {
+    check(
+        r"callers:
+  keys: [{ name: a, sha256: 12486e48f3b1952b18cbeb4a41c794862fbb948c94b0e9bc30b27a0973738a07 }]
+providers:
+  openai: {}
+  lab: { base_url: http://lab/v1, auth: passthrough }
+  free: { base_url: http://free/v1, auth: none }
+",
+        r"error: Tollway keys never go upstream, so `openai` would be called without any key
+ --> policy.yaml:4:3 (providers.openai)
+  |
+4 |   openai: {}
+  |   ^^^^^^
+  = help: give it an `api_key: ${NAME}`, or say `auth: none` if it needs no key
+
+error: Tollway keys never go upstream, so `lab` would be called without any key
+ --> policy.yaml:5:41 (providers.lab.auth)
+  |
+5 |   lab: { base_url: http://lab/v1, auth: passthrough }
+  |                                         ^^^^^^^^^^^
+  = help: give it an `api_key: ${NAME}`, or say `auth: none` if it needs no key
+",
+    );
+}
+
+#[test]
+fn policy_broken_limits_of_keys_that_nobody_has() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+callers: { identify: [header x-user-id, ip] }
+limits:
+  - { name: a, per: key, requests: 1/s }
+  - { name: b, per: [model, key], tokens: 1k/min }
+",
+        r"error: the limit can never bind: no caller has a key here
+ --> policy.yaml:4:21 (limits[0].per)
+  |
+4 |   - { name: a, per: key, requests: 1/s }
+  |                     ^^^
+  = help: add `callers.keys`, or `provider_key` to `callers.identify`
+
+error: the limit can never bind: no caller has a key here
+ --> policy.yaml:5:29 (limits[1].per[1])
+  |
+5 |   - { name: b, per: [model, key], tokens: 1k/min }
+  |                             ^^^
+  = help: add `callers.keys`, or `provider_key` to `callers.identify`
+",
+    );
+}
+
+#[test]
+fn policy_broken_tags_that_no_key_has() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+callers:
+  keys: [{ name: a, sha256: 12486e48f3b1952b18cbeb4a41c794862fbb948c94b0e9bc30b27a0973738a07, tags: { team: search } }]
+limits:
+  - { name: a, per: tag team, requests: 1/s }
+  - { name: b, per: [user, tag taem], requests: 1/s }
+routes: [{ match: { tag: { env: dev } }, targets: [sim] }]
+",
+        r"error: the limit can never bind: no key has this tag
+ --> policy.yaml:6:28 (limits[1].per[1])
+  |
+6 |   - { name: b, per: [user, tag taem], requests: 1/s }
+  |                            ^^^^^^^^
+  = help: did you mean `team`?
+
+error: the route is never reached: no key has this tag
+ --> policy.yaml:7:28 (routes[0].match.tag.env)
+  |
+7 | routes: [{ match: { tag: { env: dev } }, targets: [sim] }]
+  |                            ^^^
+  = help: there is `team`
+",
+    );
+    check(
+        r"providers: { sim: { simulate: {} } }
+limits: [{ name: a, per: tag team, requests: 1/s }]
+",
+        r"error: the limit can never bind: no key has this tag
+ --> policy.yaml:2:26 (limits[0].per)
+  |
+2 | limits: [{ name: a, per: tag team, requests: 1/s }]
+  |                          ^^^^^^^^
+  = help: tags are given to keys: `tags: { team: search }`
+",
+    );
+}
+
+#[test]
+fn policy_broken_keys_that_are_not_there() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+callers: { identify: [key] }
+",
+        r"error: there are no keys, so anybody may call, and nobody has a name
+ --> policy.yaml:2:22 (callers.identify)
+  |
+2 | callers: { identify: [key] }
+  |                      ^
+  = help: add `callers.keys` (`tollway keys new` makes one), or another way to tell callers
+",
+    );
+}
+
+#[test]
+fn policy_broken_aliases_that_nobody_sees() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+aliases: { fast: gpt-5.6-luna }
+callers:
+  keys: [{ name: a, sha256: 12486e48f3b1952b18cbeb4a41c794862fbb948c94b0e9bc30b27a0973738a07, models: fast }]
+limits:
+  - { name: a, per: user, requests: 1/s, match: { model: [gpt-4o, fast] } }
+",
+        r"error: `fast` is an alias, and a key goes by what it stands for
+ --> policy.yaml:4:103 (callers.keys[0].models)
+  |
+4 |   keys: [{ name: a, sha256: ****************************************************************, models: fast }]
+  |                                                                                                       ^^^^
+  = help: name `gpt-5.6-luna`
+
+error: `fast` is an alias, and a limit goes by what it stands for
+ --> policy.yaml:6:67 (limits[0].match.model[1])
+  |
+6 |   - { name: a, per: user, requests: 1/s, match: { model: [gpt-4o, fast] } }
+  |                                                                   ^^^^
+  = help: name `gpt-5.6-luna`
+",
+    );
+}

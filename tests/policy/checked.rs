@@ -6,6 +6,14 @@ use super::parse;
 
 const SIM: &str = "providers: { sim: { simulate: {} } }\n";
 
+const SHA: &str = "12486e48f3b1952b18cbeb4a41c794862fbb948c94b0e9bc30b27a0973738a07";
+
+/// Each warning with its place, all dates aside.
+fn warned(text: &str) -> Vec<String> {
+    let warnings = parse(text).warnings;
+    warnings.into_iter().map(|w| format!("{} {}: {}", w.place, w.path, w.message)).collect()
+}
+
 #[test]
 fn policy_defaults() {
     let policy = parse("providers: { openai: {} }");
@@ -166,7 +174,8 @@ fn policy_shapes_by_default_and_by_word() {
   - {{ name: a, per: all, usd: 0.50/hour, requests: 5/hour }}
   - {{ name: b, per: all, requests: 500/10s, shape: sliding }}
   - {{ name: c, per: [user, tag team], requests: 1M/month, concurrent: 3 }}
-  - {{ name: d, per: all, requests: 10/day, shape: bucket, burst: 2 }}"
+  - {{ name: d, per: all, requests: 10/day, shape: bucket, burst: 2 }}
+callers: {{ keys: [{{ name: a, sha256: {SHA}, tags: {{ team: x }} }}] }}"
     ));
     let shapes: Vec<Vec<Shape>> =
         policy.limits.iter().map(|l| l.quotas.iter().map(|q| q.shape).collect()).collect();
@@ -204,4 +213,115 @@ fn policy_variables_work_in_any_value() {
 fn policy_load_tells_of_files_that_are_not_there() {
     let wrong = Policy::load("/nowhere/policy.yaml").unwrap_err().to_string();
     assert!(wrong.starts_with("error: the policy cannot be read"), "{wrong}");
+}
+
+#[test]
+fn policy_warns_of_an_open_admin_listener() {
+    let told = "policy.yaml:2:18 admin.listen: everybody who can reach this address can read the metrics: models, costs, routes; set `admin.token`, or listen on 127.0.0.1";
+    let admin = |admin: &str| warned(&format!("{SIM}admin: {{ {admin} }}"));
+    assert_eq!(admin("listen: 0.0.0.0:8081"), [told]);
+    assert_eq!(admin("listen: \"[::]:8081\""), [told]);
+    assert_eq!(admin("listen: 0.0.0.0:8081, token: \"${ADMIN_TOKEN}\"").len(), 0);
+    assert_eq!(admin("listen: 127.0.0.9:8081").len(), 0);
+    assert_eq!(admin("listen: \"[::1]:8081\"").len(), 0);
+}
+
+#[test]
+fn policy_warns_of_users_without_a_name() {
+    let told = "policy.yaml:2:26 limits[0].per: callers without a name share one bucket of `a`: not all of them have one by `callers.identify`; add `ip` there to tell them apart";
+    let by = |identify: &str| {
+        warned(&format!(
+            "{SIM}limits: [{{ name: a, per: user, requests: 1/s }}]\ncallers: {{ {identify} }}"
+        ))
+    };
+    assert_eq!(by("identify: header x-user-id"), [told]);
+    assert_eq!(by("identify: [header x-a, header x-b]"), [told]);
+    assert_eq!(by("identify: [key, provider_key]"), [told]);
+    assert_eq!(by("identify: [header x-user-id, ip]").len(), 0);
+    let keys = format!("keys: [{{ name: k, sha256: {SHA} }}]");
+    assert_eq!(by(&format!("identify: [header x-user-id, key], {keys}")).len(), 0);
+    assert_eq!(by("").len(), 0);
+    let pair = "limits: [{ name: a, per: [model, user], requests: 1/s }]\ncallers: { identify: header x-a }";
+    assert_eq!(warned(&format!("{SIM}{pair}")).len(), 1, "in a pair as well");
+}
+
+#[test]
+fn policy_warns_of_headers_that_name_nobody_or_anybody() {
+    let key = format!("keys: [{{ name: k, sha256: {SHA} }}]");
+    assert_eq!(
+        warned(&format!("{SIM}callers: {{ identify: [key, header x-user-id], {key} }}")),
+        [
+            "policy.yaml:2:28 callers.identify[1]: the header `x-user-id` is never read: each caller has a key, and `key` comes first"
+        ]
+    );
+    let open = "listen: 0.0.0.0:80\ncallers: { identify: [header X-User-Id, ip]";
+    assert_eq!(
+        warned(&format!("{SIM}{open} }}")),
+        [
+            "policy.yaml:3:23 callers.identify[0]: everybody who can reach `listen` can write the header `X-User-Id`: name the proxy that sets it in `trusted_proxies`"
+        ]
+    );
+    assert_eq!(warned(&format!("{SIM}{open}, trusted_proxies: 10.0.0.0/8 }}")).len(), 0);
+    assert_eq!(warned(&format!("{SIM}callers: {{ identify: [header x-user-id, ip] }}")).len(), 0);
+}
+
+#[test]
+fn policy_warns_of_budgets_without_prices() {
+    let told = |what: &str, at: &str| {
+        format!(
+            "policy.yaml:{at} limits[0].usd: {what} has no known price, so what it costs is not held against `a`: give it one under `models:`"
+        )
+    };
+    let budget = |rest: &str| {
+        warned(&format!("limits: [{{ name: a, per: user, usd: 20/day }}]\nproviders: {rest}"))
+    };
+    let lab = "{ lab: { base_url: http://lab/v1 }, openai: {}, sim: { simulate: {} } }";
+    let known = "{ openai: {}, lab: { base_url: http://lab/v1 }, sim: { simulate: {} } }";
+    assert_eq!(budget(lab), [told("what is asked of `lab`", "1:37")]);
+    assert_eq!(budget(known).len(), 0, "nothing goes to `lab` there");
+    let routes = |targets: &str| budget(&format!("{known}\nroutes: [{{ targets: [{targets}] }}]"));
+    assert_eq!(routes("openai, lab"), [told("what is asked of `lab`", "1:37")]);
+    assert_eq!(routes("openai, lab/llama"), [told("`lab/llama`", "1:37")]);
+    assert_eq!(routes("sim/anything"), [told("`sim/anything`", "1:37")]);
+    assert_eq!(routes("openai/gpt-5.6-luna, sim"), Vec::<String>::new());
+    let priced = "models: [{ id: llama, provider: lab, price: { input: 0, output: 0 } }]";
+    assert_eq!(
+        budget(&format!("{known}\n{priced}\nroutes: [{{ targets: [lab/llama] }}]")).len(),
+        0
+    );
+    let half = "models: [{ id: llama, provider: lab, price: { input: 1 } }]";
+    assert_eq!(budget(&format!("{known}\n{half}")), [told("`lab/llama`", "1:37")]);
+    let named = "routes: [{ match: { model: [gpt-4o, mine] }, targets: [openai] }]";
+    assert_eq!(budget(&format!("{known}\n{named}")), [told("`openai/mine`", "1:37")]);
+    let requests = "limits: [{ name: a, per: user, requests: 20/day }]\nproviders: ";
+    assert_eq!(warned(&format!("{requests}{lab}")).len(), 0, "only money has a price");
+}
+
+#[test]
+fn policy_budgets_are_about_the_models_they_match() {
+    let budget = |per: &str, model: &str, rest: &str| {
+        warned(&format!(
+            "limits: [{{ name: a, per: {per}, usd: 20/day, match: {{ model: {model} }} }}]\nproviders: {{ openai: {{}}, lab: {{ base_url: http://lab/v1 }} }}\n{rest}"
+        ))
+        .len()
+    };
+    let routes = "routes: [{ match: { model: llama }, targets: [lab] }, { targets: [openai] }]";
+    assert_eq!(budget("user", "\"gpt-*\"", routes), 0);
+    assert_eq!(budget("user", "\"llama*\"", routes), 1);
+    assert_eq!(budget("user", "mine", routes), 1, "`openai/mine`");
+    let sent = "routes: [{ match: { model: \"gpt-*\" }, targets: [lab/llama] }]";
+    assert_eq!(budget("user", "\"gpt-*\"", sent), 1);
+    assert_eq!(budget("provider", "\"gpt-*\"", sent), 0, "the target's model counts there");
+    assert_eq!(budget("provider", "llama", sent), 1);
+}
+
+#[test]
+fn policy_keys_go_with_providers_that_need_none() {
+    let key = format!("callers: {{ keys: [{{ name: k, sha256: {SHA} }}] }}\n");
+    let policy = parse(&format!(
+        "{key}providers: {{ a: {{ base_url: http://a, auth: none }}, b: {{ base_url: http://b, headers: {{ Authorization: Bearer x }} }}, c: {{ simulate: {{}} }}, openai: {{ api_key: \"${{OPENAI_KEY}}\" }} }}"
+    ));
+    let Endpoint::Http(http) = &policy.providers[0].endpoint else { panic!() };
+    assert!(matches!(http.auth, Auth::None));
+    assert_eq!(policy.warnings, []);
 }

@@ -131,3 +131,28 @@ proptest! {
         let _ = Policy::parse("p", &text, &env()).map_err(|wrong| wrong.to_string());
     }
 }
+
+#[test]
+fn policy_warnings_show_nothing_of_the_environment() {
+    const HIDDEN: &str = "hidden-in-the-environment";
+    let text = "listen: 0.0.0.0:80
+admin: { listen: 0.0.0.0:81 }
+providers: { lab: { base_url: http://lab/v1 } }
+callers: { identify: [header x-${X}] }
+limits:
+  - { name: \"${X}\", per: user, requests: 1/s, usd: 1/day }
+  - { name: \"${X}-b\", per: user, requests: 2/s, usd: 2/day, match: { model: \"${X}\" } }
+  - { name: \"${X}-c\", per: user, requests: 3/s }
+routes: [{ targets: [\"lab/${X}\"] }]
+models: [{ id: \"${X}-own\", provider: lab }]
+";
+    let env = Env::new(|_| Some(HIDDEN.into()));
+    let policy = Policy::parse("policy.yaml", text, &env).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(policy.warnings.len(), 8, "{:#?}", policy.warnings);
+    assert!(!format!("{:?}", policy.warnings).contains(HIDDEN), "{:#?}", policy.warnings);
+    let twice = "providers: { sim: { simulate: {} } }
+routes: [{ name: \"${X}\", targets: [sim] }, { targets: [sim] }]
+";
+    let wrong = Policy::parse("policy.yaml", twice, &env).unwrap_err();
+    assert!(!wrong.to_string().contains(HIDDEN), "{wrong}");
+}

@@ -34,9 +34,9 @@ pub(super) fn limits(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Vec<
             if let Some((_, (tighter, _, _))) = tighter {
                 let message = format!(
                     "limit `{}` can never bind on {}: `{}` counts the same requests and is full first",
-                    limit.name,
+                    check.name(&limit.name),
                     unit_name(quota.unit),
-                    tighter.name
+                    check.name(&tighter.name)
                 );
                 check.warn(*span, path, message);
             }

@@ -7,11 +7,13 @@ mod providers;
 mod resilience;
 mod routes;
 mod server;
+mod together;
 
 use std::num::{NonZeroU32, NonZeroU64};
 
 use super::{
     Policy, Warning,
+    diag::show,
     node::Span,
     read::{At, OneOrMany, Reader},
     values::{Count, Text},
@@ -30,6 +32,15 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
     let limits = limits::limits(&written, &mut check);
     let aliases = routes::aliases(&written, &registry, &mut check);
     let routes = routes::routes(&written, &providers, &registry, &mut check);
+    let callers = callers::callers(&written, &mut check);
+    let sections = together::Sections {
+        written: &written,
+        callers: &callers,
+        providers: &providers,
+        routes: &routes,
+        registry: &registry,
+    };
+    sections.check(&mut check);
     let circuit_breaker =
         written.circuit_breaker.as_ref().map(|at| resilience::breaker(&at.value, &mut check));
     let retry = written.retry.as_ref().map(|at| resilience::retry(&at.value, &mut check));
@@ -38,7 +49,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         admin,
         server: server::server(&written, &mut check),
         log: server::log(&written),
-        callers: callers::callers(&written, &mut check),
+        callers,
         providers: providers.into_iter().filter_map(|known| known.checked).collect(),
         limits,
         circuit_breaker,
@@ -61,6 +72,11 @@ impl Check<'_, '_> {
     fn warn(&mut self, span: Span, path: &str, message: String) {
         let place = format!("{}:{}:{}", self.reader.file, span.line, span.column);
         self.warnings.push(Warning { place, path: path.into(), message });
+    }
+
+    /// A name for a message: only if the file has it, and not a variable in its place.
+    fn name(&self, name: &str) -> String {
+        if self.reader.source.contains(name) { show(name) } else { "****".into() }
     }
 
     /// A count that must be at least 1.

@@ -85,7 +85,11 @@ pub(super) fn routes(
             let message = "the route is never reached".to_owned();
             let help = format!(
                 "route `{}` in line {line} takes every request that this one matches; move this one before it",
-                earlier.name
+                if earlier.name.starts_with("route-") {
+                    earlier.name.to_string()
+                } else {
+                    check.name(&earlier.name)
+                }
             );
             check.reader.error(at.span, &at.path, message).help(help);
         }

@@ -48,7 +48,7 @@ pub struct Policy {
     pub limits: Vec<Limit>,
     /// `None`: no breaker in the stack.
     pub circuit_breaker: Option<CircuitBreaker>,
-    /// `None`: no retry; the first target's answer is the answer.
+    /// `None`: each target of a route has one turn, without waits.
     pub retry: Option<Retry>,
     /// In the order they are tried. Empty: a model that the registry knows goes to its provider
     /// where the policy has that provider, anything else to the first provider.
@@ -88,7 +88,8 @@ pub struct Server {
     pub max_headers: usize,
     /// Bytes of a request body.
     pub max_body: u64,
-    /// From the connection's first byte to the end of the request's head.
+    /// From the connection's first byte to the end of a request's head; on HTTP/1 the longer of
+    /// this and `idle_timeout` holds.
     pub header_timeout: Duration,
     /// The longest silence inside a request's body.
     pub body_timeout: Duration,
@@ -96,7 +97,7 @@ pub struct Server {
     pub idle_timeout: Duration,
     /// How long running requests may take to finish after SIGTERM.
     pub drain: Duration,
-    /// Whole life of a request, retries and body included.
+    /// From a request's head to its reply's head: its body, waits and retries included.
     pub request_deadline: Duration,
     /// Worker threads; `None`: one per core.
     pub workers: Option<NonZeroUsize>,

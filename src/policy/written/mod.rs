@@ -39,7 +39,8 @@ section! {
         may limits: List<LimitWritten>,
         /// When a failing target is left alone. Without this section there is no breaker.
         may circuit_breaker: BreakerWritten,
-        /// When a request is tried again. Without this section nothing is.
+        /// When a request is tried again. Without this section each target of a route has one turn,
+        /// without waits.
         may retry: RetryWritten,
         /// What happens to streams.
         may streams: StreamsWritten,
@@ -71,7 +72,8 @@ section! {
         may max_headers: Count,
         /// A request's body; JSON is held in memory up to here. Default 32MiB.
         may max_body: Size,
-        /// For a request's head to arrive. Default 10s.
+        /// For a request's head to arrive; on HTTP/1 the longer of this and `idle_timeout` holds.
+        /// Default 10s.
         may header_timeout: Time,
         /// The longest silence inside a request's body. Default 30s.
         may body_timeout: Time,
@@ -79,7 +81,7 @@ section! {
         may idle_timeout: Time,
         /// For running requests to finish after SIGTERM. Default 30s.
         may drain: Time,
-        /// For a whole request, retries and reply included. Default 600s.
+        /// From a request's head to its reply's: body, waits and retries included. Default 600s.
         may request_deadline: Time,
         /// Worker threads. Default: one a core.
         may workers: Count,
