@@ -60,9 +60,10 @@
 //!
 //! # Bytes pass untouched
 //!
-//! Only `model` and `stream_options.include_usage` are changed, in place; every other byte of a
-//! request is the caller's, every byte of a reply the provider's, but for what is told of a stream
-//! that broke (see below). Where they stand travels with the
+//! Only `model` (in the path too, where that names it: `/v1/engines/{model}/completions`) and
+//! `stream_options.include_usage` are changed, in place; every other byte of a request is the
+//! caller's, every byte of a reply the provider's, but for what is told of a stream that broke and
+//! of errors that no client could read, or none may (see below). Where they stand travels with the
 //! [`RequestBody`]; with nothing to change the same bytes go on, uncopied.
 //!
 //! What [`AttemptLayer`] asked for itself is left out again: the chunk of usage alone, and the
@@ -78,11 +79,12 @@
 //! # Failures
 //!
 //! A request that nobody could answer is refused with [`BadRequest`], and so is a `model` longer
-//! than 256 bytes, or with control characters: names are kept and logged. A path that servers read in
-//! different ways (`//`, `/../`, `chat%2Fcompletions`) is refused as well: it could be a call that
-//! is metered here and another one there, or the other way round. A reply that failed before
-//! any of it went out is a response with a [`Failure`](tollway_core::Failure) in its extensions, so
-//! that a retry can go elsewhere: an error status, an error event, an event that is not JSON or an
+//! than 256 bytes, or with control characters: names are kept and logged. A path that servers read
+//! in different ways (`//`, `/../`, `chat%2Fcompletions`) is refused as well: it could be a call
+//! that is metered here and another one there, or the other way round.
+//!
+//! A reply that failed before any of it went out is a response with a
+//! [`Failure`](tollway_core::Failure) in its extensions, so that a retry can go elsewhere: an error status, an error event, an event that is not JSON or an
 //! end before the first content, broken JSON, and where only JSON or a stream is a reply (chat,
 //! completions, Responses, embeddings, moderations), a success of any other type. No type,
 //! `text/plain` and `application/octet-stream` say nothing: then the first bytes tell.
@@ -93,8 +95,8 @@
 //! call, what a provider says of a credential that is not the caller's
 //! ([`ProxyCredential`](tollway_core::ProxyCredential)): it may repeat part of it.
 //!
-//! Once content has gone out, a failure is noted in the [`Meter`](tollway_core::Meter), and no end is invented. A
-//! chat stream counts as failed that stops before `[DONE]` and before all of its choices have their
+//! Once content has gone out, a failure is noted in the [`Meter`](tollway_core::Meter), and no end
+//! is invented. A chat stream counts as failed that stops before `[DONE]` and before all of its choices have their
 //! `finish_reason` (some local servers never send `[DONE]`), a Responses stream that stops before
 //! its terminal event, and any of them whose connection breaks before it said that it was over.
 //! The caller is told, unless the provider did so itself: what of an event is not finished is

@@ -122,8 +122,9 @@ async fn a_model_in_the_path_is_read_and_changed_there() {
     for (body, to, path, sent) in [
         ("{}", "a", "/v1/engines/a/chat/completions", "{}"),
         ("{}", "b", "/v1/engines/b/chat/completions", "{}"),
-        // The path decides, so nothing else may.
-        (r#"{"model":"x"}"#, "a", "/v1/engines/a/chat/completions", r#"{"model":"x"}"#),
+        // The path decides, and the body says the same.
+        (r#"{"model":"a"}"#, "a", "/v1/engines/a/chat/completions", r#"{"model":"a"}"#),
+        (r#"{"model":"x"}"#, "a", "/v1/engines/a/chat/completions", r#"{"model":"a"}"#),
         (r#"{"model":"x"}"#, "b", "/v1/engines/b/chat/completions", r#"{"model":"b"}"#),
     ] {
         let steps = vec![Step::data(body)];

@@ -71,6 +71,8 @@ fn prepare<B>(request: &mut Request<RequestBody<B>>, config: &AttemptConfig) -> 
     let uri = model.and_then(|model| openai::with_path_model(request.uri(), model));
     let body = request.body();
     let edits = body.edits();
+    // Two names of a model could be read in two ways upstream.
+    let model = model.or(asked.filter(|_| edits.other_model));
     let strip_usage = ask_for_usage && edits.can_ask_for_usage() && body.as_bytes().is_some();
     if let Some(head) = body.head() {
         let edited = edits.apply(head, model, strip_usage);

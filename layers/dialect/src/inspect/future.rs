@@ -177,8 +177,8 @@ impl Read {
         let mut edits = Edits { form: true, ..Edits::default() };
         if let Some((span, model)) = found {
             let model = std::str::from_utf8(model)
-                .map_err(|_| openai::request::bad_model("is not valid UTF-8"))
-                .and_then(|model| openai::request::check_model(model).map(|()| model));
+                .map_err(|_| openai::model::bad_model("is not valid UTF-8"))
+                .and_then(|model| openai::model::check_model(model).map(|()| model));
             match model {
                 Ok(model) => ask.model = Some(model.into()),
                 Err(refused) => return Some(Err(refused)),

@@ -10,6 +10,8 @@ pub struct Edits {
     pub(crate) usage: UsageOption,
     /// The body is a form: values stand in it as they are, unquoted.
     pub(crate) form: bool,
+    /// The model in the body is not the one that is asked for, which stands in the path.
+    pub(crate) other_model: bool,
 }
 
 /// A range of bytes that can be copied.

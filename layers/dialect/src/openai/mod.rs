@@ -3,6 +3,7 @@
 
 mod edits;
 pub mod error;
+pub(crate) mod model;
 mod operation;
 pub mod reply;
 pub mod request;

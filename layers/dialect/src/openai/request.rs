@@ -6,7 +6,11 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Vi
 use serde_json::value::RawValue;
 use tollway_core::{Ask, Operation};
 
-use super::{Edits, Span, edits::UsageOption};
+use super::{
+    Edits, Span,
+    edits::UsageOption,
+    model::{check_model, missing_model},
+};
 use crate::{
     BadRequest,
     text::{Count, Mode, Walk, nothing, tame},
@@ -106,9 +110,12 @@ fn read_text(
     }
     let reader = Reader { text, fields: &fields };
     let (usage, wants_usage) = reader.stream_options(open)?;
+    let mut other_model = false;
     let model = match named {
         Some(named) => {
             check_model(named)?;
+            let raw = fields.raw(Field::Model);
+            other_model = raw.is_some_and(|raw| string(raw).as_deref() != Some(named));
             Some(Cow::Borrowed(named))
         }
         None => reader.model(operation)?,
@@ -121,7 +128,7 @@ fn read_text(
     ask.max_output_tokens = reader.max_output(ask.choices)?;
     ask.input_tokens = fields.count.estimate();
     let model = fields.raw(Field::Model).map(|raw| span(text, raw));
-    Ok((ask, Edits { model, usage, form: false }))
+    Ok((ask, Edits { model, usage, form: false, other_model }))
 }
 
 #[derive(Clone, Copy)]
@@ -389,35 +396,6 @@ fn needs_model(operation: Operation, fields: &Fields<'_>) -> bool {
         }
         _ => false,
     }
-}
-
-/// Names are kept as keys of limits, series and totals, and written into logs: so they are short,
-/// and can't end a line.
-pub(crate) fn check_model(model: &str) -> Result<(), BadRequest> {
-    const LONGEST: usize = 256;
-    let wrong = match model {
-        "" => return Err(missing_model("is empty")),
-        _ if model.len() > LONGEST => {
-            format!("is {} bytes long; the most that is taken here is {LONGEST}", model.len())
-        }
-        _ if model.chars().any(char::is_control) => "has control characters in it".to_owned(),
-        _ => return Ok(()),
-    };
-    Err(bad_model(&wrong))
-}
-
-pub(crate) fn bad_model(wrong: &str) -> BadRequest {
-    BadRequest::invalid(format!("The field `model` {wrong}. Name a model of the provider's list."))
-        .with_param("model")
-        .with_code("invalid_model")
-}
-
-fn missing_model(what: &str) -> BadRequest {
-    BadRequest::invalid(format!(
-        "The field `model` {what}. Name the model to use, for example \"model\": \"gpt-4o-mini\"."
-    ))
-    .with_param("model")
-    .with_code("missing_required_parameter")
 }
 
 fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
