@@ -155,12 +155,13 @@ async fn a_path_is_read_in_one_way_or_not_at_all() {
     {
         assert_eq!(refused(call(path)).await, (StatusCode::BAD_REQUEST, Some("invalid_path")));
     }
-    // In any other call too: what it is upstream can't be told.
+    // Nor out of the base URL, in any call.
     let mut other = call("/v1/files/../../admin");
     *other.method_mut() = http::Method::GET;
     assert_eq!(refused(other).await.1, Some("invalid_path"));
-    assert!(inspect(call("/v1/files/a%2Fb//?x=../..//")).await.is_err());
-    assert!(inspect(call("/v1/files/a%2Fb?x=../..//")).await.is_ok());
+    // Odd paths that nobody takes for such a call pass as they are.
+    assert!(inspect(call("/v1/files/a%2Fb//?x=../..//")).await.is_ok());
+    assert!(inspect(call("/v1/invented/./a/../b")).await.is_ok());
 }
 
 #[tokio::test]

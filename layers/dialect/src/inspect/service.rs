@@ -68,8 +68,9 @@ where
 /// Read here in one way and upstream in another, it would slip past every limit and permission.
 fn invalid_path() -> BadRequest {
     BadRequest::invalid(
-        "Invalid path: empty segments (`//`), dot segments (`/./`, `/../`), backslashes and NULs, \
-         and encoded slashes in the name of a call, are not taken. Send the path as it is meant.",
+        "Invalid path: it can be read as another one (empty or dot segments, backslashes, NULs or \
+         encoded slashes), and so read it is a call with a model, or leads out of `/v1`. Send the \
+         path as it is meant.",
     )
     .with_code("invalid_path")
 }

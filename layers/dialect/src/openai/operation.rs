@@ -127,24 +127,45 @@ fn of(method: &Method, path: &str) -> Operation {
     found.unwrap_or_default()
 }
 
-/// Whether servers and proxies may take this path for another one: dot segments, empty segments,
-/// backslashes and NULs, and an encoded slash that would make a known call of it.
+/// Whether a server may take this path for a call that would be read here, or for one outside of
+/// `/v1`: dot segments, empty segments, backslashes, NULs and encoded slashes mean different things
+/// to different servers. Odd paths that no server takes for such a call are nobody's business.
 pub(crate) fn is_ambiguous(method: &Method, path: &str) -> bool {
-    let odd = |path: &str| {
-        path.contains("//")
-            || path.contains(['\\', '\0'])
-            || path.split('/').any(|segment| matches!(segment, "." | ".."))
-    };
-    if !path.contains('%') {
-        return odd(path);
+    let plain = !path.contains(['%', '\\', '\0']) && !path.contains("/.") && !path.contains("//");
+    if plain {
+        return false;
     }
     let spelled = decoded(path, is_unreserved);
-    let read = decoded(&spelled, |byte| matches!(byte, b'/' | b'\\' | 0));
-    if odd(&read) {
-        return true;
+    let Some(settled) = settled(&spelled) else { return true };
+    let meant = of(method, &settled);
+    is_read(meant) && meant != of(method, &spelled)
+}
+
+fn is_read(operation: Operation) -> bool {
+    !matches!(
+        operation,
+        Operation::Models | Operation::Files | Operation::Batches | Operation::Other
+    )
+}
+
+/// The path as the most obliging server would read it; `None` if it leads out of its `/v1`.
+fn settled(path: &str) -> Option<String> {
+    let path = decoded(path, |byte| matches!(byte, b'/' | b'\\' | 0));
+    let path = path.split('\0').next().unwrap_or_default();
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split(['/', '\\']) {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                let left = segments.pop()?;
+                if segments.is_empty() && left.eq_ignore_ascii_case("v1") {
+                    return None;
+                }
+            }
+            segment => segments.push(segment),
+        }
     }
-    let meant = of(method, &read);
-    meant != Operation::Other && meant != of(method, &spelled)
+    Some(segments.join("/"))
 }
 
 /// RFC 3986, 2.3: encoded or not, these mean the same.
@@ -229,15 +250,9 @@ mod tests {
     #[test]
     fn paths_that_can_be_read_in_two_ways() {
         for path in [
-            "/v1//chat/completions",
-            "//v1/chat/completions",
-            "/v1/chat/completions//",
             "/v1/./chat/completions",
             "/v1/x/../chat/completions",
             "/v1/x/%2e%2E/chat/completions",
-            "/v1/x/.%2e",
-            "/.",
-            "/v1/invented/..",
             "/v1/chat%2fcompletions",
             "/v1%2Fchat/completions",
             "/v1/x%2F..%2Fchat/completions",
@@ -245,12 +260,23 @@ mod tests {
             "/v1/audio%2Ftranscriptions",
             "/v1/chat%5Ccompletions",
             "/v1/chat\\completions",
-            "/v1/x%00",
+            "/v1/chat/completions%00x",
+            "/v1/../admin",
+            "/v1/../../admin",
+            "/v1/%2e%2e%2fadmin",
         ] {
             assert!(is_ambiguous(&Method::POST, path), "{path}");
         }
         for path in [
             "/v1/chat/completions",
+            "/v1//chat/completions",
+            "/v1/chat/completions//",
+            "/v1/invented/..",
+            "/v1//files///x//",
+            "/v1/files/./a/../b",
+            "/v1/files/a%2Fb/%2e%2e/content",
+            "/brand-new/%2e%2e/%2F//double",
+            "/v1/x%00",
             "/v1/models/openai%2Fgpt-oss-20b",
             "/v1/files/a..b",
             "/v1/files/.hidden",
