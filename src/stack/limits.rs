@@ -4,7 +4,7 @@ use std::{
 };
 
 use http::{StatusCode, request, response};
-use tollway_core::{Ask, Caller, Ending, Metered, Target, Usage, Usd};
+use tollway_core::{Ask, AtWork, Caller, Ending, Metered, Target, Usage, Usd};
 use tollway_rate_limit::{self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull};
 
 use super::{
@@ -193,7 +193,7 @@ pub(super) struct Ticket {
     /// Only of a reply that can have used tokens.
     metered: Option<Metered>,
     succeeded: bool,
-    exchange: Option<Arc<Exchange>>,
+    at_work: Option<AtWork>,
 }
 
 impl BySpending {
@@ -254,7 +254,7 @@ impl Settle for BySpending {
             input_tokens: ask.map_or(0, |ask| ask.input_tokens),
             who: ask.map(|ask| estimate::key(caller, ask)),
             target: request.extensions.get::<Target>().cloned(),
-            exchange: exchange.cloned(),
+            at_work: request.extensions.get().cloned(),
             ..Ticket::default()
         }
     }
@@ -289,14 +289,13 @@ impl Settle for BySpending {
 
     /// Who leaves while a provider is at work has at least asked.
     fn failed(&self, ticket: &Ticket, unit: rate_limit::Unit, reserved: u64) -> u64 {
-        let abandoned = ticket.exchange.as_ref().is_some_and(|exchange| exchange.is_asking());
+        let asked_of = ticket.at_work.as_ref().and_then(AtWork::target);
+        let abandoned = asked_of.is_some();
         let asked = Usage::new(ticket.input_tokens, 0);
         match unit {
             rate_limit::Unit::Requests => reserved,
             rate_limit::Unit::Tokens | rate_limit::Unit::InputTokens if abandoned => asked.input,
-            rate_limit::Unit::NanoUsd if abandoned => {
-                self.nanos(ticket.target.as_ref(), None, &asked).min(reserved)
-            }
+            rate_limit::Unit::NanoUsd if abandoned => self.nanos(asked_of.as_ref(), None, &asked),
             _ => 0,
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use super::RequestId;
 use tokio::time::Instant;
-use tollway_core::{Ask, Caller};
+use tollway_core::{Ask, AtWork, Caller};
 
 /// What becomes known of one request on its way, for the line that is written at its end.
 ///
@@ -21,7 +21,7 @@ pub struct Exchange {
     ask: OnceLock<Ask>,
     upstream_wait: AtomicU64,
     paused: AtomicBool,
-    asking: AtomicBool,
+    at_work: AtWork,
 }
 
 impl Exchange {
@@ -33,7 +33,7 @@ impl Exchange {
             ask: OnceLock::new(),
             upstream_wait: AtomicU64::new(0),
             paused: AtomicBool::new(false),
-            asking: AtomicBool::new(false),
+            at_work: AtWork::default(),
         }
     }
 
@@ -79,14 +79,9 @@ impl Exchange {
         self.paused.load(Ordering::Relaxed)
     }
 
-    /// Notes whether a provider is at work on an answer whose head has not come.
-    pub(crate) fn asking(&self, asking: bool) {
-        self.asking.store(asking, Ordering::Relaxed);
-    }
-
-    /// Whether a request that is given up now leaves a provider at work: work that costs.
-    pub(crate) fn is_asking(&self) -> bool {
-        self.asking.load(Ordering::Relaxed)
+    /// Who is at work on it.
+    pub fn at_work(&self) -> &AtWork {
+        &self.at_work
     }
 
     /// Time spent waiting for a provider so far.

@@ -73,6 +73,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let exchange = Arc::new(Exchange::new(RequestId::next(), Instant::now()));
+        request.extensions_mut().insert(exchange.at_work().clone());
         request.extensions_mut().insert(exchange.clone());
         self.layer.telemetry.in_flight().increment(1.0);
         let seen = Observed {
@@ -164,11 +165,17 @@ impl Observed {
         telemetry.in_flight().decrement(1.0);
         let operation = self.exchange.ask().map(|ask| ask.operation).unwrap_or_default();
         let reply = self.reply.as_ref();
-        let target = reply.and_then(|reply| reply.target.as_ref());
+        // Without a reply: whom the caller left at work.
+        let abandoned = if reply.is_none() { self.exchange.at_work().target() } else { None };
+        let target = reply.and_then(|reply| reply.target.as_ref()).or(abandoned.as_ref());
         let series = telemetry.series(operation, target);
         series.request(reply.map(|reply| reply.status));
         series.duration.record(elapsed.as_secs_f64());
-        let usage = reply.and_then(|reply| self.usage(reply));
+        let asked = || Usage::new(self.input_tokens(), 0).estimated();
+        let usage = match reply {
+            Some(reply) => self.usage(reply),
+            None => abandoned.as_ref().map(|_| asked()),
+        };
         let cost = usage.and_then(|usage| target.and_then(|at| (self.layer.pricing)(at, &usage)));
         if let Some(usage) = &usage {
             series.usage(usage, cost);
@@ -188,8 +195,11 @@ impl Observed {
         if !reply.status.is_success() {
             return metered.usage();
         }
-        let input = self.exchange.ask().map_or(0, |ask| ask.input_tokens);
-        Some(metered.usage_or_estimate(input))
+        Some(metered.usage_or_estimate(self.input_tokens()))
+    }
+
+    fn input_tokens(&self) -> u64 {
+        self.exchange.ask().map_or(0, |ask| ask.input_tokens)
     }
 
     fn log(

@@ -83,6 +83,9 @@ where
             None => None,
         };
         let exchange = request.extensions().get::<Arc<Exchange>>().cloned();
+        if let (Some(exchange), Some(target)) = (&exchange, request.extensions().get::<Target>()) {
+            exchange.at_work().begin(target.clone());
+        }
         match provider {
             Some(Provider::Http(endpoint)) => match endpoint.send(request) {
                 Ok(sending) => {

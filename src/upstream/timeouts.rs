@@ -52,9 +52,6 @@ enum State<B> {
 
 impl<B> SendFuture<B> {
     fn new(state: State<B>, started: Instant, exchange: Option<Arc<Exchange>>) -> Self {
-        if let Some(exchange) = &exchange {
-            exchange.asking(true);
-        }
         Self { state, started, exchange }
     }
 
@@ -110,8 +107,10 @@ where
         };
         let exchange = this.exchange.take();
         if let Some(exchange) = &exchange {
-            exchange.asking(false);
             exchange.waited_upstream(this.started.elapsed());
+            if !answer.as_ref().is_ok_and(|reply| reply.status().is_success()) {
+                exchange.at_work().end();
+            }
         }
         let started = *this.started;
         Poll::Ready(
@@ -187,8 +186,13 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
         if let Poll::Ready(frame) = this.inner.poll_frame(cx) {
-            if let (Some(since), Some(exchange)) = (this.waiting_since.take(), this.exchange) {
-                exchange.waited_upstream(since.elapsed());
+            if let Some(exchange) = this.exchange {
+                if let Some(since) = this.waiting_since.take() {
+                    exchange.waited_upstream(since.elapsed());
+                }
+                if !matches!(frame, Some(Ok(_))) {
+                    exchange.at_work().end();
+                }
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(broken)));
         }

@@ -225,3 +225,33 @@ async fn a_drained_reply_is_read_to_its_end_and_counted() {
     });
     assert!(output.is_some_and(|line| line.ends_with(" 20")), "{output:?}");
 }
+
+/// Who leaves while the provider works pays for the question, in limits, totals and metrics alike;
+/// who leaves before it was asked pays nothing.
+#[tokio::test]
+async fn abandoned_work_is_paid_for() {
+    // By the day: what is taken does not come back while the test looks.
+    let proxy = Running::new(&POLICY.replacen("10M/min", "10M/day", 1));
+    let text = head(ask(false).len(), "stall=before") + &ask(false);
+    let working = [connect(&proxy, &text).await, connect(&proxy, &text).await];
+    until("the provider works", || proxy.sim("sim").stats().requests == 2).await;
+    let in_line = connect(&proxy, &text).await;
+    until("one is in line", || waiting(&proxy) == 1).await;
+    drop(in_line);
+    until("the line is empty", || waiting(&proxy) == 0).await;
+    drop(working);
+    settled(&proxy, "abandoned").await;
+    let rows = proxy.stack().totals().snapshot();
+    let provider = rows.iter().find(|row| &*row.key == "sim").expect("work at the provider");
+    assert_eq!((provider.total.requests, provider.total.estimated), (2, 2));
+    let asked = provider.total.usage.input;
+    assert!(asked > 0 && provider.total.usage.output == 0, "{:?}", provider.total.usage);
+    assert!(provider.total.cost > tollway::core::Usd::ZERO);
+    let limits = proxy.stack().request_limits();
+    let tokens = limits.standing("all.tokens", &Key::All).unwrap();
+    assert_eq!(tokens.capacity - tokens.remaining, asked, "the question was charged: {tokens:?}");
+    let metrics = proxy.telemetry().render();
+    let of = "tollway_usage_estimated_total{gen_ai_provider_name=\"sim\"";
+    let told = metrics.lines().any(|line| line.starts_with(of) && line.ends_with(" 2"));
+    assert!(told, "{metrics}");
+}

@@ -99,12 +99,11 @@ fn resident_kib() -> u64 {
 }
 
 /// Opens this many streams at a time, over HTTP/2 on both sides (file descriptors are scarce), holds
-/// them all at their first token, then lets them go on. `TOLLWAY_TEST_STREAMS=10000` for the
-/// issue's number; a plain run of the tests has 2000, to be quick in a debug build.
+/// them all at their first token, then lets them go on. `TOLLWAY_TEST_STREAMS` sets another number.
 #[tokio::test]
 async fn thousands_of_slow_streams_and_none_is_lost() {
     let count: usize =
-        std::env::var("TOLLWAY_TEST_STREAMS").map_or(2000, |count| count.parse().unwrap());
+        std::env::var("TOLLWAY_TEST_STREAMS").map_or(10_000, |count| count.parse().unwrap());
     let (open_gate, gate) = watch::channel(false);
     let address = provider(move |request| {
         let mut gate = gate.clone();

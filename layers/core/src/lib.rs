@@ -10,6 +10,7 @@
 //! | [`Ask`] | dialect | limits, route, cost, telemetry | request |
 //! | [`Plan`] | route | retry | request |
 //! | [`Target`] | retry | breaker, limits, dialect, upstream | request and response |
+//! | [`AtWork`] | upstream | limits, cost, telemetry | request |
 //! | [`Metered`] | dialect | limits, breaker, cost, telemetry | response |
 //! | [`Failure`] | dialect, upstream | retry, breaker | response, or inside an error |
 //!
@@ -40,7 +41,7 @@ pub use failure::{ErrorClass, Failure, Severity, SuggestedAction};
 pub use hook::Hook;
 pub use meter::{Meter, Metered};
 pub use money::{ParseUsdError, Usd};
-pub use target::{Candidate, Plan, ProxyCredential, Rejected, Target};
+pub use target::{AtWork, Candidate, Plan, ProxyCredential, Rejected, Target};
 pub use usage::{Usage, UsageSource};
 
 /// The error type that layers answer with; its source chain holds the typed reason.

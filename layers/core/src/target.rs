@@ -1,4 +1,7 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// One place a request can be sent: a provider, the name of the key used there, and a model.
 ///
@@ -113,3 +116,37 @@ impl Plan {
 /// it says of the credential is not for the caller's eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProxyCredential;
+
+/// Which target is at work on a request, in the request's extensions.
+///
+/// Work that a caller abandons before its reply has a head costs all the same: guards that never
+/// saw a head ask here whether anybody had been asked.
+///
+/// ```
+/// use tollway_core::{AtWork, Target};
+///
+/// let work = AtWork::default();
+/// work.begin(Target::new("openai", "main", None));
+/// assert!(work.target().is_some());
+/// work.end();
+/// assert!(work.target().is_none());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct AtWork(Arc<Mutex<Option<Target>>>);
+
+impl AtWork {
+    /// `target` has been sent the request.
+    pub fn begin(&self, target: Target) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+    }
+
+    /// It is done with it, or has refused it.
+    pub fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Who is at work.
+    pub fn target(&self) -> Option<Target> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use http::{Extensions, HeaderMap, Response, StatusCode, header::CONTENT_TYPE};
 use tokio::time::Instant;
-use tollway_core::{Ask, Caller, Ending, Guard, Hook, Metered, Operation, Target, Usage};
+use tollway_core::{Ask, AtWork, Caller, Ending, Guard, Hook, Metered, Operation, Target, Usage};
 
 use crate::{COST_HEADER, CostLayer, Price, Pricing, Record, header};
 
@@ -15,6 +15,7 @@ pub struct Entry<P: Pricing, H: Hook<Record>> {
     started: SystemTime,
     at: Instant,
     head: Option<Head>,
+    at_work: Option<AtWork>,
     open: bool,
 }
 
@@ -34,6 +35,7 @@ impl<P: Pricing, H: Hook<Record>> Entry<P, H> {
             started: layer.options().clock.now(),
             at: Instant::now(),
             head: None,
+            at_work: request.get().cloned(),
             open: true,
             layer,
         }
@@ -75,6 +77,13 @@ impl<P: Pricing, H: Hook<Record>> Entry<P, H> {
             let first_token = head.meter.and_then(|meter| meter.first_token());
             record.first_token = first_token.map(|at| at.saturating_duration_since(self.at));
             record.target = head.target;
+        } else if let Some(target) = self.at_work.as_ref().and_then(AtWork::target) {
+            // Left before a head came, but somebody was at work on it: the question at least counts.
+            record.usage = uses_tokens(self.ask.operation)
+                .then(|| Usage::new(self.ask.input_tokens, 0).estimated());
+            let price = self.layer.pricing().price(&target, self.ask.model());
+            record.cost = record.usage.zip(price).map(|(usage, price)| price.cost(&usage));
+            record.target = Some(target);
         }
         record.caller = std::mem::take(&mut self.caller);
         record.ask = std::mem::take(&mut self.ask);

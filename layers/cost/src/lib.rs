@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | [`Caller`](tollway_core::Caller) | request extensions | counted under [`NO_KEY`] |
 //! | [`Ask`](tollway_core::Ask) | request extensions | nothing is estimated |
+//! | [`AtWork`](tollway_core::AtWork) | request extensions | a request dropped before a head has no usage |
 //! | [`Metered`](tollway_core::Metered) | response extensions, or [`CostLayer::with_meter`] | usage unknown, or estimated from the ask |
 //! | [`Target`](tollway_core::Target) | response extensions | price unknown |
 //!
