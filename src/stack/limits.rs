@@ -1,10 +1,11 @@
 use std::{
+    cell::Cell,
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
-use http::{StatusCode, request, response};
-use tollway_core::{Ask, AtWork, Caller, Ending, Metered, Target, Usage, Usd};
+use http::{request, response};
+use tollway_core::{Ask, AtWork, Caller, Ending, Metered, Operation, Target, Usage, Usd};
 use tollway_rate_limit::{self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull};
 
 use super::{
@@ -185,10 +186,12 @@ pub(super) struct BySpending {
 }
 
 /// What is remembered of a request until it ends.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Ticket {
+    operation: Operation,
     input_tokens: u64,
-    who: Option<estimate::Key>,
+    /// Whose reply is yet to be learnt from.
+    who: Cell<Option<estimate::Key>>,
     target: Option<Target>,
     /// Only of a reply that can have used tokens.
     metered: Option<Metered>,
@@ -231,12 +234,7 @@ impl BySpending {
 
 impl Ticket {
     fn usage(&self) -> Option<Usage> {
-        let metered = self.metered.as_ref()?;
-        if self.succeeded {
-            Some(metered.usage_or_estimate(self.input_tokens))
-        } else {
-            metered.usage()
-        }
+        self.metered.as_ref()?.used(self.operation, self.input_tokens, self.succeeded)
     }
 }
 
@@ -251,8 +249,9 @@ impl Settle for BySpending {
         let ask = request.extensions.get::<Ask>();
         let caller = request.extensions.get::<Caller>();
         Ticket {
+            operation: ask.map(|ask| ask.operation).unwrap_or_default(),
             input_tokens: ask.map_or(0, |ask| ask.input_tokens),
-            who: ask.map(|ask| estimate::key(caller, ask)),
+            who: Cell::new(ask.map(|ask| estimate::key(caller, ask))),
             target: request.extensions.get::<Target>().cloned(),
             at_work: request.extensions.get().cloned(),
             ..Ticket::default()
@@ -261,8 +260,7 @@ impl Settle for BySpending {
 
     fn head(&self, ticket: &mut Ticket, response: &response::Parts) {
         ticket.metered = response.extensions.get::<Metered>().cloned();
-        ticket.succeeded =
-            response.status.is_success() && response.status != StatusCode::NO_CONTENT;
+        ticket.succeeded = response.status.is_success();
         if let Some(served) = response.extensions.get::<Target>() {
             ticket.target = Some(served.clone());
         }
@@ -277,8 +275,11 @@ impl Settle for BySpending {
             rate_limit::Unit::InputTokens => Some(usage.input),
             rate_limit::Unit::NanoUsd => Some(self.nanos(ticket.target.as_ref(), None, &usage)),
             rate_limit::Unit::OutputTokens | rate_limit::Unit::Tokens => {
-                if let (Some(who), false) = (&ticket.who, usage.is_estimate()) {
-                    self.estimates.learn(who.clone(), usage.output);
+                // Once a reply, however many limits count its tokens.
+                if !usage.is_estimate()
+                    && let Some(who) = ticket.who.take()
+                {
+                    self.estimates.learn(who, usage.output);
                 }
                 let whole = unit == rate_limit::Unit::Tokens;
                 Some(if whole { usage.total() } else { usage.output })

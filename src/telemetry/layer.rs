@@ -10,7 +10,9 @@ use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body::Body;
 use pin_project::pin_project;
 use tokio::time::Instant;
-use tollway_core::{Ask, Caller, Ending, Guard, GuardedBody, Metered, Target, Usage, Usd};
+use tollway_core::{
+    Ask, Caller, Ending, Guard, GuardedBody, Metered, Operation, Target, Usage, Usd,
+};
 use tollway_retry::Attempts;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -173,8 +175,8 @@ impl Observed {
         series.duration.record(elapsed.as_secs_f64());
         let asked = || Usage::new(self.input_tokens(), 0).estimated();
         let usage = match reply {
-            Some(reply) => self.usage(reply),
-            None => abandoned.as_ref().map(|_| asked()),
+            Some(reply) => self.usage(operation, reply),
+            None => abandoned.as_ref().filter(|_| operation.uses_tokens()).map(|_| asked()),
         };
         let cost = usage.and_then(|usage| target.and_then(|at| (self.layer.pricing)(at, &usage)));
         if let Some(usage) = &usage {
@@ -189,13 +191,9 @@ impl Observed {
         self.log(ending, elapsed, first_token, usage, cost);
     }
 
-    /// Reported usage, or an estimate for a successful reply that was metered.
-    fn usage(&self, reply: &Reply) -> Option<Usage> {
+    fn usage(&self, operation: Operation, reply: &Reply) -> Option<Usage> {
         let metered = reply.metered.as_ref()?;
-        if !reply.status.is_success() {
-            return metered.usage();
-        }
-        Some(metered.usage_or_estimate(self.input_tokens()))
+        metered.used(operation, self.input_tokens(), reply.status.is_success())
     }
 
     fn input_tokens(&self) -> u64 {

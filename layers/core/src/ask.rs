@@ -79,6 +79,17 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// Whether a success has used tokens even where no usage was reported: what an estimate is made
+    /// for.
+    pub fn uses_tokens(self) -> bool {
+        matches!(
+            self,
+            Self::ChatCompletions | Self::Completions | Self::Responses | Self::Embeddings
+        )
+    }
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

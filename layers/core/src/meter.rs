@@ -5,7 +5,7 @@ use std::sync::{
 
 use tokio::time::Instant;
 
-use crate::{Failure, Usage};
+use crate::{Failure, Operation, Usage};
 
 /// What a reply has used so far: written by the body that reads the wire format, read by every
 /// guard that settles when the reply ends.
@@ -59,6 +59,28 @@ impl Meter {
     /// The failure found in the reply's body: an error event, or an end without a proper close.
     pub fn failure(&self) -> Option<&Failure> {
         self.failure.get()
+    }
+
+    /// What a reply to `operation` has used, for whoever settles by it: what was reported; else, for
+    /// a success of an operation that uses tokens, an estimate. `None` is unknown or nothing: an
+    /// error, or one inside a success before any content, which providers don't bill.
+    ///
+    /// ```
+    /// use tollway_core::{Meter, Operation};
+    ///
+    /// let meter = Meter::default();
+    /// meter.saw_output(10);
+    /// let used = meter.used(Operation::ChatCompletions, 7, true).unwrap();
+    /// assert_eq!((used.input, used.output, used.is_estimate()), (7, 3, true));
+    /// assert_eq!(meter.used(Operation::ChatCompletions, 7, false), None);
+    /// assert_eq!(meter.used(Operation::Moderations, 7, true), None);
+    /// ```
+    pub fn used(&self, operation: Operation, input_tokens: u64, succeeded: bool) -> Option<Usage> {
+        let nothing_served = self.failure().is_some() && self.output_bytes() == 0;
+        self.usage().or_else(|| {
+            (succeeded && operation.uses_tokens() && !nothing_served)
+                .then(|| self.usage_or_estimate(input_tokens))
+        })
     }
 
     /// The reported usage, or an estimate from `input_tokens` and the content that passed

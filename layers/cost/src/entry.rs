@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use http::{Extensions, HeaderMap, Response, StatusCode, header::CONTENT_TYPE};
 use tokio::time::Instant;
-use tollway_core::{Ask, AtWork, Caller, Ending, Guard, Hook, Metered, Operation, Target, Usage};
+use tollway_core::{Ask, AtWork, Caller, Ending, Guard, Hook, Metered, Target, Usage};
 
 use crate::{COST_HEADER, CostLayer, Price, Pricing, Record, header};
 
@@ -79,7 +79,7 @@ impl<P: Pricing, H: Hook<Record>> Entry<P, H> {
             record.target = head.target;
         } else if let Some(target) = self.at_work.as_ref().and_then(AtWork::target) {
             // Left before a head came, but somebody was at work on it: the question at least counts.
-            record.usage = uses_tokens(self.ask.operation)
+            record.usage = (self.ask.operation.uses_tokens())
                 .then(|| Usage::new(self.ask.input_tokens, 0).estimated());
             let price = self.layer.pricing().price(&target, self.ask.model());
             record.cost = record.usage.zip(price).map(|(usage, price)| price.cost(&usage));
@@ -93,31 +93,15 @@ impl<P: Pricing, H: Hook<Record>> Entry<P, H> {
 }
 
 impl Head {
-    /// What was reported; else, for a success that must have used tokens, an estimate.
+    /// What was used; a success that nobody metered is estimated by what was asked.
     fn usage(&self, ask: &Ask) -> Option<Usage> {
-        if let Some(usage) = self.meter.as_ref().and_then(|meter| meter.usage()) {
-            return Some(usage);
+        let succeeded = self.status.is_success();
+        match &self.meter {
+            Some(meter) => meter.used(ask.operation, ask.input_tokens, succeeded),
+            None => (succeeded && ask.operation.uses_tokens())
+                .then(|| Usage::new(ask.input_tokens, 0).estimated()),
         }
-        if !self.status.is_success() || !uses_tokens(ask.operation) {
-            return None;
-        }
-        let Some(meter) = &self.meter else {
-            return Some(Usage::new(ask.input_tokens, 0).estimated());
-        };
-        // An error inside a 200, before any content: providers don't bill those.
-        let nothing_served = meter.failure().is_some() && meter.output_bytes() == 0;
-        (!nothing_served).then(|| meter.usage_or_estimate(ask.input_tokens))
     }
-}
-
-fn uses_tokens(operation: Operation) -> bool {
-    matches!(
-        operation,
-        Operation::ChatCompletions
-            | Operation::Completions
-            | Operation::Responses
-            | Operation::Embeddings
-    )
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
