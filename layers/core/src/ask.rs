@@ -40,8 +40,15 @@ pub enum Operation {
     Completions,
     /// `POST /v1/responses`
     Responses,
-    /// `POST /v1/embeddings`
+    /// `POST /v1/embeddings`; Gemini's `:embedContent` and `:batchEmbedContents`
     Embeddings,
+    /// Anthropic's `POST /v1/messages`
+    Messages,
+    /// Gemini's `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`
+    GenerateContent,
+    /// What a prompt would count, without an answer: Anthropic's `POST /v1/messages/count_tokens`,
+    /// Gemini's `POST /v1beta/models/{model}:countTokens`
+    CountTokens,
     /// `POST /v1/moderations`
     Moderations,
     /// `POST /v1/images/...`
@@ -61,13 +68,16 @@ pub enum Operation {
 
 impl Operation {
     /// A low-cardinality name for labels and logs; OpenTelemetry `gen_ai.operation.name` values
-    /// where they exist (`chat`, `text_completion`, `embeddings`).
+    /// where they exist (`chat`, `text_completion`, `embeddings`, `generate_content`).
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ChatCompletions => "chat",
             Self::Completions => "text_completion",
             Self::Responses => "responses",
             Self::Embeddings => "embeddings",
+            Self::Messages => "messages",
+            Self::GenerateContent => "generate_content",
+            Self::CountTokens => "count_tokens",
             Self::Moderations => "moderations",
             Self::Images => "images",
             Self::Audio => "audio",
@@ -85,7 +95,12 @@ impl Operation {
     pub fn uses_tokens(self) -> bool {
         matches!(
             self,
-            Self::ChatCompletions | Self::Completions | Self::Responses | Self::Embeddings
+            Self::ChatCompletions
+                | Self::Completions
+                | Self::Responses
+                | Self::Messages
+                | Self::GenerateContent
+                | Self::Embeddings
         )
     }
 }
