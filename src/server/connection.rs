@@ -11,7 +11,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use tokio::{
@@ -23,7 +23,10 @@ use tokio_util::sync::CancellationToken;
 use tollway_core::{BoxError, PeerAddr};
 use tower_service::Service;
 
-use super::StallGuard;
+use super::{
+    StallGuard,
+    streams::{Streams, Watch},
+};
 use crate::policy::Server;
 
 /// A request's body from a socket; waiting longer than the policy allows for more of it is an
@@ -175,7 +178,7 @@ pub async fn serve_connection<I, S, R>(
 {
     let io = StallGuard::new(io, config.body_timeout).with_greeting_within(idle(config));
     let io = TokioIo::new(io);
-    let mut http = auto::Builder::new(TokioExecutor::new());
+    let mut http = auto::Builder::new(Streams { patience: config.body_timeout });
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(idle(config))
@@ -188,7 +191,8 @@ pub async fn serve_connection<I, S, R>(
         .max_concurrent_streams(1024)
         .keep_alive_interval(config.header_timeout)
         .keep_alive_timeout(config.header_timeout);
-    let connection = http.serve_connection(io, Entrance::new(stack, peer, config));
+    let entrance = Entrance::new(Watch(stack), peer, config);
+    let connection = http.serve_connection(io, entrance);
     tokio::pin!(connection);
     let ended = tokio::select! {
         // What the client has sent already is read before the order to stop is heard.

@@ -6,6 +6,7 @@
 
 mod connection;
 mod io;
+mod streams;
 mod worker;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

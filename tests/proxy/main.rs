@@ -12,3 +12,4 @@ mod outage;
 mod streams;
 mod support;
 mod uploads;
+mod windows;
