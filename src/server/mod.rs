@@ -6,6 +6,7 @@
 
 mod connection;
 mod io;
+mod refusal;
 mod streams;
 mod worker;
 

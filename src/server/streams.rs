@@ -7,12 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
 use pin_project::pin_project;
 use tokio::time::{Sleep, sleep};
-use tower_service::Service;
+
+use super::refusal::Exchange;
 
 /// What a client must take of a reply within the policy's `body_timeout`: one frame, as HTTP/2
 /// cuts them unless told otherwise. Larger pieces would let hyper sit on one, and a client that
@@ -91,51 +91,21 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
     }
 }
 
-/// Puts [`Watched`] bodies into replies.
-#[derive(Clone, Debug)]
-pub(super) struct Watch<S>(pub(super) S);
-
-impl<S, B, R> Service<Request<B>> for Watch<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-{
-    type Response = Response<Watched<R>>;
-    type Error = S::Error;
-    type Future = WatchFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        WatchFuture(self.0.call(request))
-    }
-}
-
-#[derive(Debug)]
-#[pin_project]
-pub(super) struct WatchFuture<F>(#[pin] F);
-
-impl<F, R, E> Future for WatchFuture<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = Result<Response<Watched<R>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let reply = ready!(self.project().0.poll(cx));
-        Poll::Ready(reply.map(|reply| reply.map(|inner| Watched { inner, rest: Bytes::new() })))
-    }
-}
-
 /// A reply's body that tells its [`Stream`] whose turn it is, and gives no more than a [`PIECE`]
-/// at once. Over HTTP/1.1 it changes nothing.
+/// at once. Over HTTP/1.1 it changes nothing. Its request is over when it is dropped.
 #[derive(Debug)]
 #[pin_project]
 pub(super) struct Watched<R> {
     #[pin]
     inner: R,
     rest: Bytes,
+    exchange: Option<Exchange>,
+}
+
+impl<R> Watched<R> {
+    pub(super) fn new(inner: R, exchange: Option<Exchange>) -> Self {
+        Self { inner, rest: Bytes::new(), exchange }
+    }
 }
 
 impl<R: Body<Data = Bytes>> Body for Watched<R> {

@@ -9,6 +9,7 @@ mod cli;
 mod hangup;
 mod load;
 mod outage;
+mod refusals;
 mod streams;
 mod support;
 mod uploads;
