@@ -11,9 +11,10 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
+use pin_project::pin_project;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -21,9 +22,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tollway_core::{BoxError, PeerAddr};
+use tower::util::Oneshot;
 use tower_service::Service;
 
-use super::StallGuard;
+use super::{
+    StallGuard,
+    refusal::{Exchange, Exchanges, Refusals},
+    streams::{Streams, Watched},
+};
 use crate::policy::Server;
 
 /// A request's body from a socket; waiting longer than the policy allows for more of it is an
@@ -72,27 +78,53 @@ struct Entrance<S> {
     stack: S,
     peer: PeerAddr,
     patience: Duration,
+    exchanges: Exchanges,
 }
 
 impl<S> Entrance<S> {
     fn new(stack: S, peer: SocketAddr, config: &Server) -> Self {
-        Self { stack, peer: PeerAddr(peer), patience: config.body_timeout }
+        let patience = config.body_timeout;
+        Self { stack, peer: PeerAddr(peer), patience, exchanges: Exchanges::default() }
     }
 }
 
-impl<S> hyper::service::Service<Request<Incoming>> for Entrance<S>
+impl<S, R> hyper::service::Service<Request<Incoming>> for Entrance<S>
 where
-    S: Service<Request<RequestBody>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<R>> + Clone,
 {
-    type Response = S::Response;
+    type Response = Response<Watched<R>>;
     type Error = S::Error;
-    type Future = tower::util::Oneshot<S, Request<RequestBody>>;
+    type Future = EntranceFuture<Oneshot<S, Request<RequestBody>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let patience = self.patience;
         let mut request = request.map(|inner| RequestBody { inner, patience, waiting: None });
         request.extensions_mut().insert(self.peer);
-        tower::util::Oneshot::new(self.stack.clone(), request)
+        let inner = Oneshot::new(self.stack.clone(), request);
+        EntranceFuture { inner, exchange: Some(self.exchanges.begin()) }
+    }
+}
+
+#[derive(Debug)]
+#[pin_project]
+struct EntranceFuture<F> {
+    #[pin]
+    inner: F,
+    /// Until it moves into the reply's body.
+    exchange: Option<Exchange>,
+}
+
+impl<F, R, E> Future for EntranceFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<Watched<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let reply = ready!(this.inner.poll(cx));
+        let exchange = this.exchange.take();
+        Poll::Ready(reply.map(|reply| reply.map(|inner| Watched::new(inner, exchange))))
     }
 }
 
@@ -131,13 +163,15 @@ pub(super) async fn serve_socket<S, R>(
         Ok(Ok(3..)) => {}
         Ok(Ok(0) | Err(_)) | Err(_) => return,
     }
-    let io = TokioIo::new(StallGuard::new(stream, config.body_timeout));
+    let entrance = Entrance::new(stack, peer, config);
+    let io = StallGuard::new(stream, config.body_timeout);
+    let io = TokioIo::new(Refusals::new(io, entrance.exchanges.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle(config))
         .max_buf_size(config.max_header_bytes.max(8 * 1024))
         .max_headers(config.max_headers)
-        .serve_connection(io, Entrance::new(stack, peer, config));
+        .serve_connection(io, entrance);
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;
@@ -174,8 +208,9 @@ pub async fn serve_connection<I, S, R>(
     R::Error: Into<BoxError>,
 {
     let io = StallGuard::new(io, config.body_timeout).with_greeting_within(idle(config));
-    let io = TokioIo::new(io);
-    let mut http = auto::Builder::new(TokioExecutor::new());
+    let entrance = Entrance::new(stack, peer, config);
+    let io = TokioIo::new(Refusals::new(io, entrance.exchanges.clone()));
+    let mut http = auto::Builder::new(Streams { patience: config.body_timeout });
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(idle(config))
@@ -188,7 +223,7 @@ pub async fn serve_connection<I, S, R>(
         .max_concurrent_streams(1024)
         .keep_alive_interval(config.header_timeout)
         .keep_alive_timeout(config.header_timeout);
-    let connection = http.serve_connection(io, Entrance::new(stack, peer, config));
+    let connection = http.serve_connection(io, entrance);
     tokio::pin!(connection);
     let ended = tokio::select! {
         // What the client has sent already is read before the order to stop is heard.

@@ -6,6 +6,8 @@
 
 mod connection;
 mod io;
+mod refusal;
+mod streams;
 mod worker;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

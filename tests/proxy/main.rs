@@ -9,6 +9,8 @@ mod cli;
 mod hangup;
 mod load;
 mod outage;
+mod refusals;
 mod streams;
 mod support;
 mod uploads;
+mod windows;

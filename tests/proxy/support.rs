@@ -350,6 +350,20 @@ impl Raw {
     }
 }
 
+impl Raw {
+    /// The `code` of what is refused before there is a request: framed, and the connection closed.
+    pub(crate) fn refusal(&self) -> String {
+        let length = format!("\r\ncontent-length: {}\r\n", self.body.len());
+        let head = format!("{}\r\n", self.head);
+        assert!(head.contains(&length) && head.contains("\r\nconnection: close\r\n"), "{self:?}");
+        assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{self:?}");
+        assert_eq!(head.matches("content-length").count(), 1, "{self:?}");
+        let error = self.error();
+        assert_eq!((error.kind.as_str(), error.param), ("invalid_request_error", None));
+        error.code.unwrap()
+    }
+}
+
 /// Writes `bytes` and reads until the other side closes.
 pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> Option<Raw> {
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,0 +1,296 @@
+//! A body for what hyper refuses by itself.
+//!
+//! A head that can't be read (400), or is too large (414, 431), never becomes a request: hyper
+//! answers it with a bare head and closes the connection, and has no hook for it. That head is
+//! recognised on its way to the socket, by what is being written when, and not by its looks:
+//! hyper writes it while no request is in the stack's hands, and nothing else is written then.
+//! Should it ever stand behind bytes of a reply that the socket hasn't taken yet (an early reply,
+//! a client that reads slowly and goes on to send nonsense), it goes out bare.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project::pin_project;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+use tollway_dialect::openai;
+
+/// How many requests a connection has brought, and how many of them are over.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Exchanges(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+impl Exchanges {
+    pub(super) fn begin(&self) -> Exchange {
+        self.0.begun.fetch_add(1, Relaxed);
+        Exchange(self.clone())
+    }
+
+    fn begun(&self) -> usize {
+        self.0.begun.load(Relaxed)
+    }
+
+    fn ended(&self) -> usize {
+        self.0.ended.load(Relaxed)
+    }
+}
+
+/// A request until hyper has dropped its reply's body.
+#[derive(Debug)]
+pub(super) struct Exchange(Exchanges);
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.0.ended.fetch_add(1, Relaxed);
+    }
+}
+
+/// How much of a refused request is still read, and how long, before its socket is closed:
+/// closing it with bytes unread resets the connection, and the client may not see the refusal.
+const LINGER_BYTES: usize = 1 << 20;
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// A connection on which hyper's bare refusals get a body in OpenAI's shape.
+#[pin_project]
+#[derive(Debug)]
+pub(super) struct Refusals<I> {
+    #[pin]
+    io: I,
+    exchanges: Exchanges,
+    /// How many exchanges had begun when all that was written of them was out.
+    settled: usize,
+    /// The first bytes read since then.
+    start: Start,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Watching,
+    Refusing(Refusal),
+    Lingering {
+        left: usize,
+        until: Pin<Box<Sleep>>,
+    },
+    /// HTTP/2, or nothing that this module knows.
+    Off,
+}
+
+impl<I> Refusals<I> {
+    pub(super) fn new(io: I, exchanges: Exchanges) -> Self {
+        Self { io, exchanges, settled: 0, start: Start::default(), state: State::Watching }
+    }
+}
+
+impl<I: AsyncRead> AsyncRead for Refusals<I> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.project();
+        let before = buf.filled().len();
+        let read = this.io.poll_read(cx, buf);
+        this.start.add(buf.filled().get(before..).unwrap_or_default());
+        read
+    }
+}
+
+impl<I: AsyncWrite> Refusals<I> {
+    /// Writes what takes the place of `bufs`, if they are a refusal.
+    fn poll_refuse(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Option<Poll<io::Result<usize>>> {
+        let mut this = self.project();
+        if let State::Watching = this.state {
+            if *this.settled != this.exchanges.begun() {
+                return None;
+            }
+            let mut bufs = bufs.iter().filter(|buf| !buf.is_empty());
+            let first = bufs.next()?;
+            // hyper puts its head into one piece.
+            let alone = bufs.next().is_none();
+            let refusal = if alone { Refusal::of(first, this.start) } else { None };
+            *this.state = refusal.map_or(State::Off, State::Refusing);
+        }
+        let State::Refusing(refusal) = this.state else { return None };
+        Some(refusal.poll_write(this.io.as_mut(), cx))
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite> AsyncWrite for Refusals<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.as_mut().poll_refuse(cx, &[io::IoSlice::new(buf)]) {
+            Some(written) => written,
+            None => self.project().io.poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.as_mut().poll_refuse(cx, bufs) {
+            Some(written) => written,
+            None => self.project().io.poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        ready!(this.io.poll_flush(cx))?;
+        // hyper comes here when its buffer is empty, so what has ended has been written too.
+        let begun = this.exchanges.begun();
+        if *this.settled != begun && this.exchanges.ended() == begun {
+            *this.settled = begun;
+            *this.start = Start::default();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut this = self.project();
+        if !matches!(this.state, State::Lingering { .. }) {
+            ready!(this.io.as_mut().poll_shutdown(cx))?;
+            if !matches!(this.state, State::Refusing(_)) {
+                return Poll::Ready(Ok(()));
+            }
+            let until = Box::pin(sleep(LINGER_TIME));
+            *this.state = State::Lingering { left: LINGER_BYTES, until };
+        }
+        let State::Lingering { left, until } = this.state else { return Poll::Ready(Ok(())) };
+        let mut bytes = [0; 8 * 1024];
+        while *left > 0 && until.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut bytes);
+            let read = ready!(this.io.as_mut().poll_read(cx, &mut buf));
+            let n = buf.filled().len();
+            if read.is_err() || n == 0 {
+                break;
+            }
+            *left = left.saturating_sub(n);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The first bytes of a request's head, where a read began with it.
+#[derive(Debug, Default)]
+struct Start {
+    bytes: [u8; 5],
+    len: usize,
+}
+
+impl Start {
+    fn add(&mut self, read: &[u8]) {
+        for (to, from) in self.bytes.iter_mut().skip(self.len).zip(read) {
+            *to = *from;
+            self.len += 1;
+        }
+    }
+
+    fn asks_for_head_only(&self) -> bool {
+        &self.bytes == b"HEAD "
+    }
+}
+
+#[derive(Debug)]
+struct Refusal {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// Length of hyper's own.
+    instead_of: usize,
+}
+
+impl Refusal {
+    /// The refusal in place of `bare`, if that is one: a head with no more than hyper puts there.
+    fn of(bare: &[u8], start: &Start) -> Option<Self> {
+        let head = std::str::from_utf8(bare).ok()?.strip_suffix("\r\n\r\n")?;
+        let (line, headers) = head.split_once("\r\n")?;
+        let status = line.strip_prefix("HTTP/1.1 ").or_else(|| line.strip_prefix("HTTP/1.0 "))?;
+        let body = body(status.get(..3)?)?;
+        let mut out = format!("{line}\r\n");
+        let mut empty = false;
+        for header in headers.split("\r\n") {
+            match header.split_once(": ")? {
+                ("content-length", "0") => empty = true,
+                ("connection" | "date", _) => {
+                    out.push_str(header);
+                    out.push_str("\r\n");
+                }
+                _ => return None,
+            }
+        }
+        if !empty {
+            return None;
+        }
+        let length = body.len();
+        out.push_str(&format!(
+            "content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        ));
+        let mut bytes = out.into_bytes();
+        if !start.asks_for_head_only() {
+            bytes.extend_from_slice(&body);
+        }
+        Some(Self { bytes, sent: 0, instead_of: bare.len() })
+    }
+
+    fn poll_write<I: AsyncWrite>(
+        &mut self,
+        mut io: Pin<&mut I>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        while let Some(rest) = self.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match ready!(io.as_mut().poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => self.sent += n,
+            }
+        }
+        Poll::Ready(Ok(self.instead_of))
+    }
+}
+
+fn body(status: &str) -> Option<bytes::Bytes> {
+    let (code, message) = match status {
+        "400" => (
+            "invalid_http",
+            "This is no request in HTTP/1.1: its head can't be read, or its length is told in a \
+             way that can't be trusted. Check the client, what stands between it and this proxy, \
+             and that it speaks plain HTTP here (`http://`).",
+        ),
+        "414" => ("uri_too_long", "The request's path is too long. Shorten it, or its query."),
+        "431" => (
+            "headers_too_large",
+            "The request's headers are too large, or too many. Send fewer or shorter ones, or ask \
+             the operator for a larger `server.max_header_bytes` or `server.max_headers`.",
+        ),
+        _ => return None,
+    };
+    Some(openai::error::body(message, "invalid_request_error", None, Some(code)))
+}
