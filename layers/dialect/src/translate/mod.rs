@@ -4,15 +4,20 @@
 //! [`reply`] and [`Stream`] are the pure functions that it is made of.
 
 mod asked;
+mod body;
 pub(crate) mod chat;
 mod fields;
 mod fit;
+mod foreign;
 mod form;
+mod future;
 pub(crate) mod generate;
 pub(crate) mod hub;
+mod layer;
 mod losses;
 pub(crate) mod messages;
 pub(crate) mod responses;
+mod service;
 mod settle;
 mod stream;
 
@@ -22,11 +27,15 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 pub(crate) use asked::Asked;
+pub use body::TranslateBody;
 pub use fields::{Field, Loss, Row, TABLE};
 pub use fit::{Fit, Reasoning};
 pub use form::Form;
+pub use future::TranslateFuture;
+pub use layer::{Fits, TranslateLayer};
 pub(crate) use losses::Losses;
 pub use losses::Strictness;
+pub use service::Translate;
 pub(crate) use stream::{StreamReader, StreamWriter};
 
 use crate::{BadRequest, json::Json};
