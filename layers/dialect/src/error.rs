@@ -12,7 +12,7 @@ use tollway_core::BoxError;
 pub struct BadRequest {
     status: StatusCode,
     message: Cow<'static, str>,
-    param: Option<&'static str>,
+    param: Option<Cow<'static, str>>,
     code: Option<&'static str>,
     source: Option<BoxError>,
 }
@@ -26,8 +26,8 @@ impl BadRequest {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
-    pub(crate) fn with_param(mut self, param: &'static str) -> Self {
-        self.param = Some(param);
+    pub(crate) fn with_param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
+        self.param = Some(param.into());
         self
     }
 
@@ -52,8 +52,8 @@ impl BadRequest {
     }
 
     /// The field at fault, where there is one.
-    pub fn param(&self) -> Option<&'static str> {
-        self.param
+    pub fn param(&self) -> Option<&str> {
+        self.param.as_deref()
     }
 
     /// A short code for programs, where there is one.
@@ -63,7 +63,7 @@ impl BadRequest {
 
     /// The answer's body, in OpenAI's shape.
     pub fn to_body(&self) -> Bytes {
-        crate::openai::error::body(&self.message, "invalid_request_error", self.param, self.code)
+        crate::openai::error::body(&self.message, "invalid_request_error", self.param(), self.code)
     }
 }
 

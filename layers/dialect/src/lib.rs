@@ -122,11 +122,13 @@ mod config;
 mod duration;
 mod error;
 mod inspect;
+mod json;
 pub mod multipart;
 pub mod openai;
 pub mod ratelimit;
 pub mod sse;
 mod text;
+pub mod translate;
 
 pub use attempt::{Attempt, AttemptBody, AttemptConfig, AttemptFuture, AttemptLayer, Commit};
 pub use config::ConfigError;

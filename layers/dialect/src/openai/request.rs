@@ -469,7 +469,7 @@ fn not_an_object(text: &str, at: usize) -> BadRequest {
     .with_code("invalid_json")
 }
 
-fn bad_json(error: &serde_json::Error) -> BadRequest {
+pub(crate) fn bad_json(error: &serde_json::Error) -> BadRequest {
     let place = format!("line {}, column {}", error.line(), error.column());
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);

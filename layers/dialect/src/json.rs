@@ -1,0 +1,514 @@
+//! A JSON document as a tree that borrows its strings: what translation reads from and writes to.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Serialize,
+    de::{Deserializer, Error, MapAccess, SeqAccess, Visitor},
+    ser::{SerializeMap, Serializer},
+};
+use serde_json::Number;
+
+use crate::{BadRequest, text::tame};
+
+/// Any JSON value. Keys keep their order; strings without escapes are slices of what was read.
+///
+/// Numbers are integers of 64 bits or doubles, as RFC 8259 (section 6) lets a reader have them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Json<'a> {
+    #[default]
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(Cow<'a, str>),
+    Array(Vec<Json<'a>>),
+    Object(Object<'a>),
+}
+
+/// The members of a JSON object, in order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+
+impl<'a> Json<'a> {
+    /// Reads a document.
+    pub(crate) fn read(json: &'a [u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(json).or_else(|error| match tame(json, &error) {
+            Some(tamed) => serde_json::from_slice::<Json<'_>>(&tamed).map(Json::into_owned),
+            None => Err(error),
+        })
+    }
+
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        self.write(&mut out);
+        out
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        // Strings are UTF-8, keys are strings, and memory does not fail to be written to.
+        let _ = serde_json::to_writer(out, self);
+    }
+
+    /// The value as compact JSON text: how OpenAI's `arguments` carry an object.
+    pub(crate) fn to_text(&self) -> String {
+        String::from_utf8(self.to_vec()).unwrap_or_default()
+    }
+
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => number.as_u64().or_else(|| {
+                let float = number.as_f64()?;
+                (float.fract() == 0.0 && (0.0..9e15).contains(&float)).then_some(float as u64)
+            }),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_object(&self) -> Option<&Object<'a>> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_array(&self) -> Option<&[Json<'a>]> {
+        match self {
+            Self::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    pub(crate) fn into_owned(self) -> Json<'static> {
+        match self {
+            Self::Null => Json::Null,
+            Self::Bool(value) => Json::Bool(value),
+            Self::Number(number) => Json::Number(number),
+            Self::String(text) => Json::String(Cow::Owned(text.into_owned())),
+            Self::Array(items) => Json::Array(items.into_iter().map(Json::into_owned).collect()),
+            Self::Object(object) => {
+                let members = object.0.into_iter();
+                let owned =
+                    members.map(|(key, value)| (Cow::Owned(key.into_owned()), value.into_owned()));
+                Json::Object(Object(owned.collect()))
+            }
+        }
+    }
+
+    // What a reader expects to find, or says what it found instead.
+
+    pub(crate) fn into_text(self, at: &At<'_>) -> Result<Cow<'a, str>, BadRequest> {
+        match self {
+            Self::String(text) => Ok(text),
+            other => Err(at.expected("a string", &other)),
+        }
+    }
+
+    pub(crate) fn into_array(self, at: &At<'_>) -> Result<Vec<Json<'a>>, BadRequest> {
+        match self {
+            Self::Array(items) => Ok(items),
+            other => Err(at.expected("an array", &other)),
+        }
+    }
+
+    pub(crate) fn into_object(self, at: &At<'_>) -> Result<Object<'a>, BadRequest> {
+        match self {
+            Self::Object(object) => Ok(object),
+            other => Err(at.expected("an object", &other)),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::Array(_) => "an array",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+impl<'a> Object<'a> {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one more member; for writing.
+    pub(crate) fn with(mut self, key: &'static str, value: impl Into<Json<'a>>) -> Self {
+        self.push(key, value);
+        self
+    }
+
+    /// With one more member, if there is a value for it.
+    pub(crate) fn with_some(
+        mut self,
+        key: &'static str,
+        value: Option<impl Into<Json<'a>>>,
+    ) -> Self {
+        if let Some(value) = value {
+            self.push(key, value);
+        }
+        self
+    }
+
+    pub(crate) fn push(&mut self, key: impl Into<Cow<'a, str>>, value: impl Into<Json<'a>>) {
+        self.0.push((key.into(), value.into()));
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Json<'a>> {
+        self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    pub(crate) fn str(&self, key: &str) -> Option<&str> {
+        self.get(key)?.as_str()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Json<'a>)> {
+        self.0.iter().map(|(key, value)| (&**key, value))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Json<'a>)> {
+        self.0.iter_mut().map(|(key, value)| (&**key, value))
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|(key, _)| keep(key));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes a member out; null is as good as absent. What is left in the end is what nobody knew.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Json<'a>> {
+        let mut found = None;
+        // Of a key given twice, the last counts; members come in any number from outside.
+        while let Some(place) = self.0.iter().rposition(|(name, _)| name == key) {
+            let (_, value) = self.0.swap_remove(place);
+            found.get_or_insert(value);
+        }
+        found.filter(|value| !value.is_null())
+    }
+
+    /// The first of these names that is there: Gemini's fields have two spellings.
+    pub(crate) fn take_either(&mut self, names: [&str; 2]) -> Option<Json<'a>> {
+        names.into_iter().find_map(|name| self.take(name))
+    }
+
+    pub(crate) fn text(
+        &mut self,
+        key: &str,
+        at: &At<'_>,
+    ) -> Result<Option<Cow<'a, str>>, BadRequest> {
+        self.take(key).map(|value| value.into_text(&at.key(key))).transpose()
+    }
+
+    pub(crate) fn need_text(&mut self, key: &str, at: &At<'_>) -> Result<Cow<'a, str>, BadRequest> {
+        self.text(key, at)?.ok_or_else(|| at.key(key).missing("a string"))
+    }
+
+    pub(crate) fn array(
+        &mut self,
+        key: &str,
+        at: &At<'_>,
+    ) -> Result<Option<Vec<Json<'a>>>, BadRequest> {
+        self.take(key).map(|value| value.into_array(&at.key(key))).transpose()
+    }
+
+    pub(crate) fn object(
+        &mut self,
+        key: &str,
+        at: &At<'_>,
+    ) -> Result<Option<Object<'a>>, BadRequest> {
+        self.take(key).map(|value| value.into_object(&at.key(key))).transpose()
+    }
+
+    pub(crate) fn bool(&mut self, key: &str, at: &At<'_>) -> Result<Option<bool>, BadRequest> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Json::Bool(value)) => Ok(Some(value)),
+            Some(other) => Err(at.key(key).expected("true or false", &other)),
+        }
+    }
+
+    pub(crate) fn u64(&mut self, key: &str, at: &At<'_>) -> Result<Option<u64>, BadRequest> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        match value.as_u64() {
+            Some(number) => Ok(Some(number)),
+            None => Err(at.key(key).expected("a whole number, not negative", &value)),
+        }
+    }
+
+    pub(crate) fn number(&mut self, key: &str, at: &At<'_>) -> Result<Option<Number>, BadRequest> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Json::Number(number)) => Ok(Some(number)),
+            Some(other) => Err(at.key(key).expected("a number", &other)),
+        }
+    }
+
+    /// What nobody has taken, nulls left out.
+    pub(crate) fn rest(self) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
+        self.0.into_iter().filter(|(_, value)| !value.is_null())
+    }
+}
+
+/// Where in a document something stands: `messages[2].content[0].text`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum At<'p> {
+    Root,
+    Key(&'p At<'p>, &'p str),
+    Index(&'p At<'p>, usize),
+}
+
+impl<'p> At<'p> {
+    pub(crate) fn key(&'p self, key: &'p str) -> Self {
+        Self::Key(self, key)
+    }
+
+    pub(crate) fn index(&'p self, index: usize) -> Self {
+        Self::Index(self, index)
+    }
+
+    /// A refusal of what stands here.
+    pub(crate) fn bad(&self, why: impl fmt::Display) -> BadRequest {
+        let place = self.to_string();
+        BadRequest::invalid(format!("`{place}` {why}."))
+            .with_param(place)
+            .with_code("invalid_value")
+    }
+
+    pub(crate) fn expected(&self, what: &str, found: &Json<'_>) -> BadRequest {
+        self.bad(format_args!("must be {what}, but it is {}", found.kind()))
+    }
+
+    pub(crate) fn missing(&self, what: &str) -> BadRequest {
+        self.bad(format_args!("is missing, and must be {what}"))
+    }
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Key(Self::Root, key) => f.write_str(key),
+            Self::Key(parent, key) => write!(f, "{parent}.{key}"),
+            Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Json<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::String(Cow::Borrowed(text))
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Json<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Self::String(text)
+    }
+}
+
+impl From<String> for Json<'_> {
+    fn from(text: String) -> Self {
+        Self::String(Cow::Owned(text))
+    }
+}
+
+impl From<bool> for Json<'_> {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<u64> for Json<'_> {
+    fn from(number: u64) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<u32> for Json<'_> {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<Number> for Json<'_> {
+    fn from(number: Number) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl<'a> From<Object<'a>> for Json<'a> {
+    fn from(object: Object<'a>) -> Self {
+        Self::Object(object)
+    }
+}
+
+impl<'a, T: Into<Json<'a>>> From<Vec<T>> for Json<'a> {
+    fn from(items: Vec<T>) -> Self {
+        Self::Array(items.into_iter().map(Into::into).collect())
+    }
+}
+
+impl<'a, T: Into<Json<'a>>> From<Option<T>> for Json<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Number(number) => number.serialize(serializer),
+            Self::String(text) => serializer.serialize_str(text),
+            Self::Array(items) => serializer.collect_seq(items),
+            Self::Object(object) => {
+                let mut map = serializer.serialize_map(Some(object.0.len()))?;
+                for (key, value) in &object.0 {
+                    map.serialize_entry(key, value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ReadJson)
+    }
+}
+
+struct ReadJson;
+
+impl<'de> Visitor<'de> for ReadJson {
+    type Value = Json<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(number.into()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(number.into()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Json<'de>, E> {
+        Ok(Number::from_f64(number).map_or(Json::Null, Json::Number))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Json<'de>, E> {
+        self.visit_string(text.to_owned())
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Owned(text)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json<'de>, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Json::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
+        let mut members = Vec::new();
+        while let Some(Key(key)) = map.next_key()? {
+            members.push((key, map.next_value()?));
+        }
+        Ok(Json::Object(Object(members)))
+    }
+}
+
+/// `Cow` by itself never borrows when it is deserialized.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ReadKey;
+        impl<'de> Visitor<'de> for ReadKey {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(key)))
+            }
+
+            fn visit_str<E: Error>(self, key: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(key.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(ReadKey)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_written_again() {
+        let text = r#"{"b":[1,-2,2.5,true,null],"a":{"x\n":"é\u0001"},"a2":""}"#;
+        let json = Json::read(text.as_bytes()).unwrap();
+        assert_eq!(json.to_text(), text);
+        assert_eq!(json.clone().into_owned(), json);
+    }
+
+    #[test]
+    fn a_member_is_taken_once_and_the_last_of_two_counts() {
+        let mut object = Json::read(br#"{"a":1,"b":null,"a":2,"c":"x"}"#)
+            .unwrap()
+            .into_object(&At::Root)
+            .unwrap();
+        assert_eq!(object.u64("a", &At::Root).unwrap(), Some(2));
+        assert_eq!(object.u64("a", &At::Root).unwrap(), None);
+        assert!(object.take("b").is_none());
+        let error = object.clone().u64("c", &At::Root.index(3)).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "`[3].c` must be a whole number, not negative, but it is a string."
+        );
+        assert_eq!(object.rest().map(|(key, _)| key).collect::<Vec<_>>(), ["c"]);
+    }
+
+    #[test]
+    fn a_number_beyond_a_double_is_no_reason_to_fail() {
+        assert_eq!(Json::read(b"[1e400]").unwrap().to_text(), "[-1]");
+    }
+}

@@ -1,0 +1,202 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, header, response::Parts};
+use http_body::Body;
+use pin_project::pin_project;
+use tollway_core::{BoxError, ErrorClass, Failure, Metered};
+
+use super::{Asked, Form, TranslateBody, body::Collect, stream::Stream};
+use crate::BadRequest;
+
+/// What of the request has no counterpart in the target's form, in the client's words.
+const DROPPED: HeaderName = HeaderName::from_static("x-tollway-dropped");
+/// What of the reply is Tollway's own estimate.
+const ESTIMATE: HeaderName = HeaderName::from_static("x-tollway-estimate");
+
+/// Response future of [`Translate`](super::Translate).
+///
+/// Dropped, it drops the inner call, or the reply that is being read.
+#[pin_project]
+pub struct TranslateFuture<F, R> {
+    #[pin]
+    state: State<F, R>,
+}
+
+#[pin_project(project = StateProj)]
+enum State<F, R> {
+    Passing(#[pin] F),
+    Translating(#[pin] F, Option<Box<Exchange>>),
+    Reading(Option<Box<Reading<R>>>),
+    Answered(Option<Response<TranslateBody<R>>>),
+    Refused(Option<BadRequest>),
+}
+
+/// One translated call.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) asked: Asked,
+    /// The form of the provider's reply.
+    pub(super) from: Form,
+    pub(super) dropped: Option<HeaderValue>,
+    pub(super) max_reply: usize,
+}
+
+/// A reply that is read whole.
+struct Reading<R> {
+    parts: Parts,
+    body: Collect<R>,
+    exchange: Exchange,
+}
+
+impl<F, R> TranslateFuture<F, R> {
+    pub(super) fn passing(future: F) -> Self {
+        Self { state: State::Passing(future) }
+    }
+
+    pub(super) fn translating(future: F, exchange: Exchange) -> Self {
+        Self { state: State::Translating(future, Some(Box::new(exchange))) }
+    }
+
+    pub(super) fn refused(refused: BadRequest) -> Self {
+        Self { state: State::Refused(Some(refused)) }
+    }
+
+    /// The answer to a question for a count, where the target can't be asked.
+    pub(super) fn counted(form: Form, tokens: u64) -> Self {
+        let key = if form == Form::Generate { "totalTokens" } else { "input_tokens" };
+        let body = Bytes::from(format!("{{\"{key}\":{tokens}}}"));
+        let mut response = Response::new(TranslateBody::whole(body.clone()));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_LENGTH, body.len().into());
+        headers.insert(ESTIMATE, HeaderValue::from_static("input_tokens"));
+        Self { state: State::Answered(Some(response)) }
+    }
+}
+
+impl<F, R> std::fmt::Debug for TranslateFuture<F, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TranslateFuture").finish_non_exhaustive()
+    }
+}
+
+impl<F, R, E> Future for TranslateFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    E: Into<BoxError>,
+    R: Body<Data = Bytes> + Unpin,
+    R::Error: Into<BoxError>,
+{
+    type Output = Result<Response<TranslateBody<R>>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let (response, exchange) = match this.state.as_mut().project() {
+                StateProj::Passing(future) => {
+                    let response = ready!(future.poll(cx)).map_err(Into::into)?;
+                    return Poll::Ready(Ok(response.map(TranslateBody::passing)));
+                }
+                StateProj::Translating(future, exchange) => {
+                    let response = ready!(future.poll(cx)).map_err(Into::into)?;
+                    (response, exchange.take().expect("polled after it was ready"))
+                }
+                StateProj::Reading(slot) => {
+                    let reading = slot.as_mut().expect("polled after it was ready");
+                    let read = ready!(reading.body.poll(cx));
+                    let reading = slot.take().expect("it was there a line ago");
+                    return Poll::Ready(Ok(reading.finish(read)));
+                }
+                StateProj::Answered(slot) => {
+                    return Poll::Ready(Ok(slot.take().expect("polled after it was ready")));
+                }
+                StateProj::Refused(slot) => {
+                    let refused = slot.take().expect("polled after it was ready");
+                    return Poll::Ready(Err(refused.into()));
+                }
+            };
+            let (parts, body) = response.into_parts();
+            if parts.status.is_success() && is_stream(&parts) {
+                return Poll::Ready(Ok(exchange.stream(parts, body)));
+            }
+            let body = Collect::new(body, exchange.max_reply);
+            let reading = Reading { parts, body, exchange: *exchange };
+            this.state.set(State::Reading(Some(Box::new(reading))));
+        }
+    }
+}
+
+fn is_stream(parts: &Parts) -> bool {
+    let kind = parts.headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+impl Exchange {
+    fn stream<R>(self, mut parts: Parts, body: R) -> Response<TranslateBody<R>> {
+        let kind = if self.asked.form == Form::Generate && !self.asked.sse {
+            "application/json"
+        } else {
+            "text/event-stream; charset=utf-8"
+        };
+        parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        parts.headers.remove(header::CONTENT_LENGTH);
+        let stream = Stream::new(self.from, &self.asked);
+        self.respond(parts, TranslateBody::streaming(body, stream))
+    }
+
+    fn respond<R>(self, mut parts: Parts, body: TranslateBody<R>) -> Response<TranslateBody<R>> {
+        if let Some(dropped) = self.dropped {
+            parts.headers.insert(DROPPED, dropped);
+        }
+        Response::from_parts(parts, body)
+    }
+
+    fn respond_whole<R>(self, mut parts: Parts, body: Bytes) -> Response<TranslateBody<R>> {
+        let headers = &mut parts.headers;
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_LENGTH, body.len().into());
+        headers.remove(header::TRANSFER_ENCODING);
+        self.respond(parts, TranslateBody::whole(body))
+    }
+
+    fn failed<R>(self, mut parts: Parts, failure: Failure) -> Response<TranslateBody<R>> {
+        if parts.status.is_success() {
+            parts.status = crate::openai::error::shape(failure.class()).status;
+        }
+        let body = crate::openai::error::body_of(&failure);
+        parts.extensions.insert(failure);
+        self.respond_whole(parts, body)
+    }
+}
+
+impl<R> Reading<R> {
+    fn finish(self, read: Result<Option<Bytes>, BoxError>) -> Response<TranslateBody<R>> {
+        let Self { mut parts, exchange, .. } = self;
+        if let Some(failure) = parts.extensions.get::<Failure>().cloned() {
+            return exchange.failed(parts, failure);
+        }
+        let translated = match read {
+            Ok(Some(body)) => super::reply(&body, exchange.from, &exchange.asked)
+                .map_err(|error| Failure::new(ErrorClass::Server, NOT_READ).with_source(error)),
+            Ok(None) => Err(Failure::new(ErrorClass::Server, TOO_LARGE)),
+            Err(error) => Err(Failure::new(ErrorClass::Network, BROKE).with_source(error)),
+        };
+        match translated {
+            Ok(body) => exchange.respond_whole(parts, body),
+            Err(failure) => {
+                parts.extensions.remove::<Metered>();
+                exchange.failed(parts, failure)
+            }
+        }
+    }
+}
+
+const NOT_READ: &str =
+    "The provider's reply is not what its API promises, and can't be translated.";
+const TOO_LARGE: &str = "The provider's reply is too large to be translated.";
+const BROKE: &str = "The connection to the provider broke in the middle of its reply.";

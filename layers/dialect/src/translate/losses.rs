@@ -1,0 +1,85 @@
+use std::borrow::Cow;
+
+use http::HeaderValue;
+
+use super::{Field, Form, Loss};
+use crate::BadRequest;
+
+/// What is done about what can't be passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strictness {
+    /// Refuse a request that would lose its meaning; if not, that is told as well.
+    pub refuse_meaning: bool,
+    /// Refuse a request that would lose anything at all.
+    pub refuse_harmless: bool,
+}
+
+impl Default for Strictness {
+    fn default() -> Self {
+        Self { refuse_meaning: true, refuse_harmless: false }
+    }
+}
+
+/// What got lost on the way from one form to another, in the client's words.
+#[derive(Debug)]
+pub(crate) struct Losses {
+    client: Form,
+    target: Form,
+    strictness: Strictness,
+    dropped: Vec<Cow<'static, str>>,
+}
+
+impl Losses {
+    pub(crate) fn new(client: Form, target: Form, strictness: Strictness) -> Self {
+        Self { client, target, strictness, dropped: Vec::new() }
+    }
+
+    pub(crate) fn client(&self) -> Form {
+        self.client
+    }
+
+    /// Notes that `field` can't be passed on, or refuses the request for it.
+    pub(crate) fn lose(&mut self, field: Field) -> Result<(), BadRequest> {
+        let name = field.name(self.client).unwrap_or("(unnamed)");
+        self.lose_named(Cow::Borrowed(name), field.loss())
+    }
+
+    /// The same for what only the client's form knows.
+    pub(crate) fn lose_named(
+        &mut self,
+        name: Cow<'static, str>,
+        loss: Loss,
+    ) -> Result<(), BadRequest> {
+        let refuse = match loss {
+            Loss::Meaning => self.strictness.refuse_meaning || self.strictness.refuse_harmless,
+            Loss::Harmless => self.strictness.refuse_harmless,
+        };
+        if refuse {
+            let target = self.target;
+            return Err(BadRequest::invalid(format!(
+                "`{name}` has no counterpart in the API of the provider that this request goes to \
+                 ({target}). Leave it out, or ask for a model whose provider speaks {}.",
+                self.client
+            ))
+            .with_param(name)
+            .with_code("unsupported_parameter"));
+        }
+        if !self.dropped.contains(&name) {
+            self.dropped.push(name);
+        }
+        Ok(())
+    }
+
+    /// What to tell the client in `x-tollway-dropped`; `None` if nothing is lost.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        const MOST: usize = 1024;
+        if self.dropped.is_empty() {
+            return None;
+        }
+        let mut names = self.dropped.join(", ");
+        // Names of unknown fields are the client's own.
+        names.retain(|letter| (' '..='~').contains(&letter));
+        names.truncate(MOST);
+        HeaderValue::try_from(names).ok()
+    }
+}

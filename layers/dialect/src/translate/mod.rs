@@ -1,0 +1,123 @@
+//! From the client's form to the provider's and back.
+//!
+//! [`TranslateLayer`] does it for the attempts whose target speaks another form; [`request`],
+//! [`reply`] and [`Stream`] are the pure functions that it is made of.
+
+mod asked;
+mod body;
+pub(crate) mod chat;
+mod fields;
+mod fit;
+mod foreign;
+mod form;
+mod future;
+pub(crate) mod generate;
+pub(crate) mod hub;
+mod layer;
+mod losses;
+pub(crate) mod messages;
+pub(crate) mod responses;
+mod service;
+mod settle;
+mod stream;
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+pub(crate) use asked::Asked;
+pub use body::TranslateBody;
+pub use fields::{Field, Loss, Row, TABLE};
+pub use fit::{Fit, Reasoning};
+pub use form::Form;
+pub use future::TranslateFuture;
+pub use layer::{Fits, TranslateLayer};
+pub(crate) use losses::Losses;
+pub use losses::Strictness;
+pub use service::Translate;
+pub(crate) use stream::{StreamReader, StreamWriter};
+
+use crate::{BadRequest, json::Json};
+
+/// A request in the provider's words.
+#[derive(Clone, Debug)]
+pub(crate) struct Translated {
+    pub(crate) body: Bytes,
+    /// What got lost, for `x-tollway-dropped`.
+    pub(crate) dropped: Option<HeaderValue>,
+}
+
+/// Writes the client's request, of the form `asked.form`, for a target.
+///
+/// # Errors
+///
+/// The request is not what its form says, or says what the target's form can't.
+pub(crate) fn request(
+    asked: &Asked,
+    model: &str,
+    fit: &Fit,
+    strictness: Strictness,
+) -> Result<Translated, BadRequest> {
+    let json = Json::read(&asked.body).map_err(|error| crate::openai::request::bad_json(&error))?;
+    let mut request = match asked.form {
+        Form::Chat => chat::read_request(json),
+        Form::Responses => responses::read_request(json),
+        Form::Messages => messages::read_request(json),
+        Form::Generate => generate::read_request(json),
+    }?;
+    request.model = Cow::Borrowed(model);
+    request.stream = asked.stream;
+    let mut losses = Losses::new(asked.form, fit.form, strictness);
+    settle::settle(&mut request, fit, &mut losses)?;
+    let written = match fit.form {
+        Form::Chat => chat::write_request(&mut request, fit, &mut losses),
+        Form::Responses => responses::write_request(&mut request, fit, &mut losses),
+        Form::Messages => messages::write_request(&mut request, fit, &mut losses),
+        Form::Generate => generate::write_request(&mut request, fit, &mut losses),
+    }?;
+    settle::leftovers(request, &mut losses)?;
+    let body = Json::Object(written).to_vec().into();
+    Ok(Translated { body, dropped: losses.header() })
+}
+
+/// Writes a provider's whole reply, of the form `from`, for the client.
+///
+/// # Errors
+///
+/// It is not a reply of that form.
+pub(crate) fn reply(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Unreadable> {
+    let json = Json::read(body).map_err(|error| Unreadable(error.to_string()))?;
+    let reply = match from {
+        Form::Chat => chat::read_reply(json),
+        Form::Responses => responses::read_reply(json),
+        Form::Messages => messages::read_reply(json),
+        Form::Generate => generate::read_reply(json),
+    }?;
+    let written = match asked.form {
+        Form::Chat => chat::write_reply(reply, asked),
+        Form::Responses => responses::write_reply(reply, asked),
+        Form::Messages => messages::write_reply(reply, asked),
+        Form::Generate => generate::write_reply(reply, asked),
+    };
+    Ok(Json::Object(written).to_vec().into())
+}
+
+/// A provider's reply that is not of the form it should be, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable(pub(crate) String);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+impl From<BadRequest> for Unreadable {
+    /// The same accessors read requests and replies.
+    fn from(bad: BadRequest) -> Self {
+        Self(bad.message().to_owned())
+    }
+}

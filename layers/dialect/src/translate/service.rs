@@ -1,0 +1,144 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
+use http_body::Body;
+use tollway_core::{Ask, BoxError, Operation, Target};
+use tower_service::Service;
+
+use super::{
+    Asked, Fit, Form, TranslateBody, TranslateFuture, Translated, foreign, future::Exchange,
+    layer::Shared,
+};
+use crate::{BadRequest, RequestBody};
+
+const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+
+/// Speaks each [`Target`]'s form, whatever form the client speaks.
+///
+/// Where both speak the same, or the call has no counterpart elsewhere, the request passes as it
+/// is; but reasoning of another provider is taken out of a conversation that moved
+/// here, for this provider would refuse it. Else the request is written anew in the target's form,
+/// and its [`Ask`] with it, so that what is inside sees an exchange in that form alone; and the
+/// reply, whole, streamed or an error, is written in the client's.
+#[derive(Clone)]
+pub struct Translate<S> {
+    pub(super) inner: S,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl<S: std::fmt::Debug> std::fmt::Debug for Translate<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Translate").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, B, R> Service<Request<RequestBody<B>>> for Translate<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    R: Body<Data = Bytes> + Unpin,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<TranslateBody<R>>;
+    type Error = BoxError;
+    type Future = TranslateFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<RequestBody<B>>) -> Self::Future {
+        let (Some(ask), Some(target)) =
+            (request.extensions().get::<Ask>(), request.extensions().get::<Target>())
+        else {
+            return TranslateFuture::passing(self.inner.call(request));
+        };
+        let Some(form) = form(ask) else {
+            return TranslateFuture::passing(self.inner.call(request));
+        };
+        let fit = self.shared.fits.fit(target, form).filter(|fit| fit.form != form);
+        let Some(fit) = fit else {
+            if let Some(own) = request.body().as_bytes().and_then(|body| foreign::strip(body, form))
+            {
+                replace_body(&mut request, own);
+            }
+            return TranslateFuture::passing(self.inner.call(request));
+        };
+        if ask.operation == Operation::CountTokens {
+            return TranslateFuture::counted(form, ask.input_tokens);
+        }
+        match self.translate(&mut request, form, &fit) {
+            Ok(exchange) => TranslateFuture::translating(self.inner.call(request), exchange),
+            Err(refused) => TranslateFuture::refused(refused),
+        }
+    }
+}
+
+impl<S> Translate<S> {
+    fn translate<B>(
+        &self,
+        request: &mut Request<RequestBody<B>>,
+        form: Form,
+        fit: &Fit,
+    ) -> Result<Exchange, BadRequest> {
+        let extensions = request.extensions();
+        let ask = extensions.get::<Ask>().cloned().unwrap_or_default();
+        let target = extensions.get::<Target>().and_then(Target::model).cloned();
+        let body = request.body().as_bytes().cloned().unwrap_or_default();
+        let named = ask.model.clone().unwrap_or_else(|| "".into());
+        let model = target.unwrap_or_else(|| named.clone());
+        let since = self.shared.clock.now().duration_since(SystemTime::UNIX_EPOCH);
+        let asked = Asked {
+            form,
+            model: named,
+            stream: ask.stream,
+            wants_usage: ask.wants_usage,
+            sse: request.uri().query().is_some_and(|query| query.contains("alt=sse")),
+            body,
+            nonce: self.shared.nonce(),
+            now: since.unwrap_or_default().as_secs(),
+        };
+        let Translated { body, dropped } =
+            super::request(&asked, &model, fit, self.shared.strictness)?;
+        replace_body(request, body);
+        let path = PathAndQuery::try_from(fit.form.path(&model, ask.stream));
+        let mut uri = request.uri().clone().into_parts();
+        uri.path_and_query = path.ok();
+        *request.uri_mut() = Uri::from_parts(uri)
+            .map_err(|_| crate::openai::model::bad_model("can't stand in a path"))?;
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.remove(BETA);
+        match fit.form {
+            // The version that takes what older models take; newer ones take what is left of it.
+            Form::Messages => headers.insert(VERSION, HeaderValue::from_static("2023-06-01")),
+            _ => headers.remove(VERSION),
+        };
+        request.extensions_mut().insert(fit.form.ask(&ask));
+        let max_reply = self.shared.max_reply;
+        Ok(Exchange { asked, from: fit.form, dropped, max_reply })
+    }
+}
+
+/// In which form the client asked; `None` for calls that no other form has.
+fn form(ask: &Ask) -> Option<Form> {
+    use tollway_core::Dialect;
+    match (ask.operation, ask.dialect) {
+        (Operation::CountTokens, Dialect::Anthropic) => Some(Form::Messages),
+        (Operation::CountTokens, Dialect::Gemini) => Some(Form::Generate),
+        (operation, _) => Form::of(operation),
+    }
+}
+
+fn replace_body<B>(request: &mut Request<RequestBody<B>>, body: Bytes) {
+    let length = HeaderValue::from(body.len());
+    request.headers_mut().insert(header::CONTENT_LENGTH, length);
+    request.headers_mut().remove(header::TRANSFER_ENCODING);
+    *request.body_mut() = RequestBody::buffered(body);
+}

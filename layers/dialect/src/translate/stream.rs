@@ -1,0 +1,123 @@
+use super::{
+    Asked, Form, chat, generate,
+    hub::{Event, StreamError},
+    messages, responses,
+};
+use crate::sse;
+
+/// Reads a provider's stream, event by event.
+pub(crate) trait StreamReader: Send {
+    /// Emits what one SSE event says. An event nobody knows says nothing; one that can't be read is
+    /// an error, and the stream is over.
+    fn read(
+        &mut self,
+        name: Option<&[u8]>,
+        data: &[u8],
+        emit: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), serde_json::Error>;
+
+    /// The body has ended. Forms without a terminal event (Gemini) tell the end from here.
+    fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
+        let _ = emit;
+    }
+}
+
+/// Writes a stream for the client. What it never gets to see the end of, it must not end.
+pub(crate) trait StreamWriter: Send {
+    /// Appends the bytes of whole SSE events.
+    fn write(&mut self, event: Event<'_>, out: &mut Vec<u8>);
+}
+
+/// A stream on its way from one form to another.
+pub(crate) struct Stream {
+    parser: sse::Parser,
+    reader: Box<dyn StreamReader>,
+    writer: Box<dyn StreamWriter>,
+    /// An error, or the end, has been written: nothing may follow.
+    over: bool,
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("over", &self.over).finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    pub(crate) fn new(from: Form, asked: &Asked) -> Self {
+        let reader: Box<dyn StreamReader> = match from {
+            Form::Chat => Box::new(chat::Reader::default()),
+            Form::Responses => Box::new(responses::Reader::default()),
+            Form::Messages => Box::new(messages::Reader::default()),
+            Form::Generate => Box::new(generate::Reader::default()),
+        };
+        let writer: Box<dyn StreamWriter> = match asked.form {
+            Form::Chat => Box::new(chat::Writer::new(asked)),
+            Form::Responses => Box::new(responses::Writer::new(asked)),
+            Form::Messages => Box::new(messages::Writer::new(asked)),
+            Form::Generate => Box::new(generate::Writer::new(asked)),
+        };
+        Self { parser: sse::Parser::new(), reader, writer, over: false }
+    }
+
+    /// Takes a chunk in and appends what it gives to `out`.
+    pub(crate) fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
+        let Self { parser, reader, writer, over } = self;
+        let mut at = 0;
+        while let Some(event) = parser.next(chunk, &mut at) {
+            if event.oversized && !*over {
+                let message = "The provider sent an event too large to be read.";
+                fail(&mut **writer, over, out, message);
+            }
+            let Some(data) = event.data else { continue };
+            if !*over {
+                step(&mut **reader, &mut **writer, over, (event.name, data), out);
+            }
+        }
+    }
+
+    /// The provider's body has ended.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        let Self { parser, reader, writer, over } = self;
+        if let Some(event) = parser.finish() {
+            // Without its blank line it counts if it is whole.
+            let whole = event.data.filter(|data| {
+                data.trim_ascii() == b"[DONE]"
+                    || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()
+            });
+            if let Some(data) = whole.filter(|_| !*over) {
+                step(&mut **reader, &mut **writer, over, (event.name, data), out);
+            }
+        }
+        if !*over {
+            reader.end(&mut |event| pass(&mut **writer, over, event, out));
+        }
+    }
+}
+
+fn step(
+    reader: &mut dyn StreamReader,
+    writer: &mut dyn StreamWriter,
+    over: &mut bool,
+    (name, data): (Option<&[u8]>, &[u8]),
+    out: &mut Vec<u8>,
+) {
+    if reader.read(name, data, &mut |event| pass(writer, over, event, out)).is_err() && !*over {
+        let message = "The provider sent an event that can't be read.";
+        fail(writer, over, out, message);
+    }
+}
+
+fn pass(writer: &mut dyn StreamWriter, over: &mut bool, event: Event<'_>, out: &mut Vec<u8>) {
+    if *over {
+        return;
+    }
+    *over = matches!(event, Event::Error(_) | Event::End);
+    writer.write(event, out);
+}
+
+fn fail(writer: &mut dyn StreamWriter, over: &mut bool, out: &mut Vec<u8>, message: &'static str) {
+    let class = tollway_core::ErrorClass::Server;
+    let error = StreamError { class, message: message.into(), code: None };
+    pass(writer, over, Event::Error(error), out);
+}
