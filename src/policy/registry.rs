@@ -4,6 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use http::{HeaderName, Uri};
 use tollway_core::Dialect;
+use tollway_dialect::translate::{Field, Fit, Form, Reasoning};
+use tollway_route::Glob;
 
 use super::check;
 
@@ -14,6 +16,8 @@ pub struct Registry {
     pub providers: Vec<Arc<KnownProvider>>,
     /// Known models.
     pub models: Vec<Arc<Model>>,
+    /// How models deviate from the API they are called by; all that match apply, in order.
+    pub deviations: Vec<Arc<Deviation>>,
 }
 
 /// A provider that a policy can name without saying where it is.
@@ -29,6 +33,39 @@ pub struct KnownProvider {
     pub auth_header: Option<HeaderName>,
     /// What it speaks.
     pub dialect: Dialect,
+    /// The APIs it offers, the one to translate to first; never empty.
+    pub forms: Vec<Form>,
+    /// Where its API in OpenAI's form is, behind `base_url`, if its dialect is another one.
+    pub openai_path: Option<Arc<str>>,
+}
+
+/// How some models of a provider deviate from the API they are called by. `None`: they don't.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Deviation {
+    /// Name of the known provider.
+    pub provider: Arc<str>,
+    /// Which of its models; empty: all.
+    pub models: Vec<Glob>,
+    /// Fields of the API that they don't take.
+    pub lacks: Option<Vec<Field>>,
+    /// Higher temperatures are brought down to this.
+    pub max_temperature: Option<f64>,
+    /// See [`Fit::legacy_max_tokens`].
+    pub legacy_max_tokens: Option<bool>,
+    /// See [`Fit::developer_role`].
+    pub developer_role: Option<bool>,
+    /// See [`Fit::reasoning`].
+    pub reasoning: Option<Reasoning>,
+    /// See [`Fit::echo_reasoning`].
+    pub echo_reasoning: Option<bool>,
+    /// See [`Fit::structured`].
+    pub structured: Option<bool>,
+    /// See [`Fit::prefill`].
+    pub prefill: Option<bool>,
+    /// See [`Fit::one_sampling`].
+    pub one_sampling: Option<bool>,
+    /// See [`Fit::needs_signature`].
+    pub needs_signature: Option<bool>,
 }
 
 /// A model, its bounds and its price.
@@ -131,6 +168,44 @@ impl Registry {
     pub fn model_of(&self, provider: &str, id: &str) -> Option<&Arc<Model>> {
         let provider = self.provider(provider).map_or(provider, |known| &known.name);
         self.models.iter().find(|model| &*model.provider == provider && model.is_called(id))
+    }
+}
+
+impl Registry {
+    /// How `model` at the known provider `provider` is called in `form`.
+    pub fn fit(&self, provider: Option<&str>, model: &str, form: Form) -> Fit {
+        let mut fit = Fit::new(form);
+        let Some(provider) = provider else { return fit };
+        let known = self.model_of(provider, model);
+        fit.max_output_tokens = known.and_then(|known| known.max_output_tokens);
+        let ours = self.deviations.iter().filter(|each| &*each.provider == provider);
+        for deviation in ours {
+            let all = deviation.models.is_empty();
+            if all || deviation.models.iter().any(|glob| glob.matches(model)) {
+                deviation.apply(&mut fit);
+            }
+        }
+        fit
+    }
+}
+
+impl Deviation {
+    fn apply(&self, fit: &mut Fit) {
+        fn set<T: Copy>(place: &mut T, value: Option<T>) {
+            *place = value.unwrap_or(*place);
+        }
+        if let Some(lacks) = &self.lacks {
+            fit.lacks.clone_from(lacks);
+        }
+        fit.max_temperature = self.max_temperature.or(fit.max_temperature);
+        set(&mut fit.legacy_max_tokens, self.legacy_max_tokens);
+        set(&mut fit.developer_role, self.developer_role);
+        set(&mut fit.reasoning, self.reasoning);
+        set(&mut fit.echo_reasoning, self.echo_reasoning);
+        set(&mut fit.structured, self.structured);
+        set(&mut fit.prefill, self.prefill);
+        set(&mut fit.one_sampling, self.one_sampling);
+        set(&mut fit.needs_signature, self.needs_signature);
     }
 }
 

@@ -3,7 +3,7 @@ use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 use http::{Request, Response};
 use tollway_core::{BoxError, GuardedBody};
 use tollway_cost::{CostLayer, PriceBook};
-use tollway_dialect::{AttemptLayer, InspectLayer};
+use tollway_dialect::{AttemptLayer, InspectLayer, translate::TranslateLayer};
 use tollway_identify::IdentifyLayer;
 use tollway_rate_limit::RateLimitLayer;
 use tollway_retry::RetryLayer;
@@ -14,7 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
 use super::{
-    StackError, aliases::Aliases, breaker, callers, hangup::HangupBody, limits,
+    StackError, aliases::Aliases, breaker, callers, fits, hangup::HangupBody, limits,
     models::ModelsLayer, prices::Prices, rescue, retry, routes, tell, upstream,
 };
 use crate::{
@@ -39,6 +39,7 @@ pub struct Stack {
     retry: RetryLayer<retry::Policy, retry::Hook>,
     pub(super) breakers: breaker::Breakers,
     pub(super) attempt_limits: RateLimitLayer<limits::BySpending>,
+    translate: TranslateLayer,
     attempt: AttemptLayer,
     pub(super) simulators: HashMap<Arc<str>, Simulator>,
     tls: upstream::Tls,
@@ -73,6 +74,7 @@ impl Stack {
             cost: CostLayer::new(prices.book),
             request_limits: limits::layer(&policy, limits::Side::Request, settle, &telemetry)?,
             retry: retry::layer(&policy, &telemetry)?,
+            translate: fits::layer(&policy),
             attempt: upstream::attempt(&policy)?,
             simulators: upstream::simulators(&policy),
             tls: upstream::tls(&policy)?,
@@ -141,6 +143,8 @@ impl Stack {
             .layer(self.breakers.clone())
             // By provider: each attempt takes, since each costs the provider's quota.
             .layer(self.attempt_limits.clone())
+            // The target's API, where the client speaks another one.
+            .layer(self.translate.clone())
             // The target's model and usage asked for; the reply read as it passes; commits late.
             .layer(self.attempt.clone())
             .service(upstream::service(&self.policy, &self.simulators, &self.tls))

@@ -8,6 +8,7 @@ mod breaker;
 mod build;
 mod callers;
 mod estimate;
+mod fits;
 mod hangup;
 mod limits;
 mod models;

@@ -57,6 +57,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         routes,
         aliases,
         streams: server::streams(&written),
+        translation: server::translation(&written),
         registry,
         warnings: check.warnings,
     }

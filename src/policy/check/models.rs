@@ -1,11 +1,15 @@
 use std::sync::Arc;
 
-use super::Check;
+use tollway_dialect::translate::{Form, Reasoning};
+
+use super::{Check, globs};
 use crate::policy::{
-    read::{At, Reader},
-    registry::{KnownProvider, Model, Price, Registry, Status, Tier},
-    values::{PerMillion, StatusName},
-    written::{ModelWritten, PolicyWritten, PriceWritten, RegistryWritten, TierWritten},
+    read::{At, List, Reader},
+    registry::{Deviation, KnownProvider, Model, Price, Registry, Status, Tier},
+    values::{DialectName, FormName, PerMillion, ReasoningName, StatusName},
+    written::{
+        FitWritten, ModelWritten, PolicyWritten, PriceWritten, RegistryWritten, TierWritten,
+    },
 };
 
 /// The registry as a file of its own (`config/models.yaml`).
@@ -21,9 +25,12 @@ pub(in crate::policy) fn registry(written: &RegistryWritten, reader: &mut Reader
             base_url: value.base_url.as_ref()?.value.0.clone(),
             auth_header: value.auth_header.as_ref().map(|at| at.value.clone()),
             dialect: value.dialect.as_ref().map(|at| at.value.into()).unwrap_or_default(),
+            forms: forms(value.dialect.as_ref().map(|at| at.value), &value.forms),
+            openai_path: value.openai_path.as_ref().map(|at| at.value.0.as_str().into()),
         }))
     });
-    let mut registry = Registry { providers: known.collect(), models: vec![] };
+    let mut registry = Registry { providers: known.collect(), ..Registry::default() };
+    registry.deviations = deviations(written, &registry, &mut check);
     for at in written.models.iter().flat_map(|list| &list.value.0) {
         let Some(model) = model(&at.value, None, &mut check) else { continue };
         if registry.provider(&model.provider).is_none() {
@@ -35,6 +42,70 @@ pub(in crate::policy) fn registry(written: &RegistryWritten, reader: &mut Reader
         registry.models.push(Arc::new(model));
     }
     registry
+}
+
+/// What a provider offers: as written, or what its dialect has.
+pub(super) fn forms(
+    dialect: Option<DialectName>,
+    written: &Option<At<List<FormName>>>,
+) -> Vec<Form> {
+    let written: Vec<Form> = written
+        .iter()
+        .flat_map(|list| &list.value.0)
+        .map(|at| match at.value {
+            FormName::Chat => Form::Chat,
+            FormName::Responses => Form::Responses,
+            FormName::Messages => Form::Messages,
+            FormName::Generate => Form::Generate,
+        })
+        .collect();
+    match dialect {
+        _ if !written.is_empty() => written,
+        None | Some(DialectName::OpenAi) => vec![Form::Chat, Form::Responses],
+        Some(DialectName::Anthropic) => vec![Form::Messages],
+        Some(DialectName::Gemini) => vec![Form::Generate],
+    }
+}
+
+fn deviations(
+    written: &RegistryWritten,
+    registry: &Registry,
+    check: &mut Check<'_, '_>,
+) -> Vec<Arc<Deviation>> {
+    let mut deviations = vec![];
+    for at in written.fits.iter().flat_map(|list| &list.value.0) {
+        let Some(provider) = &at.value.provider else { continue };
+        if registry.provider(&provider.value.0).is_none() {
+            check.reader.wrong(provider, "names a provider that is not listed");
+        }
+        deviations.push(Arc::new(deviation(&at.value, &provider.value.0, check)));
+    }
+    deviations
+}
+
+fn deviation(written: &FitWritten, provider: &str, check: &mut Check<'_, '_>) -> Deviation {
+    let flag = |at: &Option<At<bool>>| at.as_ref().map(|at| at.value);
+    Deviation {
+        provider: provider.into(),
+        models: globs(&written.models, check),
+        lacks: written.lacks.as_ref().map(|list| list.value.0.iter().map(|at| at.value).collect()),
+        max_temperature: written.max_temperature.as_ref().map(|at| at.value.0 as f64),
+        legacy_max_tokens: flag(&written.legacy_max_tokens),
+        developer_role: flag(&written.developer_role),
+        reasoning: written.reasoning.as_ref().map(|at| match at.value {
+            ReasoningName::None => Reasoning::None,
+            ReasoningName::Effort => Reasoning::Effort,
+            ReasoningName::Switch => Reasoning::Switch,
+            ReasoningName::Adaptive => Reasoning::Adaptive,
+            ReasoningName::Budget => Reasoning::Budget,
+            ReasoningName::Level => Reasoning::Level,
+        }),
+        echo_reasoning: flag(&written.echo_reasoning),
+        structured: flag(&written.structured),
+        prefill: flag(&written.prefill),
+        one_sampling: flag(&written.one_sampling),
+        needs_signature: flag(&written.needs_signature),
+    }
 }
 
 /// The embedded registry, with the policy's own models before it.

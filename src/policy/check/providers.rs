@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tollway_core::Dialect;
+use tollway_dialect::translate::Form;
 
 use super::{Check, server::positive};
 use crate::policy::{
@@ -79,8 +80,22 @@ fn provider(
     Some(Provider {
         name: name.value.as_str().into(),
         known: known.map(|known| known.name.clone()),
+        forms: forms(written, known.map(|known| &**known)),
         endpoint,
     })
+}
+
+fn forms(written: &ProviderWritten, known: Option<&KnownProvider>) -> Vec<Form> {
+    let dialect = written.dialect.as_ref().map(|at| at.value);
+    match known {
+        _ if written.forms.is_some() || dialect.is_some() => {
+            super::models::forms(dialect, &written.forms)
+        }
+        Some(known) => known.forms.clone(),
+        // The simulated provider speaks whatever it is spoken to.
+        None if written.simulate.is_some() => Form::ALL.to_vec(),
+        None => super::models::forms(None, &None),
+    }
 }
 
 /// What a simulated provider has no use for is refused, not ignored.
@@ -121,15 +136,11 @@ fn http(
         }
     };
     let dialect = match &written.dialect {
-        Some(at) if at.value != DialectName::OpenAi => {
-            let quote = check.reader.quote(at);
-            check.reader.wrong(at, format!("this version does not speak the `{quote}` dialect upstream"))
-                .help("leave it out: Anthropic and Gemini are reached through their OpenAI-form endpoints");
-            Dialect::OpenAi
-        }
         Some(at) => at.value.into(),
         None => known.map_or(Dialect::OpenAi, |known| known.dialect),
     };
+    // A known provider by another dialect is another API.
+    let known_path = known.filter(|known| known.dialect == dialect);
     let headers = written.headers.iter().flat_map(|named| &named.value.0);
     let headers = headers.filter_map(|(name, value)| {
         let parsed = name.value.parse();
@@ -142,6 +153,7 @@ fn http(
     Some(HttpEndpoint {
         base_url,
         dialect,
+        openai_path: known_path.and_then(|known| known.openai_path.clone()),
         auth: auth(written, known, check),
         key_name: written.key_name.as_ref().map_or("default", |at| &at.value.0).into(),
         headers,

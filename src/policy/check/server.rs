@@ -1,10 +1,12 @@
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
+use tollway_dialect::translate::Strictness;
+
 use super::Check;
 use crate::policy::{
     Admin, Commit, Log, LogFormat, OnHangup, Server, Streams,
     read::At,
-    values::{CommitName, HangupName, LogFormatName, Size, Time},
+    values::{CommitName, HangupName, LogFormatName, LossName, Size, Time},
     written::PolicyWritten,
 };
 
@@ -95,6 +97,18 @@ pub(super) fn log(written: &PolicyWritten) -> Log {
         Some(LogFormatName::Json) | None => LogFormat::Json,
     };
     Log { format, level: written.level.map_or_else(|| "info".into(), |at| at.value.0) }
+}
+
+pub(super) fn translation(written: &PolicyWritten) -> Strictness {
+    let written = written.translation.as_ref().map(|at| at.value.clone()).unwrap_or_default();
+    let refuses = |at: &Option<At<LossName>>, default| {
+        at.as_ref().map_or(default, |at| at.value == LossName::Refuse)
+    };
+    let Strictness { refuse_meaning, refuse_harmless } = Strictness::default();
+    Strictness {
+        refuse_meaning: refuses(&written.meaning, refuse_meaning),
+        refuse_harmless: refuses(&written.harmless, refuse_harmless),
+    }
 }
 
 pub(super) fn streams(written: &PolicyWritten) -> Streams {

@@ -17,6 +17,7 @@ use std::{
 use http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 use tollway_core::Dialect;
+use tollway_dialect::translate::{Form, Strictness};
 
 pub use crate::simulate::SimulateConfig;
 pub use limits::*;
@@ -57,6 +58,8 @@ pub struct Policy {
     pub aliases: Vec<Alias>,
     /// What happens to streams.
     pub streams: Streams,
+    /// What is done about what can't be translated.
+    pub translation: Strictness,
     /// Known providers and models, the policy's own overrides included.
     pub registry: Registry,
     /// What is allowed but probably not meant.
@@ -167,6 +170,8 @@ pub struct Provider {
     pub name: Arc<str>,
     /// The known provider whose models and prices are its own, if it is one.
     pub known: Option<Arc<str>>,
+    /// The APIs it offers, the one to translate to first; never empty.
+    pub forms: Vec<Form>,
     /// How it is reached.
     pub endpoint: Endpoint,
 }
@@ -187,6 +192,8 @@ pub struct HttpEndpoint {
     pub base_url: Uri,
     /// What it speaks.
     pub dialect: Dialect,
+    /// Where it takes OpenAI's form, behind `base_url`, if its dialect is another one.
+    pub openai_path: Option<Arc<str>>,
     /// How the credential is sent.
     pub auth: Auth,
     /// The name by which limits and breakers know the key.

@@ -45,6 +45,23 @@ one_of!(
     DialectName { OpenAi = "openai", Anthropic = "anthropic", Gemini = "gemini", }
 );
 one_of!(
+    /// One of the four APIs that are translated between.
+    FormName {
+        Chat = "chat", Responses = "responses", Messages = "messages", Generate = "generate",
+    }
+);
+one_of!(
+    /// How a model is told how much to think.
+    ReasoningName {
+        None = "none", Effort = "effort", Switch = "switch", Adaptive = "adaptive",
+        Budget = "budget", Level = "level",
+    }
+);
+one_of!(
+    /// What becomes of what can't be translated.
+    LossName { Refuse = "refuse", Drop = "drop", }
+);
+one_of!(
     /// Use of HTTP/2.
     Http2Name { Auto = "auto", Only = "only", Never = "never", }
 );
@@ -99,6 +116,11 @@ parsed!(
     SocketAddr,
     "an address and a port, such as 127.0.0.1:8080",
     "is not an address with a port"
+);
+parsed!(
+    tollway_dialect::translate::Field,
+    "a field that is translated, such as temperature or image_url",
+    "is not the name of such a field"
 );
 parsed!(HeaderName, "the name of a header, such as x-user-id", "is not the name of a header");
 parsed!(jiff::civil::Date, "a day, such as 2026-12-31", "is not a day");

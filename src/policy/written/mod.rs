@@ -44,6 +44,8 @@ section! {
         may retry: RetryWritten,
         /// What happens to streams.
         may streams: StreamsWritten,
+        /// What becomes of what a provider's API has no place for, where a request is translated.
+        may translation: TranslationWritten,
         /// Names that stand for models: `fast: gpt-4o-mini`. Looked up before routes match.
         may aliases: Named<Text>,
         /// Which requests go where; the first route that matches decides.
@@ -134,8 +136,12 @@ section! {
         may like: Text,
         /// Where its API is, up to and with `/v1`.
         may base_url: Url,
-        /// What it speaks; this version: openai.
+        /// What it speaks. Default: what the known provider does, or openai.
         may dialect: DialectName,
+        /// The APIs it offers, the one to translate to first: chat, responses (OpenAI), messages
+        /// (Anthropic), generate (Gemini). Clients that speak one of them pass byte for byte, all
+        /// others are translated. Default: what the known provider does, or its dialect's.
+        may forms: List<FormName>,
         /// How the key is sent: bearer, `header NAME`, none, passthrough (the client's own).
         /// Default: bearer with `api_key`, passthrough without.
         may auth: AuthName,

@@ -2,7 +2,7 @@ use http::HeaderName;
 use jiff::civil::Date;
 
 use crate::policy::{
-    read::{List, Named},
+    read::{List, Named, OneOrMany},
     section::section,
     values::*,
 };
@@ -16,6 +16,40 @@ section! {
         must providers: Named<KnownWritten>,
         /// Known models.
         must models: List<ModelWritten>,
+        /// How models deviate from the API they are called by; all that match apply, in order.
+        may fits: List<FitWritten>,
+    }
+}
+
+section! {
+    /// How some models of a provider deviate from the API they are called by.
+    FitWritten {
+        /// The known provider.
+        must provider: Text,
+        /// Which of its models: ids with `*` for any text. Default all.
+        may models: OneOrMany<Text>,
+        /// Fields of the API that they don't take.
+        may lacks: List<tollway_dialect::translate::Field>,
+        /// Higher temperatures are brought down to this.
+        may max_temperature: Count,
+        /// The bound on output is called `max_tokens`.
+        may legacy_max_tokens: bool,
+        /// Instructions are `developer` messages.
+        may developer_role: bool,
+        /// How they are told how much to think.
+        may reasoning: ReasoningName,
+        /// They want their `reasoning_content` back.
+        may echo_reasoning: bool,
+        /// They take a schema for their answer.
+        may structured: bool,
+        /// The last message may be the beginning of the answer.
+        may prefill: bool,
+        /// `temperature` and `top_p` refuse each other.
+        may one_sampling: bool,
+        /// Calls without a thought signature are refused.
+        may needs_signature: bool,
+        /// A remark.
+        may note: Text,
     }
 }
 
@@ -28,6 +62,11 @@ section! {
         must base_url: Url,
         /// What it speaks.
         may dialect: DialectName,
+        /// The APIs it offers of chat, responses, messages and generate, the one to translate to
+        /// first. Default: its dialect's.
+        may forms: List<FormName>,
+        /// Where its API in OpenAI's form is, behind `base_url`, if its dialect is another one.
+        may openai_path: Text,
         /// The header for the key, where that is not `authorization`.
         may auth_header: HeaderName,
     }

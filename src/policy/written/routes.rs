@@ -8,6 +8,17 @@ use crate::policy::{
 };
 
 section! {
+    /// What becomes of what a provider's API has no place for, where a request is translated.
+    TranslationWritten {
+        /// What changes the answer's meaning: refuse (400, naming the field), or drop. What is
+        /// dropped is told in `x-tollway-dropped`. Default refuse.
+        may meaning: LossName,
+        /// What doesn't: drop, or refuse. Default drop.
+        may harmless: LossName,
+    }
+}
+
+section! {
     /// What happens to streams.
     StreamsWritten {
         /// When the client leaves: cancel upstream, or drain it to know the usage. Default cancel.

@@ -133,13 +133,8 @@ impl Field {
         self.row().loss
     }
 
-    /// The field of this name in snake case, as data files write it: `top_k`.
-    pub fn parse(name: &str) -> Option<Self> {
-        TABLE.iter().map(|row| row.field).find(|field| field.as_str() == name)
-    }
-
-    /// Its own name in snake case.
-    pub fn as_str(self) -> String {
+    /// Its own name in snake case: `top_k`.
+    pub fn to_name(self) -> String {
         let mut out = String::new();
         for letter in format!("{self:?}").chars() {
             if letter.is_ascii_uppercase() && !out.is_empty() {
@@ -150,3 +145,25 @@ impl Field {
         out
     }
 }
+
+/// From its own name, as data files write it: `top_k`.
+impl std::str::FromStr for Field {
+    type Err = UnknownField;
+
+    fn from_str(name: &str) -> Result<Self, UnknownField> {
+        let mut fields = TABLE.iter().map(|row| row.field);
+        fields.find(|field| field.to_name() == name).ok_or(UnknownField)
+    }
+}
+
+/// No field has this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownField;
+
+impl std::fmt::Display for UnknownField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no field that is translated has this name")
+    }
+}
+
+impl std::error::Error for UnknownField {}

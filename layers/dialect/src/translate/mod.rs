@@ -28,7 +28,7 @@ use http::HeaderValue;
 
 pub(crate) use asked::Asked;
 pub use body::TranslateBody;
-pub use fields::{Field, Loss, Row, TABLE};
+pub use fields::{Field, Loss, Row, TABLE, UnknownField};
 pub use fit::{Fit, Reasoning};
 pub use form::Form;
 pub use future::TranslateFuture;
