@@ -19,8 +19,8 @@ use http::{
 use http_body_util::{Either, Full};
 use pin_project::pin_project;
 use tollway_circuit_breaker::CircuitOpen;
-use tollway_core::{BoxError, ErrorClass, Failure, find_error};
-use tollway_dialect::{BadRequest, openai};
+use tollway_core::{BoxError, Dialect, ErrorClass, Failure, find_error};
+use tollway_dialect::{BadRequest, ErrorReply, openai, recognize};
 use tollway_identify::Unauthorized;
 use tollway_rate_limit::{LimitExceeded, Unit};
 use tollway_retry::Attempts;
@@ -69,7 +69,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        RescueFuture { inner: self.inner.call(request) }
+        let (dialect, _) = recognize(request.method(), request.uri().path(), request.headers());
+        RescueFuture { inner: self.inner.call(request), dialect }
     }
 }
 
@@ -78,6 +79,8 @@ where
 pub(super) struct RescueFuture<F> {
     #[pin]
     inner: F,
+    /// The client's.
+    dialect: Dialect,
 }
 
 impl<F, R, E> Future for RescueFuture<F>
@@ -88,9 +91,10 @@ where
     type Output = Result<Rescued<R>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut reply = match ready!(self.project().inner.poll(cx)) {
+        let this = self.project();
+        let mut reply = match ready!(this.inner.poll(cx)) {
             Ok(reply) => reply.map(Either::Left),
-            Err(error) => answer(&*error.into()).map(Either::Right),
+            Err(error) => answer(&*error.into(), *this.dialect).map(Either::Right),
         };
         if let Some(attempts) = reply.extensions().get::<Attempts>() {
             let value = attempts.header_value();
@@ -100,12 +104,12 @@ where
     }
 }
 
-/// An error as OpenAI would put it.
+/// An error before it is written for a client of one dialect.
 struct Answer {
     status: StatusCode,
     message: String,
     kind: &'static str,
-    param: Option<&'static str>,
+    param: Option<String>,
     code: Option<&'static str>,
     retry_after: Option<Duration>,
     /// Tells official SDKs not to try again by themselves.
@@ -143,10 +147,13 @@ impl Answer {
         }
     }
 
-    fn into_response(self) -> Response<Full<Bytes>> {
-        let body = openai::error::body(&self.message, self.kind, self.param, self.code);
-        let mut reply = Response::new(Full::new(body));
-        *reply.status_mut() = self.status;
+    fn into_response(self, dialect: Dialect) -> Response<Full<Bytes>> {
+        let mut error = ErrorReply::new(self.status, &self.message);
+        error.kind = self.kind;
+        (error.param, error.code) = (self.param.as_deref(), self.code);
+        error.retry_after = self.retry_after;
+        let mut reply = Response::new(Full::new(error.body_in(dialect)));
+        *reply.status_mut() = error.status_in(dialect);
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if self.status == StatusCode::UNAUTHORIZED {
@@ -163,8 +170,8 @@ impl Answer {
     }
 }
 
-fn answer(error: &(dyn Error + 'static)) -> Response<Full<Bytes>> {
-    let mut reply = to_answer(error).into_response();
+fn answer(error: &(dyn Error + 'static), dialect: Dialect) -> Response<Full<Bytes>> {
+    let mut reply = to_answer(error).into_response(dialect);
     if let Some(full) = find_error::<LimitExceeded>(error) {
         full.write_headers(reply.headers_mut());
     }
@@ -182,7 +189,7 @@ fn to_answer(error: &(dyn Error + 'static)) -> Answer {
     if let Some(forbidden) = find_error::<ModelForbidden>(error) {
         let (kind, code) = ("invalid_request_error", "model_not_allowed");
         return Answer {
-            param: Some("model"),
+            param: Some("model".to_owned()),
             ..Answer::new(StatusCode::FORBIDDEN, kind, code, forbidden.to_string())
         };
     }
@@ -197,7 +204,7 @@ fn to_answer(error: &(dyn Error + 'static)) -> Answer {
             status: bad.status(),
             message: bad.message().to_owned(),
             kind: "invalid_request_error",
-            param: bad.param(),
+            param: bad.param().map(str::to_owned),
             code: bad.code(),
             retry_after: None,
             final_: false,
@@ -206,7 +213,7 @@ fn to_answer(error: &(dyn Error + 'static)) -> Answer {
     if let Some(nowhere) = find_error::<NoRoute>(error) {
         let (kind, code) = ("invalid_request_error", "model_not_found");
         return Answer {
-            param: Some("model"),
+            param: Some("model".to_owned()),
             ..Answer::new(StatusCode::NOT_FOUND, kind, code, nowhere.to_string())
         };
     }
@@ -252,5 +259,6 @@ pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response<Full<Bytes>> {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
     tracing::error!(panic = said, "a request panicked");
-    internal().into_response()
+    // Whose request it was, nobody knows any more.
+    internal().into_response(Dialect::OpenAi)
 }

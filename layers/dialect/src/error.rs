@@ -61,7 +61,7 @@ impl BadRequest {
         self.code
     }
 
-    /// The answer's body, in OpenAI's shape.
+    /// The answer's body, in OpenAI's shape; [`ErrorReply`](crate::ErrorReply) writes the others.
     pub fn to_body(&self) -> Bytes {
         crate::openai::error::body(&self.message, "invalid_request_error", self.param(), self.code)
     }

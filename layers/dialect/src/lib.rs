@@ -117,20 +117,31 @@
 //! Dropped while the request body is read, nothing has been called. Dropped later, the inner call
 //! or body is dropped with it, and the meter keeps what was seen.
 
+pub mod anthropic;
 mod attempt;
 mod config;
 mod duration;
 mod error;
+mod error_reply;
+mod fields;
+pub mod gemini;
 mod inspect;
 mod json;
 pub mod multipart;
 pub mod openai;
+mod path;
 pub mod ratelimit;
+mod reading;
+mod recognize;
 pub mod sse;
 mod text;
 pub mod translate;
+mod values;
 
 pub use attempt::{Attempt, AttemptBody, AttemptConfig, AttemptFuture, AttemptLayer, Commit};
 pub use config::ConfigError;
 pub use error::BadRequest;
+pub use error_reply::ErrorReply;
 pub use inspect::{Inspect, InspectConfig, InspectFuture, InspectLayer, RequestBody};
+pub use reading::Reading;
+pub use recognize::recognize;

@@ -121,6 +121,9 @@ impl<'de> Visitor<'de> for Walk<'_> {
                     self.count.tokens += MESSAGE_TOKENS;
                     nothing(&mut map)?;
                 }
+                (_, KeyKind::Data) => {
+                    map.next_value_seed(Walk { count: self.count, mode: Mode::Structure })?;
+                }
                 (_, KeyKind::Label) => {
                     nothing(&mut map)?;
                 }
@@ -197,6 +200,8 @@ enum KeyKind {
     Role,
     Label,
     Media,
+    /// What a tool was called with, or answered.
+    Data,
 }
 
 struct Key {
@@ -217,11 +222,13 @@ impl<'de> Deserialize<'de> for Key {
             fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
                 let kind = match key {
                     "role" => KeyKind::Role,
-                    "image_url" | "input_audio" | "audio" | "file" | "file_data" => KeyKind::Media,
+                    "image_url" | "input_audio" | "audio" | "file" | "file_data" | "source"
+                    | "inlineData" | "inline_data" | "fileData" => KeyKind::Media,
+                    "input" | "args" | "response" => KeyKind::Data,
                     "type" | "id" | "status" | "detail" | "object" | "tool_call_id" | "call_id"
-                    | "item_id" | "file_id" | "encrypted_content" | "thought_signature"
-                    | "signature" | "cache_control" | "extra_content" | "annotations"
-                    | "logprobs" | "index" => KeyKind::Label,
+                    | "tool_use_id" | "item_id" | "file_id" | "encrypted_content"
+                    | "thought_signature" | "thoughtSignature" | "signature" | "cache_control"
+                    | "extra_content" | "annotations" | "logprobs" | "index" => KeyKind::Label,
                     _ => KeyKind::Text,
                 };
                 Ok(Key { kind, len: key.len() as u64 })

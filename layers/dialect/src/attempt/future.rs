@@ -9,19 +9,21 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, header, response::Parts};
 use http_body::Body;
 use pin_project::pin_project;
-use tollway_core::{BoxError, Metered, Operation, WallClock};
+use tollway_core::{BoxError, Dialect, Metered, Operation, WallClock};
 
 use super::{
     AttemptBody, AttemptConfig, Commit,
     interruption::Tell,
+    reader::Reader,
     reply::{Reading, Reply, not_json},
     tap::Tap,
 };
-use crate::inspect::is_json;
+use crate::{gemini::elements::Elements, inspect::is_json};
 
 /// How the reply to one call is to be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
+    pub(super) dialect: Dialect,
     pub(super) operation: Operation,
     pub(super) strip_usage: bool,
     /// The caller asked for a stream.
@@ -29,20 +31,33 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// How a reply that is JSON is read: Gemini streams an array, unless it is asked for events.
+    pub(super) fn json(&self) -> Reading {
+        match (self.dialect, self.operation) {
+            (Dialect::Gemini, Operation::GenerateContent) if self.streams => Reading::Array,
+            _ => Reading::Json,
+        }
+    }
+
     /// Sets the reading of a stream up, before its head goes out.
     pub(super) fn tap(
         &self,
+        reading: Reading,
         parts: &mut Parts,
         config: &AttemptConfig,
         clock: &Arc<dyn WallClock>,
     ) -> Tap {
         let metered = Metered::default();
         parts.extensions.insert(metered.clone());
-        let tell = Tell::of(self.operation).filter(|_| config.tell_interruptions);
+        let events = reading == Reading::Stream;
+        let tell = Tell::of(self.operation).filter(|_| config.tell_interruptions && events);
         if self.strip_usage || tell.is_some() {
             parts.headers.remove(header::CONTENT_LENGTH);
         }
+        let elements = (!events).then(|| Elements::with_max(config.max_event));
+        let reader = Reader::of(self.dialect);
         Tap::new(metered.0, clock.clone(), self.strip_usage, tell, config.max_event)
+            .reading(reader, elements)
     }
 }
 
@@ -53,6 +68,9 @@ pub(super) fn reads(operation: Operation) -> bool {
         Operation::ChatCompletions
             | Operation::Completions
             | Operation::Responses
+            | Operation::Messages
+            | Operation::GenerateContent
+            | Operation::CountTokens
             | Operation::Embeddings
             | Operation::Moderations
             | Operation::Images
@@ -127,11 +145,13 @@ where
             let mut body = AttemptBody::plain(body);
             let reading = match reading(&mut parts, this.call) {
                 None => return Poll::Ready(Ok(Response::from_parts(parts, body))),
-                Some(Reading::Broken) => return Poll::Ready(Ok(not_json(parts))),
+                Some(Reading::Broken) => {
+                    return Poll::Ready(Ok(not_json(parts, this.call.dialect)));
+                }
                 Some(reading) => reading,
             };
-            if reading == Reading::Stream {
-                body.listen(this.call.tap(&mut parts, this.config, this.clock));
+            if reading.is_stream() {
+                body.listen(this.call.tap(reading, &mut parts, this.config, this.clock));
                 if this.config.commit == Commit::Head {
                     return Poll::Ready(Ok(Response::from_parts(parts, body)));
                 }
@@ -156,7 +176,7 @@ fn reading(parts: &mut Parts, call: &Call) -> Option<Reading> {
         .is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"));
     let kind = match content_type {
         _ if !readable => None,
-        Some(json) if is_json(json) => Some(Reading::Json),
+        Some(json) if is_json(json) => Some(call.json()),
         Some(stream) if is(stream, "text/event-stream") => Some(Reading::Stream),
         _ if !only_json(call.operation) => None,
         // Says next to nothing: the first bytes have to tell.

@@ -3,10 +3,11 @@
 use std::io;
 
 use bytes::Bytes;
+use http::StatusCode;
 use serde_json::json;
-use tollway_core::{BoxError, ErrorClass, Failure, Operation, find_error};
+use tollway_core::{BoxError, Dialect, ErrorClass, Failure, Operation, find_error};
 
-use crate::openai::error;
+use crate::{ErrorReply, openai::error};
 
 /// The form in which a stream tells of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,10 @@ pub(super) enum Tell {
     Chat,
     /// As the Responses API does: an event named `error`.
     Responses,
+    /// As Messages does: an event named `error`.
+    Messages,
+    /// As generateContent does: an `error` object in the place of a chunk.
+    GenerateContent,
 }
 
 impl Tell {
@@ -23,6 +28,8 @@ impl Tell {
         match operation {
             Operation::ChatCompletions | Operation::Completions => Some(Self::Chat),
             Operation::Responses => Some(Self::Responses),
+            Operation::Messages => Some(Self::Messages),
+            Operation::GenerateContent => Some(Self::GenerateContent),
             _ => None,
         }
     }
@@ -32,6 +39,7 @@ impl Tell {
         const CODE: &str = "stream_interrupted";
         let blank = if ends_another { "\n\n" } else { "" };
         let message = failure.message();
+        let plain = ErrorReply::new(StatusCode::INTERNAL_SERVER_ERROR, message);
         match self {
             Self::Chat => {
                 let body = error::body(message, "server_error", None, Some(CODE));
@@ -44,6 +52,14 @@ impl Tell {
                 json!(message)
             )
             .into(),
+            Self::Messages => {
+                let body = plain.body_in(Dialect::Anthropic);
+                [blank.as_bytes(), b"event: error\ndata: ", &body, b"\n\n"].concat().into()
+            }
+            Self::GenerateContent => {
+                let body = plain.body_in(Dialect::Gemini);
+                [blank.as_bytes(), b"data: ", &body, b"\n\n"].concat().into()
+            }
         }
     }
 }

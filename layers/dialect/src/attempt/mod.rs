@@ -4,6 +4,7 @@ mod future;
 mod interruption;
 mod layer;
 mod outlet;
+mod reader;
 mod reply;
 mod service;
 mod tap;

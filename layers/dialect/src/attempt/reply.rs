@@ -8,14 +8,20 @@ use http::{HeaderValue, Response, header, response::Parts};
 use http_body::Body;
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
-use tollway_core::{BoxError, ErrorClass, Failure, Meter, Metered, ProxyCredential, WallClock};
+use tollway_core::{
+    BoxError, Dialect, ErrorClass, Failure, Meter, Metered, ProxyCredential, WallClock,
+};
 
 use super::{
     AttemptBody, AttemptConfig, Commit,
     future::{Call, only_json},
     interruption,
+    reader::read_whole,
 };
-use crate::openai::{error, reply};
+use crate::{
+    ErrorReply,
+    openai::{error, reply},
+};
 
 /// How a reply is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +32,22 @@ pub(super) enum Reading {
     Json,
     /// Event by event.
     Stream,
+    /// As an array, object by object.
+    Array,
     /// By its first bytes: the head does not say what it is.
     Unknown,
     /// Not at all: neither JSON nor a stream, where nothing else is a reply.
     Broken,
 }
 
+impl Reading {
+    pub(super) fn is_stream(self) -> bool {
+        matches!(self, Self::Stream | Self::Array)
+    }
+}
+
 /// What a reply is, by its first bytes; `None` if they are too few.
-fn sniff(bytes: &[u8], streams: bool) -> Option<Reading> {
+fn sniff(bytes: &[u8], call: &Call) -> Option<Reading> {
     const BOM: &[u8] = b"\xEF\xBB\xBF";
     const FIELDS: [&[u8]; 5] = [b":", b"data:", b"event:", b"id:", b"retry:"];
     let text = bytes.strip_prefix(BOM).unwrap_or(bytes).trim_ascii_start();
@@ -41,8 +55,9 @@ fn sniff(bytes: &[u8], streams: bool) -> Option<Reading> {
         return None;
     }
     if text.starts_with(b"{") || text.starts_with(b"[") {
-        return Some(Reading::Json);
+        return Some(call.json());
     }
+    let streams = call.streams;
     if streams && FIELDS.iter().any(|field| text.starts_with(field)) {
         return Some(Reading::Stream);
     }
@@ -82,27 +97,27 @@ where
         clock: &Arc<dyn WallClock>,
     ) -> Poll<()> {
         if self.reading == Reading::Unknown {
-            self.reading = ready!(self.poll_first(cx, call.streams));
-            if self.reading == Reading::Stream {
+            self.reading = ready!(self.poll_first(cx, call));
+            if self.reading.is_stream() {
                 self.join();
-                self.body.listen(call.tap(&mut self.parts, config, clock));
+                self.body.listen(call.tap(self.reading, &mut self.parts, config, clock));
             }
         }
         match self.reading {
-            Reading::Stream if config.commit == Commit::Head => Poll::Ready(()),
+            Reading::Stream | Reading::Array if config.commit == Commit::Head => Poll::Ready(()),
             Reading::Unknown | Reading::Broken => Poll::Ready(()),
-            Reading::Stream => self.poll_stream(cx, config),
+            Reading::Stream | Reading::Array => self.poll_stream(cx, config),
             Reading::Error => self.poll_whole(cx, config.max_error),
             Reading::Json => self.poll_whole(cx, config.max_reply),
         }
     }
 
     /// Ready once the first bytes, or the want of them, tell what the reply is.
-    fn poll_first(&mut self, cx: &mut Context<'_>, streams: bool) -> Poll<Reading> {
+    fn poll_first(&mut self, cx: &mut Context<'_>, call: &Call) -> Poll<Reading> {
         const MOST: usize = 4096;
         loop {
             let held = if self.held.is_empty() { &self.body.head[..] } else { &self.held };
-            match sniff(held, streams) {
+            match sniff(held, call) {
                 Some(reading) => return Poll::Ready(reading),
                 None if held.len() > MOST => return Poll::Ready(Reading::Broken),
                 None => {}
@@ -164,12 +179,12 @@ where
         clock: &dyn WallClock,
     ) -> Response<AttemptBody<R>> {
         match self.reading {
-            Reading::Stream => self.stream_response(),
+            Reading::Stream | Reading::Array => self.stream_response(call.dialect),
             Reading::Error => self.error_response(call, clock),
-            Reading::Json => self.json_response(clock),
+            Reading::Json => self.json_response(call.dialect, clock),
             Reading::Unknown | Reading::Broken => match self.body.error {
-                Some(source) => broken(self.parts, source),
-                None => not_json(self.parts),
+                Some(source) => broken(self.parts, call.dialect, source),
+                None => not_json(self.parts, call.dialect),
             },
         }
     }
@@ -180,41 +195,41 @@ where
         let unreadable =
             only_json(call.operation) && is_nobodys(&parts) && !is_json_error(&body.head, cut);
         if unreadable || tells_secret(&parts, &failure) {
-            return instead(parts, failure);
+            return instead(parts, call.dialect, failure);
         }
         parts.extensions.insert(failure);
         Response::from_parts(parts, body)
     }
 
-    fn stream_response(self) -> Response<AttemptBody<R>> {
+    fn stream_response(self, dialect: Dialect) -> Response<AttemptBody<R>> {
         let tap = self.body.tap.as_ref();
         let failure = tap.and_then(|tap| match tap.state() {
             state if state.content => None,
             _ => tap.meter().failure().cloned(),
         });
         match failure {
-            Some(failure) => failed(self.parts, failure),
+            Some(failure) => failed(self.parts, dialect, failure),
             None => Response::from_parts(self.parts, self.body),
         }
     }
 
-    fn json_response(self, clock: &dyn WallClock) -> Response<AttemptBody<R>> {
+    fn json_response(self, dialect: Dialect, clock: &dyn WallClock) -> Response<AttemptBody<R>> {
         let Self { mut parts, mut body, cut, .. } = self;
         if let Some(source) = body.error.take() {
-            return broken(parts, source);
+            return broken(parts, dialect, source);
         }
         let metered = Metered::default();
         parts.extensions.insert(metered.clone());
         if cut {
             return Response::from_parts(parts, body);
         }
-        match reply::read(&body.head) {
+        match read_whole(dialect, &body.head) {
             Ok(read) => {
                 note(&read, &metered);
                 if read.error {
                     let failure = error::classify_event(&body.head, clock.now());
                     if tells_secret(&parts, &failure) {
-                        return instead(parts, failure);
+                        return instead(parts, dialect, failure);
                     }
                     parts.extensions.insert(failure);
                 }
@@ -222,7 +237,8 @@ where
             Err(error) if error.is_data() => {}
             Err(error) => {
                 let why = "The provider's reply is not valid JSON.";
-                return failed(parts, Failure::new(ErrorClass::Server, why).with_source(error));
+                let failure = Failure::new(ErrorClass::Server, why).with_source(error);
+                return failed(parts, dialect, failure);
             }
         }
         Response::from_parts(parts, body)
@@ -236,7 +252,7 @@ fn is_nobodys(reply: &Parts) -> bool {
     reply.status.is_server_error() || page.is_some_and(|it| it.as_bytes().starts_with(b"text/html"))
 }
 
-fn note(read: &reply::Reading, meter: &Meter) {
+fn note(read: &crate::Reading, meter: &Meter) {
     if let Some(usage) = read.usage {
         meter.report(usage);
     }
@@ -251,14 +267,14 @@ fn note(read: &reply::Reading, meter: &Meter) {
     }
 }
 
-fn broken<R>(parts: Parts, source: BoxError) -> Response<AttemptBody<R>> {
+fn broken<R>(parts: Parts, dialect: Dialect, source: BoxError) -> Response<AttemptBody<R>> {
     let why = "The connection to the provider broke in the middle of its reply.";
     let failure = interruption::broken(&source, why);
-    failed(parts, failure.with_source(source))
+    failed(parts, dialect, failure.with_source(source))
 }
 
 /// The answer instead of a reply that is neither JSON nor a stream.
-pub(super) fn not_json<R>(parts: Parts) -> Response<AttemptBody<R>> {
+pub(super) fn not_json<R>(parts: Parts, dialect: Dialect) -> Response<AttemptBody<R>> {
     let content_type = parts.headers.get(header::CONTENT_TYPE);
     let why = match content_type.and_then(|value| value.to_str().ok()) {
         Some(kind) => {
@@ -267,7 +283,7 @@ pub(super) fn not_json<R>(parts: Parts) -> Response<AttemptBody<R>> {
         }
         None => "The provider's reply is neither valid JSON nor an event stream.".to_owned(),
     };
-    failed(parts, Failure::new(ErrorClass::Server, why))
+    failed(parts, dialect, Failure::new(ErrorClass::Server, why))
 }
 
 /// Whether a client can read the error: an object, or Gemini's array of one. Of one that was cut,
@@ -287,18 +303,24 @@ fn tells_secret(parts: &Parts, failure: &Failure) -> bool {
 }
 
 /// The answer instead of a reply that failed before any of it had gone out.
-fn failed<R>(mut parts: Parts, failure: Failure) -> Response<AttemptBody<R>> {
-    parts.status = error::shape(failure.class()).status;
+fn failed<R>(mut parts: Parts, dialect: Dialect, failure: Failure) -> Response<AttemptBody<R>> {
+    parts.status = ErrorReply::of(&failure).status_in(dialect);
     if let Some(wait) = failure.retry_after() {
         let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
         parts.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    instead(parts, failure)
+    instead(parts, dialect, failure)
 }
 
 /// The failure's own body in the place of the provider's; the status stays.
-fn instead<R>(mut parts: Parts, failure: Failure) -> Response<AttemptBody<R>> {
-    let body = error::body_of(&failure);
+fn instead<R>(mut parts: Parts, dialect: Dialect, failure: Failure) -> Response<AttemptBody<R>> {
+    let mut error = ErrorReply::of(&failure);
+    if dialect != Dialect::OpenAi {
+        // These go by the status, which may be the provider's own.
+        error.status = parts.status;
+    }
+    error.request_id = parts.headers.get("request-id").and_then(|id| id.to_str().ok());
+    let body = error.body_in(dialect);
     for name in [header::TRANSFER_ENCODING, header::CONTENT_ENCODING, header::CACHE_CONTROL] {
         parts.headers.remove(name);
     }

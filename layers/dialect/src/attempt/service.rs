@@ -6,14 +6,14 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body;
-use tollway_core::{Ask, BoxError, Operation, Target, WallClock};
+use tollway_core::{Ask, BoxError, Dialect, Operation, Target, WallClock};
 use tower_service::Service;
 
 use super::{
     AttemptBody, AttemptConfig, AttemptFuture,
     future::{Call, reads},
 };
-use crate::{RequestBody, openai};
+use crate::{RequestBody, recognize::with_path_model};
 
 /// Fits one attempt to its [`Target`] and reads the reply as it passes.
 ///
@@ -60,6 +60,7 @@ where
 /// Edits the request in place and says how its reply is to be read.
 fn prepare<B>(request: &mut Request<RequestBody<B>>, config: &AttemptConfig) -> Call {
     let ask = request.extensions().get::<Ask>();
+    let dialect = ask.map_or(Dialect::OpenAi, |ask| ask.dialect);
     let operation = ask.map_or(Operation::Other, |ask| ask.operation);
     let streams = ask.is_some_and(|ask| ask.stream);
     let wants_usage = ask.is_some_and(|ask| ask.wants_usage);
@@ -68,7 +69,7 @@ fn prepare<B>(request: &mut Request<RequestBody<B>>, config: &AttemptConfig) -> 
     let asked = ask.and_then(Ask::model);
     let target = request.extensions().get::<Target>().and_then(Target::model);
     let model = target.map(|model| &**model).filter(|model| Some(*model) != asked);
-    let uri = model.and_then(|model| openai::with_path_model(request.uri(), model));
+    let uri = model.and_then(|model| with_path_model(request.uri(), model));
     let body = request.body();
     let edits = body.edits();
     // Two names of a model could be read in two ways upstream.
@@ -87,7 +88,7 @@ fn prepare<B>(request: &mut Request<RequestBody<B>>, config: &AttemptConfig) -> 
         let identity = HeaderValue::from_static("identity");
         request.headers_mut().insert(header::ACCEPT_ENCODING, identity);
     }
-    Call { operation, strip_usage, streams }
+    Call { dialect, operation, strip_usage, streams }
 }
 
 /// A held body's length is known; a streaming one's changes by what was edited in its head.

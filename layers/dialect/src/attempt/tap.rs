@@ -2,25 +2,26 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use tollway_core::{BoxError, ErrorClass, Failure, Meter, WallClock};
+use tollway_core::{BoxError, Dialect, ErrorClass, Failure, Meter, Usage, WallClock};
 
 use super::{
     interruption::{self, Tell},
     outlet::Outlet,
+    reader::Reader,
 };
 use crate::{
-    openai::{
-        error,
-        reply::{self, EventReader, Reading},
-        usage,
-    },
+    Reading,
+    gemini::elements::Elements,
+    openai::{error, reply, usage},
     sse::{Event, Parser},
 };
 
 /// Listens to an event stream as its chunks pass, and leaves out the usage nobody asked for.
 pub(super) struct Tap {
     parser: Parser,
-    reader: EventReader,
+    /// The stream is no stream of events, but an array.
+    elements: Option<Elements>,
+    reader: Reader,
     meter: Arc<Meter>,
     clock: Arc<dyn WallClock>,
     /// Leave out the chunk of usage alone, and the nulls in its place in all others.
@@ -54,6 +55,8 @@ pub(super) struct State {
     pub(super) broken_start: bool,
     /// The `sequence_number` that would come next.
     next_number: u64,
+    /// What the stream began with, until it says what has become of it.
+    begun: Option<Usage>,
 }
 
 impl std::fmt::Debug for Tap {
@@ -72,7 +75,8 @@ impl Tap {
     ) -> Self {
         Self {
             parser: Parser::with_max_event(max_event),
-            reader: EventReader::new(),
+            elements: None,
+            reader: Reader::of(Dialect::OpenAi),
             meter,
             clock,
             strip_usage,
@@ -82,6 +86,11 @@ impl Tap {
             last_left_out: false,
             state: State::default(),
         }
+    }
+
+    /// As this reader reads it, and as an array if there are to be elements.
+    pub(super) fn reading(self, reader: Reader, elements: Option<Elements>) -> Self {
+        Self { reader, elements, ..self }
     }
 
     pub(super) fn state(&self) -> State {
@@ -107,19 +116,15 @@ impl Tap {
 
     /// Takes a chunk in: it is in `out` afterwards, but for what is left out or undecided.
     pub(super) fn feed(&mut self, chunk: Bytes) {
+        if self.elements.is_some() {
+            return self.feed_array(chunk);
+        }
         let Self { parser, reader, meter, clock, state, .. } = self;
         let mut outlet = Outlet::new(&mut self.out, &chunk);
         let holds = self.strip_usage || self.tell.is_some();
         let mut at = 0;
         while let Some(event) = parser.next(&chunk, &mut at) {
-            // What is not UTF-8 where nothing looks for it here breaks a client all the same.
-            if !state.content && event.data.is_some_and(|data| std::str::from_utf8(data).is_err()) {
-                start_is_broken(meter, state);
-            }
-            let reading = see(&event, reader, meter, &**clock, state);
-            if !state.content && reading.is_none() {
-                start_is_broken(meter, state);
-            }
+            let reading = see_whole(&event, reader, meter, &**clock, state);
             if !holds {
                 continue;
             }
@@ -157,6 +162,20 @@ impl Tap {
         if tail < chunk.len() {
             self.held.push(chunk.slice(tail..));
         }
+    }
+
+    /// Every byte passes at once; each object is read when it is whole.
+    fn feed_array(&mut self, chunk: Bytes) {
+        let Self { elements: Some(elements), reader, meter, clock, state, .. } = self else {
+            return;
+        };
+        let mut at = 0;
+        while let Some(element) = elements.next(&chunk, &mut at) {
+            let data = Some(element).filter(|element| !element.is_empty());
+            let event = Event { data, ..Event::default() };
+            see_whole(&event, reader, meter, &**clock, state);
+        }
+        self.out.push_back(chunk);
     }
 
     /// The body has ended, or broken: then its error comes back if the caller is to get it.
@@ -254,28 +273,42 @@ fn start_is_broken(meter: &Meter, state: &mut State) {
     }
 }
 
+/// As [`see`], for an event that is all there: one that nobody can read is no start of a stream.
+fn see_whole(
+    event: &Event<'_>,
+    reader: &mut Reader,
+    meter: &Meter,
+    clock: &dyn WallClock,
+    state: &mut State,
+) -> Option<Reading> {
+    // What is not UTF-8 where nothing looks for it here breaks a client all the same.
+    if !state.content && event.data.is_some_and(|data| std::str::from_utf8(data).is_err()) {
+        start_is_broken(meter, state);
+    }
+    let reading = see(event, reader, meter, clock, state);
+    if !state.content && reading.is_none() {
+        start_is_broken(meter, state);
+    }
+    reading
+}
+
 /// Notes what the event says; `None` if it has data that nobody can read.
 fn see(
     event: &Event<'_>,
-    reader: &mut EventReader,
+    reader: &mut Reader,
     meter: &Meter,
     clock: &dyn WallClock,
     state: &mut State,
 ) -> Option<Reading> {
     let Some(data) = event.data else { return Some(Reading::default()) };
     state.events += 1;
-    let reading = match reader.read(data) {
+    let reading = match reader.read_event(event.name, data) {
         Ok(reading) => reading,
         // Of a shape that is not known, or empty: it passes on as it is.
         Err(error) if error.is_data() || data.trim_ascii().is_empty() => Reading::default(),
         Err(_) => return None,
     };
-    if let Some(usage) = reading.usage {
-        meter.report(usage);
-    }
-    if reading.content_bytes > 0 {
-        meter.saw_output(reading.content_bytes);
-    }
+    note_usage(&reading, meter, state);
     if reading.has_content && meter.first_token().is_none() {
         meter.saw_first_token(Instant::now());
     }
@@ -296,4 +329,24 @@ fn see(
         state.next_number = number.saturating_add(1);
     }
     Some(reading)
+}
+
+fn note_usage(reading: &Reading, meter: &Meter, state: &mut State) {
+    if let Some(usage) = reading.usage {
+        state.begun = reading.usage_begins.then_some(usage);
+        meter.report(usage);
+    }
+    if reading.content_bytes == 0 {
+        return;
+    }
+    meter.saw_output(reading.content_bytes);
+    if let Some(begun) = state.begun {
+        // If the stream never comes to its end, what has passed is to be paid for all the same.
+        let seen = meter.output_bytes().div_ceil(4);
+        if seen > begun.output {
+            let mut usage = begun.estimated();
+            usage.output = seen;
+            meter.report(usage);
+        }
+    }
 }

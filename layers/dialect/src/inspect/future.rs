@@ -8,12 +8,12 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response, header, request::Parts};
 use http_body::Body;
 use pin_project::pin_project;
-use tollway_core::{Ask, BoxError, Operation, find_error};
+use tollway_core::{Ask, BoxError, Dialect, Operation, find_error};
 use tower_service::Service;
 
 use super::{InspectConfig, RequestBody, kind::Kind, service::too_large};
 use crate::{
-    BadRequest, multipart,
+    BadRequest, anthropic, gemini, multipart,
     openai::{self, Edits, Span},
 };
 
@@ -59,12 +59,12 @@ impl<S: Service<Request<RequestBody<B>>>, B> InspectFuture<S, B> {
     pub(super) fn reading(
         service: S,
         request: Request<B>,
-        operation: Operation,
+        call: (Dialect, Operation),
         kind: Kind,
         config: InspectConfig,
     ) -> Self {
         let (parts, body) = request.into_parts();
-        let read = Read { operation, kind, config, held: Held::default() };
+        let read = Read { call, kind, config, held: Held::default() };
         Self { state: State::Reading(Some(Waiting { service, parts, body, read })) }
     }
 }
@@ -120,7 +120,7 @@ where
 
 /// Takes a body in until enough of it is there.
 struct Read {
-    operation: Operation,
+    call: (Dialect, Operation),
     kind: Kind,
     config: InspectConfig,
     held: Held,
@@ -173,7 +173,7 @@ impl Read {
             multipart::Model::NotYet if ended || head.len() >= self.config.max_peek => None,
             multipart::Model::NotYet => return None,
         };
-        let mut ask = Ask::new(self.operation);
+        let mut ask = Ask::new(self.call.1);
         let mut edits = Edits { form: true, ..Edits::default() };
         if let Some((span, model)) = found {
             let model = std::str::from_utf8(model)
@@ -189,8 +189,17 @@ impl Read {
     }
 
     fn json(&self, parts: &Parts) -> Result<(Ask, Edits), BadRequest> {
-        let named = openai::path_model(parts.uri.path());
-        openai::request::read_named(self.operation, self.held.as_slice(), named.as_deref())
+        let (path, body) = (parts.uri.path(), self.held.as_slice());
+        match (self.call, gemini::Call::of(path)) {
+            ((Dialect::Gemini, _), Some(call)) => {
+                gemini::request::read(&call, body).map(|ask| (ask, Edits::default()))
+            }
+            ((Dialect::Anthropic, operation), _) => anthropic::request::read(operation, body),
+            ((_, operation), _) => {
+                let named = openai::path_model(path);
+                openai::request::read_named(operation, body, named.as_deref())
+            }
+        }
     }
 
     fn broken(&self, error: BoxError) -> BadRequest {

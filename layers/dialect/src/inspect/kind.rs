@@ -28,6 +28,9 @@ impl Kind {
             Operation::ChatCompletions
             | Operation::Completions
             | Operation::Responses
+            | Operation::Messages
+            | Operation::GenerateContent
+            | Operation::CountTokens
             | Operation::Embeddings
             | Operation::Moderations => (true, true),
             Operation::Images | Operation::Audio => (true, false),

@@ -7,7 +7,10 @@ use tollway_core::{Ask, BoxError};
 use tower_service::Service;
 
 use super::{InspectConfig, InspectFuture, RequestBody, kind::Kind};
-use crate::{BadRequest, openai};
+use crate::{
+    BadRequest,
+    recognize::{is_ambiguous, recognize},
+};
 
 /// Reads what each request asks for and leaves it in the extensions, as [`Ask`].
 ///
@@ -40,16 +43,18 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let (method, path) = (request.method(), request.uri().path());
-        if openai::is_ambiguous(method, path) {
+        if is_ambiguous(method, path) {
             return InspectFuture::refused(invalid_path());
         }
-        let operation = openai::operation(method, path);
+        let (dialect, operation) = recognize(method, path, request.headers());
         let kind = match Kind::of(operation, request.method(), request.headers()) {
             Ok(kind) => kind,
             Err(refused) => return InspectFuture::refused(refused),
         };
         if matches!(kind, Kind::Opaque) {
-            request.extensions_mut().insert(Ask::new(operation));
+            let mut ask = Ask::new(operation);
+            ask.dialect = dialect;
+            request.extensions_mut().insert(ask);
             return InspectFuture::calling(self.inner.call(request.map(RequestBody::streaming)));
         }
         let length = request.headers().get(header::CONTENT_LENGTH);
@@ -61,7 +66,7 @@ where
         // The inner service is called after the body has come: take the instance that is ready.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
-        InspectFuture::reading(ready, request, operation, kind, self.config)
+        InspectFuture::reading(ready, request, (dialect, operation), kind, self.config)
     }
 }
 

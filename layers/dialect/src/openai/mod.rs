@@ -12,4 +12,4 @@ pub mod usage;
 pub use edits::Edits;
 pub(crate) use edits::Span;
 pub use operation::operation;
-pub(crate) use operation::{is_ambiguous, path_model, with_path_model};
+pub(crate) use operation::{model_in_path, operation_behind, path_model};

@@ -7,7 +7,7 @@ use crate::BadRequest;
 pub(crate) fn check_model(model: &str) -> Result<(), BadRequest> {
     const LONGEST: usize = 256;
     let wrong = match model {
-        "" => return Err(missing_model("is empty")),
+        "" => return Err(missing_model("is empty", "gpt-4o-mini")),
         _ if model.len() > LONGEST => {
             format!("is {} bytes long; the most that is taken here is {LONGEST}", model.len())
         }
@@ -23,9 +23,9 @@ pub(crate) fn bad_model(wrong: &str) -> BadRequest {
         .with_code("invalid_model")
 }
 
-pub(super) fn missing_model(what: &str) -> BadRequest {
+pub(crate) fn missing_model(what: &str, example: &str) -> BadRequest {
     BadRequest::invalid(format!(
-        "The field `model` {what}. Name the model to use, for example \"model\": \"gpt-4o-mini\"."
+        "The field `model` {what}. Name the model to use, for example \"model\": {example:?}."
     ))
     .with_param("model")
     .with_code("missing_required_parameter")

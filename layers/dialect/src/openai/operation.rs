@@ -1,7 +1,9 @@
 use std::borrow::Cow;
 
-use http::{Method, Uri};
+use http::Method;
 use tollway_core::Operation;
+
+use crate::path;
 
 /// What a call is, from its method and path alone.
 ///
@@ -23,10 +25,9 @@ use tollway_core::Operation;
 /// ```
 pub fn operation(method: &Method, path: &str) -> Operation {
     let path = path.split_once('?').map_or(path, |(path, _)| path);
-    of(method, &decoded(path, is_unreserved))
+    operation_behind(method, path::behind(&path::spelled(path)))
 }
 
-const PREFIXES: [&str; 5] = ["", "v1", "openai", "v1beta", "api"];
 const WHOLE: [(&str, Operation); 5] = [
     ("chat/completions", Operation::ChatCompletions),
     ("completions", Operation::Completions),
@@ -34,18 +35,6 @@ const WHOLE: [(&str, Operation); 5] = [
     ("embeddings", Operation::Embeddings),
     ("moderations", Operation::Moderations),
 ];
-
-/// What is left behind the prefixes of known base URLs.
-fn behind(path: &str) -> &str {
-    let mut rest = path.trim_matches('/');
-    while let Some((prefix, after)) = rest.split_once('/') {
-        if !PREFIXES.iter().any(|known| known.eq_ignore_ascii_case(prefix)) {
-            break;
-        }
-        rest = after;
-    }
-    rest
-}
 
 /// The model in `engines/{model}/chat/completions` and its like, and the call.
 fn named_by_path(rest: &str) -> Option<(&str, Operation)> {
@@ -61,47 +50,25 @@ fn named_by_path(rest: &str) -> Option<(&str, Operation)> {
 }
 
 /// The model that the path names, as it is spelled there.
-fn model_in_path(path: &str) -> Option<&str> {
-    named_by_path(behind(path)).map(|(model, _)| model)
+pub(crate) fn model_in_path(path: &str) -> Option<&str> {
+    named_by_path(path::behind(path)).map(|(model, _)| model)
 }
 
 /// The model that the path names.
 pub(crate) fn path_model(path: &str) -> Option<Cow<'_, str>> {
     // Few letters of a call's own name are ever encoded; then the model is read from all of it.
     match model_in_path(path) {
-        Some(model) => Some(decoded(model, |_| true)),
+        Some(model) => Some(path::decoded(model, |_| true)),
         None if path.contains('%') => {
-            let path = decoded(path, is_unreserved);
-            model_in_path(&path).map(|model| decoded(model, |_| true).into_owned().into())
+            let path = path::spelled(path);
+            model_in_path(&path).map(|model| path::decoded(model, |_| true).into_owned().into())
         }
         None => None,
     }
 }
 
-/// The path and query with another model in the place of the one they name.
-pub(crate) fn with_path_model(uri: &Uri, model: &str) -> Option<Uri> {
-    let path = decoded(uri.path(), is_unreserved);
-    let old = model_in_path(&path)?;
-    let start = (old.as_ptr() as usize).checked_sub(path.as_ptr() as usize)?;
-    let mut new = path.get(..start)?.to_owned();
-    for byte in model.bytes() {
-        match byte {
-            byte if is_unreserved(byte) || b"/:@".contains(&byte) => new.push(char::from(byte)),
-            byte => new.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    new.push_str(path.get(start + old.len()..)?);
-    if let Some(query) = uri.query() {
-        new.push('?');
-        new.push_str(query);
-    }
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(new.parse().ok()?);
-    Uri::from_parts(parts).ok()
-}
-
-/// `path` is decoded, and without a query.
-fn of(method: &Method, path: &str) -> Operation {
+/// As [`operation`]; `rest` stands behind the base URL's prefixes, decoded and without a query.
+pub(crate) fn operation_behind(method: &Method, rest: &str) -> Operation {
     const FIRST: [(&str, Operation); 6] = [
         ("images", Operation::Images),
         ("audio", Operation::Audio),
@@ -110,7 +77,6 @@ fn of(method: &Method, path: &str) -> Operation {
         ("uploads", Operation::Files),
         ("batches", Operation::Batches),
     ];
-    let rest = behind(path);
     if let Some((_, operation)) = named_by_path(rest) {
         return if method == Method::POST { operation } else { Operation::Other };
     }
@@ -127,82 +93,12 @@ fn of(method: &Method, path: &str) -> Operation {
     found.unwrap_or_default()
 }
 
-/// Whether a server may take this path for a call that would be read here, or for one outside of
-/// `/v1`: dot segments, empty segments, backslashes, NULs and encoded slashes mean different things
-/// to different servers. Odd paths that no server takes for such a call are nobody's business.
-pub(crate) fn is_ambiguous(method: &Method, path: &str) -> bool {
-    let plain = !path.contains(['%', '\\', '\0']) && !path.contains("/.") && !path.contains("//");
-    if plain {
-        return false;
-    }
-    let spelled = decoded(path, is_unreserved);
-    let Some(settled) = settled(&spelled) else { return true };
-    let meant = of(method, &settled);
-    is_read(meant) && meant != of(method, &spelled)
-}
-
-fn is_read(operation: Operation) -> bool {
-    !matches!(
-        operation,
-        Operation::Models | Operation::Files | Operation::Batches | Operation::Other
-    )
-}
-
-/// The path as the most obliging server would read it; `None` if it leads out of its `/v1`.
-fn settled(path: &str) -> Option<String> {
-    let path = decoded(path, |byte| matches!(byte, b'/' | b'\\' | 0));
-    let path = path.split('\0').next().unwrap_or_default();
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in path.split(['/', '\\']) {
-        match segment {
-            "" | "." => {}
-            ".." => {
-                let left = segments.pop()?;
-                if segments.is_empty() && left.eq_ignore_ascii_case("v1") {
-                    return None;
-                }
-            }
-            segment => segments.push(segment),
-        }
-    }
-    Some(segments.join("/"))
-}
-
-/// RFC 3986, 2.3: encoded or not, these mean the same.
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
-}
-
-/// With what `wanted` wants decoded; all else stays as it is spelled.
-fn decoded(path: &str, wanted: impl Fn(u8) -> bool) -> Cow<'_, str> {
-    let mut rest = path;
-    let mut out = String::new();
-    while let Some(at) = rest.find('%') {
-        let digit = |at: usize| char::from(*rest.as_bytes().get(at)?).to_digit(16);
-        let byte = digit(at + 1).zip(digit(at + 2)).map(|(high, low)| (high * 16 + low) as u8);
-        let (before, after) = rest.split_at(at);
-        out.push_str(before);
-        match byte.filter(|byte| byte.is_ascii() && wanted(*byte)) {
-            Some(byte) => {
-                out.push(char::from(byte));
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push('%');
-                rest = after.get(1..).unwrap_or_default();
-            }
-        }
-    }
-    if rest.len() == path.len() {
-        return Cow::Borrowed(path);
-    }
-    out.push_str(rest);
-    Cow::Owned(out)
-}
-
 #[cfg(test)]
 mod tests {
+    use http::Uri;
+
     use super::*;
+    use crate::recognize::{is_ambiguous, with_path_model};
 
     #[test]
     fn a_call_is_the_same_however_it_is_spelled() {

@@ -4,42 +4,16 @@ use std::fmt;
 
 use serde::{
     Deserialize,
-    de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use tollway_core::{ErrorClass, Failure, Usage};
+use tollway_core::{ErrorClass, Failure};
 
-use super::usage::{Counted, Tokens};
-use crate::text::{Count, Mode, Walk, tame};
-
-/// What one reply, or one event of a streamed reply, says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Reading {
-    /// Tokens, as far as the provider tells; `None` is unknown.
-    pub usage: Option<Usage>,
-    /// Bytes of content: text, reasoning, refusal, tool calls.
-    pub content_bytes: u64,
-    /// It carries content; also true for audio and images, whose bytes are not counted.
-    pub has_content: bool,
-    /// A choice has ended (`finish_reason`).
-    pub finished: bool,
-    /// The provider broke the answer off for want of resources (DeepSeek).
-    pub interrupted: bool,
-    /// The stream is properly over: `[DONE]` or a terminal event.
-    pub end: bool,
-    /// It reports an error; [`error::classify_event`](super::error::classify_event) says which.
-    pub error: bool,
-    /// A chunk of usage and nothing else, as `include_usage` asks for.
-    pub usage_only: bool,
-    /// It has a `usage` that is null, as every other chunk of such a stream.
-    pub usage_null: bool,
-    /// The choices it speaks of: a bit each, by index (0 to 127).
-    pub choices: u128,
-    /// The choices that have ended (`finish_reason`): a bit each, by index.
-    pub finished_choices: u128,
-    /// Where an event of a Responses stream stands in it.
-    pub sequence_number: Option<u64>,
-}
+use super::usage::Counted;
+pub use crate::reading::Reading;
+use crate::{
+    text::{Count, Mode, Walk},
+    values::{self, Present, TextLen, Tokens, from_any},
+};
 
 /// Reads a whole reply's body.
 ///
@@ -47,7 +21,7 @@ pub struct Reading {
 ///
 /// The body is not JSON, or not in any shape known here; `serde_json`'s error tells which.
 pub fn read(body: &[u8]) -> Result<Reading, serde_json::Error> {
-    let reply = raw(body)?;
+    let reply: Raw = values::read(body)?;
     let mut reading = reply.reading();
     reading.usage_only = false;
     Ok(reading)
@@ -62,14 +36,7 @@ pub fn read_event(data: &[u8]) -> Result<Reading, serde_json::Error> {
     if data.trim_ascii() == b"[DONE]" {
         return Ok(Reading { end: true, ..Reading::default() });
     }
-    raw(data).map(Raw::reading)
-}
-
-fn raw(json: &[u8]) -> Result<Raw, serde_json::Error> {
-    serde_json::from_slice(json).or_else(|error| match tame(json, &error) {
-        Some(tamed) => serde_json::from_slice(&tamed),
-        None => Err(error),
-    })
+    values::read(data).map(Raw::reading)
 }
 
 /// Reads the events of one stream, quicker than [`read_event`] and to the same result.
@@ -291,6 +258,7 @@ impl Raw {
             choices: self.choices.seen,
             finished_choices: self.choices.finished,
             sequence_number: self.sequence_number.number(),
+            usage_begins: false,
         }
     }
 }
@@ -326,66 +294,7 @@ impl Kind {
     }
 }
 
-/// Implements `Deserialize` by a visitor that reads strings and passes over the rest.
-macro_rules! from_any {
-    ($name:ident, str: $of_str:expr, truthy: $truthy:expr) => {
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Any;
-                impl<'de> Visitor<'de> for Any {
-                    type Value = $name;
-
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str("a JSON value")
-                    }
-
-                    fn visit_str<E: Error>(self, text: &str) -> Result<$name, E> {
-                        Ok($of_str(text))
-                    }
-
-                    fn visit_unit<E>(self) -> Result<$name, E> {
-                        Ok($name::default())
-                    }
-
-                    fn visit_bool<E>(self, value: bool) -> Result<$name, E> {
-                        Ok(if value { $truthy } else { $name::default() })
-                    }
-
-                    fn visit_u64<E>(self, _: u64) -> Result<$name, E> {
-                        Ok($truthy)
-                    }
-
-                    fn visit_i64<E>(self, _: i64) -> Result<$name, E> {
-                        Ok($truthy)
-                    }
-
-                    fn visit_f64<E>(self, _: f64) -> Result<$name, E> {
-                        Ok($truthy)
-                    }
-
-                    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<$name, A::Error> {
-                        while seq.next_element::<IgnoredAny>()?.is_some() {}
-                        Ok($truthy)
-                    }
-
-                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
-                        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                        Ok($truthy)
-                    }
-                }
-                deserializer.deserialize_any(Any)
-            }
-        }
-    };
-}
-
 from_any!(Kind, str: Kind::of, truthy: Kind::Other);
-
-/// Whether a field holds anything that counts as true, as the official SDKs see it.
-#[derive(Clone, Copy, Default)]
-struct Present(bool);
-
-from_any!(Present, str: |text: &str| Present(!text.is_empty()), truthy: Present(true));
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Finish {
@@ -400,18 +309,6 @@ from_any!(Finish, str: |reason: &str| match reason {
     "insufficient_system_resource" => Finish::Interrupted,
     _ => Finish::Seen,
 }, truthy: Finish::No);
-
-/// Length of the text in a value, whatever its shape.
-#[derive(Clone, Copy, Default)]
-struct TextLen(u64);
-
-impl<'de> Deserialize<'de> for TextLen {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut count = Count::default();
-        Walk { count: &mut count, mode: Mode::Text }.deserialize(deserializer)?;
-        Ok(Self(count.bytes))
-    }
-}
 
 /// All choices of a chunk, folded.
 #[derive(Default)]

@@ -1,12 +1,11 @@
 //! Token counts as providers in OpenAI's form write them.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
-use serde::{
-    Deserialize,
-    de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::{Deserialize, de::Deserializer};
 use tollway_core::Usage;
+
+use crate::values::Tokens;
 
 /// Reads a `usage` object in every shape seen; `None` if it counts nothing, which is unknown usage and not zero.
 ///
@@ -166,73 +165,5 @@ impl RawUsage {
         usage.reasoning = reasoning.min(usage.output);
         usage.output_audio = parts.audio_tokens.value().min(usage.output);
         Some(usage)
-    }
-}
-
-/// A count that may be missing, null, a float or nonsense.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tokens(Option<u64>);
-
-impl Tokens {
-    fn or(self, other: Self) -> Self {
-        Self(self.0.or(other.0))
-    }
-
-    pub(crate) fn number(self) -> Option<u64> {
-        self.0
-    }
-
-    pub(crate) fn value(self) -> u64 {
-        self.0.unwrap_or(0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Tokens {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ReadTokens).map(Tokens)
-    }
-}
-
-struct ReadTokens;
-
-impl<'de> Visitor<'de> for ReadTokens {
-    type Value = Option<u64>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a count")
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Some(value))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok((0.0..9e15).contains(&value).then_some(value as u64))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
     }
 }

@@ -5,16 +5,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, header, response::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts};
 use http_body::Body;
 use pin_project::pin_project;
-use tollway_core::{BoxError, ErrorClass, Failure, Metered};
+use tollway_core::{BoxError, Dialect, ErrorClass, Failure, Metered};
 
 use super::{Asked, Form, TranslateBody, body::Collect, stream::Stream};
-use crate::BadRequest;
+use crate::{BadRequest, ErrorReply};
 
 /// What of the request has no counterpart in the target's form, in the client's words.
 const DROPPED: HeaderName = HeaderName::from_static("x-tollway-dropped");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// What of the reply is Tollway's own estimate.
 const ESTIMATE: HeaderName = HeaderName::from_static("x-tollway-estimate");
 
@@ -131,6 +133,10 @@ where
     }
 }
 
+fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(X_REQUEST_ID).or_else(|| headers.get(REQUEST_ID))
+}
+
 fn is_stream(parts: &Parts) -> bool {
     let kind = parts.headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
@@ -164,11 +170,17 @@ impl Exchange {
         self.respond(parts, TranslateBody::whole(body))
     }
 
+    /// The provider's error, told by its class and words in the client's form.
     fn failed<R>(self, mut parts: Parts, failure: Failure) -> Response<TranslateBody<R>> {
-        if parts.status.is_success() {
-            parts.status = crate::openai::error::shape(failure.class()).status;
+        let dialect = self.asked.form.dialect();
+        let id = request_id(&parts.headers).cloned();
+        let mut error = ErrorReply::of(&failure);
+        if parts.status.is_client_error() {
+            error.status = parts.status;
         }
-        let body = crate::openai::error::body_of(&failure);
+        error.request_id = id.as_ref().and_then(|id| id.to_str().ok());
+        let (status, body) = (error.status_in(dialect), error.body_in(dialect));
+        parts.status = status;
         parts.extensions.insert(failure);
         self.respond_whole(parts, body)
     }

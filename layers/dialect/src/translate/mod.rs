@@ -59,7 +59,7 @@ pub(crate) fn request(
     fit: &Fit,
     strictness: Strictness,
 ) -> Result<Translated, BadRequest> {
-    let json = Json::read(&asked.body).map_err(|error| crate::openai::request::bad_json(&error))?;
+    let json = Json::read(&asked.body).map_err(|error| crate::fields::bad_json(&error))?;
     let mut request = match asked.form {
         Form::Chat => chat::read_request(json),
         Form::Responses => responses::read_request(json),

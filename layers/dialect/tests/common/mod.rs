@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
-use tollway_core::{ErrorClass, Usage};
+use tollway_core::{Dialect, ErrorClass, Usage};
 
 pub fn dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/samples")
@@ -18,8 +18,31 @@ pub fn sample(name: &str) -> Vec<u8> {
     fs::read(dir().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Every sample in OpenAI's form whose name ends so, with what is expected.
+/// Every sample in OpenAI's form whose name ends so, with what is expected; of `.http`, all.
 pub fn expected(suffix: &str) -> Vec<(String, Value)> {
+    let mut all = every(suffix);
+    all.retain(|(name, _)| suffix == ".http" || form(name) == Dialect::OpenAi);
+    all
+}
+
+/// Every sample in this form whose name ends so, with what is expected.
+pub fn expected_in(dialect: Dialect, suffix: &str) -> Vec<(String, Value)> {
+    let mut all = every(suffix);
+    all.retain(|(name, _)| form(name) == dialect);
+    all
+}
+
+/// The form a reply or stream is written in.
+fn form(name: &str) -> Dialect {
+    match name.split_once('/') {
+        Some((_, file)) if file.starts_with("openai_form") => Dialect::OpenAi,
+        Some(("anthropic", _)) => Dialect::Anthropic,
+        Some(("gemini", _)) => Dialect::Gemini,
+        _ => Dialect::OpenAi,
+    }
+}
+
+fn every(suffix: &str) -> Vec<(String, Value)> {
     let all: Value = serde_json::from_slice(&sample("expected.json")).unwrap();
     let all = all.as_object().unwrap().iter();
     let here = all.filter(|(name, _)| name.ends_with(suffix) && dir().join(name).exists());
@@ -77,7 +100,9 @@ pub fn check_usage(name: &str, expected: &Value, usage: Option<Usage>) {
         let got = match key.as_str() {
             "input_total" => usage.input,
             "cached" => usage.cached,
-            "cache_write" => usage.cache_write,
+            "cache_write" => usage.cache_write + usage.cache_write_1h,
+            "cache_write_5m" => usage.cache_write,
+            "cache_write_1h" => usage.cache_write_1h,
             "output_total" => usage.output,
             "reasoning" => usage.reasoning,
             "input_audio" => usage.input_audio,
