@@ -1,4 +1,4 @@
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -14,9 +14,9 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use secrecy::ExposeSecret;
-use tollway_core::{BoxError, Caller, ErrorClass, Failure};
+use tollway_core::{BoxError, Caller, ErrorClass, Failure, Target};
 
-use crate::policy::{Auth, Http2, HttpEndpoint, Timeouts};
+use crate::policy::{Auth, Http2, HttpEndpoint, ProviderKey, Timeouts};
 
 /// Why an endpoint can't be built.
 #[derive(Debug)]
@@ -43,8 +43,10 @@ pub struct Endpoint<B> {
     passthrough: bool,
     /// Who the client is, told to this proxy alone.
     private: Arc<[HeaderName]>,
-    /// Credential and policy headers, set on every request.
+    /// The policy's headers, set on every request.
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// By key name: what makes a request that key's, ready to be sent.
+    credentials: HashMap<Arc<str>, (HeaderName, HeaderValue)>,
     timeouts: Timeouts,
 }
 
@@ -74,6 +76,7 @@ where
     /// proxy and go no further; `pools` is how many share the policy's number of idle connections.
     pub fn new(
         config: &HttpEndpoint,
+        keys: &[ProviderKey],
         tls: Arc<ClientConfig>,
         private: Arc<[HeaderName]>,
         pools: usize,
@@ -84,10 +87,16 @@ where
         let authority = parts.authority.ok_or_else(|| bad("has no host"))?;
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| bad("bad host"))?;
         let base_path = parts.path_and_query.as_ref().map_or("", PathAndQuery::path);
-        let mut headers = config.headers.clone();
-        headers.extend(credential(&config.auth).map_err(|_| {
-            EndpointError("the API key holds a character that no header may hold".into())
-        })?);
+        let credentials = keys.iter().filter_map(|key| {
+            let name = key.name.clone();
+            let ready = credential(&config.auth, key)?;
+            let ready = ready.map_err(|_| {
+                let message = "holds a character that no header may hold";
+                EndpointError(format!("the API key {name} {message}"))
+            });
+            Some(ready.map(|ready| (name, ready)))
+        });
+        let credentials = credentials.collect::<Result<_, _>>()?;
         Ok(Self {
             client: client(config, tls, config.idle_connections.div_ceil(pools.max(1))),
             scheme,
@@ -95,7 +104,8 @@ where
             host,
             base_path: base_path.trim_end_matches('/').into(),
             passthrough: matches!(config.auth, Auth::Passthrough),
-            headers,
+            headers: config.headers.clone(),
+            credentials,
             private,
             timeouts: config.timeouts,
         })
@@ -120,7 +130,9 @@ where
         parts.uri = self.address(&parts.uri)?;
         parts.version = http::Version::HTTP_11;
         let ours = parts.extensions.get::<Caller>().is_some_and(|caller| caller.authenticated);
-        self.sign(&mut parts.headers, ours);
+        let target = parts.extensions.get::<Target>();
+        let credential = target.and_then(|target| self.credentials.get(target.key()));
+        self.sign(&mut parts.headers, credential, ours);
         parts.headers.insert(HOST, self.host.clone());
         // The rest of the extensions is the stack's own business.
         parts.extensions = http::Extensions::new();
@@ -147,7 +159,12 @@ where
         })
     }
 
-    fn sign(&self, headers: &mut HeaderMap, ours: bool) {
+    fn sign(
+        &self,
+        headers: &mut HeaderMap,
+        credential: Option<&(HeaderName, HeaderValue)>,
+        ours: bool,
+    ) {
         if ours || !self.passthrough {
             for name in &CREDENTIALS {
                 headers.remove(name);
@@ -156,7 +173,7 @@ where
         for name in &*self.private {
             headers.remove(name);
         }
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter().chain(credential) {
             headers.insert(name, value.clone());
         }
     }
@@ -164,15 +181,19 @@ where
 
 fn credential(
     auth: &Auth,
-) -> Result<Option<(HeaderName, HeaderValue)>, http::header::InvalidHeaderValue> {
+    key: &ProviderKey,
+) -> Option<Result<(HeaderName, HeaderValue), http::header::InvalidHeaderValue>> {
+    let secret = key.secret.expose_secret();
     let (name, text) = match auth {
-        Auth::Bearer(key) => (AUTHORIZATION, format!("Bearer {}", key.expose_secret())),
-        Auth::Header(name, key) => (name.clone(), key.expose_secret().to_owned()),
-        Auth::None | Auth::Passthrough => return Ok(None),
+        Auth::Bearer => (AUTHORIZATION, format!("Bearer {secret}")),
+        Auth::Header(name) => (name.clone(), secret.to_owned()),
+        Auth::None | Auth::Passthrough => return None,
     };
-    let mut value = HeaderValue::try_from(text)?;
-    value.set_sensitive(true);
-    Ok(Some((name, value)))
+    let value = HeaderValue::try_from(text).map(|mut value| {
+        value.set_sensitive(true);
+        (name, value)
+    });
+    Some(value)
 }
 
 fn client<B>(config: &HttpEndpoint, tls: Arc<ClientConfig>, idle: usize) -> Client<Connector, B>

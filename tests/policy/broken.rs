@@ -252,7 +252,7 @@ limits:
   |
 3 |   - { name: a, per: usr, requests: 1/s }
   |                     ^^^
-  = expected one of: all, user, key, ip, provider, model, tag NAME
+  = expected one of: all, user, key, ip, provider, provider_key, model, tag NAME
   = help: did you mean `user`?
 
 error: a pair of the same scope twice
@@ -926,5 +926,50 @@ error: `fast` is an alias, and a limit goes by what it stands for
   |                                                                   ^^^^
   = help: name `gpt-5.6-luna`
 ",
+    );
+}
+
+#[test]
+fn policy_broken_key_pools() {
+    check(
+        r"providers:
+  openai: { api_key: ${A_KEY}, keys: { a: ${B_KEY} } }
+  groq: { key_name: main, keys: { a: ${A_KEY}, b: { weight: 2 }, a: ${C_KEY} } }
+  xai: { keys: {} }
+  gemini: { keys: { a b: ${A_KEY}, c/d: ${B_KEY}, e: { api_key: ${C_KEY}, weight: 0 }, f: { wieght: 1 } } }
+  deepseek: { keys: { a: ${A_KEY}, b: ${A_KEY} } }
+  moonshot: { auth: passthrough, keys: { a: ${A_KEY} } }
+  lab: { base_url: http://lab/v1, keys: [secret-of-the-lab] }
+",
+        "",
+    );
+}
+
+#[test]
+fn policy_broken_key_pools_that_are_too_large() {
+    let keys: Vec<String> = (0..40).map(|n| format!("k{n}: secret-{n}")).collect();
+    let keys = keys.join(", ");
+    let told = told(&format!(
+        "providers:\n  a: {{ base_url: http://a, keys: {{ {keys} }} }}\n  b: {{ base_url: http://b, keys: {{ {keys} }} }}\nroutes:\n  - targets: [a, b]\n"
+    ));
+    let expected = r"error: 80 targets, each key of a provider counted
+ --> policy.yaml:5:14 (routes[0].targets)
+  |
+5 |   - targets: [a, b]
+  |              ^
+  = expected at most 64
+";
+    assert!(told == expected, "{told}");
+}
+
+#[test]
+fn policy_broken_limits_of_provider_keys() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+limits:
+  - { name: a, per: [provider, provider_key], requests: 1/s }
+circuit_breaker: { bench: { auth: 0s, quotta: 1h } }
+",
+        "",
     );
 }
