@@ -941,7 +941,99 @@ fn policy_broken_key_pools() {
   moonshot: { auth: passthrough, keys: { a: ${A_KEY} } }
   lab: { base_url: http://lab/v1, keys: [secret-of-the-lab] }
 ",
-        "",
+        r"error: there is an `api_key`, and there are `keys` too
+ --> policy.yaml:2:22 (providers.openai.api_key)
+  |
+2 |   openai: { api_key: ${A_KEY}, keys: { a: ${B_KEY} } }
+  |                      ^^^^^^^^
+  = help: give it a name among the `keys`
+
+error: `key_name` goes with `api_key`; each of `keys` has a name already
+ --> policy.yaml:3:21 (providers.groq.key_name)
+  |
+3 |   groq: { key_name: main, keys: { a: ${A_KEY}, b: { weight: 2 }, a: ******** } }
+  |                     ^^^^
+  = help: take `key_name` away
+
+error: the key has no secret
+ --> policy.yaml:3:48 (providers.groq.keys.b)
+  |
+3 |   groq: { key_name: main, keys: { a: ${A_KEY}, b: { weight: 2 }, a: ******** } }
+  |                                                ^
+  = expected `main: ${NAME}`, or `main: { api_key: ${NAME}, weight: 3 }`
+
+error: the key `a` stands here twice
+ --> policy.yaml:3:66 (providers.groq.keys.a)
+  |
+3 |   groq: { key_name: main, keys: { a: ${A_KEY}, b: { weight: 2 }, a: ******** } }
+  |                                                                  ^
+  = help: it stands in line 3 already; keep one
+
+error: 0 keys
+ --> policy.yaml:4:16 (providers.xai.keys)
+  |
+4 |   xai: { keys: {} }
+  |                ^
+  = expected 1 to 64 keys, each with a name: `main: ${NAME}`
+
+error: this is no name for a key
+ --> policy.yaml:5:21 (providers.gemini.keys.a b)
+  |
+5 |   gemini: { keys: { a b: ${A_KEY}, c/d: ${B_KEY}, e: { api_key: ${C_KEY}, weight: 0 }, f: { wieght: * } } }
+  |                     ^^^
+  = expected up to 64 letters, digits, `-`, `_` and `.`: it is shown in metrics and logs
+  = help: the key's name comes first, then its secret: `main: ${NAME}`
+
+error: this is no name for a key
+ --> policy.yaml:5:36 (providers.gemini.keys.c/d)
+  |
+5 |   gemini: { keys: { a b: ${A_KEY}, c/d: ${B_KEY}, e: { api_key: ${C_KEY}, weight: 0 }, f: { wieght: * } } }
+  |                                    ^^^
+  = expected up to 64 letters, digits, `-`, `_` and `.`: it is shown in metrics and logs
+  = help: the key's name comes first, then its secret: `main: ${NAME}`
+
+error: `0` does not work here
+ --> policy.yaml:5:83 (providers.gemini.keys.e.weight)
+  |
+5 |   gemini: { keys: { a b: ${A_KEY}, c/d: ${B_KEY}, e: { api_key: ${C_KEY}, weight: 0 }, f: { wieght: * } } }
+  |                                                                                   ^
+  = expected a whole number from 1
+
+error: the key has no secret
+ --> policy.yaml:5:88 (providers.gemini.keys.f)
+  |
+5 |   gemini: { keys: { a b: ${A_KEY}, c/d: ${B_KEY}, e: { api_key: ${C_KEY}, weight: 0 }, f: { wieght: * } } }
+  |                                                                                        ^
+  = expected `main: ${NAME}`, or `main: { api_key: ${NAME}, weight: 3 }`
+
+error: unknown key `wieght`
+ --> policy.yaml:5:93 (providers.gemini.keys.f.wieght)
+  |
+5 |   gemini: { keys: { a b: ${A_KEY}, c/d: ${B_KEY}, e: { api_key: ${C_KEY}, weight: 0 }, f: { wieght: * } } }
+  |                                                                                             ^^^^^^
+  = help: did you mean `weight`?
+
+error: the same secret stands here twice
+ --> policy.yaml:6:39 (providers.deepseek.keys.b)
+  |
+6 |   deepseek: { keys: { a: ${A_KEY}, b: ${A_KEY} } }
+  |                                       ^^^^^^^^
+  = help: the other one is in line 6; each key is limited and set aside by itself
+
+error: there are `keys`, but they would never be sent
+ --> policy.yaml:7:21 (providers.moonshot.auth)
+  |
+7 |   moonshot: { auth: passthrough, keys: { a: ${A_KEY} } }
+  |                     ^^^^^^^^^^^
+  = help: take `keys` away, or say `auth: bearer`
+
+error: a list where a section with keys belongs
+ --> policy.yaml:8:41 (providers.lab.keys)
+  |
+8 |   lab: { base_url: http://lab/v1, keys: [*****************] }
+  |                                         ^
+  = expected a section: a name and its value on each line
+",
     );
 }
 
@@ -970,6 +1062,26 @@ limits:
   - { name: a, per: [provider, provider_key], requests: 1/s }
 circuit_breaker: { bench: { auth: 0s, quotta: 1h } }
 ",
-        "",
+        r"error: each key is one provider's, so `provider` in the pair adds nothing
+ --> policy.yaml:3:21 (limits[0].per)
+  |
+3 |   - { name: a, per: [provider, provider_key], requests: 1/s }
+  |                     ^
+  = help: name `provider_key` alone
+
+error: a time of zero would let nothing through
+ --> policy.yaml:4:35 (circuit_breaker.bench.auth)
+  |
+4 | circuit_breaker: { bench: { auth: 0s, quotta: ** } }
+  |                                   ^^
+  = expected a time above zero
+
+error: unknown key `quotta`
+ --> policy.yaml:4:39 (circuit_breaker.bench.quotta)
+  |
+4 | circuit_breaker: { bench: { auth: 0s, quotta: ** } }
+  |                                       ^^^^^^
+  = help: did you mean `quota`?
+",
     );
 }
