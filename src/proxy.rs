@@ -95,7 +95,13 @@ impl Proxy {
         };
         let workers = Workers::start(policy.server.clone(), make, stop.clone())
             .map_err(StartError::Workers)?;
-        let admin = Admin::new(telemetry.clone(), stop.clone(), policy.admin.token.clone());
+        let providers = stack.providers();
+        let admin = Admin::new(
+            telemetry.clone(),
+            move || providers.json(),
+            stop.clone(),
+            policy.admin.token.clone(),
+        );
         let serving =
             serve(listener, admin_listener, admin, workers, telemetry.clone(), stop.clone());
         let thread = thread::Builder::new()

@@ -1,4 +1,4 @@
-//! The admin listener: `/healthz`, `/readyz` and `/metrics`.
+//! The admin listener: `/healthz`, `/readyz`, `/metrics` and `/providers`.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -16,23 +16,31 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::Telemetry;
 
 /// What the admin listener shows.
-#[derive(Debug)]
 pub struct Admin {
     telemetry: Telemetry,
+    /// Providers and the state of their keys, as JSON.
+    providers: Box<dyn Fn() -> String + Send + Sync>,
     /// Cancelled once the program drains.
     draining: CancellationToken,
     token: Option<SecretString>,
 }
 
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
 impl Admin {
-    /// Shows `telemetry`; not ready any more once `draining` is cancelled. With a token, `/metrics`
-    /// asks for it (`Authorization: Bearer`); health checks never do.
+    /// Shows `telemetry`, and `providers` (JSON); not ready any more once `draining` is cancelled.
+    /// With a token, both ask for it (`Authorization: Bearer`); health checks never do.
     pub fn new(
         telemetry: Telemetry,
+        providers: impl Fn() -> String + Send + Sync + 'static,
         draining: CancellationToken,
         token: Option<SecretString>,
     ) -> Self {
-        Self { telemetry, draining, token }
+        Self { telemetry, providers: Box::new(providers), draining, token }
     }
 
     /// Serves until `stop`.
@@ -74,7 +82,7 @@ impl Admin {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
             "/readyz" => text(StatusCode::OK, "ready\n"),
-            "/metrics" if !self.allows(request) => {
+            "/metrics" | "/providers" if !self.allows(request) => {
                 text(StatusCode::UNAUTHORIZED, "send the admin token as Authorization: Bearer\n")
             }
             "/metrics" => {
@@ -85,7 +93,15 @@ impl Admin {
                 );
                 reply
             }
-            _ => text(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n"),
+            "/providers" => {
+                let mut reply = text(StatusCode::OK, (self.providers)());
+                let json = HeaderValue::from_static("application/json");
+                reply.headers_mut().insert(header::CONTENT_TYPE, json);
+                reply
+            }
+            _ => {
+                text(StatusCode::NOT_FOUND, "here are /healthz, /readyz, /metrics and /providers\n")
+            }
         }
     }
 

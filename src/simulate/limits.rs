@@ -1,19 +1,35 @@
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
+use http::{HeaderValue, request::Parts};
 use tokio::time::Instant;
+use tollway_core::Target;
 
 use super::SimulateConfig;
 
 /// The span in which the limits hold, wherever it is laid.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// What was admitted in the last 60 seconds, and how much of the quota is gone.
+/// What was admitted in the last 60 seconds, and how much of the quota is gone; each account has
+/// limits of its own.
 #[derive(Debug, Default)]
-pub(super) struct Limits(Mutex<Window>);
+pub(super) struct Limits(Mutex<HashMap<Box<[u8]>, Window>>);
+
+/// Accounts told apart; any further ones share the limits of no account.
+const MAX_ACCOUNTS: usize = 1_000;
+
+/// Whose request it is: the key that the proxy in this process has chosen, else the credential.
+pub(super) fn account(request: &Parts) -> &[u8] {
+    if let Some(target) = request.extensions.get::<Target>() {
+        return target.key().as_bytes();
+    }
+    let names = ["authorization", "x-api-key", "x-goog-api-key"];
+    let value = names.iter().find_map(|name| request.headers.get(*name));
+    value.map_or(&[], HeaderValue::as_bytes)
+}
 
 #[derive(Debug, Default)]
 struct Window {
@@ -62,13 +78,15 @@ pub(super) enum Verdict {
 
 impl Limits {
     /// Counts a request of `tokens` if it may pass now; else says why not and counts nothing.
-    pub(super) fn admit(&self, config: &SimulateConfig, tokens: u64) -> Verdict {
+    pub(super) fn admit(&self, config: &SimulateConfig, account: &[u8], tokens: u64) -> Verdict {
         let unlimited = config.requests_per_minute.is_none() && config.tokens_per_minute.is_none();
         if unlimited && config.quota_requests.is_none() {
             return Verdict::Admitted(Levels::default());
         }
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        window.admit(config, tokens, Instant::now())
+        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = windows.contains_key(account) || windows.len() < MAX_ACCOUNTS;
+        let account = if known { account } else { &[] };
+        windows.entry(account.into()).or_default().admit(config, tokens, Instant::now())
     }
 }
 

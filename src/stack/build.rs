@@ -14,8 +14,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
 use super::{
-    StackError, aliases::Aliases, breaker, callers, fits, hangup::HangupBody, limits,
-    models::ModelsLayer, prices::Prices, rescue, retry, routes, tell, upstream,
+    StackError, aliases::Aliases, breaker, callers, fits, hangup::HangupBody, keys::Accounts,
+    limits, models::ModelsLayer, prices::Prices, rescue, retry, routes, tell, upstream,
 };
 use crate::{
     policy::{OnHangup, Policy},
@@ -27,7 +27,7 @@ use crate::{
 
 /// A policy's layers, with all their state. Services made from it share that state.
 pub struct Stack {
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
     pub(super) telemetry: Telemetry,
     observe: ObserveLayer,
     identify: IdentifyLayer,
@@ -37,6 +37,7 @@ pub struct Stack {
     pub(super) request_limits: RateLimitLayer<limits::BySpending>,
     route: RouteLayer<routes::Availability, routes::Hook>,
     retry: RetryLayer<retry::Policy, retry::Hook>,
+    pub(super) benches: breaker::Benches,
     pub(super) breakers: breaker::Breakers,
     pub(super) attempt_limits: RateLimitLayer<limits::BySpending>,
     translate: TranslateLayer,
@@ -61,11 +62,13 @@ impl Stack {
         let policy = Arc::new(policy.clone());
         let telemetry = tell::telemetry(&policy);
         let prices = Prices::new(&policy)?;
-        let settle = limits::BySpending::new(prices.clone(), Aliases::new(&policy));
+        let settle =
+            limits::BySpending::new(prices.clone(), Aliases::new(&policy), Accounts::new(&policy));
         let attempt_limits =
             limits::layer(&policy, limits::Side::Attempt, settle.clone(), &telemetry)?;
+        let benches = breaker::benches(&policy, &telemetry)?;
         let breakers = breaker::layer(&policy, &telemetry)?;
-        let route = routes::layer(&policy, &breakers, &attempt_limits, &telemetry)?;
+        let route = routes::layer(&policy, (&benches, &breakers), &attempt_limits, &telemetry)?;
         Ok(Self {
             observe: ObserveLayer::new(telemetry.clone(), prices.pricing()),
             identify: callers::layer(&policy)?,
@@ -79,6 +82,7 @@ impl Stack {
             simulators: upstream::simulators(&policy),
             tls: upstream::tls(&policy)?,
             attempt_limits,
+            benches,
             breakers,
             route,
             telemetry,
@@ -139,6 +143,8 @@ impl Stack {
             .layer(self.route.clone())
             // Walks the plan; everything below is one attempt.
             .layer(self.retry.clone())
+            // A key that is of no use is left alone, whatever the model.
+            .layer(self.benches.clone())
             // An open breaker refuses before a provider's bucket is drawn on.
             .layer(self.breakers.clone())
             // By provider: each attempt takes, since each costs the provider's quota.

@@ -12,6 +12,7 @@ use super::{
     StackError,
     aliases::Aliases,
     estimate::{self, Estimates},
+    keys::{self, Accounts},
     prices::Prices,
     tell,
 };
@@ -25,12 +26,12 @@ use crate::{
 pub(super) enum Side {
     /// Once a request.
     Request,
-    /// At each attempt: limits with a provider in their scope.
+    /// At each attempt: limits with a provider or its key in their scope.
     Attempt,
 }
 
 fn side(limit: &Limit) -> Side {
-    if limit.per.contains(&Scope::Provider) { Side::Attempt } else { Side::Request }
+    if limit.per.iter().any(Scope::is_of_target) { Side::Attempt } else { Side::Request }
 }
 
 /// The policy's limits of one side as one layer, so that they are decided in one step.
@@ -88,13 +89,13 @@ fn rule(limit: &Limit, quota: &Quota, side: Side, settle: &BySpending) -> Result
     let capacity = built.capacity();
     let (per, models) = (limit.per.clone(), limit.models.clone());
     let (unit, settle) = (quota.unit, settle.clone());
-    let aliases = settle.aliases.clone();
+    let (aliases, accounts) = (settle.aliases.clone(), settle.accounts.clone());
     Ok(Rule::new(built, unit_tag(unit))
         .key(move |request| {
             let model = model(request, side).map(|model| aliases.resolve(model));
             let applies = models.is_empty()
                 || model.is_some_and(|model| models.iter().any(|glob| glob.matches(&**model)));
-            applies.then(|| key(&per, request, model))?
+            applies.then(|| key(&per, request, model, &accounts))?
         })
         // What is larger than the whole quota waits for all of it and owes the rest: an estimate
         // must not shut out a request that the true count would let in.
@@ -146,8 +147,16 @@ fn model(request: &request::Parts, side: Side) -> Option<&Arc<str>> {
     target.and_then(Target::model).or_else(asked)
 }
 
-fn key(per: &[Scope], request: &request::Parts, model: Option<&Arc<str>>) -> Option<Key> {
-    let part = |scope: &Scope| part(scope, request, model);
+fn key(
+    per: &[Scope],
+    request: &request::Parts,
+    model: Option<&Arc<str>>,
+    accounts: &Accounts,
+) -> Option<Key> {
+    let part = |scope: &Scope| match scope {
+        Scope::ProviderKey => account(request, accounts).map(Part::Name),
+        scope => part(scope, request, model),
+    };
     match per {
         [] | [Scope::All] => Some(Key::All),
         [Scope::Ip] => Some(Key::network(request.extensions.get::<Caller>()?.ip?)),
@@ -157,13 +166,19 @@ fn key(per: &[Scope], request: &request::Parts, model: Option<&Arc<str>>) -> Opt
     }
 }
 
+/// The account that is charged: a key of the policy's, or the client's own credential.
+fn account(request: &request::Parts, accounts: &Accounts) -> Option<Arc<str>> {
+    let target = request.extensions.get::<Target>()?;
+    keys::callers_own(target, &request.extensions).or_else(|| accounts.of(target).cloned())
+}
+
 static NOBODY: LazyLock<Arc<str>> = LazyLock::new(|| "(nobody)".into());
 
 fn part(scope: &Scope, request: &request::Parts, model: Option<&Arc<str>>) -> Option<Part> {
     let caller = request.extensions.get::<Caller>();
     let name = |name: &Arc<str>| Some(Part::Name(name.clone()));
     match scope {
-        Scope::All => None,
+        Scope::All | Scope::ProviderKey => None,
         // Whoever says no name shares one bucket with all others who don't.
         Scope::User => name(caller.and_then(|caller| caller.user.as_ref()).unwrap_or(&NOBODY)),
         Scope::Key => name(caller?.key.as_ref()?),
@@ -182,6 +197,7 @@ fn part(scope: &Scope, request: &request::Parts, model: Option<&Arc<str>>) -> Op
 pub(super) struct BySpending {
     prices: Prices,
     aliases: Aliases,
+    accounts: Accounts,
     estimates: Arc<Estimates>,
 }
 
@@ -200,8 +216,8 @@ pub(super) struct Ticket {
 }
 
 impl BySpending {
-    pub(super) fn new(prices: Prices, aliases: Aliases) -> Self {
-        Self { prices, aliases, estimates: Arc::default() }
+    pub(super) fn new(prices: Prices, aliases: Aliases, accounts: Accounts) -> Self {
+        Self { prices, aliases, accounts, estimates: Arc::default() }
     }
 
     fn estimate(&self, unit: Unit, request: &request::Parts) -> u64 {

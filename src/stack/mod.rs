@@ -10,9 +10,11 @@ mod callers;
 mod estimate;
 mod fits;
 mod hangup;
+mod keys;
 mod limits;
 mod models;
 mod prices;
+mod providers;
 mod rescue;
 mod retry;
 mod routes;
@@ -29,6 +31,8 @@ use crate::{simulate::Simulator, telemetry::Telemetry};
 
 pub use breaker::Circuit;
 pub use build::Stack;
+pub use keys::Credential;
+pub use providers::Providers;
 
 /// A part of the policy that can't be built.
 #[derive(Debug)]
@@ -75,6 +79,16 @@ impl Stack {
     /// Breakers by target.
     pub fn breakers(&self) -> CircuitBreakerHandle<Circuit> {
         self.breakers.handle()
+    }
+
+    /// Keys of providers that are set aside, or were.
+    pub fn benches(&self) -> CircuitBreakerHandle<Credential> {
+        self.benches.handle()
+    }
+
+    /// Providers and the state of their keys, for the admin listener.
+    pub fn providers(&self) -> Providers {
+        Providers::new(self.policy.clone(), self.benches())
     }
 
     /// Usage and cost, totalled.

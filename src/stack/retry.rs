@@ -5,7 +5,7 @@ use std::{
 
 use http::{Request, Response};
 use tokio::time::Instant;
-use tollway_circuit_breaker::CircuitOpen;
+use tollway_circuit_breaker::{CircuitOpen, Reason};
 use tollway_core::{BoxError, ErrorClass, Failure, find_error};
 use tollway_dialect::RequestBody;
 use tollway_retry::{
@@ -15,7 +15,7 @@ use tower::timeout::Timeout;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{StackError, per_mille, tell};
+use super::{StackError, keys, per_mille, tell};
 use crate::{policy, telemetry::Telemetry};
 
 /// Told of every attempt after the first.
@@ -42,20 +42,24 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
     fn classify(&self, outcome: &Result<Response<R>, BoxError>) -> Option<Failure> {
         match outcome {
             Err(error) if find_error::<CircuitOpen>(&**error).is_some() => {
-                let failure = Failure::new(ErrorClass::Overloaded, "the circuit is open");
-                Some(failure.that_never_fits())
+                let class = match find_error::<CircuitOpen>(&**error).map(CircuitOpen::reason) {
+                    // The key is out, with every model behind it.
+                    Some(Reason::Benched(class)) => class,
+                    _ => ErrorClass::Overloaded,
+                };
+                Some(Failure::new(class, "the circuit is open").that_never_fits())
             }
             outcome => tollway_retry::classify(outcome),
         }
     }
 }
 
-/// Targets of a route that a request goes through at most, where the policy says nothing of retry.
+/// Targets and keys of a route that a request goes through at most, where the policy says nothing of retry.
 const FAILOVERS: u32 = 8;
 
-/// Whether any route has somewhere else to go.
+/// Whether any route has somewhere else to go: another target, or another key.
 fn can_fail_over(policy: &policy::Policy) -> bool {
-    policy.routes.iter().any(|route| route.targets.len() > 1)
+    policy.routes.iter().any(|route| route.targets.len() > 1) || keys::has_pool(policy)
 }
 
 /// Whether a request may be tried more than once.
@@ -63,7 +67,8 @@ pub(super) fn tries_again(policy: &policy::Policy) -> bool {
     policy.retry.is_some() || can_fail_over(policy)
 }
 
-/// A policy without a `retry` section tries each target of a route once, and waits for none.
+/// A policy without a `retry` section tries each target of a route once, each key of a provider
+/// counted, and waits for none.
 pub(super) fn layer(
     policy: &policy::Policy,
     telemetry: &Telemetry,
@@ -95,8 +100,15 @@ pub(super) fn layer(
     settings.stay_up_to = settings.stay_up_to.min(settings.obey_up_to);
     if let Some(on) = &retry.on {
         settings.retry_on = on.iter().copied().filter(|class| class.is_retryable()).collect();
-        settings.fail_over_on =
-            on.iter().copied().collect::<Classes>().without(ErrorClass::Cancelled);
+        // A key that is of no use is no reason to fail where another one is there, whatever else
+        // the policy has tried again.
+        let of_the_key = [ErrorClass::Auth, ErrorClass::Quota];
+        settings.fail_over_on = on
+            .iter()
+            .copied()
+            .chain(of_the_key)
+            .collect::<Classes>()
+            .without(ErrorClass::Cancelled);
     }
     let budget = retry.budget.map(|budget| {
         Budget::new(BudgetSettings {

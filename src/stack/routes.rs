@@ -1,32 +1,36 @@
 use std::sync::Arc;
 
-use tollway_circuit_breaker::{CircuitBreakerHandle, State};
+use tollway_circuit_breaker::CircuitBreakerHandle;
 use tollway_core::Target;
 use tollway_rate_limit::{Handle, Key, Part, RateLimitLayer};
 use tollway_route::{
-    Availability as Standing, Glob, Match, Route, RouteLayer, RouteTarget, Router, Strategy,
-    TargetState,
+    Availability as Standing, Glob, Match, Member, Route, RouteLayer, RouteTarget, Router,
+    Strategy, TargetState,
 };
 
 use super::{
     StackError,
-    breaker::{Breakers, CALLERS_OWN, Circuit},
+    breaker::{Benches, Breakers, Circuit},
+    keys::{self, Accounts, CALLERS_OWN, Credential},
     limits::{self, BySpending},
     tell,
 };
 use crate::{
-    policy::{self, Auth, Endpoint, Policy, Scope},
+    policy::{self, Policy, Scope},
     telemetry::Telemetry,
 };
 
 /// Told of every plan.
 pub(super) type Hook = tell::Routes;
 
-/// Which targets are out: their breaker is open, or a limit of their provider has nothing left.
+/// Which targets are out: their key is set aside, their breaker is open, or a limit of their
+/// provider has nothing left.
 #[derive(Clone, Debug)]
 pub(super) struct Availability {
+    benches: CircuitBreakerHandle<Credential>,
     breakers: CircuitBreakerHandle<Circuit>,
     limits: Handle,
+    accounts: Accounts,
     /// Enforced limits that a target alone decides.
     buckets: Arc<[Bucket]>,
 }
@@ -39,14 +43,17 @@ struct Bucket {
 
 impl TargetState for Availability {
     fn availability(&self, target: &Target) -> Standing {
-        let circuit = Circuit::of(target);
-        if !self.breakers.allows(&circuit) {
-            let benched = matches!(self.breakers.state(&circuit), State::Benched { .. });
-            return if benched { Standing::KeyBenched } else { Standing::BreakerOpen };
+        // Whose own credential it will be is not known here.
+        let own = &**target.key() == CALLERS_OWN;
+        if !own && !self.benches.allows(&Credential::of(target)) {
+            return Standing::KeyBenched;
+        }
+        if !self.breakers.allows(&Circuit::of(target)) {
+            return Standing::BreakerOpen;
         }
         let full = self.buckets.iter().any(|bucket| {
             bucket
-                .key(target)
+                .key(target, &self.accounts)
                 .is_some_and(|key| !self.limits.would_admit_key(&bucket.rule, &key, 1))
         });
         if full { Standing::LimitFull } else { Standing::Ready }
@@ -54,9 +61,11 @@ impl TargetState for Availability {
 }
 
 impl Bucket {
-    fn key(&self, target: &Target) -> Option<Key> {
+    fn key(&self, target: &Target, accounts: &Accounts) -> Option<Key> {
         let part = |scope: &Scope| match scope {
             Scope::Provider => Some(Part::Name(target.provider().clone())),
+            Scope::ProviderKey if &**target.key() == CALLERS_OWN => None,
+            Scope::ProviderKey => accounts.of(target).cloned().map(Part::Name),
             Scope::Model => target.model().cloned().map(Part::Name),
             _ => None,
         };
@@ -70,7 +79,7 @@ impl Bucket {
 
 pub(super) fn layer(
     policy: &Policy,
-    breakers: &Breakers,
+    (benches, breakers): (&Benches, &Breakers),
     attempt_limits: &RateLimitLayer<BySpending>,
     telemetry: &Telemetry,
 ) -> Result<RouteLayer<Availability, Hook>, StackError> {
@@ -78,10 +87,11 @@ pub(super) fn layer(
     let aliases = policy.aliases.iter().map(|alias| (alias.name.clone(), alias.model.clone()));
     let router = Router::with_aliases(routes(policy), aliases).map_err(wrong)?;
     let decides = |limit: &&policy::Limit| {
-        let by_target = |scope| matches!(scope, &Scope::Provider | &Scope::Model | &Scope::All);
+        let by_target =
+            |scope: &Scope| scope.is_of_target() || matches!(scope, Scope::Model | Scope::All);
         limit.enforce
             && limit.models.is_empty()
-            && limit.per.contains(&Scope::Provider)
+            && limit.per.iter().any(Scope::is_of_target)
             && limit.per.iter().all(by_target)
     };
     let buckets = policy.limits.iter().filter(decides).flat_map(|limit| {
@@ -91,7 +101,9 @@ pub(super) fn layer(
             .map(|quota| Bucket { rule: limits::rule_name(limit, quota), per: limit.per.clone() })
     });
     let state = Availability {
+        benches: benches.handle(),
         breakers: breakers.handle(),
+        accounts: Accounts::new(policy),
         limits: attempt_limits.handle(),
         buckets: buckets.collect(),
     };
@@ -123,7 +135,7 @@ fn only(policy: &Policy, provider: &Arc<str>, when: Match) -> Route {
         name: provider.clone(),
         when,
         strategy: Strategy::Failover,
-        targets: vec![target(policy, provider, None).into()],
+        targets: vec![target(policy, provider, None, 1)],
     }
 }
 
@@ -148,19 +160,20 @@ fn written(policy: &Policy, route: &policy::Route) -> Route {
         targets: route
             .targets
             .iter()
-            .map(|to| RouteTarget {
-                target: target(policy, &to.provider, to.model.clone()),
-                weight: to.weight.get(),
-            })
+            .map(|to| target(policy, &to.provider, to.model.clone(), to.weight.get()))
             .collect(),
     }
 }
 
-fn target(policy: &Policy, provider: &Arc<str>, model: Option<Arc<str>>) -> Target {
-    let key = match policy.provider(provider).map(|provider| &provider.endpoint) {
-        Some(Endpoint::Http(http)) if matches!(http.auth, Auth::Passthrough) => CALLERS_OWN.into(),
-        Some(Endpoint::Http(http)) => http.key_name.clone(),
-        _ => "default".into(),
-    };
-    Target::new(provider.clone(), key, model)
+/// A provider's keys are a pool: to the route one target, whatever their number.
+fn target(
+    policy: &Policy,
+    provider: &Arc<str>,
+    model: Option<Arc<str>>,
+    weight: u32,
+) -> RouteTarget {
+    let keys = policy.provider(provider).map(keys::of).unwrap_or_default();
+    let member =
+        |(key, weight)| Member::new(Target::new(provider.clone(), key, model.clone()), weight);
+    RouteTarget { pool: keys.into_iter().map(member).collect(), weight }
 }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use metrics::Label;
 use tollway_circuit_breaker as breaker;
-use tollway_core::{Hook, Target};
+use tollway_core::{ErrorClass, Hook, Target};
 use tollway_rate_limit as limit;
 
-use super::Circuit;
+use super::{Circuit, Credential, keys, providers};
 use crate::{
     policy::Policy,
     telemetry::{Telemetry, names},
@@ -55,6 +55,59 @@ pub(super) fn limits(telemetry: Telemetry) -> impl Hook<limit::Event> + Send + S
     }
 }
 
+/// Keys that are set aside, and those that work again.
+pub(super) fn benches(
+    policy: &Policy,
+    telemetry: Telemetry,
+) -> impl Hook<breaker::Event<Credential>> + Send + Sync + 'static {
+    for provider in &policy.providers {
+        for (key, _) in keys::of(provider) {
+            works(&telemetry, &Credential::new(provider.name.clone(), key));
+        }
+    }
+    move |event: &breaker::Event<Credential>| {
+        let at = &event.key;
+        let (provider, key) = (&*at.provider, &*at.key);
+        match &event.kind {
+            breaker::EventKind::Benched { class, .. } if at.is_callers_own() => {
+                tracing::info!(provider, %class, "a client's own key is set aside for that client");
+                telemetry.count(names::KEY_BENCHED_TOTAL, key_labels(at, *class));
+            }
+            breaker::EventKind::Benched { class, bench_for } => {
+                let until = providers::timestamp().checked_add(*bench_for).ok();
+                let (reason, until) = (providers::in_words(*class), providers::date(until));
+                tracing::warn!(provider, key, reason, until, "a provider's key is set aside");
+                works(&telemetry, at);
+                telemetry.set(names::KEY_BENCHED, key_labels(at, *class), 1.0);
+                telemetry.count(names::KEY_BENCHED_TOTAL, key_labels(at, *class));
+            }
+            breaker::EventKind::Closed if !at.is_callers_own() => {
+                tracing::info!(provider, key, "a provider's key works again");
+                works(&telemetry, at);
+            }
+            breaker::EventKind::Refused { .. } => {
+                let target = Target::new(at.provider.clone(), at.key.clone(), None);
+                telemetry.count(names::BREAKER_REFUSED, telemetry.target_labels(&target));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn works(telemetry: &Telemetry, at: &Credential) {
+    for class in [ErrorClass::Auth, ErrorClass::Quota].iter().filter(|_| !at.is_callers_own()) {
+        telemetry.set(names::KEY_BENCHED, key_labels(at, *class), 0.0);
+    }
+}
+
+fn key_labels(at: &Credential, class: ErrorClass) -> Vec<Label> {
+    vec![
+        Label::new("gen_ai_provider_name", at.provider.to_string()),
+        Label::new("key", at.key.to_string()),
+        Label::new("reason", class.as_str()),
+    ]
+}
+
 /// States and refusals of breakers.
 pub(super) fn breakers(
     telemetry: Telemetry,
@@ -67,12 +120,6 @@ pub(super) fn breakers(
             breaker::EventKind::Opened { reason, .. } => {
                 tracing::warn!(%target, %reason, "circuit breaker opened");
                 opened(&telemetry, target, "failures");
-                state(2.0);
-            }
-            breaker::EventKind::Benched { class, .. } => {
-                tracing::error!(%target, key = &**target.key(), %class,
-                    "a provider's key is set aside: it was refused or is out of money");
-                opened(&telemetry, target, class.as_str());
                 state(2.0);
             }
             breaker::EventKind::ForcedOpen => {

@@ -42,9 +42,9 @@ pub(super) fn simulators(policy: &Policy) -> HashMap<Arc<str>, Simulator> {
     policy.providers.iter().filter_map(simulated).collect()
 }
 
-fn over_http(policy: &Policy) -> impl Iterator<Item = (&Arc<str>, &HttpEndpoint)> {
+fn over_http(policy: &Policy) -> impl Iterator<Item = (&policy::Provider, &HttpEndpoint)> {
     policy.providers.iter().filter_map(|provider| match &provider.endpoint {
-        Endpoint::Http(http) => Some((&provider.name, &**http)),
+        Endpoint::Http(http) => Some((provider, &**http)),
         Endpoint::Simulate(_) => None,
     })
 }
@@ -53,7 +53,8 @@ fn over_http(policy: &Policy) -> impl Iterator<Item = (&Arc<str>, &HttpEndpoint)
 pub(super) fn tls(policy: &Policy) -> Result<Tls, StackError> {
     let mut all = Tls::new();
     let mut usual: Option<Arc<ClientConfig>> = None;
-    for (name, http) in over_http(policy) {
+    for (provider, http) in over_http(policy) {
+        let name = &provider.name;
         let wrong = |error| StackError::new(format!("provider {name}"), error);
         let config = match (&http.extra_ca, &usual) {
             (None, Some(config)) => config.clone(),
@@ -65,6 +66,8 @@ pub(super) fn tls(policy: &Policy) -> Result<Tls, StackError> {
         };
         upstream::Endpoint::<http_body_util::Full<Bytes>>::new(
             http,
+            &provider.forms,
+            &provider.keys,
             config.clone(),
             Arc::new([]),
             1,
@@ -98,10 +101,11 @@ where
 {
     let pools = server::workers(&policy.server);
     let private = private(policy);
-    let remote = over_http(policy).filter_map(|(name, http)| {
-        let endpoint =
-            upstream::Endpoint::new(http, tls.get(name)?.clone(), private.clone(), pools).ok()?;
-        Some((name.clone(), Provider::Http(Arc::new(endpoint))))
+    let remote = over_http(policy).filter_map(|(provider, http)| {
+        let (tls, private) = (tls.get(&provider.name)?.clone(), private.clone());
+        let policy::Provider { forms, keys, .. } = provider;
+        let endpoint = upstream::Endpoint::new(http, forms, keys, tls, private, pools).ok()?;
+        Some((provider.name.clone(), Provider::Http(Arc::new(endpoint))))
     });
     let simulated = simulators
         .iter()

@@ -230,6 +230,7 @@ impl Observed {
             ip = caller.and_then(|caller| caller.ip).map(tracing::field::display),
             asked_model = ask.and_then(Ask::model),
             target = reply.and_then(|reply| reply.target.as_ref()).map(tracing::field::display),
+            provider_key = reply.and_then(|reply| Some(&**reply.target.as_ref()?.key())),
             stream = ask.map(|ask| ask.stream),
             attempts = reply
                 .and_then(|reply| reply.attempts.as_ref())

@@ -69,11 +69,15 @@ metrics! {
     LIMIT_WARNINGS = "tollway_limit_warnings_total", Kind::Counter,
         "Times a limit's warning mark was crossed.";
     BREAKER_STATE = "tollway_circuit_breaker_state", Kind::Gauge,
-        "0 closed, 1 half-open, 2 open or benched; by provider and model.";
+        "0 closed, 1 half-open, 2 open; by provider and model.";
     BREAKER_OPENED = "tollway_circuit_breaker_opened_total", Kind::Counter,
         "Times a breaker opened, by provider, model and reason.";
     BREAKER_REFUSED = "tollway_circuit_breaker_refusals_total", Kind::Counter,
         "Attempts that an open breaker refused.";
+    KEY_BENCHED = "tollway_provider_key_benched", Kind::Gauge,
+        "1 while a provider's key is set aside, until a trial request succeeds; by provider, key and reason (auth, quota).";
+    KEY_BENCHED_TOTAL = "tollway_provider_key_benched_total", Kind::Counter,
+        "Times a key was set aside, by provider, key and reason.";
     RETRIES = "tollway_retries_total", Kind::Counter,
         "Attempts after the first, by the class of the failure before them and whether they went elsewhere.";
     PASSED_OVER = "tollway_route_passed_over_total", Kind::Counter,

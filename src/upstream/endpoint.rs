@@ -1,4 +1,4 @@
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -13,10 +13,12 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
-use secrecy::ExposeSecret;
-use tollway_core::{BoxError, Caller, ErrorClass, Failure};
+use tollway_core::{Ask, BoxError, Caller, ErrorClass, Failure, Target};
+use tollway_dialect::translate::Form;
 
-use crate::policy::{Auth, Http2, HttpEndpoint, Timeouts};
+use super::address::{Credential, Paths};
+
+use crate::policy::{Auth, Http2, HttpEndpoint, ProviderKey, Timeouts};
 
 /// Why an endpoint can't be built.
 #[derive(Debug)]
@@ -38,19 +40,21 @@ pub struct Endpoint<B> {
     scheme: Scheme,
     authority: Authority,
     host: HeaderValue,
-    base_path: Box<str>,
+    paths: Paths,
     /// Whether the client's own credential may go upstream.
     passthrough: bool,
     /// Who the client is, told to this proxy alone.
     private: Arc<[HeaderName]>,
-    /// Credential and policy headers, set on every request.
+    /// The policy's headers, set on every request.
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// By key name: what makes a request that key's, ready to be sent.
+    credentials: HashMap<Arc<str>, Credential>,
     timeouts: Timeouts,
 }
 
 impl<B> fmt::Debug for Endpoint<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Endpoint({}://{}{})", self.scheme, self.authority, self.base_path)
+        write!(f, "Endpoint({}://{} {:?})", self.scheme, self.authority, self.paths)
     }
 }
 
@@ -74,6 +78,8 @@ where
     /// proxy and go no further; `pools` is how many share the policy's number of idle connections.
     pub fn new(
         config: &HttpEndpoint,
+        forms: &[Form],
+        keys: &[ProviderKey],
         tls: Arc<ClientConfig>,
         private: Arc<[HeaderName]>,
         pools: usize,
@@ -83,19 +89,25 @@ where
         let scheme = parts.scheme.ok_or_else(|| bad("has no scheme, expected http or https"))?;
         let authority = parts.authority.ok_or_else(|| bad("has no host"))?;
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| bad("bad host"))?;
-        let base_path = parts.path_and_query.as_ref().map_or("", PathAndQuery::path);
-        let mut headers = config.headers.clone();
-        headers.extend(credential(&config.auth).map_err(|_| {
-            EndpointError("the API key holds a character that no header may hold".into())
-        })?);
+        let credentials = keys.iter().filter_map(|key| {
+            let name = key.name.clone();
+            let ready = Credential::new(config, key)?;
+            let ready = ready.map_err(|_| {
+                let message = "holds a character that no header may hold";
+                EndpointError(format!("the API key {name} {message}"))
+            });
+            Some(ready.map(|ready| (name, ready)))
+        });
+        let credentials = credentials.collect::<Result<_, _>>()?;
         Ok(Self {
             client: client(config, tls, config.idle_connections.div_ceil(pools.max(1))),
             scheme,
             authority,
             host,
-            base_path: base_path.trim_end_matches('/').into(),
+            paths: Paths::new(config, forms),
             passthrough: matches!(config.auth, Auth::Passthrough),
-            headers,
+            headers: config.headers.clone(),
+            credentials,
             private,
             timeouts: config.timeouts,
         })
@@ -117,27 +129,24 @@ where
             let message = "This proxy forwards requests for a path, no tunnels and no `*`.";
             return Err(Failure::new(ErrorClass::Invalid, message));
         }
-        parts.uri = self.address(&parts.uri)?;
-        parts.version = http::Version::HTTP_11;
         let ours = parts.extensions.get::<Caller>().is_some_and(|caller| caller.authenticated);
-        self.sign(&mut parts.headers, ours);
+        let ask = parts.extensions.get::<Ask>();
+        parts.uri = self.address(ask, &parts.uri, ours)?;
+        parts.version = http::Version::HTTP_11;
+        let openai_form = self.paths.is_openai_form(ask);
+        let target = parts.extensions.get::<Target>();
+        let credential = target.and_then(|target| self.credentials.get(target.key()));
+        let credential = credential.map(|credential| credential.header(openai_form));
+        self.sign(&mut parts.headers, credential, ours);
         parts.headers.insert(HOST, self.host.clone());
         // The rest of the extensions is the stack's own business.
         parts.extensions = http::Extensions::new();
         Ok(self.client.request(Request::from_parts(parts, body)))
     }
 
-    fn address(&self, uri: &Uri) -> Result<Uri, Failure> {
+    fn address(&self, ask: Option<&Ask>, uri: &Uri, ours: bool) -> Result<Uri, Failure> {
         let asked = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let rest = match asked.strip_prefix("/v1") {
-            Some(rest) if rest.is_empty() || rest.starts_with(['/', '?']) => rest,
-            _ => asked,
-        };
-        let path = match (&*self.base_path, rest) {
-            ("", "") => "/".to_owned(),
-            ("", rest) if rest.starts_with('/') => rest.to_owned(),
-            (base, rest) => [base, rest].concat(),
-        };
+        let path = self.paths.path(ask, asked, ours || !self.passthrough)?;
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
@@ -147,7 +156,12 @@ where
         })
     }
 
-    fn sign(&self, headers: &mut HeaderMap, ours: bool) {
+    fn sign(
+        &self,
+        headers: &mut HeaderMap,
+        credential: Option<&(HeaderName, HeaderValue)>,
+        ours: bool,
+    ) {
         if ours || !self.passthrough {
             for name in &CREDENTIALS {
                 headers.remove(name);
@@ -156,23 +170,10 @@ where
         for name in &*self.private {
             headers.remove(name);
         }
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter().chain(credential) {
             headers.insert(name, value.clone());
         }
     }
-}
-
-fn credential(
-    auth: &Auth,
-) -> Result<Option<(HeaderName, HeaderValue)>, http::header::InvalidHeaderValue> {
-    let (name, text) = match auth {
-        Auth::Bearer(key) => (AUTHORIZATION, format!("Bearer {}", key.expose_secret())),
-        Auth::Header(name, key) => (name.clone(), key.expose_secret().to_owned()),
-        Auth::None | Auth::Passthrough => return Ok(None),
-    };
-    let mut value = HeaderValue::try_from(text)?;
-    value.set_sensitive(true);
-    Ok(Some((name, value)))
 }
 
 fn client<B>(config: &HttpEndpoint, tls: Arc<ClientConfig>, idle: usize) -> Client<Connector, B>

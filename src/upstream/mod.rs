@@ -4,6 +4,7 @@
 //! read on the thread that sent the request. Every wait has a bound: connect, first byte, between
 //! chunks, and the whole.
 
+mod address;
 mod endpoint;
 mod headers;
 mod timeouts;

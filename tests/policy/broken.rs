@@ -252,7 +252,7 @@ limits:
   |
 3 |   - { name: a, per: usr, requests: 1/s }
   |                     ^^^
-  = expected one of: all, user, key, ip, provider, model, tag NAME
+  = expected one of: all, user, key, ip, provider, provider_key, model, tag NAME
   = help: did you mean `user`?
 
 error: a pair of the same scope twice
@@ -925,6 +925,163 @@ error: `fast` is an alias, and a limit goes by what it stands for
 6 |   - { name: a, per: user, requests: 1/s, match: { model: [gpt-4o, fast] } }
   |                                                                   ^^^^
   = help: name `gpt-5.6-luna`
+",
+    );
+}
+
+#[test]
+fn policy_broken_key_pools() {
+    check(
+        r"providers:
+  openai: { api_key: ${A_KEY}, keys: { a: ${B_KEY} } }
+  groq: { key_name: main, keys: { a: ${A_KEY}, b: { weight: 2 }, a: ${C_KEY} } }
+  xai: { keys: {} }
+  gemini: { keys: { a b: ${A_KEY}, c/d: ${B_KEY}, e: { api_key: ${C_KEY}, weight: 0 }, f: { wieght: 1 } } }
+  deepseek: { keys: { a: ${A_KEY}, b: ${A_KEY} } }
+  moonshot: { auth: passthrough, keys: { a: ${A_KEY} } }
+  lab: { base_url: http://lab/v1, keys: [secret-of-the-lab] }
+",
+        r"error: there is an `api_key`, and there are `keys` too
+ --> policy.yaml:2:22 (providers.openai.api_key)
+  |
+2 |   openai: { api_key: ${A_KEY}, keys: { a: ${B_KEY} } }
+  |                      ^^^^^^^^
+  = help: give it a name among the `keys`
+
+error: `key_name` goes with `api_key`; each of `keys` has a name already
+ --> policy.yaml:3:21 (providers.groq.key_name)
+  |
+3 |   groq: { key_name: main, keys: { a: ${A_KEY}, b: { weight: 2 }, a: ******** } }
+  |                     ^^^^
+  = help: take `key_name` away
+
+error: the key has no secret
+ --> policy.yaml:3:48 (providers.groq.keys.b)
+  |
+3 |   groq: { key_name: main, keys: { a: ${A_KEY}, b: { weight: 2 }, a: ******** } }
+  |                                                ^
+  = expected `main: ${NAME}`, or `main: { api_key: ${NAME}, weight: 3 }`
+
+error: the key `a` stands here twice
+ --> policy.yaml:3:66 (providers.groq.keys.a)
+  |
+3 |   groq: { key_name: main, keys: { a: ${A_KEY}, b: { weight: 2 }, a: ******** } }
+  |                                                                  ^
+  = help: it stands in line 3 already; keep one
+
+error: 0 keys
+ --> policy.yaml:4:16 (providers.xai.keys)
+  |
+4 |   xai: { keys: {} }
+  |                ^
+  = expected 1 to 64 keys, each with a name: `main: ${NAME}`
+
+error: this is no name for a key
+ --> policy.yaml:5:21 (providers.gemini.keys.a b)
+  |
+5 |   gemini: { keys: { a b: ${A_KEY}, c/d: ${B_KEY}, e: { api_key: ${C_KEY}, weight: 0 }, f: { wieght: * } } }
+  |                     ^^^
+  = expected up to 64 letters, digits, `-`, `_` and `.`: it is shown in metrics and logs
+  = help: the key's name comes first, then its secret: `main: ${NAME}`
+
+error: this is no name for a key
+ --> policy.yaml:5:36 (providers.gemini.keys.c/d)
+  |
+5 |   gemini: { keys: { a b: ${A_KEY}, c/d: ${B_KEY}, e: { api_key: ${C_KEY}, weight: 0 }, f: { wieght: * } } }
+  |                                    ^^^
+  = expected up to 64 letters, digits, `-`, `_` and `.`: it is shown in metrics and logs
+  = help: the key's name comes first, then its secret: `main: ${NAME}`
+
+error: `0` does not work here
+ --> policy.yaml:5:83 (providers.gemini.keys.e.weight)
+  |
+5 |   gemini: { keys: { a b: ${A_KEY}, c/d: ${B_KEY}, e: { api_key: ${C_KEY}, weight: 0 }, f: { wieght: * } } }
+  |                                                                                   ^
+  = expected a whole number from 1
+
+error: the key has no secret
+ --> policy.yaml:5:88 (providers.gemini.keys.f)
+  |
+5 |   gemini: { keys: { a b: ${A_KEY}, c/d: ${B_KEY}, e: { api_key: ${C_KEY}, weight: 0 }, f: { wieght: * } } }
+  |                                                                                        ^
+  = expected `main: ${NAME}`, or `main: { api_key: ${NAME}, weight: 3 }`
+
+error: unknown key `wieght`
+ --> policy.yaml:5:93 (providers.gemini.keys.f.wieght)
+  |
+5 |   gemini: { keys: { a b: ${A_KEY}, c/d: ${B_KEY}, e: { api_key: ${C_KEY}, weight: 0 }, f: { wieght: * } } }
+  |                                                                                             ^^^^^^
+  = help: did you mean `weight`?
+
+error: the same secret stands here twice
+ --> policy.yaml:6:39 (providers.deepseek.keys.b)
+  |
+6 |   deepseek: { keys: { a: ${A_KEY}, b: ${A_KEY} } }
+  |                                       ^^^^^^^^
+  = help: the other one is in line 6; each key is limited and set aside by itself
+
+error: there are `keys`, but they would never be sent
+ --> policy.yaml:7:21 (providers.moonshot.auth)
+  |
+7 |   moonshot: { auth: passthrough, keys: { a: ${A_KEY} } }
+  |                     ^^^^^^^^^^^
+  = help: take `keys` away, or say `auth: bearer`
+
+error: a list where a section with keys belongs
+ --> policy.yaml:8:41 (providers.lab.keys)
+  |
+8 |   lab: { base_url: http://lab/v1, keys: [*****************] }
+  |                                         ^
+  = expected a section: a name and its value on each line
+",
+    );
+}
+
+#[test]
+fn policy_broken_key_pools_that_are_too_large() {
+    let keys: Vec<String> = (0..40).map(|n| format!("k{n}: secret-{n}")).collect();
+    let keys = keys.join(", ");
+    let told = told(&format!(
+        "providers:\n  a: {{ base_url: http://a, keys: {{ {keys} }} }}\n  b: {{ base_url: http://b, keys: {{ {keys} }} }}\nroutes:\n  - targets: [a, b]\n"
+    ));
+    let expected = r"error: 80 targets, each key of a provider counted
+ --> policy.yaml:5:14 (routes[0].targets)
+  |
+5 |   - targets: [a, b]
+  |              ^
+  = expected at most 64
+";
+    assert!(told == expected, "{told}");
+}
+
+#[test]
+fn policy_broken_limits_of_provider_keys() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+limits:
+  - { name: a, per: [provider, provider_key], requests: 1/s }
+circuit_breaker: { bench: { auth: 0s, quotta: 1h } }
+",
+        r"error: each key is one provider's, so `provider` in the pair adds nothing
+ --> policy.yaml:3:21 (limits[0].per)
+  |
+3 |   - { name: a, per: [provider, provider_key], requests: 1/s }
+  |                     ^
+  = help: name `provider_key` alone
+
+error: a time of zero would let nothing through
+ --> policy.yaml:4:35 (circuit_breaker.bench.auth)
+  |
+4 | circuit_breaker: { bench: { auth: 0s, quotta: ** } }
+  |                                   ^^
+  = expected a time above zero
+
+error: unknown key `quotta`
+ --> policy.yaml:4:39 (circuit_breaker.bench.quotta)
+  |
+4 | circuit_breaker: { bench: { auth: 0s, quotta: ** } }
+  |                                       ^^^^^^
+  = help: did you mean `quota`?
 ",
     );
 }

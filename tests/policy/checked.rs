@@ -325,3 +325,44 @@ fn policy_keys_go_with_providers_that_need_none() {
     assert!(matches!(http.auth, Auth::None));
     assert_eq!(policy.warnings, []);
 }
+
+#[test]
+fn policy_keys_of_a_provider() {
+    use secrecy::ExposeSecret;
+    let text = "
+providers:
+  openai:
+    keys:
+      main: { api_key: ${A_KEY}, weight: 3 }
+      spare: ${B_KEY}
+  anthropic: { api_key: ${C_KEY}, key_name: team }
+  lab: { base_url: http://lab/v1, auth: header x-api-key, keys: { only: ${D_KEY} } }
+  sim: { keys: { one: , two: { weight: 2 }, three: written-out }, simulate: {} }
+  own: { base_url: http://own/v1 }
+limits: [{ name: account, per: [provider_key, model], requests: 1/s }]
+";
+    let policy = parse(text);
+    let keys = |name: &str| -> Vec<(String, String, u32)> {
+        let keys = policy.provider(name).unwrap().keys.iter();
+        keys.map(|key| {
+            (key.name.to_string(), key.secret.expose_secret().to_owned(), key.weight.get())
+        })
+        .collect()
+    };
+    let key = |name: &str, secret: &str, weight| (name.to_owned(), secret.to_owned(), weight);
+    assert_eq!(
+        keys("openai"),
+        [key("main", "secret-of-a_key", 3), key("spare", "secret-of-b_key", 1)]
+    );
+    assert_eq!(keys("anthropic"), [key("team", "secret-of-c_key", 1)]);
+    assert_eq!(keys("lab"), [key("only", "secret-of-d_key", 1)]);
+    let names: Vec<_> = keys("sim").into_iter().map(|(name, _, weight)| (name, weight)).collect();
+    assert_eq!(names, [("one".into(), 1), ("two".into(), 2), ("three".into(), 1)]);
+    assert_eq!(keys("own"), []);
+    assert!(policy.limits[0].per.iter().any(Scope::is_of_target));
+    assert!(policy.circuit_breaker.is_none());
+
+    let text = "providers: { sim: { simulate: {} } }\ncircuit_breaker: { bench: { auth: 1h } }";
+    let bench = parse(text).circuit_breaker.unwrap().bench;
+    assert_eq!((bench.auth.as_secs(), bench.quota.as_secs()), (3600, 900));
+}

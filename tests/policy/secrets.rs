@@ -27,10 +27,24 @@ fn policy_secrets_come_from_variables_files_and_defaults() {
         let text = format!("providers: {{ openai: {{ api_key: {key} }} }}");
         let policy = Policy::parse("p", &text, &env()).unwrap_or_else(|e| panic!("{key}: {e}"));
         let Endpoint::Http(http) = &policy.providers[0].endpoint else { panic!() };
-        let Auth::Bearer(found) = &http.auth else { panic!() };
-        assert_eq!(found.expose_secret(), secret, "{key}");
+        assert_eq!(http.auth, Auth::Bearer);
+        assert_eq!(policy.providers[0].keys[0].secret.expose_secret(), secret, "{key}");
         assert!(!format!("{policy:?}").contains(secret), "{key}");
     }
+}
+
+#[test]
+fn policy_secrets_of_pools_stay_out_of_sight() {
+    use secrecy::ExposeSecret;
+    let text =
+        "providers: { openai: { keys: { a: ${KEY}, b: { api_key: file:/run/key2, weight: 2 } } } }";
+    let env = env().with_files(|_| Ok("another-correct-horse\n".into()));
+    let policy = Policy::parse("p", text, &env).unwrap_or_else(|e| panic!("{e}"));
+    let keys = &policy.providers[0].keys;
+    let secrets: Vec<_> = keys.iter().map(|key| key.secret.expose_secret()).collect();
+    assert_eq!(secrets, [SECRET, "another-correct-horse"]);
+    let shown = format!("{policy:?}{:?}{:?}", keys, policy.warnings);
+    assert!(!shown.contains("correct-horse"), "{shown}");
 }
 
 /// Every way to be wrong around a secret that is written out, referenced, or in the wrong place.
@@ -65,6 +79,15 @@ fn policy_errors_never_show_a_secret() {
         "callers: { keys: [{ name: a, sha26: SECRET }] }\nproviders: { a: { simulate: {} } }",
         "aliases: { a: ${KEY} }\nroutes: [{ targets: [${KEY}, \"${KEY}/x\"] }]\nproviders: { a: { simulate: {} } }",
         "providers: { openai: { api_key: ${KEY, http2: SECRET } }",
+        "providers: { openai: { keys: SECRET } }",
+        "providers: { openai: { keys: [SECRET] } }",
+        "providers: { openai: { keys: { a: SECRET, b: SECRET, c: [SECRET] } } }",
+        "providers: { openai: { keys: { a: { api_key: SECRET, wieght: 1, secret: SECRET } } } }",
+        "providers: { openai: { keys: { a: { api_key: SECRET, weight: SECRET } } } }",
+        "providers: { openai: { api_key: SECRET, keys: { a: SECRET, 'b c': SECRET } } }",
+        "providers: { openai: { keys: { a: SECRET }, auth: none } }",
+        "providers: { openai: { keys: { a: ${NONE:-SECRET}, b: ${KEY}, c: ${KEY} } } }",
+        "providers: { a: { keys: { a: SECRET, a: SECRET }, simulate: { key: SECRET } } }",
     ];
     for written in policies {
         let text = written.replace("SECRET", SECRET);

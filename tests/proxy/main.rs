@@ -7,6 +7,7 @@ mod bad_provider;
 mod bytes;
 mod cli;
 mod hangup;
+mod keys;
 mod load;
 mod outage;
 mod refusals;

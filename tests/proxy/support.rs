@@ -470,6 +470,10 @@ impl Recording {
         self.seen.lock().unwrap().last().unwrap().clone()
     }
 
+    pub(crate) fn all(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
     }

@@ -40,8 +40,8 @@ pub fn router() -> Result<Router, ConfigError> {
         when: Match::model("gpt-*".parse()?),
         strategy: Strategy::Weighted,
         targets: vec![
-            RouteTarget { target: target("openai", None), weight: 3 },
-            RouteTarget { target: target("azure", None), weight: 1 },
+            RouteTarget::new(target("openai", None), 3),
+            RouteTarget::new(target("azure", None), 1),
         ],
     };
     Router::with_aliases([claude, gpt], [("fast", "gpt-4o-mini")])

@@ -8,6 +8,19 @@ use crate::{
     ByFailure, CircuitBreaker, CircuitBreakerHandle, Config, ConfigError, Event, handle::Core,
 };
 
+/// Finds a request's key. Closures do; a type of one's own is for a layer whose type has to be named
+/// ([`CircuitBreakerLayer::with_key`]).
+pub trait FindKey<K> {
+    /// The key whose circuit guards the request; `None`: none does.
+    fn find_key(&self, request: &request::Parts) -> Option<K>;
+}
+
+impl<K, F: Fn(&request::Parts) -> Option<K>> FindKey<K> for F {
+    fn find_key(&self, request: &request::Parts) -> Option<K> {
+        self(request)
+    }
+}
+
 /// Guards a service with one circuit breaker per key.
 ///
 /// All services made by a layer and its clones share their circuits.
@@ -34,6 +47,11 @@ where
 }
 
 impl<K: Hash + Eq + Clone, F, C> CircuitBreakerLayer<K, F, C> {
+    /// The same guard for the keys that `key` finds. Circuits there are already stay.
+    pub fn with_key<G: FindKey<K>>(self, key: G) -> CircuitBreakerLayer<K, G, C> {
+        CircuitBreakerLayer { core: self.core, key, classify: self.classify }
+    }
+
     /// With another judge of replies.
     pub fn with_classifier<D>(self, classify: D) -> CircuitBreakerLayer<K, F, D> {
         CircuitBreakerLayer { core: self.core, key: self.key, classify }
@@ -46,7 +64,8 @@ impl<K: Hash + Eq + Clone, F, C> CircuitBreakerLayer<K, F, C> {
     }
 
     /// Benches together the keys for which `same` holds, e.g. all models behind one credential. Only
-    /// keys that have been seen are reached; one that hasn't finds out by itself.
+    /// keys that have been seen are reached; one that hasn't finds out by itself. To reach those
+    /// too, put a second layer in front whose key is the credential alone.
     pub fn with_bench_together(
         mut self,
         same: impl Fn(&K, &K) -> bool + Send + Sync + 'static,

@@ -116,6 +116,6 @@ pub use error::CircuitOpen;
 pub use events::{Event, EventKind, Reason};
 pub use future::ResponseFuture;
 pub use handle::{CircuitBreakerHandle, State, Status};
-pub use layer::CircuitBreakerLayer;
+pub use layer::{CircuitBreakerLayer, FindKey};
 pub use sample::Sample;
 pub use service::CircuitBreaker;

@@ -5,13 +5,13 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, request};
+use http::{Request, Response};
 use http_body::Body;
 use tollway_core::{BoxError, GuardedBody};
 use tower_service::Service;
 
 use crate::{
-    CircuitOpen, Classify, EventKind,
+    CircuitOpen, Classify, EventKind, FindKey,
     future::ResponseFuture,
     handle::Core,
     registry::Permit,
@@ -88,7 +88,7 @@ where
     S::Error: Into<BoxError>,
     R: Body,
     K: Hash + Eq + Clone + Send + Sync,
-    F: Fn(&request::Parts) -> Option<K>,
+    F: FindKey<K>,
     C: Classify + Clone,
 {
     type Response = Response<GuardedBody<R, Sample<K, C>>>;
@@ -101,7 +101,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        let key = (self.key)(&parts);
+        let key = self.key.find_key(&parts);
         let request = Request::from_parts(parts, body);
         let admitted = match key {
             None => None,

@@ -50,8 +50,8 @@
 //!     when: Match::model("gpt-*".parse()?),
 //!     strategy: Strategy::Weighted,
 //!     targets: vec![
-//!         RouteTarget { target: Target::new("openai", "default", None), weight: 60 },
-//!         RouteTarget { target: Target::new("azure", "default", None), weight: 40 },
+//!         RouteTarget::new(Target::new("openai", "default", None), 60),
+//!         RouteTarget::new(Target::new("azure", "default", None), 40),
 //!     ],
 //! };
 //! let router = Router::with_aliases([route], [("fast", "gpt-4o-mini")])?;
@@ -84,6 +84,13 @@
 //! # }
 //! ```
 //!
+//! # Pools
+//!
+//! A target may be a pool of places that are as good as each other, such as several keys of one
+//! provider ([`RouteTarget`]). A strategy takes a pool for one target: weights and turns are the
+//! pool's, whatever the number of its members. The plan names the pool's members one behind the
+//! other, the first by weight; members that are out are passed over alone.
+//!
 //! # Errors
 //!
 //! [`NoRoute`], in the chain of the boxed error: answer with 404. Errors of the inner service pass
@@ -96,7 +103,7 @@
 //!
 //! # Cost
 //!
-//! While every target is ready, plans are made once for each route and model and then shared: no
+//! While every target is ready, plans are made once for each route, model and choice and then shared: no
 //! allocation but `http`'s for the extension slot. While some are out, one more: the list of them.
 //! The shared state is bounded whatever model names clients make up.
 
@@ -108,6 +115,7 @@ mod glob;
 mod layer;
 mod matching;
 mod nearest;
+mod pool;
 mod route;
 mod router;
 mod service;
@@ -120,7 +128,7 @@ pub use future::ResponseFuture;
 pub use glob::Glob;
 pub use layer::RouteLayer;
 pub use matching::{CallerMatch, Facts, HeaderMatch, Match, TagMatch, shadows};
-pub use route::{Route, RouteTarget};
+pub use route::{Member, Route, RouteTarget};
 pub use router::Router;
 pub use service::RouteService;
 pub use strategy::Strategy;

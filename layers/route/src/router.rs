@@ -36,7 +36,7 @@ impl Router {
     /// # Errors
     ///
     /// No route at all; a name that is empty or given twice; a route without targets, with more
-    /// than 64, or with one of them twice; weights that are all 0.
+    /// than 64, or with one of them twice; an empty pool; weights that are all 0.
     pub fn new(routes: impl IntoIterator<Item = Route>) -> Result<Self, ConfigError> {
         Self::with_aliases(routes, [] as [(&str, &str); 0])
     }
@@ -99,22 +99,26 @@ fn check_routes(routes: &[Route]) -> Result<(), ConfigError> {
         return Err(ConfigError::new("no routes: every request would be refused"));
     }
     let mut names = HashSet::new();
-    for Route { name, targets, strategy, .. } in routes {
+    for route in routes {
+        let Route { name, targets, strategy, .. } = route;
         if name.is_empty() {
             return Err(ConfigError::new("a route has an empty name"));
         }
         if !names.insert(name) {
             return fail(format!("two routes are named `{name}`"));
         }
-        if !(1..=MAX_TARGETS).contains(&targets.len()) {
-            let count = targets.len();
+        let count = route.places().count();
+        if !(1..=MAX_TARGETS).contains(&count) {
             return fail(format!(
                 "route `{name}` has {count} targets; it needs 1 to {MAX_TARGETS}"
             ));
         }
         let mut seen = HashSet::new();
-        if let Some(twice) = targets.iter().find(|t| !seen.insert(&t.target)) {
-            return fail(format!("route `{name}` has target `{}` twice", twice.target));
+        if let Some(twice) = route.places().find(|place| !seen.insert(*place)) {
+            return fail(format!("route `{name}` has target `{twice}` twice"));
+        }
+        if targets.iter().any(|target| target.pool.iter().all(|one| one.weight == 0)) {
+            return fail(format!("route `{name}` has a pool where nobody has a weight"));
         }
         if *strategy == Strategy::Weighted && targets.iter().all(|t| t.weight == 0) {
             return fail(format!("route `{name}`: all weights are 0"));
@@ -146,9 +150,9 @@ fn known_models(routes: &[Route], aliases: &HashMap<Arc<str>, Arc<str>>) -> Vec<
         .flat_map(|route| &route.when.models)
         .filter(|glob| glob.is_exact())
         .map(|glob| Arc::from(glob.as_str()));
-    let targets = routes.iter().flat_map(|route| &route.targets);
+    let places = routes.iter().flat_map(Route::places);
     let names: BTreeSet<Arc<str>> = exact
-        .chain(targets.filter_map(|t| t.target.model().cloned()))
+        .chain(places.filter_map(|place| place.model().cloned()))
         .chain(aliases.iter().flat_map(|(alias, model)| [alias.clone(), model.clone()]))
         .collect();
     names.into_iter().take(MAX_KNOWN).collect()

@@ -1,6 +1,9 @@
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    ops::Range,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use crate::route::MAX_TARGETS;
@@ -31,7 +34,7 @@ impl Strategy {
     }
 }
 
-/// A set of a route's targets, by index.
+/// A set of a route's targets or places, by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Set(u64);
 
@@ -52,6 +55,12 @@ impl Set {
 
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// What lies in `range`, counted from its start.
+    pub(crate) fn part(self, range: &Range<usize>) -> Self {
+        let start = u32::try_from(range.start).unwrap_or(u32::MAX);
+        Self(self.0.checked_shr(start).unwrap_or(0) & Self::first(range.len()).0)
     }
 
     fn iter(self) -> impl Iterator<Item = usize> {

@@ -133,6 +133,12 @@ fn scopes(written: &LimitWritten, check: &mut Check<'_, '_>) -> Option<Vec<Scope
                 .wrong(at, "`all` in a pair adds nothing")
                 .help("name the other scope alone");
         }
+        [Scope::Provider, Scope::ProviderKey] | [Scope::ProviderKey, Scope::Provider] => {
+            check
+                .reader
+                .wrong(at, "each key is one provider's, so `provider` in the pair adds nothing")
+                .help("name `provider_key` alone");
+        }
         [_, _] => {}
         _ => {
             check

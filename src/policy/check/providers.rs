@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use tollway_core::Dialect;
 use tollway_dialect::translate::Form;
 
-use super::{Check, server::positive};
+use super::{Check, keys::keys, server::positive};
 use crate::policy::{
     Auth, Endpoint, Http2, HttpEndpoint, Provider, Secret, SimulateConfig, Timeouts,
     diag::nearest,
@@ -70,6 +70,7 @@ fn provider(
         }
         None => registry.provider(&name.value),
     };
+    let keys = keys(written, check);
     let endpoint = match &written.simulate {
         Some(simulated) => {
             only_simulated(written, check);
@@ -81,6 +82,7 @@ fn provider(
         name: name.value.as_str().into(),
         known: known.map(|known| known.name.clone()),
         forms: forms(written, known.map(|known| &**known)),
+        keys,
         endpoint,
     })
 }
@@ -155,7 +157,6 @@ fn http(
         dialect,
         openai_path: known_path.and_then(|known| known.openai_path.clone()),
         auth: auth(written, known, check),
-        key_name: written.key_name.as_ref().map_or("default", |at| &at.value.0).into(),
         headers,
         timeouts: timeouts(written.timeouts.as_ref().map(|at| &at.value), check),
         idle_connections: written.idle_connections.as_ref().map_or(20, |at| at.value.0 as usize),
@@ -211,28 +212,35 @@ fn auth(
     known: Option<&KnownProvider>,
     check: &mut Check<'_, '_>,
 ) -> Auth {
-    let key = written.api_key.as_ref().and_then(|at| secret(at, check));
+    // One that can't be read was told, and is a key all the same.
+    let key = match (&written.api_key, &written.keys) {
+        (Some(_), _) => Some("`api_key`"),
+        (None, Some(_)) => Some("`keys`"),
+        (None, None) => None,
+    };
     let how = written.auth.as_ref();
     match (how.map(|at| &at.value), key) {
-        (Some(AuthName::Bearer), Some(key)) => Auth::Bearer(key),
-        (Some(AuthName::Header(name)), Some(key)) => Auth::Header(name.clone(), key),
-        (None, Some(key)) => match known.and_then(|known| known.auth_header.clone()) {
-            Some(name) => Auth::Header(name, key),
-            None => Auth::Bearer(key),
+        (Some(AuthName::Bearer), Some(_)) => Auth::Bearer,
+        (Some(AuthName::Header(name)), Some(_)) => Auth::Header(name.clone()),
+        (None, Some(_)) => match known.and_then(|known| known.auth_header.clone()) {
+            Some(name) => Auth::Header(name),
+            None => Auth::Bearer,
         },
         (Some(AuthName::None), None) => Auth::None,
         (Some(AuthName::Passthrough) | None, None) => Auth::Passthrough,
-        (Some(AuthName::None | AuthName::Passthrough), Some(_)) => {
+        (Some(AuthName::None | AuthName::Passthrough), Some(key)) => {
             if let Some(at) = how {
-                check
-                    .reader
-                    .wrong(at, "there is an `api_key`, but it would never be sent")
-                    .help("take `api_key` away, or say `auth: bearer`");
+                let message = match &written.keys {
+                    None => "there is an `api_key`, but it would never be sent",
+                    Some(_) => "there are `keys`, but they would never be sent",
+                };
+                let help = format!("take {key} away, or say `auth: bearer`");
+                check.reader.wrong(at, message).help(help);
             }
             Auth::None
         }
         (Some(_), None) => {
-            if let (Some(at), None) = (how, &written.api_key) {
+            if let Some(at) = how {
                 check
                     .reader
                     .wrong(at, "there is no `api_key` to send")

@@ -5,7 +5,7 @@ use tollway_retry::Config;
 
 use super::{Check, server::positive};
 use crate::policy::{
-    Backoff, CircuitBreaker, Jitter, RatioTrip, Retry, RetryBudget, SlowTrip,
+    Backoff, Bench, CircuitBreaker, Jitter, RatioTrip, Retry, RetryBudget, SlowTrip,
     read::{At, Scalar},
     values::{ClassName, Number, Share},
     written::{BackoffWritten, BreakerWritten, RetryWritten},
@@ -106,6 +106,10 @@ pub(super) fn breaker(written: &BreakerWritten, check: &mut Check<'_, '_>) -> Ci
         trial_requests: check.at_least_one_u32(&written.trial_requests, 3),
         ramp: written.ramp.as_ref().map_or(Duration::ZERO, |at| at.value.0),
         weights: weights(written, check),
+        bench: written.bench.as_ref().map_or_else(Bench::default, |at| Bench {
+            auth: positive(&at.value.auth, Bench::default().auth, check),
+            quota: positive(&at.value.quota, Bench::default().quota, check),
+        }),
     }
 }
 

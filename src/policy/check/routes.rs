@@ -185,8 +185,22 @@ fn targets(
         }
         targets.push(found);
     }
+    let keys = |target: &RouteTarget| {
+        let provider = providers.iter().find(|known| known.name == target.provider);
+        provider.and_then(|known| known.checked.as_ref()).map_or(1, |known| known.keys.len().max(1))
+    };
+    let places: usize = targets.iter().map(keys).sum();
+    if places > MOST_PLACES {
+        check
+            .reader
+            .wrong(written, format!("{places} targets, each key of a provider counted"))
+            .expected("at most 64");
+    }
     targets
 }
+
+/// Places that a route may send to.
+const MOST_PLACES: usize = 64;
 
 fn target(
     written: &TargetWritten,

@@ -61,8 +61,10 @@ impl Sections<'_> {
             let Endpoint::Http(http) = &provider.endpoint else { continue };
             let signed =
                 http.headers.iter().any(|(header, _)| CREDENTIALS.contains(&header.as_str()));
-            let told = check.reader.told_at(&format!("{}.api_key", name.path));
-            if signed || told || !matches!(http.auth, Auth::Passthrough) {
+            let told = ["api_key", "keys"]
+                .iter()
+                .any(|key| check.reader.told_at(&format!("{}.{key}", name.path)));
+            if signed || told || http.auth != Auth::Passthrough {
                 continue;
             }
             let quote = check.reader.quote(name);
@@ -206,7 +208,7 @@ impl Sections<'_> {
         let only = only.flat_map(|many| &many.value.0).filter_map(|at| at.value.0.parse().ok());
         let only: Vec<Glob> = only.collect();
         let per = limit.per.iter().flat_map(|many| &many.value.0);
-        let by_target = per.into_iter().any(|at| at.value.0 == Scope::Provider);
+        let by_target = per.into_iter().any(|at| at.value.0.is_of_target());
         let provider = |name: &str| self.providers.iter().find(|known| &*known.name == name);
         if self.routes.is_empty() {
             // The first provider takes anything, the others the models that are known to be theirs.

@@ -36,10 +36,19 @@ pub enum Scope {
     Ip,
     /// Each provider; decided at each attempt.
     Provider,
+    /// Each key of each provider; decided at each attempt.
+    ProviderKey,
     /// Each model.
     Model,
     /// Each value of this tag.
     Tag(Arc<str>),
+}
+
+impl Scope {
+    /// Whether it is known only once a request has a target, so that each attempt is decided.
+    pub fn is_of_target(&self) -> bool {
+        matches!(self, Self::Provider | Self::ProviderKey)
+    }
 }
 
 /// How much of one unit.

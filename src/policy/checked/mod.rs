@@ -172,8 +172,22 @@ pub struct Provider {
     pub known: Option<Arc<str>>,
     /// The APIs it offers, the one to translate to first; never empty.
     pub forms: Vec<Form>,
+    /// The proxy's own keys there, each used as often as its weight says. Empty: none is sent, or
+    /// the client's own goes through.
+    pub keys: Vec<ProviderKey>,
     /// How it is reached.
     pub endpoint: Endpoint,
+}
+
+/// A key of the proxy's own at a provider.
+#[derive(Clone, Debug)]
+pub struct ProviderKey {
+    /// Unique at its provider; what limits, breakers, metrics and logs call it.
+    pub name: Arc<str>,
+    /// The key itself.
+    pub secret: Secret,
+    /// Its share beside the provider's other keys.
+    pub weight: NonZeroU32,
 }
 
 /// How a provider is reached.
@@ -196,8 +210,6 @@ pub struct HttpEndpoint {
     pub openai_path: Option<Arc<str>>,
     /// How the credential is sent.
     pub auth: Auth,
-    /// The name by which limits and breakers know the key.
-    pub key_name: Arc<str>,
     /// Sent with every request; values are marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Upstream timeouts.
@@ -211,12 +223,12 @@ pub struct HttpEndpoint {
 }
 
 /// How a credential is sent upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// `Authorization: Bearer` and this key.
-    Bearer(Secret),
-    /// This header with this key.
-    Header(HeaderName, Secret),
+    /// `Authorization: Bearer` and the provider's key.
+    Bearer,
+    /// This header with the provider's key.
+    Header(HeaderName),
     /// None at all; the client's own is taken away.
     None,
     /// The client's own credential goes through.

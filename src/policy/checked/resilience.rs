@@ -23,6 +23,24 @@ pub struct CircuitBreaker {
     pub ramp: Duration,
     /// Weight of a failure of a class; a class not named keeps the breaker's own weight.
     pub weights: Vec<(ErrorClass, f64)>,
+    /// How long a key of no use is set aside.
+    pub bench: Bench,
+}
+
+/// How long a provider's key is set aside before one request tries it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bench {
+    /// After the provider refused it.
+    pub auth: Duration,
+    /// After it ran out of money.
+    pub quota: Duration,
+}
+
+impl Default for Bench {
+    fn default() -> Self {
+        let quarter = Duration::from_secs(15 * 60);
+        Self { auth: quarter, quota: quarter }
+    }
 }
 
 /// Opens on a share of failures.

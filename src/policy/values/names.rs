@@ -221,9 +221,10 @@ impl Scalar for SourceName {
 pub(in crate::policy) struct ScopeName(pub(in crate::policy) crate::policy::Scope);
 
 impl Scalar for ScopeName {
-    const EXPECTED: &'static str = "one of: all, user, key, ip, provider, model, tag NAME";
+    const EXPECTED: &'static str =
+        "one of: all, user, key, ip, provider, provider_key, model, tag NAME";
     const NAMES: &'static [&'static str] =
-        &["all", "user", "key", "ip", "provider", "model", "tag"];
+        &["all", "user", "key", "ip", "provider", "provider_key", "model", "tag"];
 
     fn parse(text: &str) -> Result<Self, String> {
         use crate::policy::Scope;
@@ -233,6 +234,7 @@ impl Scalar for ScopeName {
             ("key", "") => Scope::Key,
             ("ip", "") => Scope::Ip,
             ("provider", "") => Scope::Provider,
+            ("provider_key", "") => Scope::ProviderKey,
             ("model", "") => Scope::Model,
             ("tag", name) if !name.is_empty() => Scope::Tag(name.trim().into()),
             ("tag", _) => return Err("does not say which tag: `tag team`".into()),
@@ -241,7 +243,7 @@ impl Scalar for ScopeName {
     }
 
     fn schema() -> Schema {
-        pattern("^(all|user|key|ip|provider|model|tag .+)$")
+        pattern("^(all|user|key|ip|provider|provider_key|model|tag .+)$")
     }
 }
 

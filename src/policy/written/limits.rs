@@ -12,7 +12,8 @@ section! {
     LimitWritten {
         /// Its name in refusals, logs and metrics.
         must name: Text,
-        /// Whose requests share it: all, user, key, ip, provider, model, `tag NAME`; or two of them.
+        /// Whose requests share it: all, user, key, ip, provider, provider_key,
+        /// model, `tag NAME`; or two of them.
         must per: OneOrMany<ScopeName>,
         /// Requests: `100/min`.
         may requests: Rate,

@@ -1,6 +1,7 @@
 //! The policy as its author writes it. Each section stands here once: the reader, the schema and
 //! the suggestions are made from it, and its comments are what an editor shows.
 
+mod keys;
 mod limits;
 mod models;
 mod resilience;
@@ -8,6 +9,7 @@ mod routes;
 
 use std::net::SocketAddr;
 
+pub(in crate::policy) use keys::*;
 pub(in crate::policy) use limits::*;
 pub(in crate::policy) use models::*;
 pub(in crate::policy) use resilience::*;
@@ -149,6 +151,9 @@ section! {
         may api_key: Hidden,
         /// The key's name in limits and logs. Default: default.
         may key_name: Text,
+        /// Several keys in place of `api_key`, each under a name: `main: ${NAME}`, or with its share
+        /// `main: { api_key: ${NAME}, weight: 3 }`. A key that is refused or out of money is set aside alone.
+        may keys: Named<KeyOrSecret>,
         /// Headers to send with every request.
         may headers: Named<HeaderText>,
         /// Timeouts of an attempt.

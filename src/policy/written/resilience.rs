@@ -25,6 +25,18 @@ section! {
         may ramp: Time,
         /// How much a failure of a kind weighs: `{ timeout: 2, rate_limit: 0 }`.
         may weights: Named<Number>,
+        /// How long a provider's key is set aside that is of no use.
+        may bench: BenchWritten,
+    }
+}
+
+section! {
+    /// How long a provider's key is set aside before one request tries it again.
+    BenchWritten {
+        /// When the provider refused it (401). Default 15m.
+        may auth: Time,
+        /// When it is out of money (402, insufficient_quota). Default 15m.
+        may quota: Time,
     }
 }
 

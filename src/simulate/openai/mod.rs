@@ -20,7 +20,7 @@ use super::{
     body::{Events, SimulatedBody, Step},
     fate::{Fault, Place},
     future::{Answer, Exchange},
-    limits::{Levels, Verdict},
+    limits::{self, Levels, Verdict},
     random::{Random, hash},
 };
 use error::Error;
@@ -120,7 +120,7 @@ impl OpenAi {
 
 /// Counts `tokens` against the limits.
 fn admit(state: &State, x: &Exchange, model: &str, tokens: u64) -> Result<Levels, Box<Error>> {
-    match state.limits.admit(&x.config, tokens) {
+    match state.limits.admit(&x.config, limits::account(&x.parts), tokens) {
         Verdict::Admitted(levels) => Ok(levels),
         Verdict::NoQuota => Err(Box::new(Error::quota())),
         Verdict::Full { scope, limit, used, wait, levels } => {

@@ -5,9 +5,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 use http_body::Body;
-use tollway_core::{Ask, BoxError, Operation, Target};
+use tollway_core::{Ask, BoxError, Dialect, Operation, Target};
 use tower_service::Service;
 
 use super::{
@@ -17,6 +17,8 @@ use super::{
 use crate::{BadRequest, RequestBody};
 
 const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 
 /// Speaks each [`Target`]'s form, whatever form the client speaks.
@@ -107,12 +109,14 @@ impl<S> Translate<S> {
         let Translated { body, dropped } =
             super::request(&asked, &model, fit, self.shared.strictness)?;
         replace_body(request, body);
+        let in_query = request.uri().query().and_then(key_in_query);
         let path = PathAndQuery::try_from(fit.form.path(&model, ask.stream));
         let mut uri = request.uri().clone().into_parts();
         uri.path_and_query = path.ok();
         *request.uri_mut() = Uri::from_parts(uri)
             .map_err(|_| crate::openai::model::bad_model("can't stand in a path"))?;
         let headers = request.headers_mut();
+        carry_credential(headers, in_query, fit.form.dialect());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.remove(BETA);
         match fit.form {
@@ -126,9 +130,37 @@ impl<S> Translate<S> {
     }
 }
 
+/// Gemini's clients may send their key as `?key=`.
+fn key_in_query(query: &str) -> Option<HeaderValue> {
+    let key = query.split('&').find_map(|pair| pair.strip_prefix("key="))?;
+    HeaderValue::from_str(key).ok()
+}
+
+/// Moves the client's credential to where the target's API wants it, for a proxy that has none of
+/// its own; one that has replaces it.
+fn carry_credential(headers: &mut HeaderMap, in_query: Option<HeaderValue>, to: Dialect) {
+    let bearer = headers.remove(header::AUTHORIZATION);
+    let named = headers.remove(X_API_KEY).or(headers.remove(X_GOOG_API_KEY)).or(in_query);
+    let named = named.or_else(|| {
+        let token = bearer.as_ref()?.as_bytes().strip_prefix(b"Bearer ")?;
+        HeaderValue::from_bytes(token).ok()
+    });
+    let Some(key) = named else { return };
+    let (name, mut value) = match to {
+        Dialect::Anthropic => (X_API_KEY, key),
+        Dialect::Gemini => (X_GOOG_API_KEY, key),
+        _ => {
+            let token = [b"Bearer ", key.as_bytes()].concat();
+            let Ok(bearer) = HeaderValue::from_bytes(&token) else { return };
+            (header::AUTHORIZATION, bearer)
+        }
+    };
+    value.set_sensitive(true);
+    headers.insert(name, value);
+}
+
 /// In which form the client asked; `None` for calls that no other form has.
 fn form(ask: &Ask) -> Option<Form> {
-    use tollway_core::Dialect;
     match (ask.operation, ask.dialect) {
         (Operation::CountTokens, Dialect::Anthropic) => Some(Form::Messages),
         (Operation::CountTokens, Dialect::Gemini) => Some(Form::Generate),

@@ -23,9 +23,8 @@ pub(crate) fn route(name: &str, when: Match, targets: &[&str]) -> Route {
 }
 
 pub(crate) fn weighted(weights: &[u32]) -> Route {
-    let target = |(at, weight): (usize, &u32)| RouteTarget {
-        target: Target::new(format!("t{at}"), "default", None),
-        weight: *weight,
+    let target = |(at, weight): (usize, &u32)| {
+        RouteTarget::new(Target::new(format!("t{at}"), "default", None), *weight)
     };
     Route {
         name: "weighted".into(),

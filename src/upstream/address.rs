@@ -1,0 +1,184 @@
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION, header::InvalidHeaderValue};
+use secrecy::ExposeSecret;
+use tollway_core::{Ask, Dialect, ErrorClass, Failure, Operation};
+use tollway_dialect::translate::Form;
+
+use crate::policy::{Auth, HttpEndpoint, ProviderKey};
+
+/// Where at a provider each family of calls is.
+#[derive(Debug)]
+pub(super) struct Paths {
+    /// What the provider speaks below `base`.
+    dialect: Dialect,
+    base: Box<str>,
+    /// Below which it takes OpenAI's calls, if it is another one's.
+    openai: Option<Box<str>>,
+    /// What it speaks besides.
+    others: Vec<Dialect>,
+}
+
+impl Paths {
+    pub(super) fn new(config: &HttpEndpoint, forms: &[Form]) -> Self {
+        let base = config.base_url.path().trim_end_matches('/');
+        let openai = config.openai_path.as_ref().map(|path| [base, path].concat().into());
+        let others = forms.iter().map(|form| form.dialect());
+        Self { dialect: config.dialect, base: base.into(), openai, others: others.collect() }
+    }
+
+    /// Whether a call goes to the part that takes OpenAI's form by its own base and credential.
+    pub(super) fn is_openai_form(&self, ask: Option<&Ask>) -> bool {
+        self.openai.is_some() && ask.is_none_or(|ask| ask.dialect == Dialect::OpenAi)
+    }
+
+    /// The path and query to send; `signs`: with the proxy's own credential in the place of any
+    /// that stands in the query.
+    pub(super) fn path(
+        &self,
+        ask: Option<&Ask>,
+        asked: &str,
+        signs: bool,
+    ) -> Result<String, Failure> {
+        if let Some(ask) = ask {
+            self.must_speak(ask)?;
+        }
+        let mut path = match &self.openai {
+            Some(base) if self.is_openai_form(ask) => {
+                // A client may name the provider's own path for OpenAI's form.
+                let own = base.strip_prefix(&*self.base).filter(|own| !own.is_empty());
+                let rest = own.and_then(|own| below(asked, own)).or_else(|| below(asked, "/v1"));
+                joined(base, rest.unwrap_or(asked))
+            }
+            _ if self.dialect == Dialect::Gemini => {
+                // The version is the client's to choose, unless the policy has chosen one.
+                let version = self.base.rfind('/').and_then(|at| self.base.get(at..));
+                joined(&self.base, version.and_then(|own| below(asked, own)).unwrap_or(asked))
+            }
+            _ => joined(&self.base, below(asked, "/v1").unwrap_or(asked)),
+        };
+        if signs && ask.is_some_and(|ask| ask.dialect == Dialect::Gemini) {
+            drop_key(&mut path);
+        }
+        Ok(path)
+    }
+
+    fn must_speak(&self, ask: &Ask) -> Result<(), Failure> {
+        let spoken = ask.dialect == self.dialect
+            || ask.dialect == Dialect::OpenAi
+            || self.others.contains(&ask.dialect);
+        if spoken || ask.operation == Operation::Other {
+            return Ok(());
+        }
+        let message = format!(
+            "The provider that this request goes to speaks the {} API, in which there is no \
+             counterpart to this call ({}).",
+            self.dialect, ask.operation
+        );
+        Err(Failure::new(ErrorClass::NotFound, message))
+    }
+}
+
+/// What of `path` is below `base`.
+fn below<'a>(path: &'a str, base: &str) -> Option<&'a str> {
+    path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+}
+
+fn joined(base: &str, rest: &str) -> String {
+    match (base, rest) {
+        ("", "") => "/".to_owned(),
+        ("", rest) if rest.starts_with('/') => rest.to_owned(),
+        (base, rest) => [base, rest].concat(),
+    }
+}
+
+/// Takes `key=...` out of the query: the client's credential, in Gemini's way.
+fn drop_key(path: &mut String) {
+    let Some((before, query)) = path.split_once('?') else { return };
+    let is_key = |pair: &&str| pair.split('=').next() == Some("key");
+    if !query.split('&').any(|pair| is_key(&pair)) {
+        return;
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    let query = if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) };
+    *path = [before, &query].concat();
+}
+
+/// One key, ready to be sent in each family's way.
+#[derive(Debug)]
+pub(super) struct Credential {
+    usual: (HeaderName, HeaderValue),
+    openai: (HeaderName, HeaderValue),
+}
+
+impl Credential {
+    /// `None`: this proxy sends no key there.
+    pub(super) fn new(
+        config: &HttpEndpoint,
+        key: &ProviderKey,
+    ) -> Option<Result<Self, InvalidHeaderValue>> {
+        let secret = key.secret.expose_secret();
+        let bearer = (AUTHORIZATION, format!("Bearer {secret}"));
+        let usual = match &config.auth {
+            Auth::Bearer => bearer.clone(),
+            Auth::Header(name) => (name.clone(), secret.to_owned()),
+            Auth::None | Auth::Passthrough => return None,
+        };
+        let openai = if config.openai_path.is_some() { bearer } else { usual.clone() };
+        let ready = |(name, text): (HeaderName, String)| {
+            let mut value = HeaderValue::try_from(text)?;
+            value.set_sensitive(true);
+            Ok((name, value))
+        };
+        Some(ready(usual).and_then(|usual| Ok(Self { usual, openai: ready(openai)? })))
+    }
+
+    pub(super) fn header(&self, openai_form: bool) -> &(HeaderName, HeaderValue) {
+        if openai_form { &self.openai } else { &self.usual }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(dialect: Dialect, base: &str, openai: Option<&str>) -> Paths {
+        let openai = openai.map(|path| [base, path].concat().into());
+        Paths { dialect, base: base.into(), openai, others: vec![] }
+    }
+
+    fn ask(dialect: Dialect, operation: Operation) -> Ask {
+        let mut ask = Ask::new(operation);
+        ask.dialect = dialect;
+        ask
+    }
+
+    #[test]
+    fn each_family_has_its_place() {
+        let openai = ask(Dialect::OpenAi, Operation::Embeddings);
+        let messages = ask(Dialect::Anthropic, Operation::Messages);
+        let gemini = ask(Dialect::Gemini, Operation::GenerateContent);
+        let there = |paths: &Paths, ask: &Ask, path: &str| {
+            paths.path(Some(ask), path, true).map_err(|failure| failure.to_string())
+        };
+        let at = paths(Dialect::OpenAi, "/openai/v1", None);
+        assert_eq!(there(&at, &openai, "/v1/embeddings?x=1").unwrap(), "/openai/v1/embeddings?x=1");
+        assert_eq!(there(&at, &openai, "/embeddings").unwrap(), "/openai/v1/embeddings");
+        assert!(
+            there(&at, &gemini, "/v1beta/models/m:embedContent").unwrap_err().contains("openai")
+        );
+        let at = paths(Dialect::Anthropic, "/v1", Some(""));
+        assert_eq!(there(&at, &messages, "/v1/messages").unwrap(), "/v1/messages");
+        assert_eq!(there(&at, &openai, "/v1/embeddings").unwrap(), "/v1/embeddings");
+        let at = paths(Dialect::Gemini, "", Some("/v1beta/openai"));
+        let path = "/v1beta/models/m:generateContent?key=secret&alt=sse";
+        assert_eq!(there(&at, &gemini, path).unwrap(), "/v1beta/models/m:generateContent?alt=sse");
+        assert_eq!(at.path(Some(&gemini), path, false).unwrap(), path);
+        assert_eq!(there(&at, &openai, "/v1/embeddings").unwrap(), "/v1beta/openai/embeddings");
+        let named = "/v1beta/openai/embeddings";
+        assert_eq!(there(&at, &openai, named).unwrap(), named);
+        let at = paths(Dialect::Gemini, "/x/v1beta", None);
+        assert_eq!(
+            there(&at, &gemini, "/v1beta/models/m:generateContent?key=secret").unwrap(),
+            "/x/v1beta/models/m:generateContent"
+        );
+    }
+}
