@@ -26,7 +26,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(id: RequestId, started: Instant) -> Self {
+    pub(crate) fn new(id: RequestId, started: Instant, at_work: AtWork) -> Self {
         Self {
             id,
             started,
@@ -34,7 +34,7 @@ impl Exchange {
             ask: OnceLock::new(),
             upstream_wait: AtomicU64::new(0),
             paused: AtomicBool::new(false),
-            at_work: AtWork::default(),
+            at_work,
             body_failure: OnceLock::new(),
         }
     }

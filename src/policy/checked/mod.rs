@@ -295,12 +295,12 @@ pub struct Streams {
     pub commit: Commit,
 }
 
-/// What becomes of the upstream reply when the client hangs up.
+/// What becomes of a provider's work when the client hangs up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnHangup {
     /// It is cancelled.
     Cancel,
-    /// It is read to its end, so that its usage is known.
+    /// It goes on to the reply's end, so that its usage is known.
     Drain,
 }
 
