@@ -1,5 +1,7 @@
 //! The client is killed in every phase: what was reserved for it comes back.
 
+use std::sync::{Arc, Mutex};
+
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -285,6 +287,57 @@ async fn nothing_is_begun_for_a_client_that_has_left() {
         assert_eq!((requests("sim"), requests("other")), (1, u64::from(stays)));
         let settled = stack.request_limits().standing("places", &Key::All).unwrap();
         assert_eq!(settled.held, 0);
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_request_is_logged_once_as_left_and_exactly() {
+    let lines = Lines::default();
+    let written = lines.clone();
+    let writer = move || lines.clone();
+    let _here = tracing::subscriber::set_default(
+        tracing_subscriber::fmt().json().flatten_event(true).with_writer(writer).finish(),
+    );
+    for left_after in ["head", "token"] {
+        let (stack, mut send) = in_process(policy(&draining())).await;
+        let request = Request::post(CHAT)
+            .header(JSON.0, JSON.1)
+            .header("x-simulate", "ttft=1s; tps=1; output_tokens=20")
+            .body(full(ask(true)))
+            .unwrap();
+        let reply = tokio::spawn(send.send_request(request));
+        let sim = stack.simulator("sim").unwrap();
+        until("it is asked", || sim.stats().requests == 1).await;
+        if left_after == "token" {
+            within("some of it", reply.await.unwrap().unwrap().into_body().frame()).await;
+        } else {
+            reply.abort();
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        let text = String::from_utf8(std::mem::take(&mut *written.0.lock().unwrap())).unwrap();
+        let told: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|line: &serde_json::Value| line["message"] == "request")
+            .collect();
+        assert_eq!(told.len(), 1, "{left_after}: {text}");
+        assert_eq!(told[0]["ending"], "client_left", "{text}");
+        assert_eq!((&told[0]["status"], &told[0]["output_tokens"]), (&200.into(), &20.into()));
+        assert!(told[0].get("usage_estimated").is_none(), "{text}");
     }
 }
 
