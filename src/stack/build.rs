@@ -14,8 +14,15 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
 use super::{
-    StackError, aliases::Aliases, breaker, callers, fits, hangup::HangupBody, keys::Accounts,
-    limits, models::ModelsLayer, prices::Prices, rescue, retry, routes, tell, upstream,
+    StackError,
+    aliases::Aliases,
+    breaker, callers, fits,
+    hangup::{HangupBody, HangupLayer},
+    keys::Accounts,
+    limits,
+    models::ModelsLayer,
+    prices::Prices,
+    rescue, retry, routes, tell, upstream,
 };
 use crate::{
     policy::{OnHangup, Policy},
@@ -115,9 +122,9 @@ impl Stack {
                 remove_hop_by_hop(request.headers_mut());
                 request
             })
-            // A reply nobody waits for any more is let go or read to its end; outermost, so that
-            // everything below settles when the reading ends.
-            .map_response(move |reply: Response<_>| reply.map(|body| HangupBody::new(body, drain)))
+            // A request nobody waits for any more is let go, or what runs of it is let run and its
+            // reply read to the end; outermost, so that everything below settles when that ends.
+            .layer(HangupLayer::new(drain))
             // One line and the metrics of every request, refused ones too.
             .layer(self.observe.clone())
             // A bug costs one request, not a connection. Also the one place that boxes the body.
@@ -157,5 +164,5 @@ impl Stack {
     }
 }
 
-/// How long the reply to a client that left is read on, where the policy says `drain`.
+/// How long a request whose client left goes on, where the policy says `drain`.
 const DRAIN_ABANDONED: Duration = Duration::from_secs(300);

@@ -6,7 +6,7 @@ use std::{
 use http::{Request, Response};
 use tokio::time::Instant;
 use tollway_circuit_breaker::{CircuitOpen, Reason};
-use tollway_core::{BoxError, ErrorClass, Failure, find_error};
+use tollway_core::{AtWork, BoxError, ErrorClass, Failure, find_error};
 use tollway_dialect::RequestBody;
 use tollway_retry::{
     Backoff, Budget, BudgetSettings, Classes, Config, Deadline, Jitter, RetryLayer, Settings,
@@ -35,6 +35,15 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
         *copy.headers_mut() = request.headers().clone();
         *copy.extensions_mut() = request.extensions().clone();
         Some(copy)
+    }
+
+    /// Asked after a failure: whoever was at work is done with it. For a caller who has left nobody
+    /// else is asked.
+    fn can_replay(&self, kept: &Request<RequestBody<B>>) -> bool {
+        kept.extensions().get::<AtWork>().is_none_or(|work| {
+            work.end();
+            !work.is_abandoned()
+        })
     }
 
     /// A refusal by our own breaker goes elsewhere at once, however soon the breaker might let

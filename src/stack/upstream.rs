@@ -21,6 +21,7 @@ pub(super) type Tls = HashMap<Arc<str>, Arc<ClientConfig>>;
 pub(super) fn inspect(policy: &Policy) -> Result<InspectLayer, StackError> {
     let mut config = InspectConfig::default();
     config.max_body = policy.server.max_body.try_into().unwrap_or(usize::MAX);
+    config.max_upload = policy.server.max_upload;
     InspectLayer::with_config(config).map_err(|error| StackError::new("server", error))
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use super::RequestId;
 use tokio::time::Instant;
-use tollway_core::{Ask, AtWork, Caller};
+use tollway_core::{Ask, AtWork, Caller, Failure};
 
 /// What becomes known of one request on its way, for the line that is written at its end.
 ///
@@ -22,10 +22,11 @@ pub struct Exchange {
     upstream_wait: AtomicU64,
     paused: AtomicBool,
     at_work: AtWork,
+    body_failure: OnceLock<Failure>,
 }
 
 impl Exchange {
-    pub(crate) fn new(id: RequestId, started: Instant) -> Self {
+    pub(crate) fn new(id: RequestId, started: Instant, at_work: AtWork) -> Self {
         Self {
             id,
             started,
@@ -33,7 +34,8 @@ impl Exchange {
             ask: OnceLock::new(),
             upstream_wait: AtomicU64::new(0),
             paused: AtomicBool::new(false),
-            at_work: AtWork::default(),
+            at_work,
+            body_failure: OnceLock::new(),
         }
     }
 
@@ -77,6 +79,15 @@ impl Exchange {
 
     pub(crate) fn has_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the request's body failed while it was sent on.
+    pub(crate) fn note_body_failure(&self, failure: Failure) {
+        let _ = self.body_failure.set(failure);
+    }
+
+    pub(crate) fn body_failure(&self) -> Option<&Failure> {
+        self.body_failure.get()
     }
 
     /// Who is at work on it.

@@ -11,7 +11,7 @@ use http_body::Body;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tollway_core::{
-    Ask, Caller, Ending, Guard, GuardedBody, Metered, Operation, Target, Usage, Usd,
+    Ask, AtWork, Caller, Ending, Guard, GuardedBody, Metered, Operation, Target, Usage, Usd,
 };
 use tollway_retry::Attempts;
 use tower_layer::Layer;
@@ -74,8 +74,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let exchange = Arc::new(Exchange::new(RequestId::next(), Instant::now()));
-        request.extensions_mut().insert(exchange.at_work().clone());
+        let at_work = request.extensions_mut().get_or_insert_default::<AtWork>().clone();
+        let exchange = Arc::new(Exchange::new(RequestId::next(), Instant::now(), at_work));
         request.extensions_mut().insert(exchange.clone());
         self.layer.telemetry.in_flight().increment(1.0);
         let seen = Observed {
@@ -221,6 +221,8 @@ impl Observed {
             operation = ask.map(|ask| ask.operation.as_str()),
             status = reply.map(|reply| reply.status.as_u16()),
             ending = match ending {
+                // Whatever became of the reply that nobody waited for.
+                _ if self.exchange.at_work().is_abandoned() => "client_left",
                 Ending::Complete => "complete",
                 Ending::Failed => "failed",
                 Ending::Dropped => "client_left",

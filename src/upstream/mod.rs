@@ -7,6 +7,7 @@
 mod address;
 mod endpoint;
 mod headers;
+mod sent;
 mod timeouts;
 
 use std::{
@@ -24,6 +25,7 @@ use tower_service::Service;
 
 pub use endpoint::{Endpoint, EndpointError, tls_config};
 pub use headers::remove_hop_by_hop;
+pub use sent::SentBody;
 pub use timeouts::{SendFuture, TimedBody};
 
 use crate::{
@@ -35,15 +37,15 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Provider<B> {
     /// Over the network.
-    Http(Arc<Endpoint<B>>),
+    Http(Arc<Endpoint<SentBody<B>>>),
     /// The simulated provider, inside this process.
     Simulated(Simulator),
 }
 
 /// Sends each request to the provider of its [`Target`] extension.
 ///
-/// Errors are [`Failure`]s: `Network` and `Timeout` for what the connection did, `NotFound` for a
-/// target whose provider is unknown.
+/// Errors are [`Failure`]s: `Network` and `Timeout` for what the connection did, `Invalid` for a
+/// request whose body failed, `NotFound` for a target whose provider is unknown.
 #[derive(Debug)]
 pub struct Upstream<B> {
     providers: Arc<HashMap<Arc<str>, Provider<B>>>,
@@ -87,6 +89,7 @@ where
         if let (Some(exchange), Some(target)) = (&exchange, request.extensions().get::<Target>()) {
             exchange.at_work().begin(target.clone());
         }
+        let request = request.map(|body| SentBody::new(body, exchange.clone()));
         match provider {
             Some(Provider::Http(endpoint)) => match endpoint.send(request) {
                 Ok(sending) => {

@@ -17,7 +17,7 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tollway_core::{BoxError, ErrorClass, Failure, ProxyCredential};
 
-use super::{ReplyBody, headers::remove_hop_by_hop};
+use super::{ReplyBody, SentBody, headers::remove_hop_by_hop};
 use crate::{
     policy::Timeouts,
     simulate::{SimulateFuture, SimulatedBody},
@@ -47,7 +47,7 @@ enum State<B> {
         /// The credential is this proxy's own.
         ours: bool,
     },
-    Simulated(#[pin] SimulateFuture<B>),
+    Simulated(#[pin] SimulateFuture<SentBody<B>>),
 }
 
 impl<B> SendFuture<B> {
@@ -59,7 +59,10 @@ impl<B> SendFuture<B> {
         Self::new(State::Failed(Some(failure)), Instant::now(), None)
     }
 
-    pub(super) fn simulated(future: SimulateFuture<B>, exchange: Option<Arc<Exchange>>) -> Self {
+    pub(super) fn simulated(
+        future: SimulateFuture<SentBody<B>>,
+        exchange: Option<Arc<Exchange>>,
+    ) -> Self {
         Self::new(State::Simulated(future), Instant::now(), exchange)
     }
 
@@ -76,19 +79,22 @@ impl<B> SendFuture<B> {
     }
 }
 
-impl<B> Future for SendFuture<B>
+type Received = Result<Response<Either<Incoming, SimulatedBody>>, BoxError>;
+
+impl<B> State<B>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
-    type Output = Result<Response<ReplyBody>, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let (timeouts, answer) = match this.state.project() {
+    fn poll(
+        self: Pin<&mut Self>,
+        started: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<(Option<Timeouts>, Received)> {
+        Poll::Ready(match self.project() {
             StateProj::Failed(failure) => {
                 let failure = failure.take().expect("polled after it was ready");
-                return Poll::Ready(Err(failure.into()));
+                (None, Err(failure.into()))
             }
             StateProj::Simulated(future) => {
                 let answer: Result<Response<SimulatedBody>, Infallible> = ready!(future.poll(cx));
@@ -99,11 +105,30 @@ where
                     Poll::Ready(answer) => (Some(*timeouts), received(answer, *ours)),
                     Poll::Pending => {
                         ready!(sleep.poll(cx));
-                        let waited = this.started.elapsed();
+                        let waited = started.elapsed();
                         (None, Err(timed_out("the provider sent nothing", waited).into()))
                     }
                 }
             }
+        })
+    }
+}
+
+impl<B> Future for SendFuture<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Response<ReplyBody>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let polled = this.state.poll(*this.started, cx);
+        // Whatever the provider or the connection to it made of a request cut short.
+        let failed = this.exchange.as_ref().and_then(|exchange| exchange.body_failure().cloned());
+        let (timeouts, answer) = match failed {
+            Some(failure) => (None, Err(failure.into())),
+            None => ready!(polled),
         };
         let exchange = this.exchange.take();
         if let Some(exchange) = &exchange {
@@ -122,7 +147,7 @@ where
 fn received(
     answer: Result<Response<Incoming>, hyper_util::client::legacy::Error>,
     ours: bool,
-) -> Result<Response<Either<Incoming, SimulatedBody>>, BoxError> {
+) -> Received {
     let mut reply = answer.map_err(|error| {
         let said = if error.is_connect() {
             "no connection to the provider"
@@ -194,7 +219,10 @@ where
                     exchange.at_work().end();
                 }
             }
-            return Poll::Ready(frame.map(|frame| frame.map_err(broken)));
+            let failed = || this.exchange.as_ref()?.body_failure().cloned();
+            return Poll::Ready(frame.map(|frame| {
+                frame.map_err(|error| failed().map_or_else(|| broken(error), Into::into))
+            }));
         }
         let since = *this.waiting_since.get_or_insert_with(Instant::now);
         let (Some(timeouts), Some(deadline)) = (*this.timeouts, *this.deadline) else {

@@ -20,6 +20,7 @@ fn policy_defaults() {
     assert_eq!(policy.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(policy.admin.listen.to_string(), "127.0.0.1:8081");
     assert_eq!(policy.server.max_body, 32 << 20);
+    assert_eq!(policy.server.max_upload, 512 << 20);
     assert!(policy.limits.is_empty() && policy.routes.is_empty());
     assert!(policy.circuit_breaker.is_none() && policy.retry.is_none());
     let Endpoint::Http(http) = &policy.providers[0].endpoint else { panic!() };

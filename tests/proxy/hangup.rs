@@ -1,5 +1,7 @@
 //! The client is killed in every phase: what was reserved for it comes back.
 
+use std::sync::{Arc, Mutex};
+
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -210,20 +212,202 @@ async fn a_trial_whose_client_left_is_given_to_the_next() {
     assert_eq!(state(), State::Closed);
 }
 
+/// The policy above that lets what has begun go on.
+fn draining() -> String {
+    POLICY.replace("routes:", "streams: { on_hangup: drain }\nroutes:")
+}
+
+fn output_tokens(proxy: &Running) -> Option<String> {
+    let metrics = proxy.telemetry().render();
+    let is_output = |line: &&str| {
+        line.starts_with("tollway_tokens_total{") && line.contains(r#"token_type="output""#)
+    };
+    metrics.lines().find(is_output)?.rsplit(' ').next().map(str::to_owned)
+}
+
 #[tokio::test]
 async fn a_drained_reply_is_read_to_its_end_and_counted() {
-    let proxy = Running::new(&POLICY.replace("routes:", "streams: { on_hangup: drain }\nroutes:"));
+    let proxy = Running::new(&draining());
     let text = head(ask(true).len(), "tps=200; output_tokens=20") + &ask(true);
     let stream = connect(&proxy, &text).await;
     until("it streams", || proxy.sim("sim").stats().open_streams == 1).await;
     drop(stream);
     settled(&proxy, "drained").await;
     assert_eq!(proxy.sim("sim").stats().cancelled, 0, "the provider said all it had to say");
-    let metrics = proxy.telemetry().render();
-    let output = metrics.lines().find(|line| {
-        line.starts_with("tollway_tokens_total{") && line.contains(r#"token_type="output""#)
-    });
-    assert!(output.is_some_and(|line| line.ends_with(" 20")), "{output:?}");
+    assert_eq!(output_tokens(&proxy).as_deref(), Some("20"));
+}
+
+#[tokio::test]
+async fn drained_before_a_head_the_usage_is_exact() {
+    for (stream, slow) in [(true, "ttft"), (false, "latency")] {
+        for (policy, time, drained) in [(draining(), "300ms", true), (POLICY.into(), "10m", false)]
+        {
+            let control = &format!("{slow}={time}; output_tokens=20");
+            let proxy = Running::new(&policy);
+            let text = head(ask(stream).len(), control) + &ask(stream);
+            let left = connect(&proxy, &text).await;
+            until("the provider works", || proxy.sim("sim").stats().requests == 1).await;
+            drop(left);
+            settled(&proxy, control).await;
+            let told = if drained { 0 } else { 1 };
+            until("the provider ends", || proxy.sim("sim").stats().cancelled == told).await;
+            let rows = proxy.stack().totals().snapshot();
+            let row = rows.iter().find(|row| &*row.key == "sim").expect("work at the provider");
+            let (usage, estimated) = (row.total.usage, row.total.estimated);
+            assert!(usage.input > 0, "{control} {row:?}");
+            let expected = if drained { (20, 0) } else { (0, 1) };
+            assert_eq!((usage.output, estimated), expected, "{control} {row:?}");
+            let output = if drained { "20" } else { "0" };
+            assert_eq!(output_tokens(&proxy).as_deref().unwrap_or("0"), output);
+        }
+    }
+}
+
+/// The provider fails after the client has left: nobody else is asked.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_begun_for_a_client_that_has_left() {
+    for stays in [true, false] {
+        let two = draining()
+            .replace("sim: { simulate: {} }", "sim: { simulate: {} }\n  other: { simulate: {} }");
+        let (stack, mut send) =
+            in_process(policy(&two.replace("targets: [sim]", "targets: [sim, other]"))).await;
+        let requests = |name| stack.simulator(name).unwrap().stats().requests;
+        let request = Request::post(CHAT)
+            .header(JSON.0, JSON.1)
+            .header("x-simulate", "latency=1s; status=503")
+            .body(full(ask(true)))
+            .unwrap();
+        let reply = tokio::spawn(send.send_request(request));
+        until("the first is asked", || requests("sim") == 1).await;
+        if !stays {
+            reply.abort();
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        assert_eq!(stack.simulator("sim").unwrap().stats().cancelled, 0, "it goes on to its end");
+        assert_eq!((requests("sim"), requests("other")), (1, u64::from(stays)));
+        let settled = stack.request_limits().standing("places", &Key::All).unwrap();
+        assert_eq!(settled.held, 0);
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_request_is_logged_once_as_left_and_exactly() {
+    let lines = Lines::default();
+    let written = lines.clone();
+    let writer = move || lines.clone();
+    let _here = tracing::subscriber::set_default(
+        tracing_subscriber::fmt().json().flatten_event(true).with_writer(writer).finish(),
+    );
+    for left_after in ["head", "token"] {
+        let (stack, mut send) = in_process(policy(&draining())).await;
+        let request = Request::post(CHAT)
+            .header(JSON.0, JSON.1)
+            .header("x-simulate", "ttft=1s; tps=1; output_tokens=20")
+            .body(full(ask(true)))
+            .unwrap();
+        let reply = tokio::spawn(send.send_request(request));
+        let sim = stack.simulator("sim").unwrap();
+        until("it is asked", || sim.stats().requests == 1).await;
+        if left_after == "token" {
+            within("some of it", reply.await.unwrap().unwrap().into_body().frame()).await;
+        } else {
+            reply.abort();
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        let text = String::from_utf8(std::mem::take(&mut *written.0.lock().unwrap())).unwrap();
+        let told: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|line: &serde_json::Value| line["message"] == "request")
+            .collect();
+        assert_eq!(told.len(), 1, "{left_after}: {text}");
+        assert_eq!(told[0]["ending"], "client_left", "{text}");
+        assert_eq!((&told[0]["status"], &told[0]["output_tokens"]), (&200.into(), &20.into()));
+        assert!(told[0].get("usage_estimated").is_none(), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_wait_for_another_attempt_ends_when_the_client_leaves() {
+    // An error, and a dead start that looked like a reply.
+    for control in ["status=503", "truncate=first"] {
+        let proxy = Running::new(&draining().replace("1ms, max: 1ms", "5m, max: 5m"));
+        let text = head(ask(true).len(), control) + &ask(true);
+        let stream = connect(&proxy, &text).await;
+        until("it waits", || proxy.telemetry().render().contains("\ntollway_retries_total{")).await;
+        drop(stream);
+        settled(&proxy, control).await;
+        assert_eq!(proxy.sim("sim").stats().requests, 1, "{control}");
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_the_line_is_not_served_under_drain_either() {
+    let proxy = Running::new(&draining());
+    let text = head(ask(true).len(), "stall=before") + &ask(true);
+    let first = [connect(&proxy, &text).await, connect(&proxy, &text).await];
+    until("both places are taken", || proxy.sim("sim").stats().requests == 2).await;
+    let in_line = connect(&proxy, &text).await;
+    until("one is in line", || waiting(&proxy) == 1).await;
+    drop(in_line);
+    until("the line is empty", || waiting(&proxy) == 0).await;
+    until("it is let go", || proxy.metric("tollway_requests_in_flight") == Some(2.0)).await;
+    assert_eq!(proxy.sim("sim").stats().requests, 2);
+    drop(first);
+}
+
+#[tokio::test]
+async fn half_an_upload_is_not_drained() {
+    let address = raw_provider(|mut stream| async move {
+        let _ = rest(&mut stream).await;
+    })
+    .await;
+    let up = format!("providers:\n  up: {{ base_url: \"http://{address}/v1\" }}");
+    let policy = draining().replace("providers:", &up);
+    let proxy = Running::new(&policy.replace("targets: [sim]", "targets: [up, sim]"));
+    for framing in ["content-length: 1000000\r\n\r\n", "transfer-encoding: chunked\r\n\r\n100\r\n"]
+    {
+        let head = format!(
+            "POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\n\
+             {framing}some of it"
+        );
+        let stream = connect(&proxy, &head).await;
+        until("it is under way", || held(&proxy).iter().any(|(_, held)| *held > 0)).await;
+        drop(stream);
+        settled(&proxy, framing).await;
+    }
+    assert_eq!(proxy.sim("sim").stats().requests, 0);
+    let circuits = proxy.stack().breakers().list();
+    assert!(circuits.iter().all(|c| c.failures_in_a_row == 0), "{circuits:?}");
+}
+
+#[tokio::test]
+async fn a_process_that_stops_does_not_wait_for_what_is_abandoned() {
+    let proxy = Running::new(&draining());
+    let text = head(ask(true).len(), "stall=before") + &ask(true);
+    let stream = connect(&proxy, &text).await;
+    until("the provider works", || proxy.sim("sim").stats().requests == 1).await;
+    drop(stream);
+    let telemetry = proxy.telemetry().clone();
+    let sim = proxy.sim("sim");
+    let proxy = proxy.take();
+    within("the end", tokio::task::spawn_blocking(move || proxy.stop())).await.unwrap();
+    assert_eq!(sim.stats().cancelled, 1);
+    assert!(telemetry.render().contains("\ntollway_requests_in_flight 0"), "it was settled");
 }
 
 /// Who leaves while the provider works pays for the question, in limits, totals and metrics alike;

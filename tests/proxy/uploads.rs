@@ -6,9 +6,10 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use http::{Request, Version};
+use http::{Method, Request, Version};
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
+use tollway::rate_limit::Key;
 
 use super::support::*;
 
@@ -103,4 +104,163 @@ async fn a_file_without_a_model_in_its_first_bytes() {
     // The file comes before the model: the search for it must end.
     let late = "--xyz\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.mp3\"\r\n\r\n";
     upload("/v1/audio/transcriptions", late.into(), false, true).await;
+}
+
+const GUARDED: &str = "
+server: { max_upload: 64KiB }
+limits: [{ name: places, per: all, concurrent: 5 }, { name: all, per: all, requests: 1000/day }]
+circuit_breaker: { open_after: 1 failures, recover_after: 30s }
+retry: { attempts: 3, backoff: { first: 1ms, max: 1ms } }
+";
+const CAP: usize = 64 << 10;
+
+/// Tells whether a body came whole, also where its reader is dropped.
+struct Whole(bool, mpsc::UnboundedSender<bool>);
+
+impl Whole {
+    fn note(&mut self, whole: bool) {
+        self.0 = whole;
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        let _ = self.1.send(self.0);
+    }
+}
+
+fn bounded(address: std::net::SocketAddr, http2: &str) -> Running {
+    let options = format!("auth: passthrough, http2: {http2}");
+    Running::new(&format!(
+        "{GUARDED}providers:\n  up: {{ base_url: \"http://{address}/v1\", {options} }}\n\
+         \x20 other: {{ simulate: {{}} }}\nroutes: [{{ targets: [up, other] }}]\n"
+    ))
+}
+
+/// Nobody is blamed, nothing is held, nobody else was asked.
+async fn blameless(proxy: &Running, other: &str) {
+    until("nothing is held", || {
+        let places = proxy.stack().request_limits().standing("places", &Key::All);
+        proxy.is_idle() && places.is_none_or(|places| places.held == 0)
+    })
+    .await;
+    let circuits = proxy.stack().breakers().list();
+    assert!(circuits.iter().all(|circuit| circuit.failures_in_a_row == 0), "{circuits:?}");
+    assert_eq!(proxy.sim(other).stats().requests, 0, "sent nowhere else");
+    let metrics = proxy.telemetry().render();
+    let retried = metrics.lines().any(|line| line.starts_with("tollway_retries_total{"));
+    assert!(!retried, "{metrics}");
+}
+
+#[tokio::test]
+async fn an_upload_that_says_it_is_too_large_is_refused_at_once() {
+    let (address, _, mut told) = counting().await;
+    let proxy = bounded(address, "never");
+    for path in ["/v1/files", "/v1/audio/transcriptions", "/v1/invented"] {
+        // Nothing of the body is sent, and yet there is an answer.
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-type: multipart/form-data; boundary=xyz\r\ncontent-length: {}\r\n\r\n",
+            CAP + 1
+        );
+        let reply = raw(proxy.address(), head.as_bytes()).await.unwrap();
+        assert_eq!(reply.status, 413, "{reply:?}");
+        assert_eq!(reply.error().code.as_deref(), Some("request_too_large"));
+    }
+    blameless(&proxy, "other").await;
+    assert!(told.try_recv().is_err(), "the provider was not asked");
+}
+
+#[tokio::test]
+async fn an_upload_that_proves_too_large_on_its_way_is_nobody_elses_fault() {
+    for http2 in ["never", "only"] {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let frames = Arc::new(AtomicU64::new(0));
+        let counter = frames.clone();
+        let address = provider(move |request| {
+            let (come, mut seen) = (counter.clone(), Whole(false, tell.clone()));
+            async move {
+                let mut body = request.into_body();
+                let whole = loop {
+                    match body.frame().await {
+                        Some(Ok(_)) => come.fetch_add(1, Ordering::SeqCst),
+                        end => break end.is_none(),
+                    };
+                };
+                seen.note(whole);
+                reply(200, &[JSON], "{}")
+            }
+        })
+        .await;
+        let proxy = bounded(address, http2);
+        for path in ["/v1/files", "/v1/audio/transcriptions"] {
+            let (send, body) = pipe();
+            let kind = "multipart/form-data; boundary=xyz";
+            let request = Request::post(proxy.uri(path)).header("content-type", kind);
+            let sending = tokio::spawn(client_h2().request(request.body(body).unwrap()));
+            let before = frames.load(Ordering::SeqCst);
+            for part in [form(), vec![1; CAP - form().len()].into()] {
+                within("room for more", send.send(part)).await.unwrap();
+            }
+            until("it comes in", || frames.load(Ordering::SeqCst) > before).await;
+            within("room for more", send.send(Bytes::from_static(b"!"))).await.unwrap();
+            // The upload is still open.
+            let got = Reply::read(within("a reply", sending).await.unwrap().unwrap()).await;
+            assert_eq!(got.status, 413, "{http2} {path} {got:?}");
+            assert_eq!(got.error().code.as_deref(), Some("request_too_large"));
+            assert_eq!(within("an end", told.recv()).await, Some(false), "upstream is cancelled");
+        }
+        blameless(&proxy, "other").await;
+    }
+    // The simulated provider is a provider like any other.
+    let proxy = Running::new(&format!(
+        "{GUARDED}providers: {{ sim: {{ simulate: {{}} }}, other: {{ simulate: {{}} }} }}\nroutes: [{{ targets: [sim, other] }}]\n"
+    ));
+    let got = proxy.post("/v1/files", vec![1; CAP + 1]).await;
+    assert_eq!(got.status, 413, "{got:?}");
+    let (send, body) = pipe();
+    let sending =
+        tokio::spawn(client().request(Request::post(proxy.uri("/v1/files")).body(body).unwrap()));
+    within("room", send.send(vec![1; CAP + 1].into())).await.unwrap();
+    let got = Reply::read(within("a reply", sending).await.unwrap().unwrap()).await;
+    assert_eq!(got.status, 413, "{got:?}");
+    blameless(&proxy, "other").await;
+}
+
+#[tokio::test]
+async fn an_upload_of_exactly_the_most_passes() {
+    let recording = Recording::new(|_| reply(200, &[JSON], "{}")).await;
+    let proxy = bounded(recording.address, "never");
+    let whole: Vec<u8> = (0..CAP).map(|at| (at % 251) as u8).collect();
+    let got = proxy.send(Method::POST, "/v1/files", &[], whole.clone()).await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert!(recording.last().body == whole);
+    let (send, body) = pipe();
+    let request = Request::post(proxy.uri("/v1/files")).body(body).unwrap();
+    let sending = tokio::spawn(client().request(request));
+    for part in whole.chunks(1000) {
+        within("room for more", send.send(part.to_vec().into())).await.unwrap();
+    }
+    drop(send);
+    let got = Reply::read(within("a reply", sending).await.unwrap().unwrap()).await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert!(recording.last().body == whole);
+}
+
+/// Not a word for 50 ms in the middle of an upload: the client's fault, not the provider's.
+#[tokio::test]
+async fn an_upload_that_stalls_is_408() {
+    let (address, ..) = counting().await;
+    let policy = provider_at(address) + &GUARDED.replace("max_upload: 64KiB", "body_timeout: 50ms");
+    let proxy = Running::new(
+        &(policy + "routes: [{ targets: [up, other] }]\n")
+            .replace("auth: passthrough }\n", "auth: passthrough }\n  other: { simulate: {} }\n"),
+    );
+    let (send, body) = pipe();
+    let request = Request::post(proxy.uri("/v1/files")).body(body).unwrap();
+    let sending = tokio::spawn(client().request(request));
+    within("room", send.send(Bytes::from_static(b"some"))).await.unwrap();
+    let got = Reply::read(within("a reply", sending).await.unwrap().unwrap()).await;
+    assert_eq!(got.status, 408, "{got:?}");
+    blameless(&proxy, "other").await;
 }

@@ -10,7 +10,7 @@
 //! | [`Ask`] | dialect | limits, route, cost, telemetry | request |
 //! | [`Plan`] | route | retry | request |
 //! | [`Target`] | retry | breaker, limits, dialect, upstream | request and response |
-//! | [`AtWork`] | upstream | limits, cost, telemetry | request |
+//! | [`AtWork`] | upstream, whoever sees the caller leave | limits, retry's policy, cost, telemetry | request |
 //! | [`Metered`] | dialect | limits, breaker, cost, telemetry | response |
 //! | [`Failure`] | dialect, upstream | retry, breaker | response, or inside an error |
 //!

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// One place a request can be sent: a provider, the name of the key used there, and a model.
@@ -120,7 +120,8 @@ pub struct ProxyCredential;
 /// Which target is at work on a request, in the request's extensions.
 ///
 /// Work that a caller abandons before its reply has a head costs all the same: guards that never
-/// saw a head ask here whether anybody had been asked.
+/// saw a head ask here whether anybody had been asked. What goes on for a caller who has left goes
+/// on for that work alone: nobody else is asked.
 ///
 /// ```
 /// use tollway_core::{AtWork, Target};
@@ -130,23 +131,47 @@ pub struct ProxyCredential;
 /// assert!(work.target().is_some());
 /// work.end();
 /// assert!(work.target().is_none());
+/// assert!(!work.abandon());
+/// assert!(work.is_abandoned());
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct AtWork(Arc<Mutex<Option<Target>>>);
+pub struct AtWork(Arc<Mutex<Work>>);
+
+#[derive(Debug, Default)]
+struct Work {
+    target: Option<Target>,
+    abandoned: bool,
+}
 
 impl AtWork {
     /// `target` has been sent the request.
     pub fn begin(&self, target: Target) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+        self.lock().target = Some(target);
     }
 
     /// It is done with it, or has refused it.
     pub fn end(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.lock().target = None;
     }
 
     /// Who is at work.
     pub fn target(&self) -> Option<Target> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().target.clone()
+    }
+
+    /// The caller has left. Whether anybody is at work.
+    pub fn abandon(&self) -> bool {
+        let mut work = self.lock();
+        work.abandoned = true;
+        work.target.is_some()
+    }
+
+    /// Whether the caller has left.
+    pub fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

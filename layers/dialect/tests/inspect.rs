@@ -18,6 +18,7 @@ type Seen = Arc<Mutex<Vec<Request<RequestBody<ScriptedBody>>>>>;
 fn small() -> InspectLayer {
     let mut config = InspectConfig::default();
     config.max_body = 64;
+    config.max_upload = 1000;
     config.max_peek = 400;
     InspectLayer::with_config(config).unwrap()
 }
@@ -93,6 +94,52 @@ async fn a_body_over_the_bound_is_refused() {
     let fits = format!(r#"{{"model":"m","x":"{}"}}"#, "y".repeat(64 - 20));
     assert_eq!(fits.len(), 64);
     assert!(inspect(chat(pieces(&fits, 10))).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_upload_over_its_bound_fails_where_it_is_too_much() {
+    let too_large = (StatusCode::PAYLOAD_TOO_LARGE, Some("request_too_large"));
+    let multipart = "multipart/form-data; boundary=B";
+    let mut longest = FORM.replace("RIFF", "");
+    longest = FORM.replace("RIFF", &"x".repeat(1000 - longest.len()));
+    assert_eq!(longest.len(), 1000);
+    for path in ["/v1/files", "/v1/audio/transcriptions"] {
+        // Said beforehand, nobody is called.
+        let mut said = post(path, multipart, vec![Step::Stall]);
+        said.headers_mut().insert("content-length", "1001".parse().unwrap());
+        assert_eq!(refused(said).await, too_large);
+        let whole = inspect(post(path, multipart, pieces(&longest, 100))).await.unwrap();
+        assert_eq!(bytes(whole).await, longest);
+        let mut steps = pieces(&longest, 100);
+        steps.extend([Step::data("y"), Step::Stall]);
+        let mut body = inspect(post(path, multipart, steps)).await.unwrap().into_body();
+        let mut passed = Vec::new();
+        let error = loop {
+            match body.frame().await.unwrap() {
+                Ok(frame) => passed.extend_from_slice(frame.data_ref().unwrap()),
+                Err(error) => break error,
+            }
+        };
+        assert!(passed == longest.as_bytes(), "all up to the bound has passed");
+        let refused = find_error::<BadRequest>(&*error).unwrap();
+        assert_eq!((refused.status(), refused.code()), too_large);
+    }
+    // Too much before the search for the model is over.
+    let multipart = "multipart/form-data; boundary=other";
+    let large = vec![Step::data(vec![b'x'; 300]), Step::data(vec![b'x'; 701])];
+    assert_eq!(refused(post("/v1/audio/transcriptions", multipart, large)).await, too_large);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_is_an_incomplete_body() {
+    let steps = vec![Step::data("some"), Step::Error("reset")];
+    let seen = inspect(post("/v1/files", "application/octet-stream", steps)).await.unwrap();
+    let error = seen.into_body().collect().await.unwrap_err();
+    let refused = find_error::<BadRequest>(&*error).unwrap();
+    assert_eq!(
+        (refused.status(), refused.code()),
+        (StatusCode::BAD_REQUEST, Some("incomplete_body"))
+    );
 }
 
 #[tokio::test]

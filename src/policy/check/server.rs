@@ -81,6 +81,7 @@ pub(super) fn server(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Serv
         max_header_bytes: usize::try_from(header_bytes.min(16 << 20)).unwrap_or(64 << 10),
         max_headers: check.at_least_one_u32(&written.max_headers, 100).get() as usize,
         max_body: size(&written.max_body, 32 << 20, 1, check),
+        max_upload: size(&written.max_upload, 512 << 20, 1, check),
         header_timeout: positive(&written.header_timeout, 10 * SECOND, check),
         body_timeout: positive(&written.body_timeout, 30 * SECOND, check),
         idle_timeout: positive(&written.idle_timeout, 120 * SECOND, check),

@@ -89,8 +89,10 @@ pub struct Server {
     pub max_header_bytes: usize,
     /// Number of request headers.
     pub max_headers: usize,
-    /// Bytes of a request body.
+    /// Bytes of a JSON body, which is held.
     pub max_body: u64,
+    /// Bytes of any other body, which streams through.
+    pub max_upload: u64,
     /// From the connection's first byte to the end of a request's head; on HTTP/1 the longer of
     /// this and `idle_timeout` holds.
     pub header_timeout: Duration,
@@ -312,12 +314,12 @@ pub struct Streams {
     pub commit: Commit,
 }
 
-/// What becomes of the upstream reply when the client hangs up.
+/// What becomes of a provider's work when the client hangs up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnHangup {
     /// It is cancelled.
     Cancel,
-    /// It is read to its end, so that its usage is known.
+    /// It goes on to the reply's end, so that its usage is known.
     Drain,
 }
 

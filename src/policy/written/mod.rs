@@ -74,8 +74,10 @@ section! {
         may max_header_bytes: Size,
         /// Number of headers of a request. Default 100.
         may max_headers: Count,
-        /// A request's body; JSON is held in memory up to here. Default 32MiB.
+        /// A JSON body, which is held in memory. Default 32MiB.
         may max_body: Size,
+        /// Any other body (uploads, files), which streams through. Default 512MiB.
+        may max_upload: Size,
         /// For a request's head to arrive; on HTTP/1 the longer of this and `idle_timeout` holds.
         /// Default 10s.
         may header_timeout: Time,

@@ -21,7 +21,8 @@ section! {
 section! {
     /// What happens to streams.
     StreamsWritten {
-        /// When the client leaves: cancel upstream, or drain it to know the usage. Default cancel.
+        /// When the client leaves: cancel upstream, or drain what has begun, to know the usage.
+        /// Default cancel.
         may on_hangup: HangupName,
         /// From when on a reply can't fail over: first_token or head. Default first_token.
         may commit: CommitName,

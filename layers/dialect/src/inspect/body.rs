@@ -1,6 +1,6 @@
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -8,11 +8,13 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 use tollway_core::BoxError;
 
+use super::service::{incomplete, too_large};
 use crate::openai::Edits;
 
 /// A request body after [`Inspect`](crate::Inspect): held whole, or still streaming.
 ///
-/// A held body can be cloned for another attempt; a streaming one can be sent only once.
+/// A held body can be cloned for another attempt; a streaming one can be sent only once. One that
+/// ends early, or is longer than its bound, ends in a [`BadRequest`](crate::BadRequest).
 #[derive(Debug)]
 #[pin_project]
 pub struct RequestBody<B> {
@@ -30,7 +32,28 @@ enum Kind<B> {
         head: Bytes,
         #[pin]
         rest: B,
+        bound: Bound,
     },
+}
+
+/// How much a streaming body may be.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    max: u64,
+    /// What may still come.
+    left: u64,
+}
+
+impl Bound {
+    const NONE: Self = Self { max: u64::MAX, left: u64::MAX };
+
+    fn take(&mut self, bytes: usize) -> Result<(), BoxError> {
+        match self.left.checked_sub(bytes as u64) {
+            Some(left) => self.left = left,
+            None => return Err(too_large(self.max).into()),
+        }
+        Ok(())
+    }
 }
 
 impl<B> RequestBody<B> {
@@ -46,7 +69,15 @@ impl<B> RequestBody<B> {
 
     /// A streaming body whose first bytes have been read already.
     pub fn with_head(head: Bytes, rest: B) -> Self {
-        Self { kind: Kind::Streaming { head, rest }, edits: Edits::default() }
+        Self { kind: Kind::Streaming { head, rest, bound: Bound::NONE }, edits: Edits::default() }
+    }
+
+    /// The same body, which fails with 413 where it streams more than `max` bytes in all.
+    pub fn with_max(mut self, max: u64) -> Self {
+        if let Kind::Streaming { head, bound, .. } = &mut self.kind {
+            *bound = Bound { max, left: max.saturating_sub(head.len() as u64) };
+        }
+        self
     }
 
     /// The same body with the places where [`Attempt`](crate::Attempt) may change it; without
@@ -106,21 +137,27 @@ where
             KindProj::Streaming { head, .. } if !head.is_empty() => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(head)))))
             }
-            KindProj::Streaming { rest, .. } => rest.poll_frame(cx).map_err(Into::into),
+            KindProj::Streaming { rest, bound, .. } => {
+                Poll::Ready(ready!(rest.poll_frame(cx)).map(|frame| {
+                    let frame = frame.map_err(|error| incomplete(error.into(), bound.max))?;
+                    bound.take(frame.data_ref().map_or(0, Bytes::len))?;
+                    Ok(frame)
+                }))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Buffered(bytes) => bytes.is_empty(),
-            Kind::Streaming { head, rest } => head.is_empty() && rest.is_end_stream(),
+            Kind::Streaming { head, rest, .. } => head.is_empty() && rest.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Buffered(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Streaming { head, rest } => {
+            Kind::Streaming { head, rest, .. } => {
                 let (hint, head) = (rest.size_hint(), head.len() as u64);
                 let mut sum = SizeHint::new();
                 sum.set_lower(hint.lower().saturating_add(head));

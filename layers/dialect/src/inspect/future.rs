@@ -8,10 +8,14 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response, header, request::Parts};
 use http_body::Body;
 use pin_project::pin_project;
-use tollway_core::{Ask, BoxError, Dialect, Operation, find_error};
+use tollway_core::{Ask, BoxError, Dialect, Operation};
 use tower_service::Service;
 
-use super::{InspectConfig, RequestBody, kind::Kind, service::too_large};
+use super::{
+    InspectConfig, RequestBody,
+    kind::Kind,
+    service::{incomplete, too_large},
+};
 use crate::{
     BadRequest, anthropic, gemini, multipart,
     openai::{self, Edits, Span},
@@ -110,7 +114,7 @@ where
         let head = self.read.held.take();
         let body = match self.read.kind {
             Kind::Json => RequestBody::buffered(head),
-            _ => RequestBody::with_head(head, self.body),
+            _ => RequestBody::with_head(head, self.body).with_max(self.read.config.max_upload),
         };
         let body = body.with_edits(edits);
         self.parts.extensions.insert(ask);
@@ -148,13 +152,13 @@ impl Read {
                         self.finish(true, parts).unwrap_or_else(|| self.json(parts)),
                     );
                 }
-                Some(Err(error)) => return Poll::Ready(Err(self.broken(error.into()))),
+                Some(Err(error)) => return Poll::Ready(Err(incomplete(error.into(), self.max()))),
                 // Trailers of a held body are left out: they would have no place behind it.
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     self.held.push(data, parts);
-                    if matches!(self.kind, Kind::Json) && self.held.len() > self.config.max_body {
-                        return Poll::Ready(Err(too_large(self.config.max_body)));
+                    if self.held.len() as u64 > self.max() {
+                        return Poll::Ready(Err(too_large(self.max())));
                     }
                 }
             }
@@ -202,12 +206,8 @@ impl Read {
         }
     }
 
-    fn broken(&self, error: BoxError) -> BadRequest {
-        if find_error::<http_body_util::LengthLimitError>(&*error).is_some() {
-            return too_large(self.config.max_body).with_source(error);
-        }
-        let message = "The request body ended early: the connection broke before all of it came.";
-        BadRequest::invalid(message).with_code("incomplete_body").with_source(error)
+    fn max(&self) -> u64 {
+        self.kind.max(&self.config)
     }
 }
 

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, Method, StatusCode, header};
 use tollway_core::Operation;
 
+use super::InspectConfig;
 use crate::{BadRequest, multipart};
 
 /// How a request's body is to be treated.
@@ -17,6 +18,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The most bytes of such a body.
+    pub(super) fn max(&self, config: &InspectConfig) -> u64 {
+        match self {
+            Self::Json => config.max_body as u64,
+            Self::Multipart(_) | Self::Opaque => config.max_upload,
+        }
+    }
+
     /// A call that speaks only JSON is refused in any other clothing: passed on unread, it would
     /// slip past every limit in tokens.
     pub(super) fn of(

@@ -21,7 +21,11 @@ impl InspectLayer {
     ///
     /// A bound of zero.
     pub fn with_config(config: InspectConfig) -> Result<Self, ConfigError> {
-        ConfigError::check(&[("max_body", config.max_body), ("max_peek", config.max_peek)])?;
+        ConfigError::check(&[
+            ("max_body", config.max_body),
+            ("max_upload", config.max_upload.try_into().unwrap_or(usize::MAX)),
+            ("max_peek", config.max_peek),
+        ])?;
         Ok(Self { config })
     }
 }

@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body::Body;
-use tollway_core::{Ask, BoxError};
+use tollway_core::{Ask, BoxError, find_error};
 use tower_service::Service;
 
 use super::{InspectConfig, InspectFuture, RequestBody, kind::Kind};
@@ -18,8 +18,9 @@ use crate::{
 /// [`RequestBody::as_bytes`]; of a multipart upload only the first bytes are held; everything else
 /// streams through.
 ///
-/// Fails with [`BadRequest`] for a request that nobody could answer, and for a path that could be
-/// read in two ways.
+/// Fails with [`BadRequest`] for a request that nobody could answer, for a path that could be read
+/// in two ways, and for a body over its bound. Where that shows only while the body streams, the
+/// body fails with it, and so the inner call.
 #[derive(Clone, Debug)]
 pub struct Inspect<S> {
     pub(super) inner: S,
@@ -51,17 +52,18 @@ where
             Ok(kind) => kind,
             Err(refused) => return InspectFuture::refused(refused),
         };
+        let max = kind.max(&self.config);
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > max) {
+            return InspectFuture::refused(too_large(max));
+        }
         if matches!(kind, Kind::Opaque) {
             let mut ask = Ask::new(operation);
             ask.dialect = dialect;
             request.extensions_mut().insert(ask);
-            return InspectFuture::calling(self.inner.call(request.map(RequestBody::streaming)));
-        }
-        let length = request.headers().get(header::CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if matches!(kind, Kind::Json) && length.is_some_and(|len| len > self.config.max_body as u64)
-        {
-            return InspectFuture::refused(too_large(self.config.max_body));
+            let request = request.map(|body| RequestBody::streaming(body).with_max(max));
+            return InspectFuture::calling(self.inner.call(request));
         }
         // The inner service is called after the body has come: take the instance that is ready.
         let clone = self.inner.clone();
@@ -80,10 +82,19 @@ fn invalid_path() -> BadRequest {
     .with_code("invalid_path")
 }
 
-pub(super) fn too_large(max: usize) -> BadRequest {
+pub(super) fn too_large(max: u64) -> BadRequest {
     BadRequest::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         format!("The request body is larger than {max} bytes, the most that is taken here."),
     )
     .with_code("request_too_large")
+}
+
+/// What a body's error says of the request.
+pub(super) fn incomplete(error: BoxError, max: u64) -> BadRequest {
+    if find_error::<http_body_util::LengthLimitError>(&*error).is_some() {
+        return too_large(max).with_source(error);
+    }
+    let message = "The request body ended early: the connection broke before all of it came.";
+    BadRequest::invalid(message).with_code("incomplete_body").with_source(error)
 }

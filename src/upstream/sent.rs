@@ -1,0 +1,62 @@
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+use tollway_core::{BoxError, ErrorClass, Failure};
+
+use crate::telemetry::Exchange;
+
+/// A request's body on its way to the provider; its error is noted in the [`Exchange`].
+///
+/// What the connection makes of a body that fails is its own error (a reset, over HTTP/2), in which
+/// nobody could tell the client's fault from the provider's.
+#[pin_project]
+#[derive(Debug)]
+pub struct SentBody<B> {
+    #[pin]
+    inner: B,
+    exchange: Option<Arc<Exchange>>,
+}
+
+impl<B> SentBody<B> {
+    pub(super) fn new(inner: B, exchange: Option<Arc<Exchange>>) -> Self {
+        Self { inner, exchange }
+    }
+}
+
+impl<B> Body for SentBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.project();
+        this.inner.poll_frame(cx).map_err(|error| {
+            let said = "the request's body did not come whole";
+            let failure = Failure::new(ErrorClass::Invalid, said).with_source(error);
+            if let Some(exchange) = this.exchange {
+                exchange.note_body_failure(failure.clone());
+            }
+            failure.into()
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
