@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 use http_body_util::{Either, Full};
 use pin_project::pin_project;
 use serde_json::{Value, json};
-use tollway_core::{Ask, BoxError, Caller, Operation};
+use tollway_core::{Ask, BoxError, Caller, Dialect, Operation};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -129,16 +129,43 @@ impl Models {
             return None;
         }
         let caller = request.get::<Caller>();
+        let dialect = request.get::<Ask>()?.dialect;
         let mut may_use = listed.iter().filter(|(id, _)| self.may_use(caller, id));
-        let of = |(id, owner): &(Arc<str>, Arc<str>)| json!({ "id": &**id, "object": "model", "created": 0, "owned_by": &**owner });
         match path.trim_end_matches('/').split_once("/models") {
-            Some((_, "")) => {
-                let data: Vec<Value> = may_use.map(of).collect();
-                Some(json!({ "object": "list", "data": data }))
-            }
-            Some((_, id)) => may_use.find(|(known, _)| id.strip_prefix('/') == Some(known)).map(of),
+            Some((_, "")) => Some(list_in(dialect, &may_use.collect::<Vec<_>>())),
+            Some((_, id)) => may_use
+                .find(|(known, _)| id.strip_prefix('/') == Some(known))
+                .map(|(id, owner)| model_in(dialect, id, owner)),
             None => None,
         }
+    }
+}
+
+/// One model as a family's API shows it; when it was made, nobody here knows.
+fn model_in(dialect: Dialect, id: &str, owner: &str) -> Value {
+    match dialect {
+        Dialect::Anthropic => json!({
+            "type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z",
+        }),
+        Dialect::Gemini => json!({
+            "name": format!("models/{id}"), "displayName": id, "version": "",
+            "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens"],
+        }),
+        _ => json!({ "id": id, "object": "model", "created": 0, "owned_by": owner }),
+    }
+}
+
+/// All models as a family's API lists them, on one page.
+fn list_in(dialect: Dialect, models: &[&(Arc<str>, Arc<str>)]) -> Value {
+    let data = models.iter().map(|(id, owner)| model_in(dialect, id, owner));
+    let data: Vec<Value> = data.collect();
+    let id = |model: Option<&&(Arc<str>, Arc<str>)>| model.map(|model| model.0.to_string());
+    match dialect {
+        Dialect::Anthropic => json!({
+            "data": data, "has_more": false, "first_id": id(models.first()), "last_id": id(models.last()),
+        }),
+        Dialect::Gemini => json!({ "models": data }),
+        _ => json!({ "object": "list", "data": data }),
     }
 }
 

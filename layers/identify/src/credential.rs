@@ -15,12 +15,19 @@ pub static CREDENTIAL_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("x-goog-api-key"),
 ];
 
-/// All credentials sent, in the order of [`CREDENTIAL_HEADERS`]; empty ones count as not sent.
-pub(crate) fn credentials(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    CREDENTIAL_HEADERS.iter().flat_map(|name| {
+/// All credentials sent, in the order of [`CREDENTIAL_HEADERS`], then `key=` of the query, where
+/// clients of Google may put theirs; empty ones count as not sent.
+pub(crate) fn credentials<'a>(
+    headers: &'a HeaderMap,
+    query: Option<&'a str>,
+) -> impl Iterator<Item = &'a [u8]> {
+    let in_headers = CREDENTIAL_HEADERS.iter().flat_map(|name| {
         let bearer = name == AUTHORIZATION;
         headers.get_all(name).into_iter().filter_map(move |value| credential(value, bearer))
-    })
+    });
+    let pairs = query.into_iter().flat_map(|query| query.split('&'));
+    let in_query = pairs.filter_map(|pair| pair.strip_prefix("key=")).map(str::as_bytes);
+    in_headers.chain(in_query.filter(|key| !key.is_empty()))
 }
 
 fn credential(value: &HeaderValue, bearer: bool) -> Option<&[u8]> {

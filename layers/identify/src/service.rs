@@ -51,7 +51,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0.ip());
-        match self.identifier.explain(peer, request.headers()) {
+        match self.identifier.explain(peer, request.headers(), request.uri().query()) {
             Ok((caller, event)) => {
                 self.hook.on(&event);
                 request.extensions_mut().insert(caller);

@@ -54,25 +54,41 @@ impl Identifier {
         peer: Option<IpAddr>,
         headers: &HeaderMap,
     ) -> Result<Caller, Unauthorized> {
-        self.explain(peer, headers).map(|(caller, _)| caller)
+        self.identify_call(peer, headers, None)
+    }
+
+    /// The same for a request with a query, whose `key=` is a credential too: so clients of Google
+    /// may send theirs.
+    ///
+    /// # Errors
+    ///
+    /// As [`identify`](Self::identify).
+    pub fn identify_call(
+        &self,
+        peer: Option<IpAddr>,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> Result<Caller, Unauthorized> {
+        self.explain(peer, headers, query).map(|(caller, _)| caller)
     }
 
     pub(crate) fn explain(
         &self,
         peer: Option<IpAddr>,
         headers: &HeaderMap,
+        query: Option<&str>,
     ) -> Result<(Caller, Event), Unauthorized> {
         let config = &*self.0;
         let mut caller = Caller::default();
         caller.ip =
             peer.map(|peer| client_ip(peer, headers, &config.trusted_proxies, config.proxy_header));
-        let key = self.key(headers)?;
+        let key = self.key(headers, query)?;
         if let Some(key) = key {
             caller.key = Some(key.name.clone());
             caller.tags = key.tags.clone();
             caller.authenticated = true;
         } else if config.sources.contains(&Source::ProviderKey) {
-            caller.key = credentials(headers).next().map(short_hash);
+            caller.key = credentials(headers, query).next().map(short_hash);
         }
         let mut answers = config.sources.iter().filter_map(|source| {
             let (user, event) = self.ask(source, peer, headers, key, &caller)?;
@@ -112,14 +128,14 @@ impl Identifier {
         }
     }
 
-    fn key(&self, headers: &HeaderMap) -> Result<Option<&Key>, Unauthorized> {
+    fn key(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Option<&Key>, Unauthorized> {
         let keys = &self.0.keys;
         if keys.is_empty() {
             return Ok(None);
         }
         let mut reason = Reason::Missing;
         let mut found: Option<&Key> = None;
-        for (count, credential) in credentials(headers).enumerate() {
+        for (count, credential) in credentials(headers, query).enumerate() {
             if count >= MAX_CREDENTIALS {
                 return Err(Unauthorized::new(Reason::Ambiguous));
             }

@@ -1,7 +1,20 @@
 //! From the client's form to the provider's and back.
 //!
-//! [`TranslateLayer`] does it for the attempts whose target speaks another form; [`request`],
-//! [`reply`] and [`Stream`] are the pure functions that it is made of.
+//! [`TranslateLayer`] does it for the attempts whose target speaks another form; [`request()`],
+//! [`reply()`] and [`Stream`] are the pure functions that it is made of.
+//!
+//! ```
+//! use tollway_dialect::translate::{self, Asked, Fit, Form, Strictness};
+//!
+//! let body = r#"{"model":"fast","max_tokens":50,"messages":[{"role":"user","content":"Hi"}]}"#;
+//! let asked = Asked::new(Form::Chat, "fast", body);
+//! let fit = Fit::new(Form::Messages);
+//! let sent = translate::request(&asked, "claude-haiku-4-5", &fit, Strictness::default()).unwrap();
+//! assert_eq!(
+//!     sent.body,
+//!     r#"{"model":"claude-haiku-4-5","max_tokens":50,"messages":[{"role":"user","content":"Hi"}]}"#
+//! );
+//! ```
 
 mod asked;
 mod body;
@@ -26,7 +39,7 @@ use std::{borrow::Cow, fmt};
 use bytes::Bytes;
 use http::HeaderValue;
 
-pub(crate) use asked::Asked;
+pub use asked::Asked;
 pub use body::TranslateBody;
 pub use fields::{Field, Loss, Row, TABLE, UnknownField};
 pub use fit::{Fit, Reasoning};
@@ -36,16 +49,18 @@ pub use layer::{Fits, TranslateLayer};
 pub(crate) use losses::Losses;
 pub use losses::Strictness;
 pub use service::Translate;
+pub use stream::Stream;
 pub(crate) use stream::{StreamReader, StreamWriter};
 
 use crate::{BadRequest, json::Json};
 
 /// A request in the provider's words.
 #[derive(Clone, Debug)]
-pub(crate) struct Translated {
-    pub(crate) body: Bytes,
+pub struct Translated {
+    /// What to send.
+    pub body: Bytes,
     /// What got lost, for `x-tollway-dropped`.
-    pub(crate) dropped: Option<HeaderValue>,
+    pub dropped: Option<HeaderValue>,
 }
 
 /// Writes the client's request, of the form `asked.form`, for a target.
@@ -53,7 +68,7 @@ pub(crate) struct Translated {
 /// # Errors
 ///
 /// The request is not what its form says, or says what the target's form can't.
-pub(crate) fn request(
+pub fn request(
     asked: &Asked,
     model: &str,
     fit: &Fit,
@@ -86,7 +101,7 @@ pub(crate) fn request(
 /// # Errors
 ///
 /// It is not a reply of that form.
-pub(crate) fn reply(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Unreadable> {
+pub fn reply(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Unreadable> {
     let json = Json::read(body).map_err(|error| Unreadable(error.to_string()))?;
     let reply = match from {
         Form::Chat => chat::read_reply(json),
@@ -105,7 +120,7 @@ pub(crate) fn reply(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Unr
 
 /// A provider's reply that is not of the form it should be, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable(pub(crate) String);
+pub struct Unreadable(pub(crate) String);
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -96,16 +96,12 @@ impl<S> Translate<S> {
         let named = ask.model.clone().unwrap_or_else(|| "".into());
         let model = target.unwrap_or_else(|| named.clone());
         let since = self.shared.clock.now().duration_since(SystemTime::UNIX_EPOCH);
-        let asked = Asked {
-            form,
-            model: named,
-            stream: ask.stream,
-            wants_usage: ask.wants_usage,
-            sse: request.uri().query().is_some_and(|query| query.contains("alt=sse")),
-            body,
-            nonce: self.shared.nonce(),
-            now: since.unwrap_or_default().as_secs(),
-        };
+        let mut asked = Asked::new(form, named, body);
+        asked.stream = ask.stream;
+        asked.wants_usage = ask.wants_usage;
+        asked.sse = request.uri().query().is_some_and(|query| query.contains("alt=sse"));
+        asked.nonce = self.shared.nonce();
+        asked.now = since.unwrap_or_default().as_secs();
         let Translated { body, dropped } =
             super::request(&asked, &model, fit, self.shared.strictness)?;
         replace_body(request, body);

@@ -29,7 +29,7 @@ pub(crate) trait StreamWriter: Send {
 }
 
 /// A stream on its way from one form to another.
-pub(crate) struct Stream {
+pub struct Stream {
     parser: sse::Parser,
     reader: Box<dyn StreamReader>,
     writer: Box<dyn StreamWriter>,
@@ -44,7 +44,8 @@ impl std::fmt::Debug for Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(from: Form, asked: &Asked) -> Self {
+    /// From a provider that speaks `from` to the client that asked.
+    pub fn new(from: Form, asked: &Asked) -> Self {
         let reader: Box<dyn StreamReader> = match from {
             Form::Chat => Box::new(chat::Reader::default()),
             Form::Responses => Box::new(responses::Reader::default()),
@@ -61,7 +62,7 @@ impl Stream {
     }
 
     /// Takes a chunk in and appends what it gives to `out`.
-    pub(crate) fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
+    pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         let Self { parser, reader, writer, over } = self;
         let mut at = 0;
         while let Some(event) = parser.next(chunk, &mut at) {
@@ -77,7 +78,7 @@ impl Stream {
     }
 
     /// The provider's body has ended.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
         let Self { parser, reader, writer, over } = self;
         if let Some(event) = parser.finish() {
             // Without its blank line it counts if it is whole.
