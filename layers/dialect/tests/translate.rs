@@ -1,0 +1,202 @@
+//! The layers together: a client of each form, a provider of each other one.
+
+use std::{convert::Infallible, fs, path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use tollway_core::{BoxError, Failure, Metered, Target};
+use tollway_dialect::{
+    AttemptLayer, InspectLayer, RequestBody,
+    translate::{Fit, Form, TranslateLayer},
+};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+
+fn pairs() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/samples/pairs")
+}
+
+fn cells() -> impl Iterator<Item = (Form, Form)> {
+    let all = Form::ALL.into_iter().flat_map(|from| Form::ALL.map(|to| (from, to)));
+    all.filter(|(from, to)| from != to)
+}
+
+/// The reply that a file in `tests/samples` holds.
+fn reply_of(file: &[u8], content_type: Option<&str>) -> Response<Full<Bytes>> {
+    if let Some(kind) = content_type {
+        let body = Full::from(file.to_vec());
+        return Response::builder().header("content-type", kind).body(body).unwrap();
+    }
+    let text = std::str::from_utf8(file).unwrap();
+    let (head, body) = text.split_once("\n\n").unwrap();
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+    let mut reply = Response::builder().status(status);
+    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+        reply = reply.header(name, value);
+    }
+    reply.body(Full::from(body.to_owned())).unwrap()
+}
+
+/// A client that speaks `client`, and a provider that speaks `provider` and answers with `reply`.
+async fn call(
+    client: Form,
+    provider: Form,
+    body: Vec<u8>,
+    stream: bool,
+    reply: Response<Full<Bytes>>,
+) -> (http::response::Parts, Bytes, http::request::Parts) {
+    let seen = Arc::new(std::sync::Mutex::new(None));
+    let saw = seen.clone();
+    let reply = Arc::new(reply);
+    let upstream = service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
+        let (saw, reply) = (saw.clone(), reply.clone());
+        async move {
+            *saw.lock().unwrap() = Some(request.into_parts().0);
+            Ok::<_, Infallible>((*reply).clone())
+        }
+    });
+    let fits = move |_: &Target, asked: Form| (asked != provider).then(|| Arc::new(Fit::new(provider)));
+    let service = ServiceBuilder::new()
+        .layer(InspectLayer::new())
+        .layer(TranslateLayer::new(fits))
+        .layer(AttemptLayer::new())
+        .service(upstream);
+    let mut request = Request::post(client.path("M", stream)).body(Full::from(body)).unwrap();
+    request.extensions_mut().insert(Target::new("p", "main", Some("target-model".into())));
+    request.headers_mut().insert("authorization", "Bearer client-key".parse().unwrap());
+    let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let seen = seen.lock().unwrap().take().unwrap();
+    (parts, body, seen)
+}
+
+fn input(form: Form, name: &str) -> Vec<u8> {
+    fs::read(pairs().join(form.as_str()).join(name)).unwrap()
+}
+
+/// Something that every form can say.
+fn plain(form: Form, stream: bool) -> Vec<u8> {
+    match form {
+        Form::Chat => format!(r#"{{"model":"M","messages":[{{"role":"user","content":"Hi"}}],"stream":{stream}}}"#),
+        Form::Responses => format!(r#"{{"model":"M","input":"Hi","stream":{stream}}}"#),
+        Form::Messages => format!(r#"{{"model":"M","max_tokens":9,"messages":[{{"role":"user","content":"Hi"}}],"stream":{stream}}}"#),
+        Form::Generate => r#"{"contents":[{"parts":[{"text":"Hi"}]}]}"#.to_owned(),
+        _ => unreachable!("there are four forms"),
+    }
+    .into_bytes()
+}
+
+#[tokio::test]
+async fn errors_reach_the_client_in_its_own_form() {
+    for (client, provider) in cells() {
+        let reply = reply_of(&input(provider, "error.http"), None);
+        let (parts, body, _) = call(client, provider, plain(client, false), false, reply).await;
+        let mut told = format!("{}\n", parts.status.as_u16());
+        for name in ["retry-after", "x-request-id", "request-id", "content-type"] {
+            if let Some(value) = parts.headers.get(name) {
+                told += &format!("{name}: {}\n", value.to_str().unwrap());
+            }
+        }
+        told += &format!("\n{}\n", std::str::from_utf8(&body).unwrap());
+        assert!(parts.extensions.get::<Failure>().is_some(), "{client} of {provider}");
+        let path = pairs().join(format!("{provider}-{client}")).join("error.http");
+        #[expect(clippy::disallowed_methods, reason = "a switch for whoever runs the test")]
+        if std::env::var_os("TOLLWAY_BLESS").is_some() {
+            fs::write(&path, &told).unwrap();
+        }
+        assert_eq!(told, fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn usage_is_the_providers_and_the_call_is_addressed_in_its_form() {
+    for (client, provider) in cells() {
+        let reply = reply_of(&input(provider, "reply.json"), Some("application/json"));
+        let (parts, body, sent) = call(client, provider, plain(client, false), false, reply).await;
+        assert_eq!(parts.status, 200, "{body:?}");
+        let usage = parts.extensions.get::<Metered>().unwrap().usage().unwrap();
+        assert_eq!((usage.input, usage.cached, usage.output, usage.reasoning), (120, 100, 60, 20));
+        assert_eq!(parts.headers["content-length"], body.len().to_string());
+        assert_eq!(sent.uri.path(), provider.path("target-model", false));
+        let credential = match provider {
+            Form::Messages => &sent.headers["x-api-key"],
+            Form::Generate => &sent.headers["x-goog-api-key"],
+            _ => &sent.headers["authorization"],
+        };
+        assert!(credential.as_bytes().ends_with(b"client-key"));
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_a_started_stream_is_told_in_the_clients_form() {
+    for (client, provider) in cells() {
+        let stream = input(provider, "stream.sse");
+        let cut = stream.len() * 2 / 3;
+        let reply = reply_of(&stream[..cut], Some("text/event-stream"));
+        let (parts, body, _) = call(client, provider, plain(client, true), true, reply).await;
+        let told = String::from_utf8(body.to_vec()).unwrap();
+        let metered = parts.extensions.get::<Metered>().unwrap();
+        assert!(metered.failure().is_some(), "{client} of {provider}");
+        let error = match client {
+            Form::Chat => "data: {\"error\":{",
+            Form::Responses => "event: error\n",
+            Form::Messages => "event: error\ndata: {\"type\":\"error\"",
+            _ => "\"status\":\"",
+        };
+        assert!(told.contains(error), "{client} of {provider}: {told}");
+        for end in ["[DONE]", "message_stop", "response.completed", "\"finishReason\":\"STOP"] {
+            assert!(!told.contains(end), "{client} of {provider}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broken_reply_is_a_failure_that_can_fail_over() {
+    for (client, provider) in cells() {
+        let reply = reply_of(b"{\"object\":\"something else\"}", Some("application/json"));
+        let (parts, body, _) = call(client, provider, plain(client, false), false, reply).await;
+        assert_eq!(parts.status.as_u16(), 502, "{client} of {provider}: {body:?}");
+        assert!(parts.extensions.get::<Failure>().is_some());
+        assert!(parts.extensions.get::<Metered>().is_none());
+    }
+}
+
+#[tokio::test]
+async fn the_same_form_passes_byte_for_byte() {
+    for form in Form::ALL {
+        for (name, kind) in [("reply.json", "application/json"), ("stream.sse", "text/event-stream")] {
+            let stream = name == "stream.sse";
+            let file = input(form, name);
+            let mut body = plain(form, stream);
+            if form == Form::Chat && stream {
+                body = br#"{"model":"M","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#.to_vec();
+            }
+            let (_, told, _) = call(form, form, body, stream, reply_of(&file, Some(kind))).await;
+            assert_eq!(told, file, "{form} {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_count_is_an_estimate_where_the_provider_has_no_such_call() {
+    let fits = |_: &Target, _: Form| Some(Arc::new(Fit::new(Form::Chat)));
+    let upstream = service_fn(async |_: Request<RequestBody<Full<Bytes>>>| {
+        Err::<Response<Full<Bytes>>, BoxError>("nobody is to be called".into())
+    });
+    let mut service =
+        InspectLayer::new().layer(TranslateLayer::new(fits).layer(upstream));
+    for (path, key) in [
+        ("/v1/messages/count_tokens", "input_tokens"),
+        ("/v1beta/models/m:countTokens", "totalTokens"),
+    ] {
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"a few words of text"}],"contents":[{"parts":[{"text":"a few words of text"}]}]}"#;
+        let mut request = Request::post(path).body(Full::<Bytes>::from(body)).unwrap();
+        request.extensions_mut().insert(Target::new("p", "main", Some("m".into())));
+        let reply = service.ready().await.unwrap().call(request).await.unwrap();
+        assert_eq!(reply.headers()["x-tollway-estimate"], "input_tokens");
+        let told = reply.into_body().collect().await.unwrap().to_bytes();
+        let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+        assert!(told[key].as_u64().is_some_and(|tokens| (4..40).contains(&tokens)), "{told}");
+    }
+}
