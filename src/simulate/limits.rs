@@ -1,12 +1,11 @@
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use http::{HeaderValue, request::Parts};
 use tokio::time::Instant;
-use tollway_core::Target;
 
 use super::SimulateConfig;
 
@@ -21,10 +20,14 @@ pub(super) struct Limits(Mutex<HashMap<Box<[u8]>, Window>>);
 /// Accounts told apart; any further ones share the limits of no account.
 const MAX_ACCOUNTS: usize = 1_000;
 
-/// Whose request it is: the key that the proxy in this process has chosen, else the credential.
+/// In a request's extensions: whose limits it draws on, where no credential says so.
+#[derive(Clone, Debug)]
+pub struct Account(pub Arc<str>);
+
+/// Whose limits a request draws on: as it was told, else by the credential.
 pub(super) fn account(request: &Parts) -> &[u8] {
-    if let Some(target) = request.extensions.get::<Target>() {
-        return target.key().as_bytes();
+    if let Some(Account(name)) = request.extensions.get() {
+        return name.as_bytes();
     }
     let names = ["authorization", "x-api-key", "x-goog-api-key"];
     let value = names.iter().find_map(|name| request.headers.get(*name));

@@ -37,6 +37,7 @@
 //!
 //! # Limits
 //!
+//! Each key that requests come with has limits and a quota of its own, as each account has.
 //! `requests_per_minute` and `tokens_per_minute` are rolling windows: never more than that in any 60
 //! seconds. A request is counted when it is admitted, with its input and the output it will
 //! have, which is known in advance here. Refused requests don't count. What was refused says when to
@@ -108,6 +109,7 @@ use tower_service::Service;
 pub use body::SimulatedBody;
 pub use config::SimulateConfig;
 pub use future::SimulateFuture;
+pub use limits::Account;
 pub use serve::serve;
 pub use stats::Stats;
 pub use text::input_tokens;

@@ -90,8 +90,10 @@ impl FindKey<Credential> for Guarded {
 }
 
 /// The accounts that limits `per: provider_key` count: `provider/key`, made once.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Accounts(Arc<HashMap<Arc<str>, HashMap<Arc<str>, Arc<str>>>>);
+#[derive(Clone, Debug)]
+pub(super) struct Accounts(Arc<HashMap<Arc<str>, ByKey>>);
+
+type ByKey = HashMap<Arc<str>, Arc<str>>;
 
 impl Accounts {
     pub(super) fn new(policy: &Policy) -> Self {

@@ -29,7 +29,7 @@ pub use sent::SentBody;
 pub use timeouts::{SendFuture, TimedBody};
 
 use crate::{
-    simulate::{SimulatedBody, Simulator},
+    simulate::{Account, SimulatedBody, Simulator},
     telemetry::Exchange,
 };
 
@@ -80,7 +80,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let provider = match request.extensions().get::<Target>() {
             Some(target) => self.providers.get(target.provider()),
             None => None,
@@ -98,6 +98,14 @@ where
                 Err(failure) => SendFuture::failed(failure),
             },
             Some(Provider::Simulated(simulator)) => {
+                // It is sent no credential of ours: the key's name stands for its account.
+                let account = request
+                    .extensions()
+                    .get::<Target>()
+                    .map(|target| Account(target.key().clone()));
+                if let Some(account) = account {
+                    request.extensions_mut().insert(account);
+                }
                 SendFuture::simulated(simulator.clone().call(request), exchange)
             }
             None => SendFuture::failed(Failure::new(

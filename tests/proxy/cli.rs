@@ -319,10 +319,10 @@ async fn stop_finishes_what_runs_and_cuts_off_what_takes_too_long() {
 #[tokio::test]
 async fn admin_tells_health_and_only_the_metrics_of_the_table() {
     let proxy = Running::new(
-        "providers:\n  main: { simulate: {} }\n  spare: { simulate: {} }\n\
+        "providers:\n  main: { simulate: {} }\n  spare: { simulate: {} }\n  empty: { simulate: { quota_requests: 0 } }\n\
          limits:\n  - { name: few, per: all, requests: 40/min, warn_at: 10% }\n  - { name: shadow, per: all, requests: 1/hour, enforce: false }\n\
          circuit_breaker: { open_after: 1 failures, recover_after: 1h }\nretry: { attempts: 2, backoff: { first: 1ms, max: 1ms } }\n\
-         routes: [{ targets: [main, spare] }]\n",
+         routes: [{ match: { model: o3 }, targets: [empty] }, { targets: [main, spare] }]\n",
     );
     for (path, status, text) in [("/healthz", 200, "ok\n"), ("/readyz", 200, "ready\n")] {
         let got = proxy.admin(path).await;
@@ -331,6 +331,7 @@ async fn admin_tells_health_and_only_the_metrics_of_the_table() {
     assert_eq!(proxy.admin("/other").await.status, 404);
     assert_eq!(proxy.chat("no_usage").await.status, 200);
     assert_eq!(proxy.post(CHAT, ask(true)).await.status, 200);
+    assert_eq!(proxy.post(CHAT, ask(false).replace("gpt-4o-mini", "o3")).await.status, 429);
     let dead = SimulateConfig { error_rate: 1.0, ..SimulateConfig::default() };
     proxy.sim("main").set(dead);
     for _ in 0..2 {

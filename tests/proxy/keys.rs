@@ -212,6 +212,33 @@ async fn a_key_that_was_paid_for_comes_back() {
     assert!(proxy.telemetry().render().contains(counted));
 }
 
+/// The money runs out, and comes back, while many ask at once.
+#[tokio::test]
+async fn under_load_no_client_sees_it() {
+    let account = Arc::new(Account::new(NO_MONEY).await);
+    let more = "circuit_breaker: { bench: { quota: 100ms } }";
+    let proxy = Arc::new(Running::new(&pool(&account, more)));
+    let clients = (0..8).map(|client| {
+        let (proxy, account) = (proxy.clone(), account.clone());
+        tokio::spawn(async move {
+            for at in 0..60 {
+                match (client, at) {
+                    (0, 20) => account.kill(ONE),
+                    (0, 40) => account.revive(ONE),
+                    _ => {}
+                }
+                let reply = chat(&proxy, &format!("model-{}", at % 5), at % 2 == 0).await;
+                assert_eq!(reply.status, 200, "client {client}, request {at}: {reply:?}");
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.unwrap();
+    }
+    let counted = r#"tollway_provider_key_benched_total{gen_ai_provider_name="up",key="one",reason="quota"} "#;
+    assert!(proxy.telemetry().render().contains(counted), "it was set aside");
+}
+
 #[tokio::test]
 async fn the_next_key_is_tried_whatever_the_policy_retries_on() {
     let account = Account::new(REVOKED).await;

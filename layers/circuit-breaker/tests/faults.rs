@@ -6,8 +6,10 @@ mod support;
 use http::{Request, Response, response::Parts};
 use http_body_util::BodyExt;
 use support::*;
-use tollway_circuit_breaker::{CircuitBreakerLayer, Config, Reason, State, Verdict};
-use tollway_core::{BoxError, ErrorClass, Failure, Metered};
+use tollway_circuit_breaker::{
+    CircuitBreakerLayer, CircuitOpen, Config, FindKey, Reason, State, Verdict,
+};
+use tollway_core::{BoxError, ErrorClass, Failure, Metered, find_error};
 use tollway_testkit::{ScriptedBody, Step};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -153,6 +155,39 @@ async fn a_bad_key_benches_that_key() {
     assert!(!rig.handle.allows(&"a"));
     assert!(rig.handle.allows(&"b"));
     rig.times(1, ok().of("b")).await;
+}
+
+/// The part of a key before the slash, of keys that begin with `k`.
+#[derive(Clone, Debug)]
+struct Credential;
+
+impl FindKey<String> for Credential {
+    fn find_key(&self, request: &http::request::Parts) -> Option<String> {
+        let found = key(request)?.split('/').next()?.to_owned();
+        found.starts_with('k').then_some(found)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_in_front_by_credential_reaches_keys_that_nobody_has_seen() {
+    let targets = CircuitBreakerLayer::new(Config::default(), key as KeyFn).unwrap();
+    let none = |_: &http::request::Parts| None::<String>;
+    let credentials =
+        CircuitBreakerLayer::new(Config::default(), none).unwrap().with_key(Credential);
+    let circuits = credentials.handle();
+    let service = credentials.layer(targets.layer(provider()));
+    let send = async |script: Script| {
+        let mut request = Request::new(());
+        request.extensions_mut().insert(script);
+        let sent = service.clone().oneshot(request).await;
+        sent.err().is_none_or(|error| find_error::<CircuitOpen>(&*error).is_none())
+    };
+    assert!(send(status(401).of("k1/x")).await);
+    assert!(!send(ok().of("k1/never-seen")).await);
+    assert!(send(ok().of("k2/x")).await);
+    assert!(send(status(401).of("other/x")).await && send(ok().of("other/y")).await);
+    let states: Vec<_> = circuits.list().into_iter().map(|one| one.key).collect();
+    assert!(states.len() == 2 && !circuits.allows(&"k1".to_owned()), "{states:?}");
 }
 
 #[tokio::test(start_paused = true)]

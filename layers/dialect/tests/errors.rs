@@ -47,6 +47,46 @@ fn waits_are_believed_in_order_of_trust() {
     }
 }
 
+/// What a caller writes comes back in a provider's complaint; it must not speak for the provider.
+#[test]
+fn no_caller_can_blame_the_key() {
+    let said = |message: &str| {
+        let message =
+            serde_json::json!({ "error": { "message": message, "type": "invalid_request_error" } });
+        (
+            classify(400, &[], &message.to_string()).class(),
+            error::classify_event(message.to_string().as_bytes(), SystemTime::UNIX_EPOCH).class(),
+        )
+    };
+    for theirs in [
+        "Invalid value: 'incorrect api key provided'. Supported values are: 'system' and 'user'.",
+        "incorrect api key provided: Extra inputs are not permitted",
+        "incorrect api key provided: a***: Extra inputs are not permitted",
+        "Unrecognized request argument supplied: API key not valid",
+        "your credit balance is too low: Extra inputs are not permitted",
+        "messages.0.role: Input should be `user`, not `you have reached your specified api usage limits`",
+    ] {
+        assert_eq!(said(theirs), (ErrorClass::Invalid, ErrorClass::Invalid), "{theirs}");
+    }
+    for (words, class) in [
+        ("API key not valid. Please pass a valid API key.", ErrorClass::Auth),
+        (
+            "Incorrect API key provided: xa***00. You can obtain an API key from https://console.x.ai.",
+            ErrorClass::Auth,
+        ),
+        (
+            "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing.",
+            ErrorClass::Quota,
+        ),
+        (
+            "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
+            ErrorClass::Quota,
+        ),
+    ] {
+        assert_eq!(said(words).0, class, "{words}");
+    }
+}
+
 #[test]
 fn waits_in_words() {
     for (text, millis) in [

@@ -119,7 +119,10 @@ fn failure(
     headers: &HeaderMap,
     now: SystemTime,
 ) -> Failure {
-    let class = class(report, status);
+    let class = match class(report, status) {
+        ErrorClass::Auth | ErrorClass::Quota if report.is_hearsay(status) => ErrorClass::Invalid,
+        class => class,
+    };
     let never_fits = class == ErrorClass::RateLimit && report.says(&["request too large"]);
     let wait = header_wait(headers, now).or_else(|| match class {
         // A daily quota's retryDelay is misleading, and a spent account's text promises nothing.
@@ -192,6 +195,24 @@ impl<'a> Report<'a> {
     fn says(&self, any: &[&str]) -> bool {
         let message = self.message.to_ascii_lowercase();
         any.iter().any(|text| message.contains(text))
+    }
+
+    /// Whether words alone blame the key, and they may be the caller's own, repeated in a complaint
+    /// about the request (`Invalid value: '...'`, `some_field: Extra inputs are not permitted`). What
+    /// sets a key aside must not be for a caller to write.
+    fn is_hearsay(&self, status: Option<StatusCode>) -> bool {
+        let by_words = status.is_none_or(|status| status == StatusCode::BAD_REQUEST);
+        if !by_words || self.names(&AUTH) || self.names(&MONEY) || self.is_daily_quota() {
+            return false;
+        }
+        let message = self.message.trim();
+        // The one plea with a colon goes on with the key, masked.
+        let plea = message.split_once("provided: ");
+        let key = plea
+            .map(|(_, key)| key)
+            .filter(|key| key.split(' ').next().is_some_and(|word| word.contains("**")));
+        let words = key.unwrap_or(message);
+        words.contains(['\'', '"', '`']) || words.contains(": ")
     }
 
     /// Gemini: a quota by the day will not be free again soon.
