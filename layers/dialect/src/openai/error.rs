@@ -1,4 +1,4 @@
-//! Errors: reading those of every provider, writing them in OpenAI's shape.
+//! Errors: reading those of every provider, whichever form they speak, and writing OpenAI's.
 
 use std::{
     fmt::Write as _,
@@ -72,7 +72,7 @@ pub fn body(message: &str, kind: &str, param: Option<&str>, code: Option<&str>) 
     out.into()
 }
 
-/// The body for a failure, by its class.
+/// The body for a failure, by its class; [`ErrorReply`](crate::ErrorReply) writes the other forms.
 pub fn body_of(failure: &Failure) -> Bytes {
     let shape = shape(failure.class());
     body(failure.message(), shape.kind, None, shape.code)
