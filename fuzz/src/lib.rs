@@ -2,6 +2,8 @@
 //! promise is broken; both the fuzzers and the ordinary test `fuzz_smoke` run it.
 
 pub mod error;
+pub mod family_request;
+pub mod family_stream;
 pub mod forwarded;
 pub mod input;
 pub mod key_digest;
@@ -19,12 +21,14 @@ pub mod usage;
 pub type Check = fn(&[u8]);
 
 /// Every target by its name, which is also that of its folder of seeds.
-pub const TARGETS: [(&str, Check); 11] = [
+pub const TARGETS: [(&str, Check); 13] = [
     ("policy", policy::check),
     ("sse", sse::check),
     ("stream", stream::check),
     ("usage", usage::check),
     ("request", request::check),
+    ("family_stream", family_stream::check),
+    ("family_request", family_request::check),
     ("error", error::check),
     ("multipart", multipart::check),
     ("retry_after", retry_after::check),

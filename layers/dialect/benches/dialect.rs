@@ -15,7 +15,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use tollway_core::{BoxError, Operation};
 use tollway_dialect::{
-    AttemptLayer, InspectLayer, RequestBody,
+    AttemptLayer, InspectLayer, RequestBody, anthropic, gemini,
     openai::{reply, request},
     sse::Parser,
 };
@@ -72,6 +72,21 @@ fn read_next_event(bencher: Bencher<'_, '_>) {
     let data = EVENT.strip_prefix("data: ").unwrap().trim_end();
     let mut reader = reply::EventReader::new();
     bencher.bench_local(move || reader.read(black_box(data.as_bytes())).unwrap());
+}
+
+#[divan::bench]
+fn read_messages_event(bencher: Bencher<'_, '_>) {
+    let data =
+        br#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hello"}}"#;
+    let mut reader = anthropic::reply::EventReader::new();
+    bencher.bench_local(move || reader.read(None, black_box(data)).unwrap());
+}
+
+#[divan::bench]
+fn read_gemini_chunk(bencher: Bencher<'_, '_>) {
+    let data = br#"{"candidates":[{"content":{"parts":[{"text":"Hello"}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":12,"candidatesTokenCount":4,"totalTokenCount":16,"promptTokensDetails":[{"modality":"TEXT","tokenCount":12}]},"modelVersion":"gemini-2.5-flash","responseId":"r1"}"#;
+    let mut reader = gemini::reply::EventReader::new();
+    bencher.bench_local(move || reader.read(black_box(data)).unwrap());
 }
 
 /// Chunks that are ready, then the end.

@@ -14,7 +14,8 @@ pub struct Reading {
     pub finished: bool,
     /// The provider broke the answer off for want of resources (DeepSeek).
     pub interrupted: bool,
-    /// The stream is properly over: `[DONE]` or a terminal event.
+    /// The stream is properly over: `[DONE]`, a terminal event (`message_stop`), or a prompt that
+    /// was blocked. Gemini's other streams end with their answer.
     pub end: bool,
     /// It reports an error; [`classify_event`](crate::openai::error::classify_event) says which.
     pub error: bool,

@@ -44,7 +44,11 @@ fn of(method: &Method, path: &str) -> (Option<Dialect>, Operation) {
     if let Some(operation) = anthropic::operation(method, rest) {
         return (Some(Dialect::Anthropic), operation);
     }
-    let operation = openai::operation_behind(method, rest);
+    let operation = match openai::operation_behind(method, rest) {
+        // A method of Google's that is not known here.
+        Operation::Models if method == Method::POST && rest.contains(':') => Operation::Other,
+        operation => operation,
+    };
     (is_read(operation).then_some(Dialect::OpenAi), operation)
 }
 
@@ -116,4 +120,170 @@ pub(crate) fn with_path_model(uri: &Uri, model: &str) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(out.parse().ok()?);
     Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn post(path: &str) -> (Dialect, Operation) {
+        recognize(&Method::POST, path, &HeaderMap::new())
+    }
+
+    #[test]
+    fn calls_of_one_family_are_told_by_their_path() {
+        for (path, expected) in [
+            ("/v1/messages", (Dialect::Anthropic, Operation::Messages)),
+            ("/messages/?beta=true", (Dialect::Anthropic, Operation::Messages)),
+            ("/anthropic/V1/%6Dessages", (Dialect::Anthropic, Operation::Messages)),
+            ("/v1/messages/count_tokens", (Dialect::Anthropic, Operation::CountTokens)),
+            ("/v1/messages/count%5Ftokens", (Dialect::Anthropic, Operation::CountTokens)),
+            ("/v1/messages/batches", (Dialect::Anthropic, Operation::Batches)),
+            ("/v1/messages/batches/b1/cancel", (Dialect::Anthropic, Operation::Batches)),
+            ("/v1/messages/later", (Dialect::Anthropic, Operation::Other)),
+            ("/v1/chat/completions", (Dialect::OpenAi, Operation::ChatCompletions)),
+            ("/v1beta/openai/chat/completions", (Dialect::OpenAi, Operation::ChatCompletions)),
+            ("/v1/threads/t/messages", (Dialect::OpenAi, Operation::Other)),
+        ] {
+            assert_eq!(post(path), expected, "{path}");
+        }
+        let method = |method: Method, path| recognize(&method, path, &HeaderMap::new());
+        assert_eq!(method(Method::GET, "/v1/messages"), (Dialect::Anthropic, Operation::Other));
+        let batches = method(Method::GET, "/v1/messages/batches/b1/results");
+        assert_eq!(batches, (Dialect::Anthropic, Operation::Batches));
+        let get = method(Method::GET, "/v1beta/models/m:generateContent");
+        assert_eq!(get, (Dialect::Gemini, Operation::Other));
+    }
+
+    #[test]
+    fn googles_calls_name_model_and_method() {
+        use Operation::{Batches, CountTokens, Embeddings, GenerateContent};
+        for (path, model, operation, stream) in [
+            ("/v1beta/models/g:generateContent", "g", GenerateContent, false),
+            ("/v1/models/g:streamGenerateContent?alt=sse", "g", GenerateContent, true),
+            ("/v1alpha/models/g:generateContent/", "g", GenerateContent, false),
+            ("/v1beta/tunedModels/x:generateContent", "tunedModels/x", GenerateContent, false),
+            ("/v1beta/models/g:countTokens", "g", CountTokens, false),
+            ("/v1beta/models/g:embedContent", "g", Embeddings, false),
+            ("/v1beta/models/g:batchEmbedContents", "g", Embeddings, false),
+            ("/v1beta/models/g:batchGenerateContent", "g", Batches, false),
+            ("/v1beta/models/team/fast:generateContent", "team/fast", GenerateContent, false),
+            ("/v1beta/models/team%2Ffast:generateContent", "team/fast", GenerateContent, false),
+            ("/models/qwen3:8b:generateContent", "qwen3:8b", GenerateContent, false),
+            ("/v1beta/models/g%3AgenerateContent", "g", GenerateContent, false),
+            ("/v1beta/%6Dodels/g:generate%43ontent", "g", GenerateContent, false),
+            ("/V1BETA/MODELS/g:GENERATECONTENT", "g", GenerateContent, false),
+            (
+                "/v1/projects/p/locations/l/publishers/google/models/g:generateContent",
+                "g",
+                GenerateContent,
+                false,
+            ),
+        ] {
+            assert_eq!(post(path), (Dialect::Gemini, operation), "{path}");
+            let path = path.split('?').next().unwrap_or_default();
+            let call = gemini::Call::of(path).unwrap();
+            assert_eq!((&*call.model, call.stream), (model, stream), "{path}");
+            assert_eq!(call.operation, operation, "{path}");
+            assert!(!is_ambiguous(&Method::POST, path), "{path}");
+        }
+        for path in ["/v1beta/models/g:later", "/v1beta/g:generateContent", "/v1/models/g:x"] {
+            assert_eq!(gemini::Call::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_all_have_is_told_by_prefix_or_header() {
+        let get = |path: &str, header: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.extend(header.map(|name| {
+                let name = http::HeaderName::from_static(name);
+                (name, http::HeaderValue::from_static("x"))
+            }));
+            recognize(&Method::GET, path, &headers)
+        };
+        for (path, header, dialect) in [
+            ("/v1/models", None, Dialect::OpenAi),
+            ("/v1/models", Some("anthropic-version"), Dialect::Anthropic),
+            ("/v1/models/x", Some("x-goog-api-key"), Dialect::Gemini),
+            ("/v1beta/models", None, Dialect::Gemini),
+            ("/v1beta/models/x", Some("anthropic-version"), Dialect::Gemini),
+            ("/v1beta/openai/models", Some("x-goog-api-key"), Dialect::OpenAi),
+        ] {
+            assert_eq!(get(path, header), (dialect, Operation::Models), "{path} {header:?}");
+        }
+        let files = get("/v1/files", Some("anthropic-version"));
+        assert_eq!(files, (Dialect::Anthropic, Operation::Files));
+        assert_eq!(get("/v1beta/cachedContents", None), (Dialect::Gemini, Operation::Other));
+        assert_eq!(get("/upload/v1beta/files", None).0, Dialect::Gemini);
+        // A call of one family stays its own, whatever else is sent along.
+        let mut headers = HeaderMap::new();
+        headers.insert("anthropic-version", http::HeaderValue::from_static("2023-06-01"));
+        let chat = recognize(&Method::POST, "/v1/chat/completions", &headers);
+        assert_eq!(chat, (Dialect::OpenAi, Operation::ChatCompletions));
+    }
+
+    #[test]
+    fn paths_that_can_be_read_in_two_ways() {
+        for path in [
+            "/v1/x/../messages",
+            "/v1/messages%2Fcount_tokens",
+            "/v1%2Fmessages",
+            "/v1/messages%00",
+            "/v1beta/models%2Fx:generateContent",
+            "/v1beta/models/a/../b:generateContent",
+            "/v1beta/models/a%2F..%2Fb:generateContent",
+            "/v1beta/models/a/%2e%2e/b:generate%43ontent",
+            "/v1beta/models//x:generateContent",
+            "/v1beta/models/x:generateContent%00",
+            "/v1beta/x\\models\\y:generateContent",
+            "/v1beta/../admin",
+        ] {
+            assert!(is_ambiguous(&Method::POST, path), "{path}");
+        }
+        for path in
+            ["/v1/messages", "/v1/messages/batches/a%2Fb", "/v1beta/models/g..h:countTokens"]
+        {
+            assert!(!is_ambiguous(&Method::POST, path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_model_is_put_into_the_path() {
+        for (path, model, expected) in [
+            (
+                "/v1beta/models/g:streamGenerateContent?alt=sse",
+                "gemini-2.5-pro",
+                "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse",
+            ),
+            ("/models/a/b:countTokens", "x\"ü", "/models/x%22%C3%BC:countTokens"),
+            ("/v1beta/tunedModels/t:generateContent", "g", "/v1beta/models/g:generateContent"),
+            ("/v1/models/g:embedContent", "tunedModels/t", "/v1/tunedModels/t:embedContent"),
+            ("/v1/models/g:embedContent", "models/h", "/v1/models/h:embedContent"),
+            ("/v1/models/a%2Fb:generate%43ontent", "g", "/v1/models/g:generateContent"),
+            ("/p/l/models/g:generateContent", "h", "/p/l/models/h:generateContent"),
+        ] {
+            let uri: Uri = path.parse().unwrap();
+            assert_eq!(with_path_model(&uri, model).unwrap(), expected, "{path}");
+        }
+        for path in ["/v1/messages", "/v1beta/models/g"] {
+            assert_eq!(with_path_model(&path.parse().unwrap(), "m"), None, "{path}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_path_panics(path in "[/%a-f0-9.é\\\\:]{0,16}(models/)?[a/%]{0,6}(:generateContent|%3AcountTokens)?") {
+            let _ = post(&path);
+            let _ = is_ambiguous(&Method::POST, &path);
+            let _ = path_model(&path);
+            if let Ok(uri) = path.parse::<Uri>() {
+                let changed = with_path_model(&uri, "new model");
+                assert_eq!(changed.is_some(), path_model(uri.path()).is_some());
+                if let Some(changed) = changed {
+                    assert_eq!(path_model(changed.path()).as_deref(), Some("new model"));
+                }
+            }
+        }
+    }
 }

@@ -138,6 +138,61 @@ fn classes_by_status_and_code() {
 }
 
 #[test]
+fn what_the_other_families_say() {
+    let anthropic = |kind: &str, message: &str| {
+        serde_json::json!({"type": "error", "error": {"type": kind, "message": message}})
+            .to_string()
+    };
+    let gemini = |status: &str, message: &str| {
+        serde_json::json!({"error": {"code": 400, "status": status, "message": message}})
+            .to_string()
+    };
+    let bad = "invalid_request_error";
+    for (status, body, class) in [
+        (400, anthropic(bad, "Your credit balance is too low to use it."), ErrorClass::Quota),
+        (
+            400,
+            anthropic(bad, "`max_tokens` exceed context limit: 1 + 2 > 2"),
+            ErrorClass::ContextLength,
+        ),
+        (403, anthropic("permission_error", "m"), ErrorClass::Auth),
+        (404, anthropic("not_found_error", "m"), ErrorClass::NotFound),
+        (500, anthropic("api_error", "m"), ErrorClass::Server),
+        (504, anthropic("timeout_error", "m"), ErrorClass::Timeout),
+        (400, gemini("FAILED_PRECONDITION", "Please enable billing on it."), ErrorClass::Quota),
+        (400, gemini("FAILED_PRECONDITION", "User location is not supported."), ErrorClass::Auth),
+        (
+            400,
+            gemini("INVALID_ARGUMENT", "It exceeds the maximum number of tokens allowed"),
+            ErrorClass::ContextLength,
+        ),
+        (400, gemini("INVALID_ARGUMENT", "Unknown name"), ErrorClass::Invalid),
+        (500, gemini("INTERNAL", "m"), ErrorClass::Server),
+        (504, gemini("DEADLINE_EXCEEDED", "m"), ErrorClass::Timeout),
+    ] {
+        assert_eq!(classify(status, &[], &body).class(), class, "{status} {body}");
+    }
+}
+
+#[test]
+fn an_empty_limit_of_anthropics_tells_the_wait_if_nothing_else_does() {
+    let (left, reset) =
+        ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset");
+    let at = (reset, "1994-11-06T08:50:07Z");
+    assert_eq!(wait(&[(left, "0"), at], "{}"), Some(30_000));
+    let tokens = [
+        ("anthropic-ratelimit-output-tokens-remaining", "0"),
+        ("anthropic-ratelimit-output-tokens-reset", "1994-11-06T08:49:47Z"),
+    ];
+    assert_eq!(wait(&tokens, "{}"), Some(10_000));
+    assert_eq!(wait(&[tokens[0], tokens[1], (left, "0"), at], "{}"), Some(30_000));
+    assert_eq!(wait(&[(left, "1"), at], "{}"), None);
+    assert_eq!(wait(&[(left, "0"), at, ("retry-after", "7")], "{}"), Some(7000));
+    let past = (reset, "1994-11-06T08:49:00Z");
+    assert_eq!(wait(&[(left, "0"), past], "{}"), Some(0));
+}
+
+#[test]
 fn every_class_has_a_shape() {
     for class in ErrorClass::ALL {
         let failure = Failure::new(class, "quote \" and \n line");

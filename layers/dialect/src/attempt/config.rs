@@ -29,10 +29,10 @@ pub struct AttemptConfig {
     pub max_reply: usize,
     /// Largest event of a stream that is read; a larger one passes unread. Default 1 MiB.
     pub max_event: usize,
-    /// Tell the caller of a chat, completions or Responses stream that broke after its head had
-    /// gone out, by an error event in its own dialect and a clean end; an event that is not
-    /// finished then waits for its end instead of leaving in halves, so that no half is ever read.
-    /// If false, a broken connection breaks the body, and a stream that stops just ends.
+    /// Tell the caller of a stream of chat, completions, Responses, Messages or generateContent that
+    /// broke after its head had gone out, by an error event in its own dialect and a clean end; an
+    /// event that is not finished then waits for its end instead of leaving in halves, so that no
+    /// half is ever read. In Gemini's array nothing is told. If false, a broken connection breaks the body, and a stream that stops just ends.
     /// Default true.
     pub tell_interruptions: bool,
 }

@@ -17,8 +17,9 @@ use crate::{RequestBody, recognize::with_path_model};
 
 /// Fits one attempt to its [`Target`] and reads the reply as it passes.
 ///
-/// On the way in, the target's model and `stream_options.include_usage` are spliced into the held
-/// body; every other byte stays. On the way out, bytes pass unchanged, but for the usage that only
+/// On the way in, the target's model (into the path, where that names it) and chat's
+/// `stream_options.include_usage` are spliced into the held body; every other byte stays. The reply
+/// is read in the form of the request ([`Ask::dialect`](tollway_core::Ask::dialect)). On the way out, bytes pass unchanged, but for the usage that only
 /// this layer asked for, the error event behind a stream that broke, and error bodies that no
 /// client could read or none may; the response's extensions say what they mean:
 /// [`Failure`](tollway_core::Failure) for an error, [`Metered`](tollway_core::Metered) for what is

@@ -6,8 +6,8 @@ const KEPT_CAPACITY: usize = 16 << 10;
 
 /// Finds the objects of one array, or one object by itself: how Gemini streams without `alt=sse`.
 ///
-/// What stands between them is not looked at. What is no array and no object is given as it is,
-/// once.
+/// What stands between them is not looked at. Of what is no array and no object the first
+/// byte is given, once.
 #[derive(Debug)]
 pub(crate) struct Elements {
     /// Bytes of the unfinished object from earlier chunks.
@@ -59,7 +59,7 @@ impl Elements {
                 (Place::Start, _) => {
                     self.place = Place::Lost;
                     *at = chunk.len();
-                    return chunk.get(pos..);
+                    return chunk.get(pos..=pos);
                 }
                 (Place::Inside, b'"') => self.place = Place::InString,
                 (Place::Inside, b'{' | b'[') => self.depth = self.depth.saturating_add(1),
@@ -150,7 +150,7 @@ mod tests {
                 assert_eq!(found(1000, &[first, second]), objects, "{cut}");
             }
         }
-        assert_eq!(found(9, &[b"<html>{}", b"</html>{}"]), ["<html>{}"]);
+        assert_eq!(found(9, &[b"<html>{}", b"</html>{}"]), ["<"]);
     }
 
     #[test]
@@ -174,11 +174,7 @@ mod tests {
                     break;
                 }
             }
-            let cut = found(1000, &chunks);
-            let lost = !text.trim_ascii_start().starts_with(b"[") && !text.trim_ascii_start().starts_with(b"{");
-            if !lost {
-                prop_assert_eq!(cut, found(1000, &[text]));
-            }
+            prop_assert_eq!(found(1000, &chunks), found(1000, &[text]));
         }
     }
 }

@@ -31,6 +31,7 @@ impl<'a> Call<'a> {
     /// assert_eq!(Call::of("/v1beta/models/gemini-2.5-flash"), None);
     /// ```
     pub fn of(path: &'a str) -> Option<Self> {
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
         // Few letters of the method are ever encoded; then all of the path is read anew.
         if let Some(named) = Named::of(path::behind(path)) {
             return Some(Self::new(&named, path::decoded(named.model, |_| true)));

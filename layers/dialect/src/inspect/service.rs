@@ -12,7 +12,8 @@ use crate::{
     recognize::{is_ambiguous, recognize},
 };
 
-/// Reads what each request asks for and leaves it in the extensions, as [`Ask`].
+/// Reads what each request asks for and leaves it in the extensions, as [`Ask`]; whose call it is
+/// tells [`recognize`].
 ///
 /// A JSON call that is known by its path is held whole, read, and passed on as
 /// [`RequestBody::as_bytes`]; of a multipart upload only the first bytes are held; everything else

@@ -1,4 +1,4 @@
-//! Errors: reading those of every provider, writing them in OpenAI's shape.
+//! Errors: reading those of every provider, whichever form they speak, and writing OpenAI's.
 
 use std::{
     fmt::Write as _,
@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 use tollway_core::{ErrorClass, Failure};
 
-use crate::duration::{parse_duration, retry_after, take_duration};
+use crate::duration::{parse_duration, retry_after, rfc3339, take_duration};
 
 /// An error's status, `type` and `code`, as an OpenAI client expects them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub fn body(message: &str, kind: &str, param: Option<&str>, code: Option<&str>) 
     out.into()
 }
 
-/// The body for a failure, by its class.
+/// The body for a failure, by its class; [`ErrorReply`](crate::ErrorReply) writes the other forms.
 pub fn body_of(failure: &Failure) -> Bytes {
     let shape = shape(failure.class());
     body(failure.message(), shape.kind, None, shape.code)
@@ -127,6 +127,10 @@ fn failure(
     let wait = header_wait(headers, now).or_else(|| match class {
         // A daily quota's retryDelay is misleading, and a spent account's text promises nothing.
         ErrorClass::Quota => None,
+        ErrorClass::RateLimit => report
+            .retry_delay()
+            .or_else(|| wait_in_text(report.message))
+            .or_else(|| until_reset(headers, now)),
         _ => report.retry_delay().or_else(|| wait_in_text(report.message)),
     });
     let failure = Failure::new(class, message(report, class, status))
@@ -244,13 +248,15 @@ const MONEY: [&str; 12] = [
     "exceeded_current_quota_error",
     "insufficient_balance",
 ];
-const CONTEXT: [&str; 7] = [
+const CONTEXT: [&str; 9] = [
     "maximum context length",
     "context_length_exceeded",
     "prompt is too long",
     "exceeded model token limit",
     "exceeds the context window",
     "input token count",
+    "exceeds the maximum number of tokens",
+    "exceed context limit",
     "maximum prompt length",
 ];
 const FILTER: [&str; 6] = [
@@ -292,7 +298,7 @@ const RATE: [&str; 7] = [
 fn class(report: &Report<'_>, status: Option<StatusCode>) -> ErrorClass {
     let code = status.map_or(0, |status| status.as_u16());
     let client_error = matches!(code, 0 | 400..=499);
-    let spent = ["specified api usage limits", "credit balance is too low"];
+    let spent = ["specified api usage limits", "credit balance is too low", "enable billing"];
     if code == 402
         || report.names(&MONEY)
         || report.is_daily_quota()
@@ -310,7 +316,12 @@ fn class(report: &Report<'_>, status: Option<StatusCode>) -> ErrorClass {
         return ErrorClass::ContentFilter;
     }
     let bad_key = matches!(code, 0 | 400)
-        && (report.names(&AUTH) || report.says(&["incorrect api key", "api key not valid"]));
+        && (report.names(&AUTH)
+            || report.says(&[
+                "incorrect api key",
+                "api key not valid",
+                "location is not supported",
+            ]));
     if matches!(code, 401 | 403) || bad_key {
         return ErrorClass::Auth;
     }
@@ -334,7 +345,7 @@ fn by_status(report: &Report<'_>, code: u16) -> ErrorClass {
         0 if report.names(&RATE) => ErrorClass::RateLimit,
         0 if report.names(&["timeout_error"]) => ErrorClass::Timeout,
         0 if report.names(&["model_not_found", "not_found_error"]) => ErrorClass::NotFound,
-        0 if report.names(&["invalid_request_error"]) => ErrorClass::Invalid,
+        0 if report.names(&["invalid_request_error", "request_too_large"]) => ErrorClass::Invalid,
         _ => ErrorClass::Server,
     }
 }
@@ -347,6 +358,18 @@ fn header_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         Duration::try_from_secs_f64(millis / 1000.0).ok()
     });
     millis.or_else(|| retry_after(text("retry-after")?, now))
+}
+
+/// When Anthropic's limits that have nothing left are full again: not the least wait, but the only
+/// one told.
+fn until_reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let window = |kind: &str| {
+        let text =
+            |field: &str| headers.get(format!("anthropic-ratelimit-{kind}-{field}"))?.to_str().ok();
+        let at = text("remaining").filter(|left| left.trim() == "0").and(text("reset"))?;
+        rfc3339(at).map(|at| at.duration_since(now).unwrap_or(Duration::ZERO))
+    };
+    ["requests", "tokens", "input-tokens", "output-tokens"].into_iter().filter_map(window).max()
 }
 
 /// `try again in 1.146s`, `try again after 20 seconds`.

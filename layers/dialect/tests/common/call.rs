@@ -11,8 +11,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt;
-use tollway_core::{BoxError, Metered, Operation};
-use tollway_dialect::{Attempt, AttemptBody, AttemptConfig, AttemptLayer, RequestBody, openai};
+use tollway_core::{BoxError, Dialect, Metered, Operation};
+use tollway_dialect::{
+    Attempt, AttemptBody, AttemptConfig, AttemptLayer, RequestBody, anthropic, gemini, openai,
+};
 use tollway_testkit::{Probe, ScriptedBody, Step};
 use tower::{Layer, ServiceExt};
 
@@ -25,6 +27,34 @@ pub fn request(operation: Operation, body: &str) -> Sent {
     let (ask, edits) = openai::request::read(operation, body.as_bytes()).unwrap();
     let body = RequestBody::buffered(Bytes::copy_from_slice(body.as_bytes())).with_edits(edits);
     let mut request = Request::post("/v1/chat/completions").body(body).unwrap();
+    request.extensions_mut().insert(ask);
+    request
+}
+
+/// A call of one of the two other families.
+pub fn request_in(dialect: Dialect, stream: bool) -> Sent {
+    let (path, body, (ask, edits)) = match dialect {
+        Dialect::Anthropic => {
+            let body = format!(r#"{{"model":"m","max_tokens":9,"messages":[],"stream":{stream}}}"#);
+            let read = anthropic::request::read(Operation::Messages, body.as_bytes()).unwrap();
+            ("/v1/messages", body, read)
+        }
+        _ => {
+            let path = match stream {
+                true => "/v1beta/models/m:streamGenerateContent",
+                false => "/v1beta/models/m:generateContent",
+            };
+            let call = gemini::Call::of(path).unwrap();
+            let body = r#"{"contents":[]}"#.to_owned();
+            (
+                path,
+                body.clone(),
+                (gemini::request::read(&call, body.as_bytes()).unwrap(), Default::default()),
+            )
+        }
+    };
+    let body = RequestBody::buffered(body.into_bytes()).with_edits(edits);
+    let mut request = Request::post(path).body(body).unwrap();
     request.extensions_mut().insert(ask);
     request
 }
