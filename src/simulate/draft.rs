@@ -1,4 +1,6 @@
-//! What a reply of Anthropic's or Gemini's form says, before it takes that form.
+//! What a reply says, before it takes a dialect's form.
+
+use std::borrow::Cow;
 
 use serde_json::Value;
 
@@ -16,9 +18,9 @@ pub(super) struct Function {
 
 /// What a request asks for, as far as the words of its reply go.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct Plan<'a> {
     /// The last text that a user wrote.
-    pub(super) echo: String,
+    pub(super) echo: Cow<'a, str>,
     pub(super) thinks: bool,
     /// On thoughts and answer together, in tokens.
     pub(super) bound: Option<u32>,
@@ -50,7 +52,7 @@ pub(super) struct Draft {
 
 impl Draft {
     /// Says what `plan` asks for; calls get ids with this prefix.
-    pub(super) fn new(x: &mut Exchange, plan: &Plan, prefix: &str) -> Self {
+    pub(super) fn new(x: &mut Exchange, plan: &Plan<'_>, prefix: &str) -> Self {
         if x.refuses_content() {
             return Self { refused: true, ..Self::silent() };
         }

@@ -19,7 +19,7 @@ use super::{
 pub(super) struct Ask {
     pub(super) model: String,
     pub(super) streams: bool,
-    pub(super) plan: Plan,
+    pub(super) plan: Plan<'static>,
     /// Thoughts are left out, their signatures stay.
     pub(super) thinks_silently: bool,
     /// Tokens of the prompt.
@@ -95,7 +95,7 @@ impl Ask {
         let schema = rest(body, generation)?;
         let functions = if said.ends_in_result { vec![] } else { tools.functions };
         let plan = Plan {
-            echo: said.echo,
+            echo: said.echo.into(),
             thinks: thinking.on,
             bound: bound.map(|bound| u32::try_from(bound).unwrap_or(u32::MAX)),
             schema,

@@ -19,7 +19,7 @@ const WHAT: &str = "GenerateContentRequest";
 /// What matters of a request.
 pub(super) struct Ask {
     pub(super) said: Conversation,
-    pub(super) plan: Plan,
+    pub(super) plan: Plan<'static>,
     pub(super) shows_thoughts: bool,
     pub(super) candidates: u32,
 }
@@ -50,7 +50,7 @@ impl Ask {
         }
         let functions = if said.ends_in_response { vec![] } else { functions };
         let plan = Plan {
-            echo: said.echo.clone(),
+            echo: said.echo.clone().into(),
             thinks,
             bound: bound.and_then(|bound| u32::try_from(bound).ok()),
             schema,

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::RETRY_AFTER};
 use serde_json::json;
@@ -17,7 +17,7 @@ pub(super) struct Error {
     pub(super) status: StatusCode,
     pub(super) message: String,
     pub(super) kind: &'static str,
-    pub(super) param: Option<&'static str>,
+    pub(super) param: Option<Cow<'static, str>>,
     pub(super) code: Option<&'static str>,
     /// When to come back, where a limit says so.
     wait: Option<Duration>,
@@ -84,8 +84,8 @@ impl Error {
         }
     }
 
-    pub(super) fn param(mut self, param: &'static str) -> Self {
-        self.param = Some(param);
+    pub(super) fn param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
+        self.param = Some(param.into());
         self
     }
 

@@ -6,6 +6,7 @@ mod error;
 mod files;
 mod media;
 mod multipart;
+mod order;
 mod request;
 mod responses;
 
