@@ -84,5 +84,8 @@ fn the_page_tells_what_translation_does() {
         std::fs::write(PAGE, &written).unwrap();
         return;
     }
-    assert!(page == written, "docs/dialects.md is not what it should be: run this test with TOLLWAY_BLESS=1");
+    assert!(
+        page == written,
+        "docs/dialects.md is not what it should be: run this test with TOLLWAY_BLESS=1"
+    );
 }

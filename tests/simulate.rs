@@ -445,10 +445,11 @@ async fn responses_call_tools_and_fail_inside_a_200() {
     assert_eq!(events[done + 1]["item"]["status"], "completed");
     assert_eq!(names.last().unwrap(), "response.completed");
 
+    let call = json!({"type": "function_call", "call_id": "call_1", "name": "get_time", "arguments": "{}"});
     let result = json!({"type": "function_call_output", "call_id": "call_1", "output": "noon"});
     let after = with(
         body.clone(),
-        json!({"input": [{"role": "user", "content": "now?"}, result], "stream": false}),
+        json!({"input": [{"role": "user", "content": "now?"}, call, result], "stream": false}),
     );
     let reply = post(&plain(), "/v1/responses", after).await.json();
     assert_eq!(reply["output"][0]["type"], "message");
@@ -459,6 +460,122 @@ async fn responses_call_tools_and_fail_inside_a_200() {
     assert_eq!(names.last().unwrap(), "response.failed");
     assert_eq!(events.last().unwrap()["response"]["error"]["code"], "server_error");
     assert_eq!(events.last().unwrap()["sequence_number"], names.len() - 1);
+}
+
+#[tokio::test]
+async fn several_calls_at_once() {
+    let several = with(ask(), json!({"tools": tools()}));
+    let whole = controlled(&plain(), "calls=3", several.clone()).await.json();
+    let calls = whole["choices"][0]["message"]["tool_calls"].as_array().unwrap().clone();
+    let names: Vec<&Value> = calls.iter().map(|call| &call["function"]["name"]).collect();
+    assert_eq!(names, ["get_time", "get_weather", "get_time"]);
+    assert_ne!(calls[0]["id"], calls[2]["id"]);
+    assert_eq!(whole["choices"][0]["finish_reason"], "tool_calls");
+
+    let streamed = with(several.clone(), json!({"stream": true}));
+    let chunks = controlled(&plain(), "calls=3", streamed).await.chunks();
+    let mut added: Vec<Value> = Vec::new();
+    for chunk in &chunks {
+        let pieces = chunk["choices"][0]["delta"]["tool_calls"].as_array();
+        for piece in pieces.into_iter().flatten() {
+            let index = usize::try_from(piece["index"].as_u64().unwrap()).unwrap();
+            if index == added.len() {
+                let mut call = piece.clone();
+                call.as_object_mut().unwrap().remove("index");
+                added.push(call);
+            } else {
+                let so_far = added[index]["function"]["arguments"].as_str().unwrap();
+                let piece = piece["function"]["arguments"].as_str().unwrap();
+                added[index]["function"]["arguments"] = json!(format!("{so_far}{piece}"));
+            }
+        }
+    }
+    assert_eq!(added, calls);
+    let one = with(several, json!({"parallel_tool_calls": false}));
+    let one = controlled(&plain(), "calls=3", one).await.json();
+    assert_eq!(one["choices"][0]["message"]["tool_calls"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn several_calls_in_a_response() {
+    let tool = json!({"type": "function", "name": "get_time", "parameters": {
+        "type": "object", "required": ["zone"], "properties": {"zone": {"type": "string"}}}});
+    let body = json!({"model": "m", "input": "now?", "tools": [tool]});
+    let asked = |body: &Value| {
+        let mut request = request(Method::POST, "/v1/responses", body.to_string());
+        request.headers_mut().insert("x-simulate", "calls=2".parse().unwrap());
+        request
+    };
+    let whole = send(&plain(), asked(&body)).await.json();
+    assert_eq!(whole["output"].as_array().unwrap().len(), 2);
+    assert_ne!(whole["output"][0]["call_id"], whole["output"][1]["call_id"]);
+    let (events, _) = named(&send(&plain(), asked(&with(body, json!({"stream": true})))).await);
+    assert_eq!(events.last().unwrap()["response"]["output"], whole["output"]);
+    for index in 0..2 {
+        let of = |name: &str| {
+            let all = events.iter().filter(|event| event["output_index"] == index);
+            all.filter(|event| event["type"] == name).cloned().collect::<Vec<_>>()
+        };
+        let pieces = of("response.function_call_arguments.delta");
+        let text: String = pieces.iter().map(|event| event["delta"].as_str().unwrap()).collect();
+        assert_eq!(whole["output"][index]["arguments"], text);
+        assert_eq!(pieces[0]["item_id"], whole["output"][index]["id"]);
+        assert_eq!(of("response.output_item.done")[0]["item"], whole["output"][index]);
+    }
+}
+
+#[tokio::test]
+async fn refused_content() {
+    let reply = controlled(&plain(), "refuse", ask()).await.json();
+    assert_eq!(reply["choices"][0]["finish_reason"], "content_filter");
+    assert_eq!(reply["choices"][0]["message"]["content"], "");
+    let chunks = controlled(&plain(), "refuse", streamed()).await.chunks();
+    assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "content_filter");
+    assert_eq!(chunks.len(), 2);
+}
+
+#[tokio::test]
+async fn roles_and_the_order_of_results_are_checked() {
+    let user = json!({"role": "user", "content": "x"});
+    let call = json!({"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
+    let result = |id: &str| json!({"role": "tool", "tool_call_id": id, "content": "x"});
+    for (messages, param, text) in [
+        (json!([{"role": "model", "content": "x"}]), "messages[0].role", "Invalid value: 'model'."),
+        (json!([{"content": "x"}]), "messages[0].role", "Missing required parameter"),
+        (json!([user, {"role": "tool", "content": "x"}]), "messages[1].tool_call_id", "Missing"),
+        (json!([user, result("a")]), "messages.[1].role", "must be a response to a preceeding"),
+        (
+            json!([user, call, result("b")]),
+            "messages.[2].role",
+            "must be a response to a preceeding",
+        ),
+        (json!([user, call, user]), "messages.[2].role", "did not have response messages: a"),
+        (json!([user, call]), "messages.[2].role", "did not have response messages: a"),
+    ] {
+        let reply = post(&plain(), CHAT, with(ask(), json!({"messages": messages}))).await;
+        assert_eq!((reply.status.as_u16(), &reply.error()["param"]), (400, &json!(param)));
+        let error = reply.error();
+        assert!(error["message"].as_str().unwrap().contains(text), "{error}");
+    }
+    let good = with(ask(), json!({"messages": [user, call, result("a"), user]}));
+    assert_eq!(post(&plain(), CHAT, good).await.status, 200);
+
+    let call = json!({"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"});
+    let result = json!({"type": "function_call_output", "call_id": "a", "output": "x"});
+    for (input, text) in [
+        (json!([user, result]), "No tool call found for function call output with call_id a."),
+        (json!([user, call]), "No tool output found for function call a."),
+        (
+            json!([{"role": "tool", "content": "x"}, {"role": "model", "content": "x"}]),
+            "Invalid value: 'model'.",
+        ),
+    ] {
+        let reply = post(&plain(), "/v1/responses", json!({"model": "m", "input": input})).await;
+        let error = reply.error();
+        assert!(error["message"].as_str().unwrap().contains(text), "{error}");
+    }
+    let kept = json!({"model": "m", "input": [result], "previous_response_id": "resp_1"});
+    assert_eq!(post(&plain(), "/v1/responses", kept).await.status, 200);
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ enum Command {
     Check(CheckArgs),
     /// Print the policy's JSON Schema.
     Schema,
-    /// Run the simulated provider by itself.
+    /// Run the simulated provider by itself: OpenAI's, Anthropic's and Gemini's dialects on their paths.
     Simulate(simulate::SimulateArgs),
     /// Tollway keys for callers.
     #[command(subcommand)]

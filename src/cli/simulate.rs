@@ -107,7 +107,10 @@ pub(super) fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
             )
         })?;
         let address = listener.local_addr()?;
-        eprintln!("simulated provider on http://{address}/v1 (statistics: /__simulate/stats)");
+        eprintln!(
+            "simulated provider on http://{address}/v1 (OpenAI; Anthropic: /v1/messages; Gemini: /v1beta; \
+             statistics: /__simulate/stats)"
+        );
         let mut signals = Signals::new()?;
         let stop = async move { signals.recv().await };
         simulate::serve(listener, Simulator::new(args.config()), stop).await;

@@ -43,6 +43,11 @@ pub(super) trait Events: Send + Sync {
 
     /// Writes the event that says that the reply failed.
     fn error(&mut self, out: &mut BytesMut);
+
+    /// Writes an event that is neither JSON nor UTF-8.
+    fn malformed(&mut self, out: &mut BytesMut) {
+        out.extend_from_slice(b"data: {\"id\":\"chatcmpl-\xF0\x9F, oops\n\n");
+    }
 }
 
 /// The simulated connection broke.
@@ -320,7 +325,7 @@ impl Stream {
             }
             Some(Fault::Malformed(_)) => {
                 self.buffer.clear();
-                self.buffer.extend_from_slice(b"data: {\"id\":\"chatcmpl-\xF0\x9F, oops\n\n");
+                self.events.malformed(&mut self.buffer);
             }
             Some(Fault::LateError(_)) => {
                 self.buffer.clear();

@@ -20,10 +20,13 @@ pub(super) struct Control {
     pub(super) quota: bool,
     pub(super) garbage: bool,
     pub(super) no_usage: bool,
+    pub(super) refuse: bool,
+    pub(super) calls: Option<u32>,
 }
 
 const KEYS: &str = "status, retry_after, retry_after_ms, hint, latency, ttft, tps, output_tokens, \
-                    stall, reset, truncate, malformed, late_error, quota, body, no_usage";
+                    stall, reset, truncate, malformed, late_error, quota, body, no_usage, \
+                    refuse, calls";
 
 impl Control {
     /// Reads `key=value; key; ...`; the error says what was wrong and what would be right.
@@ -69,6 +72,11 @@ impl Control {
             }
             "quota" => self.quota = true,
             "no_usage" => self.no_usage = true,
+            "refuse" => self.refuse = true,
+            "calls" => {
+                let calls = value.parse().ok().filter(|calls| (1..=16).contains(calls));
+                self.calls = Some(calls.ok_or_else(|| wrong("1 to 16 calls"))?);
+            }
             "body" if value == "garbage" => self.garbage = true,
             "body" => return Err(wrong("garbage")),
             _ => {
@@ -116,7 +124,7 @@ mod tests {
     #[test]
     fn reads_all_keys() {
         let text = "status=503; retry_after=2; retry_after_ms=1146;hint=1.1s; latency=200ms; ttft=1.5s; \
-                    tps=50; output_tokens=500; quota; body=garbage; no_usage;";
+                    tps=50; output_tokens=500; quota; body=garbage; no_usage; refuse; calls=3;";
         let control = Control::parse(text).unwrap();
         assert_eq!(control.status, Some(503));
         assert_eq!(control.retry_after.as_deref(), Some("2"));
@@ -125,7 +133,8 @@ mod tests {
         assert_eq!(control.latency, Some(Duration::from_millis(200)));
         assert_eq!(control.ttft, Some(Duration::from_millis(1500)));
         assert_eq!((control.tps, control.output_tokens), (Some(50.0), Some(500)));
-        assert!(control.quota && control.garbage && control.no_usage);
+        assert!(control.quota && control.garbage && control.no_usage && control.refuse);
+        assert_eq!(control.calls, Some(3));
     }
 
     #[test]
@@ -150,6 +159,7 @@ mod tests {
             ("truncate=before", "first or after:N"),
             ("stall", "before, first"),
             ("body=x", "garbage"),
+            ("calls=0", "1 to 16"),
         ] {
             let error = Control::parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

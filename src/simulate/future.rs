@@ -13,13 +13,13 @@ use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE, request:
 use http_body::Body;
 use pin_project::pin_project;
 use tokio::time::Sleep;
-use tollway_core::BoxError;
+use tollway_core::{BoxError, Dialect};
 
 use super::{
     SimulateConfig, SimulatedBody, Simulator,
     control::{Control, HEADER},
+    dialect::{self, Trouble},
     fate::{Fate, Fault, Place},
-    openai,
     random::Random,
     stats::{Counters, add},
 };
@@ -66,6 +66,7 @@ pub struct SimulateFuture<B> {
 
 struct Ask {
     parts: Parts,
+    dialect: Dialect,
     keep: usize,
 }
 
@@ -90,7 +91,7 @@ impl Drop for Unanswered {
 impl<B> SimulateFuture<B> {
     pub(super) fn new(simulator: Simulator, request: Request<B>) -> Self {
         let (parts, body) = request.into_parts();
-        let keep = openai::body_bytes_needed(parts.uri.path());
+        let (dialect, keep) = dialect::of(&parts);
         let unanswered = if is_own(&parts) {
             None
         } else {
@@ -101,7 +102,7 @@ impl<B> SimulateFuture<B> {
         Self {
             body,
             simulator,
-            ask: Some(Ask { parts, keep }),
+            ask: Some(Ask { parts, dialect, keep }),
             read: Read::default(),
             wait: None,
             response: None,
@@ -138,12 +139,12 @@ where
                     }
                 }
             };
-            let Some(Ask { parts, keep }) = this.ask.take() else {
+            let Some(Ask { parts, dialect, keep }) = this.ask.take() else {
                 return Poll::Pending;
             };
             let (body, received) = std::mem::take(this.read).finish();
             let read = Received { complete, whole: received <= keep as u64, bytes: body, received };
-            let (answer, delay, stall) = answer(this.simulator, parts, read);
+            let (answer, delay, stall) = answer(this.simulator, dialect, parts, read);
             *this.stalled = stall;
             if !delay.is_zero() {
                 *this.wait = Some(Box::pin(tokio::time::sleep(delay)));
@@ -201,6 +202,7 @@ fn is_own(parts: &Parts) -> bool {
 /// Decides; also how long the reply takes, and whether it never comes.
 fn answer(
     simulator: &Simulator,
+    dialect: Dialect,
     parts: Parts,
     read: Received,
 ) -> (Response<SimulatedBody>, Duration, bool) {
@@ -223,14 +225,17 @@ fn answer(
     let fault = fate.fault;
     let mut exchange =
         Exchange { parts, body: read.bytes, received: read.received, number, config, fate, random };
-    let answer = if let Some(text) = wrong {
-        openai::bad_control(&exchange, &text)
+    let needs_whole = dialect::needs_whole_body(dialect, exchange.parts.uri.path());
+    let trouble = if let Some(text) = wrong {
+        Some(Trouble::Control(text))
     } else if !read.complete {
-        openai::broken_body(&exchange)
-    } else if !read.whole && openai::needs_whole_body(exchange.parts.uri.path()) {
-        openai::too_large(&exchange)
+        Some(Trouble::Broken)
     } else {
-        state.openai.answer(state, &mut exchange)
+        (!read.whole && needs_whole).then_some(Trouble::TooLarge)
+    };
+    let answer = match trouble {
+        Some(trouble) => dialect::refuse(dialect, &exchange, &trouble),
+        None => dialect::answer(dialect, state, &mut exchange),
     };
     let status = answer.response.status();
     state.counters.answered(status, answer.tokens);

@@ -1,9 +1,22 @@
 //! A simulated LLM provider: everything can be tried, tested and measured without a key.
 //!
-//! [`Simulator`] is a Tower service that answers as OpenAI does: chat completions (streams, tools,
-//! structured output), completions, responses, embeddings, models, moderations, images, audio,
-//! files, batches, and OpenAI's own error shapes for the rest. Paths work with `/v1` in front or
-//! without. Any model name is answered. [`serve`] puts it on a socket.
+//! [`Simulator`] is a Tower service that answers as OpenAI, Anthropic and Gemini do: the path of a request
+//! tells which, so one simulator is all three at once. Any model name is answered. [`serve`] puts it on a
+//! socket.
+//!
+//! | path | dialect | what there is |
+//! |---|---|---|
+//! | `/v1/chat/completions`, `/v1/completions`, `/v1/responses` | OpenAI | text, streams, tools, structured output |
+//! | `/v1/embeddings`, `/v1/moderations`, `/v1/images/...`, `/v1/audio/...`, `/v1/files...`, `/v1/batches...` | OpenAI | |
+//! | `/v1/models`, `/v1/models/{id}` | OpenAI; Anthropic with an `anthropic-version` header | |
+//! | `/v1/messages` | Anthropic | text, streams, tools, thinking with signatures, structured output, images, documents, cached prefixes |
+//! | `/v1/messages/count_tokens` | Anthropic | |
+//! | `/v1beta/models/{id}:generateContent`, `:streamGenerateContent` (`?alt=sse`, or an array) | Gemini | text, functions, thoughts with signatures, structured output, images, candidates |
+//! | `/v1beta/models/{id}:countTokens`, `:embedContent`, `:batchEmbedContents` | Gemini | |
+//! | `/v1beta/models`, `/v1beta/models/{id}` | Gemini | |
+//! | `/v1beta/openai/...`, all other paths | OpenAI | |
+//!
+//! OpenAI's and Anthropic's paths work with `/v1` in front or without.
 //!
 //! ```
 //! use http_body_util::{BodyExt, Full};
@@ -26,14 +39,25 @@
 //! # What a reply says
 //!
 //! A text reply repeats the last user message and goes on in words that follow from the seed, until
-//! it is `output_tokens` long or the caller's own bound (`max_tokens`, `max_completion_tokens`,
-//! `max_output_tokens`) cuts it (`finish_reason: length`). With `tools`, unless `tool_choice` is
-//! `none` or the last message is a tool's result, it calls the named or else the first function,
-//! with arguments made from its schema. With `response_format` JSON it is an instance of the schema.
+//! it is `output_tokens` long or the caller's own bound (`max_tokens`, `maxOutputTokens`...) cuts it
+//! (`finish_reason: length` and its like). With tools, unless the choice is `none` or the last message is a
+//! tool's result, it calls the named or else the first function, with arguments made from its schema. Asked
+//! for JSON, it is an instance of the schema. Asked to think, it thinks 8 tokens first.
 //!
 //! [`input_tokens`] tells how a prompt is counted. One word is one output token; JSON has one
 //! for each 8 bytes. `created` is always the same date: replies depend on the seed, the request and
 //! its number alone, never on the clock.
+//!
+//! # What it refuses
+//!
+//! Messages and content are checked as strictly as the real ones check them, in their words: unknown fields,
+//! the order of calls and results, empty texts, ranges, schemas, what a model of that name does not take
+//! (`claude-opus-4-7` takes no `temperature`, `gemini-3...` wants the signatures of its calls back). A
+//! signature is good where it was made, and at any simulator of the same seed. Of OpenAI's chat and responses,
+//! roles and the order of calls and results are checked. No key is asked for.
+//!
+//! Anthropic's `cache_control` writes a prefix at first sight and reads it from then on, for 5 minutes or an
+//! hour; prefixes of any length are cached.
 //!
 //! # Limits
 //!
@@ -41,9 +65,10 @@
 //! `requests_per_minute` and `tokens_per_minute` are rolling windows: never more than that in any 60
 //! seconds. A request is counted when it is admitted, with its input and the output it will
 //! have, which is known in advance here. Refused requests don't count. What was refused says when to
-//! come back: text, `retry-after` and `retry-after-ms`, and the six `x-ratelimit-*` headers
-//! (`reset` is when the window would be empty). A request above the whole limit gets "Request too
-//! large" and no hint.
+//! come back as its dialect does: text, `retry-after` and `retry-after-ms`, and the six `x-ratelimit-*` headers
+//! (OpenAI); `retry-after` and `anthropic-ratelimit-*` headers with dates; `RetryInfo` in the body
+//! (Gemini). A reset is when the window would be empty. A request above the whole limit gets no hint. The
+//! windows are the same for all dialects.
 //!
 //! # One request by header
 //!
@@ -52,11 +77,13 @@
 //!
 //! | key | meaning |
 //! |---|---|
-//! | `status=N` | fail with this status, 400 to 599, in OpenAI's shape for it |
-//! | `quota` | fail with 429 `insufficient_quota` |
-//! | `retry_after=TEXT` | an error's `retry-after` header, as it stands (seconds, a date, nonsense) |
-//! | `retry_after_ms=TEXT` | an error's `retry-after-ms` header |
+//! | `status=N` | fail with this status, 400 to 599, in the dialect's shape for it |
+//! | `quota` | fail with 429 `insufficient_quota`, `enforced_spend_limit_reached` or a daily `QuotaFailure` |
+//! | `retry_after=TEXT` | an error's `retry-after` header, as it stands (seconds, a date, nonsense); Gemini's `RetryInfo` |
+//! | `retry_after_ms=TEXT` | an error's `retry-after-ms` header; Gemini's `RetryInfo` in seconds |
 //! | `hint=TEXT` | an error's message ends in "Please try again in TEXT." |
+//! | `refuse` | refuse the content inside a 200: `content_filter`, `refusal`, a `promptFeedback` |
+//! | `calls=N` | where functions are called, call N of them in turn, 1 to 16 |
 //! | `body=garbage` | the body is an HTML page, whatever the status |
 //! | `latency=T` | time to the head: `200ms`, `1.5s`, `2m`; no jitter |
 //! | `ttft=T` | time from the head to the first event |
@@ -77,18 +104,25 @@
 //!
 //! Dropping the future or the body stops all work and counts as [`Stats::cancelled`].
 
+mod anthropic;
 mod body;
 mod config;
 mod control;
+mod dialect;
+mod draft;
+mod embed;
 mod fate;
 mod future;
+mod gemini;
 mod limits;
 mod openai;
 mod random;
+mod reply;
 mod schema;
 mod serve;
 mod stats;
 mod text;
+mod write;
 
 use std::{
     convert::Infallible,
@@ -126,6 +160,7 @@ struct State {
     counters: Arc<stats::Counters>,
     limits: limits::Limits,
     openai: openai::OpenAi,
+    anthropic: anthropic::Anthropic,
     number: AtomicU64,
 }
 
@@ -137,6 +172,7 @@ impl Simulator {
             counters: Arc::default(),
             limits: limits::Limits::default(),
             openai: openai::OpenAi::default(),
+            anthropic: anthropic::Anthropic::default(),
             number: AtomicU64::new(0),
         }))
     }

@@ -1,7 +1,8 @@
 use super::random::Random;
 
 /// Tokens of a prompt, as the simulated provider counts them: for each message, 4, and 1 for each 4
-/// bytes of its text, rounded up. Images, audio, files and tool definitions count nothing.
+/// bytes of its text, rounded up. Tool definitions count nothing; images, audio and files count nothing
+/// in OpenAI's form, 258 each in Anthropic's and Gemini's.
 ///
 /// ```
 /// use tollway::simulate::input_tokens;
@@ -16,6 +17,9 @@ pub fn input_tokens<'a>(messages: impl IntoIterator<Item = &'a str>) -> u64 {
 pub(super) fn message_tokens(bytes: usize) -> u64 {
     4 + bytes.div_ceil(4) as u64
 }
+
+/// Tokens of one image or document in a prompt of Anthropic's or Gemini's form.
+pub(super) const MEDIA_TOKENS: u64 = 258;
 
 const WORDS: [&str; 32] = [
     "amber", "bridge", "copper", "distant", "ember", "forest", "gentle", "harbour", "island",
@@ -75,6 +79,12 @@ impl Generated {
         let cut = at < text.len();
         text.truncate(at);
         Self { text, pieces: Pieces::Bytes, tokens, cut }
+    }
+
+    /// The same without its words: they are counted, not sent.
+    pub(super) fn unspoken(mut self) -> Self {
+        self.text.clear();
+        self
     }
 
     /// The token that starts at byte `at`; empty at the end.

@@ -89,7 +89,7 @@ where
         if let (Some(exchange), Some(target)) = (&exchange, request.extensions().get::<Target>()) {
             exchange.at_work().begin(target.clone());
         }
-        let request = request.map(|body| SentBody::new(body, exchange.clone()));
+        let mut request = request.map(|body| SentBody::new(body, exchange.clone()));
         match provider {
             Some(Provider::Http(endpoint)) => match endpoint.send(request) {
                 Ok(sending) => {

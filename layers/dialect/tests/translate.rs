@@ -56,7 +56,8 @@ async fn call(
             Ok::<_, Infallible>((*reply).clone())
         }
     });
-    let fits = move |_: &Target, asked: Form| (asked != provider).then(|| Arc::new(Fit::new(provider)));
+    let fits =
+        move |_: &Target, asked: Form| (asked != provider).then(|| Arc::new(Fit::new(provider)));
     let service = ServiceBuilder::new()
         .layer(InspectLayer::new())
         .layer(TranslateLayer::new(fits))
@@ -165,7 +166,9 @@ async fn a_broken_reply_is_a_failure_that_can_fail_over() {
 #[tokio::test]
 async fn the_same_form_passes_byte_for_byte() {
     for form in Form::ALL {
-        for (name, kind) in [("reply.json", "application/json"), ("stream.sse", "text/event-stream")] {
+        for (name, kind) in
+            [("reply.json", "application/json"), ("stream.sse", "text/event-stream")]
+        {
             let stream = name == "stream.sse";
             let file = input(form, name);
             let mut body = plain(form, stream);
@@ -184,8 +187,7 @@ async fn a_count_is_an_estimate_where_the_provider_has_no_such_call() {
     let upstream = service_fn(async |_: Request<RequestBody<Full<Bytes>>>| {
         Err::<Response<Full<Bytes>>, BoxError>("nobody is to be called".into())
     });
-    let mut service =
-        InspectLayer::new().layer(TranslateLayer::new(fits).layer(upstream));
+    let mut service = InspectLayer::new().layer(TranslateLayer::new(fits).layer(upstream));
     for (path, key) in [
         ("/v1/messages/count_tokens", "input_tokens"),
         ("/v1beta/models/m:countTokens", "totalTokens"),

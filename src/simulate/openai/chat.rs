@@ -6,25 +6,24 @@ use super::{
     super::{
         State,
         body::{Event, Events},
+        draft::{Call, Draft},
         future::{Answer, Exchange},
         text::Generated,
     },
     Outcome, admit,
     error::Error,
-    request::{Ask, Call},
+    order,
+    request::Ask,
     streamed, whole,
     write::{CREATED, escaped, number, string},
 };
 
 /// A reply before it takes wire form; the same for all three text endpoints.
 pub(super) struct Job {
-    /// As JSON strings, quotes included.
+    /// As a JSON string, quotes included.
     pub(super) model: Bytes,
     pub(super) id: String,
-    pub(super) generated: Generated,
-    /// The function that is called with the generated text as its arguments: its name as a JSON
-    /// string, and the call's id.
-    pub(super) call: Option<(Bytes, String)>,
+    pub(super) draft: Draft,
     pub(super) choices: u32,
     pub(super) input: u64,
     pub(super) wants_usage: bool,
@@ -33,26 +32,22 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(x: &mut Exchange, ask: &Ask<'_>, prefix: &str) -> Result<Self, Box<Error>> {
-        let generated = generate(x, ask)?;
-        let quoted = |text: &str| {
-            let mut out = BytesMut::with_capacity(text.len() + 2);
-            string(&mut out, text);
-            out.freeze()
-        };
+        let draft = Draft::new(x, &ask.plan()?, "call_");
+        let mut model = BytesMut::with_capacity(64);
+        string(&mut model, ask.model()?);
         Ok(Self {
-            model: quoted(ask.model()?),
+            model: model.freeze(),
             id: x.id(prefix),
-            call: generated.1.map(|name| (quoted(&name), x.id("call_"))),
-            generated: generated.0,
+            draft,
             choices: ask.choices(),
             input: ask.input_tokens(),
             wants_usage: ask.wants_usage(),
-            no_usage: x.fate.control.as_deref().is_some_and(|control| control.no_usage),
+            no_usage: x.without_usage(),
         })
     }
 
     pub(super) fn output(&self) -> u64 {
-        u64::from(self.generated.tokens) * u64::from(self.choices)
+        self.draft.output().saturating_mul(u64::from(self.choices))
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -60,11 +55,24 @@ impl Job {
     }
 
     fn finish_reason(&self) -> &'static [u8] {
-        match (self.generated.cut, &self.call) {
-            (true, _) => b"\"length\"",
-            (false, Some(_)) => b"\"tool_calls\"",
-            (false, None) => b"\"stop\"",
+        let draft = &self.draft;
+        match (draft.refused, draft.cut) {
+            (true, _) => b"\"content_filter\"",
+            (false, true) => b"\"length\"",
+            (false, false) if !draft.calls.is_empty() => b"\"tool_calls\"",
+            _ => b"\"stop\"",
         }
+    }
+
+    /// What is said in the `call`th call, or in the text if there are none.
+    pub(super) fn words(&self, call: usize) -> &Generated {
+        self.draft.calls.get(call).map_or(&self.draft.text, |call| &call.arguments)
+    }
+
+    /// The length of all that one choice says, in bytes.
+    fn length(&self) -> usize {
+        let calls = self.draft.calls.iter().map(|call| call.arguments.text.len() + 128);
+        self.draft.text.text.len() + calls.sum::<usize>()
     }
 
     fn write_usage(&self, out: &mut BytesMut) {
@@ -94,31 +102,11 @@ impl Job {
     }
 }
 
-/// The text, and the function's name if it is that function's arguments.
-fn generate(x: &mut Exchange, ask: &Ask<'_>) -> Result<(Generated, Option<String>), Box<Error>> {
-    let fill = || ask.echo().trim().chars().take(64).collect::<String>();
-    let fill = || if ask.echo().trim().is_empty() { "text".to_owned() } else { fill() };
-    let instance = |schema: &_| super::super::schema::instance(schema, &fill()).to_string();
-    if let Some(Call { name, schema }) = ask.call()? {
-        return Ok((Generated::json(object_of(instance(&schema)), ask.bound()), Some(name)));
-    }
-    if let Some(schema) = ask.schema()? {
-        return Ok((Generated::json(instance(&schema), ask.bound()), None));
-    }
-    let tokens = x.fate.output_tokens;
-    Ok((Generated::words(ask.echo(), tokens, ask.bound(), &mut x.random), None))
-}
-
-/// Arguments are an object, whatever their schema says.
-fn object_of(json: String) -> String {
-    if json.starts_with('{') { json } else { "{}".to_owned() }
-}
-
 /// `POST /chat/completions`
 pub(super) fn chat(state: &State, x: &mut Exchange) -> Outcome {
     let body = x.body.clone();
     let ask = Ask::read(&body)?;
-    ask.items("messages")?;
+    order::check_chat(ask.items("messages")?)?;
     let job = Job::new(x, &ask, "chatcmpl-")?;
     let levels = admit(state, x, ask.model()?, job.total())?;
     let answer = if ask.streams() { stream(x, job, Style::Chat) } else { chat_reply(x, &job) };
@@ -142,20 +130,23 @@ fn stream(x: &Exchange, job: Job, style: Style) -> Answer {
 }
 
 fn chat_reply(x: &Exchange, job: &Job) -> Answer {
-    let mut out = BytesMut::with_capacity(640 + job.generated.text.len() * job.choices as usize);
+    let mut out = BytesMut::with_capacity(640 + job.length() * job.choices as usize);
     job.write_head(&mut out, b"chat.completion");
     for choice in 0..job.choices {
         out.put_slice(if choice == 0 { b",\"choices\":[" } else { b"," });
         out.put_slice(b"{\"index\":");
         number(&mut out, u64::from(choice));
         out.put_slice(b",\"message\":{\"role\":\"assistant\",\"content\":");
-        if let Some((name, id)) = &job.call {
-            out.put_slice(b"null,\"refusal\":null,\"annotations\":[],\"tool_calls\":[");
-            write_call(&mut out, name, id, choice, &job.generated.text);
-            out.put_slice(b"]");
-        } else {
-            string(&mut out, &job.generated.text);
+        if job.draft.calls.is_empty() {
+            string(&mut out, &job.draft.text.text);
             out.put_slice(b",\"refusal\":null,\"annotations\":[]");
+        } else {
+            out.put_slice(b"null,\"refusal\":null,\"annotations\":[],\"tool_calls\":");
+            for (n, call) in job.draft.calls.iter().enumerate() {
+                out.put_u8(if n == 0 { b'[' } else { b',' });
+                write_call(&mut out, call, choice, &call.arguments.text);
+            }
+            out.put_u8(b']');
         }
         out.put_slice(b"},\"logprobs\":null,\"finish_reason\":");
         out.put_slice(job.finish_reason());
@@ -174,28 +165,28 @@ fn end_reply(x: &Exchange, job: &Job, mut out: BytesMut) -> Answer {
     whole(x, "application/json", out.freeze(), job.output(), job.total())
 }
 
-fn write_call(out: &mut BytesMut, name: &[u8], id: &str, choice: u32, arguments: &str) {
+fn write_call(out: &mut BytesMut, call: &Call, choice: u32, arguments: &str) {
     out.put_slice(b"{\"id\":\"");
-    out.put_slice(id.as_bytes());
+    out.put_slice(call.id.as_bytes());
     if choice > 0 {
         number(out, u64::from(choice));
     }
     out.put_slice(b"\",\"type\":\"function\",\"function\":{\"name\":");
-    out.put_slice(name);
+    string(out, &call.name);
     out.put_slice(b",\"arguments\":");
     string(out, arguments);
     out.put_slice(b"}}");
 }
 
 fn text_reply(x: &Exchange, job: &Job) -> Answer {
-    let mut out = BytesMut::with_capacity(512 + job.generated.text.len() * job.choices as usize);
+    let mut out = BytesMut::with_capacity(512 + job.length() * job.choices as usize);
     job.write_head(&mut out, b"text_completion");
     for choice in 0..job.choices {
         out.put_slice(if choice == 0 { b",\"choices\":[" } else { b"," });
         out.put_slice(b"{\"index\":");
         number(&mut out, u64::from(choice));
         out.put_slice(b",\"text\":");
-        string(&mut out, &job.generated.text);
+        string(&mut out, &job.words(0).text);
         out.put_slice(b",\"logprobs\":null,\"finish_reason\":");
         out.put_slice(job.finish_reason());
         out.put_u8(b'}');
@@ -220,6 +211,8 @@ struct Chunks {
     phase: Phase,
     /// Next choice to speak.
     choice: u32,
+    /// The call under way.
+    call: usize,
     /// Where the next token starts.
     at: usize,
 }
@@ -250,8 +243,8 @@ impl Chunks {
             Style::Text => Phase::Content,
         };
         let mut chunks =
-            Self { job, style, prefix: prefix.freeze(), suffix, phase, choice: 0, at: 0 };
-        if style == Style::Text && chunks.job.generated.text.is_empty() {
+            Self { job, style, prefix: prefix.freeze(), suffix, phase, choice: 0, call: 0, at: 0 };
+        if style == Style::Text && chunks.job.words(0).text.is_empty() {
             chunks.phase = Phase::Finish;
         }
         chunks
@@ -265,10 +258,16 @@ impl Chunks {
         }
         self.choice = 0;
         self.at += piece;
-        let more = self.at < self.job.generated.text.len();
+        let more = self.at < self.job.words(self.call).text.len();
+        // In a text there are no calls, whatever the request had.
+        let calls = if self.style == Style::Chat { self.job.draft.calls.len() } else { 0 };
         self.phase = match self.phase {
-            Phase::Role if self.job.call.is_some() => Phase::Call,
+            Phase::Role if calls > 0 => Phase::Call,
             Phase::Role | Phase::Call | Phase::Content if more => Phase::Content,
+            Phase::Call | Phase::Content if self.call + 1 < calls => {
+                (self.call, self.at) = (self.call + 1, 0);
+                Phase::Call
+            }
             Phase::Role | Phase::Call | Phase::Content => Phase::Finish,
             Phase::Finish if self.job.wants_usage && !self.job.no_usage => Phase::Usage,
             _ => Phase::Done,
@@ -281,19 +280,24 @@ impl Chunks {
     }
 
     fn content(&self, out: &mut BytesMut) -> usize {
-        let piece = self.job.generated.piece(self.at);
+        let piece = self.job.words(self.call).piece(self.at);
         self.begin(out);
-        let (before, after): (&[u8], &[u8]) = match (self.style, &self.job.call) {
-            (Style::Text, _) => (b",\"text\":\"", b"\",\"logprobs\":null,\"finish_reason\":null}"),
-            (Style::Chat, None) => {
-                (b",\"delta\":{\"content\":\"", b"\"},\"logprobs\":null,\"finish_reason\":null}")
+        let after: &[u8] = match (self.style, self.job.draft.calls.is_empty()) {
+            (Style::Text, _) => {
+                out.put_slice(b",\"text\":\"");
+                b"\",\"logprobs\":null,\"finish_reason\":null}"
             }
-            (Style::Chat, Some(_)) => (
-                b",\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"",
-                b"\"}}]},\"logprobs\":null,\"finish_reason\":null}",
-            ),
+            (Style::Chat, true) => {
+                out.put_slice(b",\"delta\":{\"content\":\"");
+                b"\"},\"logprobs\":null,\"finish_reason\":null}"
+            }
+            (Style::Chat, false) => {
+                out.put_slice(b",\"delta\":{\"tool_calls\":[{\"index\":");
+                number(out, self.call as u64);
+                out.put_slice(b",\"function\":{\"arguments\":\"");
+                b"\"}}]},\"logprobs\":null,\"finish_reason\":null}"
+            }
         };
-        out.put_slice(before);
         escaped(out, piece);
         out.put_slice(after);
         out.put_slice(self.suffix);
@@ -306,14 +310,10 @@ impl Events for Chunks {
         match self.phase {
             Phase::Role => {
                 self.begin(out);
-                out.put_slice(match self.job.call {
-                    None => {
-                        b",\"delta\":{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}"
-                    }
-                    Some(_) => {
-                        b",\"delta\":{\"role\":\"assistant\",\"content\":null,\"refusal\":null}"
-                    }
-                });
+                let no_calls = self.job.draft.calls.is_empty();
+                out.put_slice(b",\"delta\":{\"role\":\"assistant\",\"content\":");
+                out.put_slice(if no_calls { b"\"\"" } else { b"null" });
+                out.put_slice(b",\"refusal\":null}");
                 out.put_slice(b",\"logprobs\":null,\"finish_reason\":null}");
                 out.put_slice(self.suffix);
                 self.step(0);
@@ -321,12 +321,14 @@ impl Events for Chunks {
             }
             Phase::Call => {
                 self.begin(out);
-                out.put_slice(b",\"delta\":{\"tool_calls\":[{\"index\":0,");
-                if let Some((name, id)) = &self.job.call {
-                    let mut call = BytesMut::new();
-                    write_call(&mut call, name, id, self.choice, "");
+                out.put_slice(b",\"delta\":{\"tool_calls\":[{\"index\":");
+                number(out, self.call as u64);
+                out.put_u8(b',');
+                if let Some(call) = self.job.draft.calls.get(self.call) {
+                    let mut object = BytesMut::new();
+                    write_call(&mut object, call, self.choice, "");
                     // Inside the object that has the index.
-                    out.put_slice(call.get(1..).unwrap_or_default());
+                    out.put_slice(object.get(1..).unwrap_or_default());
                 }
                 out.put_slice(b"]},\"logprobs\":null,\"finish_reason\":null}");
                 out.put_slice(self.suffix);

@@ -3,11 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{
-    super::{
-        State,
-        future::Exchange,
-        random::{Random, hash},
-    },
+    super::{State, embed::vector, future::Exchange},
     Outcome, admit,
     error::Error,
     request::Ask,
@@ -38,8 +34,8 @@ pub(super) fn embeddings(state: &State, x: &mut Exchange) -> Outcome {
         out.put_slice(b"{\"object\":\"embedding\",\"index\":");
         number(&mut out, index as u64);
         out.put_slice(b",\"embedding\":");
-        let seed = x.config.seed ^ hash(item.text.as_bytes());
-        write_vector(&mut out, &vector(seed, item.tokens(), dimensions), packed);
+        let vector = vector(x.config.seed, &item.text, item.tokens(), dimensions);
+        write_vector(&mut out, &vector, packed);
         out.put_u8(b'}');
     }
     out.put_slice(b"],\"model\":");
@@ -53,13 +49,6 @@ pub(super) fn embeddings(state: &State, x: &mut Exchange) -> Outcome {
     }
     out.put_u8(b'}');
     Ok(whole(x, "application/json", out.freeze(), 0, tokens).with_levels(&levels))
-}
-
-fn vector(seed: u64, item: u64, dimensions: u32) -> Vec<f32> {
-    let mut random = Random::new(seed, item);
-    let raw: Vec<f64> = (0..dimensions).map(|_| random.share() * 2.0 - 1.0).collect();
-    let length = raw.iter().map(|v| v * v).sum::<f64>().sqrt();
-    raw.iter().map(|v| (v / length.max(f64::MIN_POSITIVE)) as f32).collect()
 }
 
 fn write_vector(out: &mut BytesMut, vector: &[f32], packed: bool) {

@@ -1,9 +1,6 @@
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::RETRY_AFTER};
 use serde_json::json;
 
 use super::super::{
@@ -11,6 +8,7 @@ use super::super::{
     fate::Refusal,
     future::{Answer, Exchange},
     limits::{Levels, Scope, go_duration, whole_ms},
+    reply::{self, GARBAGE, RETRY_AFTER_MS},
 };
 
 /// An error as OpenAI's bodies have it.
@@ -19,7 +17,7 @@ pub(super) struct Error {
     pub(super) status: StatusCode,
     pub(super) message: String,
     pub(super) kind: &'static str,
-    pub(super) param: Option<&'static str>,
+    pub(super) param: Option<Cow<'static, str>>,
     pub(super) code: Option<&'static str>,
     /// When to come back, where a limit says so.
     wait: Option<Duration>,
@@ -86,8 +84,8 @@ impl Error {
         }
     }
 
-    pub(super) fn param(mut self, param: &'static str) -> Self {
-        self.param = Some(param);
+    pub(super) fn param(mut self, param: impl Into<Cow<'static, str>>) -> Self {
+        self.param = Some(param.into());
         self
     }
 
@@ -108,7 +106,7 @@ impl Error {
             self.message = format!("{} Please try again in {hint}.", self.message);
         }
         let garbage = asked.is_some_and(|c| c.garbage);
-        let body = if garbage { super::GARBAGE.to_owned() } else { self.body() };
+        let body = if garbage { GARBAGE.to_owned() } else { self.body() };
         let mut response = Response::new(SimulatedBody::full(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -118,20 +116,12 @@ impl Error {
             headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
             headers.insert(RETRY_AFTER_MS, HeaderValue::from(ms));
         }
-        for (name, value) in [
-            (RETRY_AFTER, asked.and_then(|c| c.retry_after.as_deref())),
-            (RETRY_AFTER_MS, asked.and_then(|c| c.retry_after_ms.as_deref())),
-        ] {
-            if let Some(value) = value.and_then(|text| HeaderValue::from_str(text).ok()) {
-                headers.insert(name, value);
-            }
-        }
+        reply::asked_hints(x, headers);
         Answer { response, work: Duration::ZERO, tokens: 0 }
     }
 }
 
 pub(super) const INVALID: &str = "invalid_request_error";
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 pub(super) fn refused(x: &Exchange, refusal: &Refusal) -> Answer {
     match refusal {
@@ -205,8 +195,4 @@ pub(super) fn rate_headers(levels: &Levels, headers: &mut HeaderMap) {
             headers.insert(reset, value);
         }
     }
-}
-
-pub(super) fn content_type(headers: &mut HeaderMap, value: &'static str) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
 }

@@ -6,22 +6,21 @@ mod error;
 mod files;
 mod media;
 mod multipart;
+mod order;
 mod request;
 mod responses;
-mod write;
 
-use std::time::Duration;
-
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::{
     State,
-    body::{Events, SimulatedBody, Step},
-    fate::{Fault, Place},
+    body::Events,
+    dialect::Trouble,
     future::{Answer, Exchange},
     limits::{self, Levels, Verdict},
-    random::{Random, hash},
+    reply::{self, GARBAGE},
+    write,
 };
 use error::Error;
 
@@ -29,9 +28,6 @@ use error::Error;
 const BODY_LIMIT: usize = 64 << 20;
 /// Of what is only counted, this much is kept, for the form fields before the file.
 const COUNTED_LIMIT: usize = 1 << 20;
-const GARBAGE: &str = "<html><body><h1>502 Bad Gateway</h1></body></html>\n";
-/// Time for what was sent before a reset to leave.
-const BEFORE_RESET: Duration = Duration::from_millis(10);
 
 /// What the simulated OpenAI keeps between requests.
 #[derive(Debug, Default)]
@@ -58,17 +54,16 @@ pub(super) fn needs_whole_body(path: &str) -> bool {
     !below_base(path).starts_with("/audio/t")
 }
 
-pub(super) fn bad_control(x: &Exchange, text: &str) -> Answer {
-    Error::invalid(text).param("x-simulate").answer(x)
-}
-
-pub(super) fn broken_body(x: &Exchange) -> Answer {
-    Error::invalid("The request's body ended too early.").answer(x)
-}
-
-pub(super) fn too_large(x: &Exchange) -> Answer {
-    let mut error = Error::invalid("Maximum content size limit exceeded.");
-    error.status = StatusCode::PAYLOAD_TOO_LARGE;
+pub(super) fn refuse(x: &Exchange, trouble: &Trouble) -> Answer {
+    let error = match trouble {
+        Trouble::Control(text) => Error::invalid(text).param("x-simulate"),
+        Trouble::Broken => Error::invalid("The request's body ended too early."),
+        Trouble::TooLarge => {
+            let mut error = Error::invalid("Maximum content size limit exceeded.");
+            error.status = StatusCode::PAYLOAD_TOO_LARGE;
+            error
+        }
+    };
     error.answer(x)
 }
 
@@ -77,7 +72,7 @@ impl OpenAi {
         if let Some(refusal) = &x.fate.refusal {
             return error::refused(x, refusal);
         }
-        if x.fate.control.as_deref().is_some_and(|control| control.garbage) {
+        if x.is_garbage() {
             return whole(x, "text/html", Bytes::from_static(GARBAGE.as_bytes()), 0, 0);
         }
         self.route(state, x).unwrap_or_else(|error| error.answer(x))
@@ -144,7 +139,7 @@ const VERSION: HeaderName = HeaderName::from_static("openai-version");
 /// The headers that every reply has.
 fn head(x: &Exchange, headers: &mut HeaderMap, kind: &'static str) {
     headers.reserve(8);
-    error::content_type(headers, kind);
+    reply::content_type(headers, kind);
     if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(x.id("req_"))) {
         headers.insert(REQUEST_ID, value);
     }
@@ -156,58 +151,15 @@ fn head(x: &Exchange, headers: &mut HeaderMap, kind: &'static str) {
 
 /// A reply in one piece; `output` tokens of work are in it.
 fn whole(x: &Exchange, kind: &'static str, bytes: Bytes, output: u64, tokens: u64) -> Answer {
-    let body = match x.fate.fault {
-        None => SimulatedBody::full(bytes),
-        Some(fault) => struck(bytes, fault),
-    };
-    let mut response = Response::new(body);
-    head(x, response.headers_mut(), kind);
-    let last = u32::try_from(output.saturating_sub(1)).unwrap_or(u32::MAX);
-    let work = if output == 0 { Duration::ZERO } else { x.fate.pace.at(last) };
-    Answer { response, work, tokens }
-}
-
-/// A body of one piece with a fault in it: at its start, or in the middle of it.
-fn struck(bytes: Bytes, fault: Fault) -> SimulatedBody {
-    let middle = if fault.place() == Place::First { 0 } else { bytes.len() / 2 };
-    let sent = bytes.slice(..middle);
-    let data = (middle > 0).then(|| Step::Data(sent.clone()));
-    match fault {
-        Fault::Stall(_) => SimulatedBody::steps(data.into_iter().chain([Step::Stall])),
-        Fault::Reset(_) => {
-            let end = [Step::Wait(BEFORE_RESET), Step::Reset];
-            SimulatedBody::steps(data.into_iter().chain(end))
-        }
-        Fault::Truncate(_) => SimulatedBody::full(sent),
-        Fault::Malformed(_) => {
-            let mut bad = BytesMut::from(&sent[..]);
-            bad.extend_from_slice(b"\xF0\x9F, oops");
-            bad.extend_from_slice(bytes.get(middle..).unwrap_or_default());
-            SimulatedBody::full(bad)
-        }
-        Fault::LateError(_) => {
-            SimulatedBody::full(Error::of(StatusCode::INTERNAL_SERVER_ERROR).body())
-        }
-    }
+    let late_error = || Error::of(StatusCode::INTERNAL_SERVER_ERROR).body();
+    let mut answer = reply::whole(x, bytes, (output, tokens), late_error);
+    head(x, answer.response.headers_mut(), kind);
+    answer
 }
 
 /// A reply of events.
 fn streamed(x: &Exchange, events: Box<dyn Events>, tokens: u64) -> Answer {
-    let body = SimulatedBody::stream(events, x.fate.pace, x.fate.fault);
-    let mut response = Response::new(body);
-    let headers = response.headers_mut();
-    head(x, headers, "text/event-stream; charset=utf-8");
-    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    Answer { response, work: Duration::ZERO, tokens }
-}
-
-impl Exchange {
-    /// An id that belongs to this request: `prefix` and 24 hex digits.
-    fn id(&self, prefix: &str) -> String {
-        let mut random = Random::new(self.config.seed ^ hash(prefix.as_bytes()), self.number);
-        let mut id = String::with_capacity(prefix.len() + 24);
-        id.push_str(prefix);
-        id.extend(write::hex(&mut random).map(char::from));
-        id
-    }
+    let mut answer = reply::streamed(x, events, tokens);
+    head(x, answer.response.headers_mut(), "text/event-stream; charset=utf-8");
+    answer
 }

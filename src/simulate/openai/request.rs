@@ -6,7 +6,13 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 
-use super::{super::text::message_tokens, error::Error};
+use super::{
+    super::{
+        draft::{Function, Plan},
+        text::message_tokens,
+    },
+    error::Error,
+};
 
 /// What matters of a request for text, whichever of the three endpoints it came to.
 #[derive(Debug, Deserialize)]
@@ -37,6 +43,11 @@ pub(super) struct Ask<'a> {
     pub(super) tools: Option<&'a RawValue>,
     #[serde(borrow, default)]
     tool_choice: Option<&'a RawValue>,
+    #[serde(default)]
+    parallel_tool_calls: Option<bool>,
+    /// What was said before is kept at the provider.
+    #[serde(default, alias = "conversation")]
+    pub(super) previous_response_id: Option<IgnoredAny>,
     #[serde(borrow, default)]
     response_format: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -52,12 +63,6 @@ pub(super) struct Ask<'a> {
 struct StreamOptions {
     #[serde(default)]
     include_usage: Option<bool>,
-}
-
-/// A function that the reply calls.
-pub(super) struct Call {
-    pub(super) name: String,
-    pub(super) schema: Value,
 }
 
 impl<'a> Ask<'a> {
@@ -131,28 +136,42 @@ impl<'a> Ask<'a> {
         items.iter().rev().find(users).map_or("", |item| &item.text)
     }
 
-    /// The function to call, if one is to be called.
-    pub(super) fn call(&self) -> Result<Option<Call>, Box<Error>> {
-        let Some(tools) = self.tools else { return Ok(None) };
+    /// What the reply has to say.
+    pub(super) fn plan(&self) -> Result<Plan<'_>, Box<Error>> {
+        Ok(Plan {
+            echo: Cow::Borrowed(self.echo()),
+            thinks: false,
+            bound: self.bound(),
+            functions: self.functions()?,
+            schema: self.schema()?,
+            parallel: self.parallel_tool_calls != Some(false),
+        })
+    }
+
+    /// The functions to call, if any is to be called.
+    fn functions(&self) -> Result<Vec<Function>, Box<Error>> {
+        let Some(tools) = self.tools else { return Ok(vec![]) };
         let last = self.all().last();
         if last.is_some_and(|item| item.is_tool_result) {
-            return Ok(None);
+            return Ok(vec![]);
         }
         let choice = value(self.tool_choice, "tool_choice")?;
         let function = |tool: &Value| tool.get("function").unwrap_or(tool).clone();
         let named = function(&choice).get("name").and_then(Value::as_str).map(str::to_owned);
         if choice.as_str() == Some("none") {
-            return Ok(None);
+            return Ok(vec![]);
         }
         let tools = value(Some(tools), "tools")?;
-        let found = tools.as_array().into_iter().flatten().map(function).find_map(|function| {
+        let all = tools.as_array().into_iter().flatten().map(function);
+        let found = all.filter_map(|function| {
             let name = function.get("name")?.as_str()?.to_owned();
             let fits = named.as_ref().is_none_or(|named| *named == name);
             let schema =
                 function.get("parameters").cloned().unwrap_or_else(|| serde_json::json!({}));
-            fits.then_some(Call { name, schema })
+            fits.then_some(Function { name, schema })
         });
-        if found.is_none() && named.is_some() {
+        let found: Vec<Function> = found.collect();
+        if found.is_empty() && named.is_some() {
             let text = "Tool choice names a function that is not in 'tools'.";
             return Err(Box::new(Error::invalid(text).param("tool_choice")));
         }
@@ -160,7 +179,7 @@ impl<'a> Ask<'a> {
     }
 
     /// The JSON Schema that the reply has to follow, if it has to be JSON.
-    pub(super) fn schema(&self) -> Result<Option<Value>, Box<Error>> {
+    fn schema(&self) -> Result<Option<Value>, Box<Error>> {
         let format = if self.text.is_some() {
             value(self.text, "text")?.get("format").cloned().unwrap_or_default()
         } else {
@@ -225,6 +244,10 @@ pub(super) struct Item<'a> {
     bytes: usize,
     numbers: u64,
     is_tool_result: bool,
+    /// Ids of the calls that it makes.
+    pub(super) calls: Vec<Cow<'a, str>>,
+    /// The id of the call that it is the result of.
+    pub(super) answers: Option<Cow<'a, str>>,
 }
 
 impl Item<'_> {
@@ -317,16 +340,50 @@ struct Message<'a> {
     kind: Option<Text<'a>>,
     #[serde(borrow, default, alias = "output", alias = "text")]
     content: Option<Content<'a>>,
+    #[serde(borrow, default)]
+    tool_calls: Option<Vec<ToolCall<'a>>>,
+    #[serde(borrow, default)]
+    tool_call_id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    call_id: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
 }
 
 impl<'a> From<Message<'a>> for Item<'a> {
     fn from(message: Message<'a>) -> Self {
         let content = message.content.unwrap_or_default();
         let role = message.role.map(|role| role.0);
-        let result = message.kind.is_some_and(|kind| kind.0 == "function_call_output");
+        let kind = message.kind.as_ref().map_or("", |kind| &kind.0);
+        let result = kind == "function_call_output";
         let is_tool_result = result || role.as_deref() == Some("tool");
-        let role = if result { Some(Cow::Borrowed("tool")) } else { role };
-        Self { role, text: content.text, bytes: content.bytes, numbers: 0, is_tool_result }
+        // An item of the Responses API that is no message has no role.
+        let role = match kind {
+            "function_call_output" => Some(Cow::Borrowed("tool")),
+            "function_call" | "reasoning" => Some(Cow::Borrowed("assistant")),
+            _ => role,
+        };
+        let called = message.tool_calls.into_iter().flatten();
+        let mut calls: Vec<Cow<'a, str>> = called.filter_map(|call| Some(call.id?.0)).collect();
+        let mut answers = message.tool_call_id.map(|id| id.0);
+        match message.call_id {
+            Some(id) if kind == "function_call" => calls.push(id.0),
+            Some(id) if result => answers = Some(id.0),
+            _ => {}
+        }
+        Self {
+            role,
+            text: content.text,
+            bytes: content.bytes,
+            numbers: 0,
+            is_tool_result,
+            calls,
+            answers,
+        }
     }
 }
 

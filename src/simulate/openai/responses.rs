@@ -10,10 +10,12 @@ use super::{
         State,
         body::{Event, Events},
         future::Exchange,
+        text::Generated,
     },
     Outcome, admit,
     chat::Job,
     error::Error,
+    order,
     request::Ask,
     streamed, whole,
     write::{self, CREATED, escaped, number},
@@ -24,7 +26,7 @@ pub(super) fn responses(state: &State, x: &mut Exchange) -> Outcome {
     let body = x.body.clone();
     let ask = Ask::read(&body)?;
     let model = ask.model()?;
-    ask.items("input")?;
+    order::check_input(ask.items("input")?, ask.previous_response_id.is_some())?;
     let job = Job::new(x, &ask, "resp_")?;
     let levels = admit(state, x, model, job.total())?;
     let tokens = job.total();
@@ -32,7 +34,11 @@ pub(super) fn responses(state: &State, x: &mut Exchange) -> Outcome {
         model: model.to_owned(),
         instructions: ask.instructions.as_ref().map(|text| text.0.clone().into_owned()),
         bound: ask.bound(),
-        item: x.id(if job.call.is_some() { "fc_" } else { "msg_" }),
+        items: if job.draft.calls.is_empty() {
+            vec![x.id("msg_")]
+        } else {
+            (0..).zip(&job.draft.calls).map(|(n, _)| x.nth_id("fc_", n)).collect()
+        },
         job,
     };
     let answer = if ask.streams() {
@@ -49,13 +55,19 @@ struct Reply {
     model: String,
     instructions: Option<String>,
     bound: Option<u32>,
-    /// The id of the one output item.
-    item: String,
+    /// The ids of the output items: a message, or calls.
+    items: Vec<String>,
 }
 
 impl Reply {
     fn end_status(&self) -> &'static str {
-        if self.job.generated.cut { "incomplete" } else { "completed" }
+        let draft = &self.job.draft;
+        if draft.cut || draft.refused { "incomplete" } else { "completed" }
+    }
+
+    /// The status of an item: what cuts the reply cuts its last one.
+    fn item_status(&self, index: usize) -> &'static str {
+        if index + 1 < self.items.len() { "completed" } else { self.end_status() }
     }
 
     fn object(&self, status: &str, ended: bool) -> Value {
@@ -67,7 +79,11 @@ impl Reply {
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": self.job.total(),
         });
-        let incomplete = (status == "incomplete").then(|| json!({"reason": "max_output_tokens"}));
+        let reason = if self.job.draft.refused { "content_filter" } else { "max_output_tokens" };
+        let incomplete = (status == "incomplete").then(|| json!({"reason": reason}));
+        let said = ended && status != "failed";
+        let items = if said { self.items.len() } else { 0 };
+        let output: Vec<Value> = (0..items).map(|n| self.item(n, self.item_status(n))).collect();
         let counted = ended && status != "failed" && !self.job.no_usage;
         let error = (status == "failed").then(|| {
             let error = Error::of(http::StatusCode::INTERNAL_SERVER_ERROR);
@@ -84,7 +100,7 @@ impl Reply {
             "instructions": self.instructions,
             "max_output_tokens": self.bound,
             "model": self.model,
-            "output": if ended && status != "failed" { vec![self.item(status)] } else { vec![] },
+            "output": output,
             "parallel_tool_calls": true,
             "previous_response_id": null,
             "reasoning": {"effort": null, "summary": null},
@@ -102,20 +118,19 @@ impl Reply {
         })
     }
 
-    /// The output item; empty while it is in progress.
-    fn item(&self, status: &str) -> Value {
-        let begun = status != "in_progress";
-        if let Some((name, id)) = &self.job.call {
-            let name: Value = serde_json::from_slice(name).unwrap_or_default();
-            let arguments = if begun { self.job.generated.text.as_str() } else { "" };
+    /// An output item; empty while it is in progress.
+    fn item(&self, index: usize, status: &str) -> Value {
+        let (begun, item) = (status != "in_progress", self.items.get(index));
+        if let Some(call) = self.job.draft.calls.get(index) {
+            let arguments = if begun { call.arguments.text.as_str() } else { "" };
             return json!({
-                "type": "function_call", "id": self.item, "call_id": id, "name": name,
+                "type": "function_call", "id": item, "call_id": call.id, "name": call.name,
                 "arguments": arguments, "status": status,
             });
         }
-        let content = if begun { vec![part(&self.job.generated.text)] } else { vec![] };
+        let content = if begun { vec![part(&self.job.draft.text.text)] } else { vec![] };
         json!({
-            "type": "message", "id": self.item, "status": status, "role": "assistant",
+            "type": "message", "id": item, "status": status, "role": "assistant",
             "content": content,
         })
     }
@@ -132,6 +147,8 @@ struct ResponseEvents {
     delta: (Bytes, Bytes),
     sequence: u64,
     phase: Phase,
+    /// The item under way.
+    index: usize,
     at: usize,
 }
 
@@ -151,15 +168,40 @@ enum Phase {
 
 impl ResponseEvents {
     fn new(reply: Reply) -> Self {
-        let (name, rest) = if reply.job.call.is_some() {
+        let delta = (Bytes::new(), Bytes::new());
+        let mut events = Self { reply, delta, sequence: 0, phase: Phase::Created, index: 0, at: 0 };
+        events.prepare();
+        events
+    }
+
+    /// Makes what all deltas of the item under way have in common.
+    fn prepare(&mut self) {
+        let (name, rest) = if self.is_call() {
             ("response.function_call_arguments.delta", "")
         } else {
             ("response.output_text.delta", r#""content_index":0,"logprobs":[],"#)
         };
         let before = format!("event: {name}\ndata: {{\"type\":\"{name}\",\"sequence_number\":");
-        let after = format!(r#","item_id":"{}","output_index":0,{rest}"delta":""#, reply.item);
-        let delta = (Bytes::from(before), Bytes::from(after));
-        Self { reply, delta, sequence: 0, phase: Phase::Created, at: 0 }
+        let (item, index) = (self.item_id(), self.index);
+        let after = format!(r#","item_id":"{item}","output_index":{index},{rest}"delta":""#);
+        self.delta = (Bytes::from(before), Bytes::from(after));
+    }
+
+    fn is_call(&self) -> bool {
+        !self.reply.job.draft.calls.is_empty()
+    }
+
+    fn item_id(&self) -> &str {
+        self.reply.items.get(self.index).map_or("", String::as_str)
+    }
+
+    fn words(&self) -> &Generated {
+        self.reply.job.words(self.index)
+    }
+
+    /// What comes between the tokens of two items is no end.
+    fn end(&self) -> Event {
+        if self.index + 1 < self.reply.items.len() { Event::Start } else { Event::End }
     }
 
     fn event(&mut self, out: &mut BytesMut, name: &str, mut fields: Value) {
@@ -169,7 +211,7 @@ impl ResponseEvents {
     }
 
     fn write_delta(&mut self, out: &mut BytesMut) {
-        let piece = self.reply.job.generated.piece(self.at);
+        let piece = self.reply.job.words(self.index).piece(self.at);
         out.put_slice(&self.delta.0);
         number(out, self.sequence);
         out.put_slice(&self.delta.1);
@@ -180,15 +222,15 @@ impl ResponseEvents {
 
     /// After a token or the last event before them.
     fn content_or(&self, end: Phase) -> Phase {
-        if self.at < self.reply.job.generated.text.len() { Phase::Delta } else { end }
+        if self.at < self.words().text.len() { Phase::Delta } else { end }
     }
 
     fn write_done(&mut self, out: &mut BytesMut) -> Phase {
-        let (text, item) = (&self.reply.job.generated.text, &self.reply.item);
-        if let Some((name, _)) = &self.reply.job.call {
-            let name: Value = serde_json::from_slice(name).unwrap_or_default();
-            let fields =
-                json!({"item_id": item, "output_index": 0, "name": name, "arguments": text});
+        let (text, item, index) = (&self.words().text, self.item_id(), self.index);
+        if let Some(call) = self.reply.job.draft.calls.get(index) {
+            let fields = json!({
+                "item_id": item, "output_index": index, "name": call.name, "arguments": text,
+            });
             self.event(out, "response.function_call_arguments.done", fields);
             return Phase::ItemDone;
         }
@@ -200,7 +242,7 @@ impl ResponseEvents {
     }
 
     fn write_part(&mut self, out: &mut BytesMut, name: &str, text: &str) {
-        let item = &self.reply.item;
+        let item = self.item_id();
         let fields = json!({
             "item_id": item, "output_index": 0, "content_index": 0, "part": part(text),
         });
@@ -208,7 +250,8 @@ impl ResponseEvents {
     }
 
     fn write_item(&mut self, out: &mut BytesMut, name: &str, status: &str) {
-        let fields = json!({"output_index": 0, "item": self.reply.item(status)});
+        let item = self.reply.item(self.index, status);
+        let fields = json!({"output_index": self.index, "item": item});
         self.event(out, name, fields);
     }
 
@@ -221,7 +264,7 @@ impl ResponseEvents {
 
 impl Events for ResponseEvents {
     fn next(&mut self, out: &mut BytesMut) -> Option<Event> {
-        let is_call = self.reply.job.call.is_some();
+        let is_call = self.is_call();
         let status = self.reply.end_status();
         let (kind, then) = match self.phase {
             Phase::Created => {
@@ -246,15 +289,23 @@ impl Events for ResponseEvents {
                 self.write_delta(out);
                 (Event::Content, self.content_or(Phase::TextDone))
             }
-            Phase::TextDone => (Event::End, self.write_done(out)),
+            Phase::TextDone => (self.end(), self.write_done(out)),
             Phase::PartDone => {
-                let text = self.reply.job.generated.text.clone();
+                let text = self.words().text.clone();
                 self.write_part(out, "response.content_part.done", &text);
                 (Event::End, Phase::ItemDone)
             }
             Phase::ItemDone => {
+                let status = self.reply.item_status(self.index);
                 self.write_item(out, "response.output_item.done", status);
-                (Event::End, Phase::End)
+                let kind = self.end();
+                if self.index + 1 < self.reply.items.len() {
+                    (self.index, self.at) = (self.index + 1, 0);
+                    self.prepare();
+                    (kind, Phase::ItemAdded)
+                } else {
+                    (kind, Phase::End)
+                }
             }
             Phase::End => {
                 self.write_response(out, &format!("response.{status}"), status);

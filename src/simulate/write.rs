@@ -1,6 +1,6 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::super::random::Random;
+use super::random::Random;
 
 /// The date of everything, in Unix seconds (2025-11-22): replies never depend on the clock.
 pub(super) const CREATED: u64 = 1_763_800_000;
