@@ -14,6 +14,8 @@ mod read_reply;
 mod read_request;
 mod read_stream;
 mod read_tools;
+#[cfg(test)]
+mod tests;
 mod thinking;
 mod usage;
 mod write_messages;
