@@ -6,6 +6,7 @@
 //! signature stands in `extra_content.google.thought_signature`, where Gemini's own chat form has
 //! it, whichever provider it is of. `cache_control` is taken on parts, messages and tools.
 
+mod calls;
 mod citations;
 mod finish;
 mod ids;

@@ -1,7 +1,8 @@
 use std::{borrow::Cow, time::SystemTime};
 
 use super::{
-    citations, finish, lenient, lenient_array, lenient_object, take_call_signature, thinking, usage,
+    calls::Calls, citations, finish, lenient, lenient_array, lenient_object, take_call_signature,
+    thinking, usage,
 };
 use crate::{
     json::{Json, Object},
@@ -30,20 +31,9 @@ struct Choice {
     finished: bool,
     /// Reasoning came as text, so blocks that repeat it add their signature alone.
     thought: bool,
-    calls: Vec<Call>,
+    calls: Calls,
     /// How many of the calls have begun.
     begun: u32,
-}
-
-#[derive(Debug, Default)]
-struct Call {
-    index: Option<u64>,
-    id: Option<String>,
-    /// Its number among those that have begun; `None`: the name has not come.
-    number: Option<u32>,
-    signature: Option<String>,
-    /// Arguments that came before the name.
-    early: String,
 }
 
 type Emit<'e> = dyn FnMut(Event<'_>) + 'e;
@@ -266,36 +256,6 @@ impl Choice {
         if let Some(number) = call.number.filter(|_| !json.is_empty()) {
             emit(Event::ToolArguments { choice, call: number, json });
         }
-    }
-}
-
-trait Calls {
-    fn of(&mut self, index: Option<u64>, id: Option<&str>, named: bool) -> Option<&mut Call>;
-}
-
-impl Calls for Vec<Call> {
-    /// The call that a piece belongs to: by its index; but some providers give all the same one, or
-    /// none, and tell calls apart by their ids.
-    fn of(&mut self, index: Option<u64>, id: Option<&str>, named: bool) -> Option<&mut Call> {
-        let place = match index {
-            Some(_) => self.iter().rposition(|call| call.index == index),
-            None => self.len().checked_sub(1),
-        };
-        let same = |call: &Call| match (id, call.id.as_deref()) {
-            (Some(id), Some(known)) => id == known || !named,
-            (None, _) => index.is_some() || !named || call.number.is_none(),
-            (Some(_), None) => index.is_some() || !named,
-        };
-        let known = place.filter(|place| self.get(*place).is_some_and(same));
-        let place = known.unwrap_or(self.len());
-        if known.is_none() {
-            self.push(Call { index, ..Call::default() });
-        }
-        let call = self.get_mut(place)?;
-        if let Some(id) = id.filter(|_| call.id.is_none()) {
-            call.id = Some(id.to_owned());
-        }
-        Some(call)
     }
 }
 

@@ -4,8 +4,9 @@ use serde_json::json;
 use tollway_core::{ErrorClass, Usage};
 
 use super::*;
-use crate::translate::hub::{
-    Arguments, Body, Finish, Part, Signature, StreamError, arbitrary::joined,
+use crate::translate::{
+    hub::{Arguments, Body, Finish, Part, Signature, StreamError, arbitrary::joined},
+    stream::Stream,
 };
 
 fn chunk(choice: &str) -> String {
@@ -285,6 +286,15 @@ fn calls_told_apart_however_they_are_numbered() {
         ),
         both
     );
+    // No index, and pieces that alternate.
+    let pieces = [
+        r#"{"id":"a","function":{"name":"f","arguments":"{"}}"#,
+        r#"{"id":"b","function":{"name":"g","arguments":"{"}}"#,
+        r#"{"id":"a","function":{"arguments":"}"}}"#,
+        r#"{"id":"b","function":{"arguments":"}"}}"#,
+    ];
+    let all = pieces.map(|piece| delta(&format!(r#"{{"tool_calls":[{piece}]}}"#)));
+    assert_eq!(calls_of(&all), both);
     // Indexes that begin anywhere; arguments as an object.
     assert_eq!(
         two(
@@ -412,4 +422,38 @@ fn errors_in_every_shape() {
 fn broken_json_is_an_error_of_the_frame() {
     let mut reader = Reader::default();
     assert!(reader.read(None, b"{\"choices\":[", &mut |_| ()).is_err());
+}
+
+/// Every sample through the frame and back is what it was, and ends only if it did.
+#[test]
+fn through_the_frame() {
+    let all = [
+        "openai/chat_stream_usage.sse",
+        "openai/chat_stream_tools.sse",
+        "openai/chat_stream_n2.sse",
+        "openai/chat_stream_utf8.sse",
+        "openai/chat_stream_truncated.sse",
+        "openai/chat_stream_error_midway.sse",
+        "groq/chat_stream_reasoning_usage.sse",
+        "deepseek/chat_stream_keepalive.sse",
+        "moonshot/chat_stream_choice_usage.sse",
+        "sse/edge_cases.sse",
+        "sse/no_trailing_blank.sse",
+    ];
+    for name in all {
+        let body = sample(name);
+        let given = read_stream([&body[..]]);
+        for size in [1, 7, body.len()] {
+            let mut stream = Stream::new(Form::Chat, &asked(true));
+            let mut out = Vec::new();
+            body.chunks(size).for_each(|chunk| stream.feed(chunk, &mut out));
+            stream.finish(&mut out);
+            let read = read_stream([&out[..]]);
+            assert_eq!(read.complete, given.complete, "{name}");
+            assert_eq!(read.reply, given.reply, "{name}");
+            let class = |all: &Collected| all.error.as_ref().map(|error| error.class);
+            assert_eq!(class(&read), class(&given), "{name}");
+            assert_eq!(out.ends_with(b"data: [DONE]\n\n"), given.complete, "{name}");
+        }
+    }
 }

@@ -261,9 +261,8 @@ fn what_has_no_place_is_told_or_refused() {
         messages(turns(vec![user(vec![document(data("application/pdf", "AA=="))])]), &fit);
     let file = json!({"filename": "document.pdf", "file_data": "data:application/pdf;base64,AA=="});
     assert_eq!(out[0]["content"][0]["file"], file);
-    for lost in [document(Source::Url("https://x.test/a.pdf".into()))] {
-        assert!(written(turns(vec![user(vec![lost])]), Form::Messages, &fit).is_err());
-    }
+    let linked = document(Source::Url("https://x.test/a.pdf".into()));
+    assert!(written(turns(vec![user(vec![linked])]), Form::Messages, &fit).is_err());
     let said = part(Body::Image { source: Source::Url("https://x.test".into()), detail: None });
     assert!(written(turns(vec![assistant(vec![said])]), Form::Generate, &fit).is_err());
     let mut plain = Fit::new(Form::Chat);
