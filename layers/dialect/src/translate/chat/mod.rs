@@ -1,6 +1,25 @@
+//! OpenAI's `POST /v1/chat/completions`, and what Groq, xAI, DeepSeek, Moonshot and others made of
+//! it.
+//!
+//! Beyond what OpenAI documents, messages carry reasoning: as text in `reasoning_content` (Groq:
+//! `reasoning`), with its signatures in `thinking_blocks`, as Anthropic's blocks. A call's
+//! signature stands in `extra_content.google.thought_signature`, where Gemini's own chat form has
+//! it, whichever provider it is of. `cache_control` is taken on parts, messages and tools.
+
+mod calls;
+mod citations;
+mod finish;
+mod ids;
+mod read_messages;
 mod read_reply;
 mod read_request;
 mod read_stream;
+mod read_tools;
+#[cfg(test)]
+mod tests;
+mod thinking;
+mod usage;
+mod write_messages;
 mod write_reply;
 mod write_request;
 mod write_stream;
@@ -11,3 +30,59 @@ pub(crate) use read_stream::Reader;
 pub(crate) use write_reply::write_reply;
 pub(crate) use write_request::write_request;
 pub(crate) use write_stream::Writer;
+
+use std::borrow::Cow;
+
+use crate::{
+    json::{Json, Object},
+    translate::{
+        Form,
+        hub::{Request, Signature},
+    },
+};
+
+/// What nobody took out of an object in a request; its loss is told.
+fn leftovers<'a>(request: &mut Request<'a>, object: Object<'a>, path: &str) {
+    for (name, value) in object.rest() {
+        request.extra(format!("{path}.{name}"), value, crate::translate::Loss::Harmless);
+    }
+}
+
+/// A string, if that is what it is: how replies are read, where a field of a strange type is no
+/// reason to lose the answer.
+fn lenient<'a>(object: &mut Object<'a>, key: &str) -> Option<Cow<'a, str>> {
+    match object.take(key)? {
+        Json::String(text) if !text.is_empty() => Some(text),
+        _ => None,
+    }
+}
+
+fn lenient_object<'a>(object: &mut Object<'a>, key: &str) -> Option<Object<'a>> {
+    match object.take(key)? {
+        Json::Object(object) => Some(object),
+        _ => None,
+    }
+}
+
+fn lenient_array<'a>(object: &mut Object<'a>, key: &str) -> Vec<Json<'a>> {
+    match object.take(key) {
+        Some(Json::Array(items)) => items,
+        _ => Vec::new(),
+    }
+}
+
+/// The text of `extra_content.google.thought_signature`.
+fn take_call_signature<'a>(call: &mut Object<'a>) -> Option<Cow<'a, str>> {
+    let mut google = lenient_object(&mut lenient_object(call, "extra_content")?, "google")?;
+    lenient(&mut google, "thought_signature")
+}
+
+fn extra_content(signature: Cow<'_, str>) -> Object<'_> {
+    Object::new().with("google", Object::new().with("thought_signature", signature))
+}
+
+/// A call's signature as a client is to have it: Gemini's own is known by bearing no mark, so the
+/// place is one of Gemini's form.
+fn for_client<'a>(signature: &Signature<'a>) -> Cow<'a, str> {
+    signature.text(Form::Generate)
+}

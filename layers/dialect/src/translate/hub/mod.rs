@@ -5,6 +5,8 @@
 //! here; whatever has none is an [`Extra`] and counts as lost unless the writer is of the same
 //! family.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod event;
 mod part;
 mod reply;
