@@ -20,7 +20,8 @@ pub(super) struct Paths {
 impl Paths {
     pub(super) fn new(config: &HttpEndpoint, forms: &[Form]) -> Self {
         let base = config.base_url.path().trim_end_matches('/');
-        let openai = config.openai_path.as_ref().map(|path| [base, path].concat().into());
+        let openai = config.openai_path.as_ref();
+        let openai = openai.map(|path| [base, path.trim_end_matches('/')].concat().into());
         let others = forms.iter().map(|form| form.dialect());
         Self { dialect: config.dialect, base: base.into(), openai, others: others.collect() }
     }

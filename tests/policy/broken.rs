@@ -606,14 +606,31 @@ error: `https://x/v1?k=v` has a query or a fragment; paths are added to it
 #[test]
 fn policy_broken_dialects() {
     check(
-        r"providers: { anthropic: { dialect: anthropic } }
+        r"providers: { anthropic: { dialect: antropic, forms: [mesages] } }
+translation: { meaning: tell }
 ",
-        r"error: this version does not speak the `anthropic` dialect upstream
+        r"error: `antropic` is not a choice here
  --> policy.yaml:1:36 (providers.anthropic.dialect)
   |
-1 | providers: { anthropic: { dialect: anthropic } }
-  |                                    ^^^^^^^^^
-  = help: leave it out: Anthropic and Gemini are reached through their OpenAI-form endpoints
+1 | providers: { anthropic: { dialect: antropic, forms: [mesages] } }
+  |                                    ^^^^^^^^
+  = expected one of: openai, anthropic, gemini
+  = help: did you mean `anthropic`?
+
+error: `mesages` is not a choice here
+ --> policy.yaml:1:54 (providers.anthropic.forms[0])
+  |
+1 | providers: { anthropic: { dialect: antropic, forms: [mesages] } }
+  |                                                      ^^^^^^^
+  = expected one of: chat, responses, messages, generate
+  = help: did you mean `messages`?
+
+error: `tell` is not a choice here
+ --> policy.yaml:2:25 (translation.meaning)
+  |
+2 | translation: { meaning: tell }
+  |                         ^^^^
+  = expected one of: refuse, drop
 ",
     );
 }
