@@ -64,19 +64,18 @@ impl StreamReader for Reader {
                 self.start(&event, emit);
                 self.terminal(kind, event, data, emit);
             }
-            "error" => self.fail(&event, data, emit),
-            _ => {
-                if !std::mem::replace(&mut self.started, true) {
-                    emit(Event::Start { id: None, model: None, created: None });
-                }
-                self.content(kind, event, emit);
+            "error" => {
+                self.start(&event, emit);
+                self.fail(&event, data, emit);
             }
+            _ => self.content(kind, event, emit),
         }
         Ok(())
     }
 }
 
 impl Reader {
+    /// From whatever comes first, though only the events of the whole response say more.
     fn start(&mut self, event: &Object<'_>, emit: &mut Emit<'_>) {
         if std::mem::replace(&mut self.started, true) {
             return;
@@ -104,6 +103,7 @@ impl Reader {
             "function_call_arguments.delta" => (Piece::Arguments, false),
             "function_call_arguments.done" => (Piece::Arguments, true),
             "output_text.annotation.added" => {
+                self.start(&event, emit);
                 let annotation = event.take("annotation");
                 if let Some(citation) = annotation.and_then(read_content::citation) {
                     emit(Event::Citation { choice: 0, citation });
@@ -111,6 +111,7 @@ impl Reader {
                 return;
             }
             "output_item.added" | "output_item.done" => {
+                self.start(&event, emit);
                 let place = place(&event, "output_index");
                 if let Some(Json::Object(item)) = event.take("item") {
                     self.whole_item(place, item, kind.ends_with("done"), emit);
@@ -119,6 +120,7 @@ impl Reader {
             }
             _ => return,
         };
+        self.start(&event, emit);
         let item = self.item(place(&event, "output_index"));
         let index = match piece {
             Piece::Summary => place(&event, "summary_index"),
