@@ -26,6 +26,7 @@ mod finish;
 mod line;
 mod read_content;
 mod read_input;
+mod read_item;
 mod read_reply;
 mod read_request;
 mod read_stream;

@@ -1,16 +1,18 @@
 use std::{borrow::Cow, time::SystemTime};
 
-use super::{finish, read_content, read_reply, thought, usage};
+use super::{
+    finish, read_content,
+    read_item::{Emit, Item, Piece},
+    read_reply, usage,
+};
 use crate::{
     json::{At, Json, Object},
     openai::error::classify_event,
     translate::{
         StreamReader,
-        hub::{Body, Event, Finish, StreamError},
+        hub::{Event, Finish, StreamError},
     },
 };
-
-type Emit<'e> = dyn FnMut(Event<'_>) + 'e;
 
 /// Reads what is new in each event; what the events that end a piece repeat is used where the
 /// piece did not come before.
@@ -20,24 +22,6 @@ pub(crate) struct Reader {
     over: bool,
     items: Vec<Item>,
     calls: u32,
-}
-
-#[derive(Debug)]
-struct Item {
-    index: u64,
-    /// The kind of what came of it, and the index of the last piece.
-    last: Option<(Piece, u64)>,
-    /// The number of the call that it is.
-    call: Option<u32>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Piece {
-    Text,
-    Refusal,
-    Summary,
-    Reasoning,
-    Arguments,
 }
 
 impl StreamReader for Reader {
@@ -225,86 +209,6 @@ impl Reader {
             message: Cow::Borrowed(failure.message()),
             code: error.str("code").map(Cow::Borrowed),
         }));
-    }
-}
-
-impl Item {
-    fn piece(
-        &mut self,
-        piece: Piece,
-        index: u64,
-        text: Cow<'_, str>,
-        logprobs: Option<Json<'_>>,
-        emit: &mut Emit<'_>,
-    ) {
-        if text.is_empty() {
-            return;
-        }
-        let thinks = matches!(piece, Piece::Summary | Piece::Reasoning);
-        match self.last {
-            // A summary and the reasoning itself: whichever came first.
-            Some((other, _)) if thinks && other != piece => return,
-            Some((_, before)) if thinks && before != index => {
-                emit(Event::Thinking { choice: 0, text: thought::SEPARATOR.into() });
-            }
-            _ => {}
-        }
-        let event = match piece {
-            Piece::Text => Event::Text { choice: 0, text },
-            Piece::Refusal => Event::Refusal { choice: 0, text },
-            Piece::Summary | Piece::Reasoning => Event::Thinking { choice: 0, text },
-            Piece::Arguments => match self.call {
-                Some(call) => Event::ToolArguments { choice: 0, call, json: text },
-                // Its end will tell what it is.
-                None => return,
-            },
-        };
-        self.last = Some((piece, index));
-        if let Some(logprobs) = logprobs.filter(|l| l.as_array().is_some_and(|l| !l.is_empty())) {
-            let logprobs = Object::new().with("content", logprobs).into();
-            emit(Event::Logprobs { choice: 0, logprobs });
-        }
-        emit(event);
-    }
-
-    fn message(&mut self, content: Vec<Json<'_>>, emit: &mut Emit<'_>) {
-        for (index, part) in content.into_iter().enumerate() {
-            let Json::Object(mut part) = part else { continue };
-            let (piece, key) = match part.str("type") {
-                Some("output_text") => (Piece::Text, "text"),
-                Some("refusal") => (Piece::Refusal, "refusal"),
-                _ => continue,
-            };
-            let logprobs = part.take("logprobs");
-            if let Some(Json::String(text)) = part.take(key) {
-                self.piece(piece, index as u64, text, logprobs, emit);
-            }
-            if let Some(Json::Array(annotations)) = part.take("annotations") {
-                for citation in annotations.into_iter().filter_map(read_content::citation) {
-                    emit(Event::Citation { choice: 0, citation });
-                }
-            }
-        }
-    }
-
-    /// Its signature is the one at its end: the one at its beginning is another.
-    fn reasoning(&mut self, mut item: Object<'_>, emit: &mut Emit<'_>) {
-        let Ok(Some(part)) = thought::read(&mut item, &At::Root) else { return };
-        match part.body {
-            Body::Thinking { text, signature } => {
-                if self.last.is_none() {
-                    self.piece(Piece::Summary, 0, text, None, emit);
-                }
-                if let Some(signature) = signature {
-                    emit(Event::Signature { choice: 0, signature });
-                }
-            }
-            Body::Redacted(signature) if self.last.is_some() => {
-                emit(Event::Signature { choice: 0, signature });
-            }
-            Body::Redacted(data) => emit(Event::Redacted { choice: 0, data }),
-            _ => {}
-        }
     }
 }
 

@@ -76,10 +76,8 @@ impl StreamWriter for Writer {
                 let Some(item) = self.items.get_mut(place) else { return };
                 item.argue(place, &json, &mut self.number, out);
             }
-            Event::Logprobs { choice: 0, logprobs } => {
-                if let Json::Object(mut logprobs) = logprobs {
-                    self.logprobs = logprobs.take("content").map(Json::into_owned);
-                }
+            Event::Logprobs { choice: 0, logprobs: Json::Object(mut logprobs) } => {
+                self.logprobs = logprobs.take("content").map(Json::into_owned);
             }
             Event::Finish { choice: 0, finish, .. } => {
                 self.finish = Some(finish);

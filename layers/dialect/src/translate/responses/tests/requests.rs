@@ -479,6 +479,6 @@ fn a_sibling_shares_its_fields_and_others_do_not() {
         assert_eq!(body["store"], stored);
         assert_eq!(body.get("service_tier").is_some(), stored);
         assert_eq!(body.get("logit_bias"), None);
-        assert_eq!(request.extras.is_empty(), false);
+        assert!(!request.extras.is_empty());
     }
 }

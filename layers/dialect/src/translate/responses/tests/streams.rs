@@ -265,6 +265,21 @@ fn unknown_events_say_nothing() {
     assert!(reader.read(None, b"{", &mut |event| panic!("{event:?}")).is_err());
 }
 
+#[test]
+fn usage_of_nothing_is_unknown_and_what_comes_before_the_beginning_says_nothing() {
+    let created = json!({"id": "resp_1", "model": "m", "usage": {"input_tokens": 9}});
+    let zero = json!({"input_tokens": 0, "output_tokens": 0, "total_tokens": 0});
+    let got = read(&[
+        json!({"type": "keepalive"}),
+        json!({"type": "response.queued", "response": created}),
+        json!({"type": "response.completed", "response":
+            {"status": "completed", "usage": zero, "output": []}}),
+    ]);
+    assert_eq!((got.id.as_deref(), got.model.as_deref()), (Some("resp_1"), Some("m")));
+    assert_eq!(got.usage, None);
+    assert!(got.complete);
+}
+
 fn types(events: &[Value]) -> Vec<&str> {
     let names = events.iter().map(|event| event["type"].as_str().unwrap());
     names.map(|name| name.strip_prefix("response.").unwrap_or(name)).collect()
