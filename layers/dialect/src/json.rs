@@ -259,6 +259,11 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// All members, nulls too.
+    pub(crate) fn into_members(self) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
+        self.0.into_iter()
+    }
+
     /// What nobody has taken, nulls left out.
     pub(crate) fn rest(self) -> impl Iterator<Item = (Cow<'a, str>, Json<'a>)> {
         self.0.into_iter().filter(|(_, value)| !value.is_null())
