@@ -69,11 +69,8 @@ fn read_block<'a>(
             }
         }
         "thinking" => {
-            let signature = block.text("signature", at)?.filter(|text| !text.is_empty());
-            Body::Thinking {
-                text: block.need_text("thinking", at)?,
-                signature: signature.map(|text| Signature::read(Form::Messages, text)),
-            }
+            let signature = block.text("signature", at)?.and_then(signature);
+            Body::Thinking { text: block.need_text("thinking", at)?, signature }
         }
         "redacted_thinking" => {
             Body::Redacted(Signature::read(Form::Messages, block.need_text("data", at)?))
@@ -223,8 +220,14 @@ pub(super) fn web_citation(mut citation: Object<'_>) -> Option<Citation<'_>> {
     })
 }
 
+/// `None`: the thought was not signed, whatever stands there for clients' sake.
+pub(super) fn signature(text: Cow<'_, str>) -> Option<Signature<'_>> {
+    let signature = Signature::read(Form::Messages, text);
+    (!signature.data.is_empty()).then_some(signature)
+}
+
 /// The signature that stands before a call, in a block of its own, because here calls have none.
-fn call_signature<'a>(parts: &mut Vec<Part<'a>>) -> Option<Signature<'a>> {
+pub(super) fn call_signature<'a>(parts: &mut Vec<Part<'a>>) -> Option<Signature<'a>> {
     match parts.last() {
         Some(Part { body: Body::Redacted(signature), .. }) if signature.of == Form::Generate => {}
         _ => return None,

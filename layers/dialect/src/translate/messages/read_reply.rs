@@ -6,7 +6,7 @@ use super::{
         hub::{Arguments, Body, Choice, Finish, Part, Reply, Signature},
     },
     JSON_TOOL, error,
-    read_content::web_citation,
+    read_content::{call_signature, signature, web_citation},
     stop,
     usage::Counts,
 };
@@ -28,7 +28,8 @@ pub(crate) fn read_reply(json: Json<'_>) -> Result<Reply<'_>, Unreadable> {
     let mut text_len = 0;
     for (index, block) in blocks.into_iter().enumerate() {
         let at = at_content.index(index);
-        choice.parts.extend(part(block.into_object(&at)?, &mut text_len, &at)?);
+        let part = part(block.into_object(&at)?, &mut choice.parts, &mut text_len, &at)?;
+        choice.parts.extend(part);
     }
     choice.finish = object.text("stop_reason", at)?.map(|reason| stop::read(&reason));
     choice.stop_sequence = object.text("stop_sequence", at)?;
@@ -67,6 +68,7 @@ pub(super) fn explanation(details: Option<Json<'_>>) -> Option<Cow<'_, str>> {
 
 fn part<'a>(
     mut block: Object<'a>,
+    before: &mut Vec<Part<'a>>,
     text_len: &mut u64,
     at: &At<'_>,
 ) -> Result<Option<Part<'a>>, BadRequest> {
@@ -95,17 +97,15 @@ fn part<'a>(
                 return Ok(Some(Part::text(text)));
             }
             let arguments = Arguments::Value(input);
-            Body::ToolCall { id: block.text("id", at)?, name, arguments, signature: None }
+            let signature = call_signature(before);
+            Body::ToolCall { id: block.text("id", at)?, name, arguments, signature }
         }
         "thinking" => {
-            let signature = block.text("signature", at)?.filter(|text| !text.is_empty());
-            Body::Thinking {
-                text: block.text("thinking", at)?.unwrap_or_default(),
-                signature: signature.map(|text| Signature::new(Form::Messages, text)),
-            }
+            let signature = block.text("signature", at)?.and_then(signature);
+            Body::Thinking { text: block.text("thinking", at)?.unwrap_or_default(), signature }
         }
         "redacted_thinking" => {
-            Body::Redacted(Signature::new(Form::Messages, block.need_text("data", at)?))
+            Body::Redacted(Signature::read(Form::Messages, block.need_text("data", at)?))
         }
         // What the provider's own tools did: none was asked for.
         _ => return Ok(None),

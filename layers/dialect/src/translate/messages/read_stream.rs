@@ -8,7 +8,7 @@ use super::{
         hub::{Citation, Event, Finish, Signature},
     },
     JSON_TOOL, error,
-    read_content::web_citation,
+    read_content::{signature, web_citation},
     read_reply::explanation,
     stop,
     usage::Counts,
@@ -22,6 +22,8 @@ pub(crate) struct Reader {
     counts: Counts,
     open: Vec<(u64, Block)>,
     calls: u32,
+    /// Of the call that is about to begin.
+    signature: Option<Signature<'static>>,
     /// Characters of the answer's text so far.
     text_len: u64,
     /// Told at the end: more than one event may bring it, and the last one counts.
@@ -113,14 +115,24 @@ impl Reader {
         let index = event.get("index").and_then(Json::as_u64).unwrap_or(0);
         let mut block = object(&mut event, "content_block");
         let kind = text(&mut block, "type").unwrap_or_default();
+        if &*kind != "tool_use" {
+            if let Some(data) = self.signature.take() {
+                emit(Event::Redacted { choice: 0, data });
+            }
+        }
         let begun = match &*kind {
             "text" => Block::Text { start: self.text_len, citations: Vec::new() },
             "tool_use" => self.call_start(&mut block, emit),
             "thinking" => Block::Thinking,
             "redacted_thinking" => {
-                if let Some(data) = text(&mut block, "data") {
-                    let data = Signature::new(Form::Messages, data);
-                    emit(Event::Redacted { choice: 0, data });
+                let data = text(&mut block, "data");
+                match data.map(|data| Signature::read(Form::Messages, data)) {
+                    Some(data) if data.of == Form::Generate => {
+                        let text = data.data.into_owned();
+                        self.signature = Some(Signature::new(data.of, text));
+                    }
+                    Some(data) => emit(Event::Redacted { choice: 0, data }),
+                    None => {}
                 }
                 Block::Other
             }
@@ -149,7 +161,8 @@ impl Reader {
         let call = self.calls;
         self.calls = self.calls.saturating_add(1);
         let id = text(block, "id");
-        emit(Event::ToolStart { choice: 0, call, id, name, signature: None });
+        let signature = self.signature.take();
+        emit(Event::ToolStart { choice: 0, call, id, name, signature });
         Block::Call { call, empty: true }
     }
 
@@ -206,8 +219,9 @@ impl Reader {
             }
             (Block::Thinking, "thinking") => emit(Event::Thinking { choice: 0, text: piece }),
             (Block::Thinking, "signature") => {
-                let signature = Signature::new(Form::Messages, piece);
-                emit(Event::Signature { choice: 0, signature });
+                if let Some(signature) = signature(piece) {
+                    emit(Event::Signature { choice: 0, signature });
+                }
             }
             _ => {}
         }
@@ -247,6 +261,9 @@ impl Reader {
     fn message_stop(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
         self.start(emit);
         self.ended = true;
+        if let Some(data) = self.signature.take() {
+            emit(Event::Redacted { choice: 0, data });
+        }
         let (finish, sequence) = self.finish.take().unwrap_or((Finish::Stop, None));
         let finish = match finish {
             // The only call was the answer itself.

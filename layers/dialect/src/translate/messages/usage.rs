@@ -18,7 +18,18 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// All zeros say nothing.
     pub(super) fn merge(&mut self, usage: &Object<'_>) {
+        let mut later = *self;
+        later.set_all(usage);
+        let mut alone = Self::default();
+        alone.set_all(usage);
+        if alone.usage().is_some() {
+            *self = later;
+        }
+    }
+
+    fn set_all(&mut self, usage: &Object<'_>) {
         fn set(count: &mut Option<u64>, from: &Object<'_>, key: &str) {
             *count = from.get(key).and_then(Json::as_u64).or(*count);
         }
@@ -37,15 +48,15 @@ impl Counts {
 
     /// `None`: nothing was counted, which is not zero.
     pub(super) fn usage(&self) -> Option<Usage> {
-        if self.input.is_none() && self.output.is_none() {
-            return None;
-        }
         let hour = self.cache_write_1h.unwrap_or(0);
         let parts = self.cache_write_5m.unwrap_or(0).saturating_add(hour);
         let written = self.cache_write.unwrap_or(parts);
         let cached = self.cache_read.unwrap_or(0);
         let input = self.input.unwrap_or(0).saturating_add(written).saturating_add(cached);
         let mut usage = Usage::new(input, self.output.unwrap_or(0));
+        if usage.total() == 0 {
+            return None;
+        }
         usage.cached = cached;
         usage.cache_write_1h = hour.min(written);
         usage.cache_write = written - usage.cache_write_1h;

@@ -79,6 +79,7 @@ fn write_part<'a>(part: Part<'a>, content: &mut Vec<Object<'a>>, end: &mut End, 
                 .with("name", name)
                 .with("input", input(arguments))
         }
+        Body::Thinking { text, signature: None } if text.is_empty() => return,
         Body::Thinking { text, signature } => {
             let signature = signature.unwrap_or_else(unsigned).text(Form::Messages);
             new("thinking").with("thinking", text).with("signature", signature)
