@@ -63,15 +63,24 @@ fn read(json: &str) -> Request<'_> {
 /// What a provider of this form is sent, and what is told of.
 fn write_from(
     client: Form,
-    mut request: Request<'_>,
+    request: Request<'_>,
     fit: &Fit,
 ) -> Result<(Value, String), BadRequest> {
+    let (written, told) = text_from(client, request, fit)?;
+    Ok((serde_json::from_str(&written).unwrap(), told))
+}
+
+fn text_from(
+    client: Form,
+    mut request: Request<'_>,
+    fit: &Fit,
+) -> Result<(String, String), BadRequest> {
     let mut losses = Losses::new(client, Form::Messages, Strictness::default());
     settle::settle(&mut request, fit, &mut losses)?;
-    let written = Json::Object(write_request(&mut request, fit, &mut losses)?).to_vec();
+    let written = Json::Object(write_request(&mut request, fit, &mut losses)?).to_text();
     settle::leftovers(request, &mut losses)?;
     let told = losses.header().map(|told| told.to_str().unwrap().to_owned());
-    Ok((serde_json::from_slice(&written).unwrap(), told.unwrap_or_default()))
+    Ok((written, told.unwrap_or_default()))
 }
 
 fn write(request: Request<'_>, fit: &Fit) -> Value {

@@ -337,7 +337,8 @@ proptest! {
 
     #[test]
     fn requests(request in request()) {
-        let written = write(request.clone(), &fit()).to_string();
+        let (written, told) = text_from(Form::Chat, request.clone(), &fit()).unwrap();
+        prop_assert_eq!(told, "");
         prop_assert_eq!(read(&written), request);
     }
 
