@@ -85,7 +85,7 @@ fn read_block<'a>(
             // the text that follows.
             let own = other.ends_with("_tool_use") || other.ends_with("_tool_result");
             let loss = if own { Loss::Harmless } else { Loss::Meaning };
-            request.extra(format!("messages.content.{other}"), Json::Null, loss);
+            request.extra(format!("messages.content.{}", short(other)), Json::Null, loss);
             return Ok(());
         }
     };
@@ -95,6 +95,11 @@ fn read_block<'a>(
 }
 
 const OBJECT: &str = "an object";
+
+/// A name that the client made up, as far as it is worth telling.
+pub(super) fn short(name: &str) -> &str {
+    name.char_indices().nth(64).and_then(|(end, _)| name.get(..end)).unwrap_or(name)
+}
 
 /// What all blocks have in common: a mark for the cache, and what nobody knew.
 fn finish<'a>(

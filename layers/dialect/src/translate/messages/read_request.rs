@@ -3,7 +3,7 @@ use super::{
         Loss,
         hub::{Effort, Format, Request, Role, Thinking, Tool, ToolChoice, Turn},
     },
-    read_content::parts,
+    read_content::{parts, short},
 };
 use crate::{
     BadRequest,
@@ -74,7 +74,7 @@ fn tools<'a>(object: &mut Object<'a>, request: &mut Request<'a>) -> Result<(), B
         let kind = tool.text("type", &at)?;
         if let Some(kind) = kind.filter(|kind| kind != "custom") {
             // Run by the provider, or known to its models alone.
-            request.extra(format!("tools.{kind}"), tool.into(), Loss::Meaning);
+            request.extra(format!("tools.{}", short(&kind)), tool.into(), Loss::Meaning);
             continue;
         }
         request.tools.push(Tool {

@@ -107,7 +107,8 @@ impl Writer {
     fn piece(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
         if let Some(Open::Call { call, json, .. }) = &self.open {
             let of_it = matches!(&event, Event::ToolArguments { call: of, .. } if of == call);
-            if !of_it && !json.is_over() {
+            // Nothing overtakes what waits already.
+            if !of_it && !(json.is_over() && self.queue.is_empty()) {
                 self.queue.push(event);
                 return;
             }

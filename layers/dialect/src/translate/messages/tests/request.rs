@@ -351,6 +351,18 @@ fn fields_of_openais_forms() {
 }
 
 #[test]
+fn a_name_of_any_length_is_told_shortened() {
+    let kind = "é".repeat(1000);
+    let json = format!(
+        r#"{{"messages":[{{"role":"user","content":[{{"type":"{kind}"}}]}}],"tools":[{{"type":"{kind}"}}]}}"#
+    );
+    let request = read(&json);
+    let names: Vec<_> = request.extras.iter().map(|extra| &*extra.name).collect();
+    let short = "é".repeat(64);
+    assert_eq!(names, [format!("messages.content.{short}"), format!("tools.{short}")]);
+}
+
+#[test]
 fn no_more_names_are_told_than_fit() {
     let mut request = asking();
     for number in 0..100_000 {

@@ -167,7 +167,7 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         let (tools, (tool_choice, parallel_tools)) = tools.unwrap_or_default();
         let schema = Json::read(br#"{"type":"object","additionalProperties":false}"#).unwrap();
         // Thinking leaves sampling alone.
-        let samples = !thinking.is_some_and(|thinking| !thinking.is_off());
+        let samples = thinking.is_none_or(|thinking| thinking.is_off());
         Request {
             model: "m".into(),
             turns,

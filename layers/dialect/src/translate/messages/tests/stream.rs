@@ -20,8 +20,7 @@ pub(super) struct Said {
     pub(super) refusal: String,
     pub(super) signatures: Vec<(Form, String)>,
     pub(super) redacted: Vec<(Form, String)>,
-    /// Id, name, arguments, signature.
-    pub(super) calls: Vec<(Option<String>, String, String, Option<(Form, String)>)>,
+    pub(super) calls: Vec<Call>,
     pub(super) citations: Vec<String>,
     pub(super) finish: Option<(Finish, Option<String>)>,
     pub(super) usage: Option<Usage>,
@@ -29,6 +28,9 @@ pub(super) struct Said {
     pub(super) started: bool,
     pub(super) ended: bool,
 }
+
+/// Id, name, arguments, signature.
+type Call = (Option<String>, String, String, Option<(Form, String)>);
 
 fn own(signature: &Signature<'_>) -> (Form, String) {
     (signature.of, signature.data.to_string())
@@ -243,6 +245,27 @@ fn calls_that_alternate_are_put_in_a_row() {
     assert_eq!(calls, [("f", r#"{"a":1}"#), ("g", r#"{"b":"}"}"#), ("h", "{}")]);
     assert_eq!(said.text, "by the way");
     assert_eq!(said.finish, Some((Finish::ToolCalls, None)));
+}
+
+#[test]
+fn nothing_overtakes_what_waits() {
+    let text = write_events(vec![
+        start(),
+        call(0, "f"),
+        call(1, "g"),
+        call(2, "h"),
+        arguments(1, "{"),
+        arguments(2, "{\"c\":1}"),
+        arguments(1, "}"),
+        arguments(0, "{}"),
+        finish(Finish::ToolCalls),
+        Event::End,
+    ]);
+    checked(&text);
+    let said = read_chunks(&[text.as_bytes()]);
+    let calls: Vec<_> =
+        said.calls.iter().map(|(_, name, json, _)| (&name[..], &json[..])).collect();
+    assert_eq!(calls, [("f", "{}"), ("g", "{}"), ("h", r#"{"c":1}"#)]);
 }
 
 #[test]
