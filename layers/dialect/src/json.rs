@@ -193,12 +193,15 @@ impl<'a> Object<'a> {
 
     /// Takes a member out; null is as good as absent. What is left in the end is what nobody knew.
     pub(crate) fn take(&mut self, key: &str) -> Option<Json<'a>> {
+        // Of a key given twice, the last counts. One pass: members come in any number from outside.
         let mut found = None;
-        // Of a key given twice, the last counts; members come in any number from outside.
-        while let Some(place) = self.0.iter().rposition(|(name, _)| name == key) {
-            let (_, value) = self.0.swap_remove(place);
-            found.get_or_insert(value);
-        }
+        self.0.retain_mut(|(name, value)| {
+            let here = name == key;
+            if here {
+                found = Some(std::mem::take(value));
+            }
+            !here
+        });
         found.filter(|value| !value.is_null())
     }
 

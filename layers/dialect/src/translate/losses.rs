@@ -5,6 +5,9 @@ use http::HeaderValue;
 use super::{Field, Form, Loss};
 use crate::BadRequest;
 
+/// As many are told as a header has room for, about.
+const MOST_NAMES: usize = 100;
+
 /// What is done about what can't be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Strictness {
@@ -64,7 +67,8 @@ impl Losses {
             .with_param(name)
             .with_code("unsupported_parameter"));
         }
-        if !self.dropped.contains(&name) {
+        // Names of unknown fields come in any number from outside.
+        if self.dropped.len() < MOST_NAMES && !self.dropped.contains(&name) {
             self.dropped.push(name);
         }
         Ok(())
