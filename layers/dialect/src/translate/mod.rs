@@ -29,6 +29,8 @@ pub(crate) mod hub;
 mod layer;
 mod losses;
 pub(crate) mod messages;
+#[cfg(test)]
+mod pairs;
 pub(crate) mod responses;
 mod service;
 mod settle;

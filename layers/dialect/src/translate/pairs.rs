@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 use http::{HeaderMap, StatusCode};
 use tollway_core::SystemClock;
 
-use super::{Asked, Fit, Form, Strictness, Stream, reply, request};
+use super::{Asked, Fit, Form, Stream, Strictness, reply, request};
 
 const LENIENT: Strictness = Strictness { refuse_meaning: false, refuse_harmless: false };
 
