@@ -513,6 +513,10 @@ async fn models_and_paths() {
     assert!(
         model["supportedGenerationMethods"].as_array().unwrap().contains(&json!("generateContent"))
     );
+    // The newest client asks for the first version.
+    let key = [("x-goog-api-key", "x")];
+    let first = send(&plain(), request(Method::GET, "/v1/models", &key, "")).await.json();
+    assert_eq!(first, models);
     for path in ["/v1beta/models/m:generateContent", "/v1beta/brains"] {
         assert_eq!(get(path).await.error(404)["status"], "NOT_FOUND", "{path}");
     }
