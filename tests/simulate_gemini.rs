@@ -299,6 +299,11 @@ async fn the_newest_wants_its_signatures_back() {
     let placeholder =
         with(bare.clone(), json!({"thoughtSignature": "skip_thought_signature_validator"}));
     assert_eq!(post_to(NEWEST, &body(&placeholder)).await.status, 200);
+    // Some clients write base64 in the letters of URLs.
+    let own = signed["thoughtSignature"].as_str().unwrap();
+    let own = own.replace('+', "-").replace('/', "_").trim_end_matches('=').to_owned();
+    let url_safe = with(bare.clone(), json!({"thoughtSignature": own}));
+    assert_eq!(post_to(NEWEST, &body(&url_safe)).await.status, 200);
     let foreign = with(bare.clone(), json!({"thoughtSignature": "RmlYdHVyZVNpZw=="}));
     assert_eq!(post_to(NEWEST, &body(&foreign)).await.refusal(), "Corrupted thought signature.");
     // What was called before the user last spoke needs none.
@@ -508,6 +513,10 @@ async fn models_and_paths() {
     assert!(
         model["supportedGenerationMethods"].as_array().unwrap().contains(&json!("generateContent"))
     );
+    // The newest client asks for the first version.
+    let key = [("x-goog-api-key", "x")];
+    let first = send(&plain(), request(Method::GET, "/v1/models", &key, "")).await.json();
+    assert_eq!(first, models);
     for path in ["/v1beta/models/m:generateContent", "/v1beta/brains"] {
         assert_eq!(get(path).await.error(404)["status"], "NOT_FOUND", "{path}");
     }

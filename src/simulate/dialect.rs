@@ -22,7 +22,7 @@ pub(super) enum Trouble {
 /// The dialect of a request, and how much of its body is kept.
 pub(super) fn of(parts: &Parts) -> (Dialect, usize) {
     let path = parts.uri.path();
-    if gemini::answers(path) {
+    if gemini::answers(parts) {
         (Dialect::Gemini, gemini::BODY_LIMIT)
     } else if anthropic::answers(path, &parts.headers) {
         (Dialect::Anthropic, anthropic::BODY_LIMIT)

@@ -8,10 +8,10 @@
 //! |---|---|---|
 //! | `/v1/chat/completions`, `/v1/completions`, `/v1/responses` | OpenAI | text, streams, tools, structured output |
 //! | `/v1/embeddings`, `/v1/moderations`, `/v1/images/...`, `/v1/audio/...`, `/v1/files...`, `/v1/batches...` | OpenAI | |
-//! | `/v1/models`, `/v1/models/{id}` | OpenAI; Anthropic with an `anthropic-version` header | |
+//! | `/v1/models`, `/v1/models/{id}` | OpenAI; Anthropic with an `anthropic-version` header, Gemini with an `x-goog-api-key` | |
 //! | `/v1/messages` | Anthropic | text, streams, tools, thinking with signatures, structured output, images, documents, cached prefixes |
 //! | `/v1/messages/count_tokens` | Anthropic | |
-//! | `/v1beta/models/{id}:generateContent`, `:streamGenerateContent` (`?alt=sse`, or an array) | Gemini | text, functions, thoughts with signatures, structured output, images, candidates |
+//! | `/v1beta/models/{id}:generateContent` (or `/v1`), `:streamGenerateContent` (`?alt=sse`, or an array) | Gemini | text, functions, thoughts with signatures, structured output, images, candidates |
 //! | `/v1beta/models/{id}:countTokens`, `:embedContent`, `:batchEmbedContents` | Gemini | |
 //! | `/v1beta/models`, `/v1beta/models/{id}` | Gemini | |
 //! | `/v1beta/openai/...`, all other paths | OpenAI | |

@@ -104,7 +104,11 @@ fn check_calls(turns: &[Turn<'_>]) -> Checked<()> {
                 _ => {}
             }
         }
-        if let Some(twice) = results.iter().enumerate().find(|(n, id)| results[..*n].contains(id)) {
+        if let Some(twice) = results
+            .iter()
+            .enumerate()
+            .find(|(n, id)| results.iter().take(*n).any(|other| other == *id))
+        {
             let text = format!(
                 "each tool_use must have a single result. Found multiple `tool_result` blocks with \
                  id: {}",

@@ -11,7 +11,7 @@ mod request;
 mod stream;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header::VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::VARY, request::Parts};
 use serde_json::Value;
 
 use super::{
@@ -27,6 +27,7 @@ use error::Error;
 
 pub(super) const BODY_LIMIT: usize = 64 << 20;
 
+const KEY: &str = "x-goog-api-key";
 const JSON: &str = "application/json; charset=UTF-8";
 
 /// An answer, or the error to answer with.
@@ -58,16 +59,24 @@ fn method(path: &str) -> Option<(&str, Verb)> {
     Some((model, verb))
 }
 
-/// The path below the base URL.
-fn below_base(path: &str) -> Option<&str> {
-    let rest = path.strip_prefix("/v1beta")?;
+/// The path below the base URL; `None`: another API's.
+fn below_base(parts: &Parts) -> Option<&str> {
+    let path = parts.uri.path();
+    let rest = match path.strip_prefix("/v1beta") {
+        Some(rest) => rest,
+        // Models have the same path as OpenAI's in the first version; the key's header tells.
+        None if parts.headers.contains_key(KEY) => {
+            path.strip_prefix("/v1").filter(|rest| rest.starts_with("/models"))?
+        }
+        None => return None,
+    };
     rest.starts_with('/').then_some(rest.trim_end_matches('/'))
 }
 
 /// Whether a request is for this API, not for its form of OpenAI's.
-pub(super) fn answers(path: &str) -> bool {
-    method(path).is_some()
-        || below_base(path).is_some_and(|path| path != "/openai" && !path.starts_with("/openai/"))
+pub(super) fn answers(parts: &Parts) -> bool {
+    method(parts.uri.path()).is_some()
+        || below_base(parts).is_some_and(|path| path != "/openai" && !path.starts_with("/openai/"))
 }
 
 /// Whether the reply, errors too, is a JSON array: a stream that is no SSE.
@@ -112,7 +121,7 @@ fn route(state: &State, x: &mut Exchange) -> Outcome {
         };
     }
     let get = x.parts.method == Method::GET;
-    let path = below_base(uri.path()).filter(|_| get).and_then(|path| path.strip_prefix("/models"));
+    let path = below_base(&x.parts).filter(|_| get).and_then(|path| path.strip_prefix("/models"));
     match path {
         Some("") => Ok(models::models(x)),
         Some(path) if !path.contains(':') => {
