@@ -170,8 +170,20 @@ fn file<'a>(mut file: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
 }
 
 fn signature(text: Cow<'_, str>) -> Option<Signature<'_>> {
-    let nothing = text.is_empty() || text == PLACEHOLDER || text == OTHER_PLACEHOLDER;
-    (!nothing).then(|| Signature::read(Form::Generate, text))
+    let placeholder = text == PLACEHOLDER || text == OTHER_PLACEHOLDER;
+    let read = (!placeholder).then(|| Signature::read(Form::Generate, text));
+    read.filter(|signature| !signature.data.is_empty())
+}
+
+/// For a client; an empty one marks an unsigned thought elsewhere, which needs no mark here.
+pub(super) fn signature_text(signature: Option<Signature<'_>>) -> Option<Cow<'_, str>> {
+    let signature = signature.filter(|signature| !signature.data.is_empty());
+    signature.map(|signature| signature.text(Form::Generate))
+}
+
+/// For the provider that made it.
+pub(super) fn own(signature: Option<Signature<'_>>) -> Option<Cow<'_, str>> {
+    signature?.for_provider(Form::Generate).filter(|data| !data.is_empty())
 }
 
 /// What a signature is that stands on no thought and no call.

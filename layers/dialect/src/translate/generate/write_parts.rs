@@ -7,7 +7,7 @@ use crate::{
     BadRequest,
     json::{At, Json, Object},
     translate::{
-        Field, Fit, Form, Losses,
+        Field, Fit, Losses,
         hub::{Body, Part, Role, Source, Turn},
     },
 };
@@ -52,28 +52,24 @@ fn said_by_model<'a>(
     for part in parts {
         match part.body {
             Body::Text { text, .. } | Body::Refusal(text) => out.push(part::text(text)),
-            Body::Thinking { text, signature } => {
-                let signature = signature.and_then(|it| it.for_provider(Form::Generate));
-                match signature {
-                    Some(signature) if text.is_empty() => sign(&mut out, signature),
-                    None if text.is_empty() => {}
-                    signature => out.push(part::thought(text, signature)),
-                }
-            }
+            Body::Thinking { text, signature } => match part::own(signature) {
+                Some(signature) if text.is_empty() => sign(&mut out, signature),
+                None if text.is_empty() => {}
+                signature => out.push(part::thought(text, signature)),
+            },
             Body::Redacted(data) => {
-                if let Some(signature) = data.for_provider(Form::Generate) {
+                if let Some(signature) = part::own(Some(data)) {
                     sign(&mut out, signature);
                 }
             }
             Body::ToolCall { id, name, arguments, signature } => {
                 let args = arguments.into_value(&At::Root.key("arguments"))?;
-                let own = signature.and_then(|it| it.for_provider(Form::Generate));
                 // Only the first of the calls made at once carries one.
                 let placeholder = || {
                     let needed = fit.needs_signature && !called;
                     needed.then_some(Cow::Borrowed(part::PLACEHOLDER))
                 };
-                let signature = own.or_else(placeholder);
+                let signature = part::own(signature).or_else(placeholder);
                 called = true;
                 if let Some(id) = &id {
                     let place = calls.len();

@@ -4,7 +4,7 @@ use super::{citations, finish, logprobs, part, usage};
 use crate::{
     json::{Json, Object},
     translate::{
-        Asked, Form,
+        Asked,
         hub::{Arguments, Body, Choice, Part, Reply, Source},
     },
 };
@@ -55,19 +55,14 @@ fn cited<'a>(parts: &[Part<'a>]) -> Option<Object<'a>> {
 fn written(part: Part<'_>) -> Option<Object<'_>> {
     Some(match part.body {
         Body::Text { text, .. } | Body::Refusal(text) => part::text(text),
-        Body::Thinking { text, signature } => {
-            match signature.filter(|signature| !signature.data.is_empty()) {
-                Some(signature) if text.is_empty() => part::signature_alone(&signature),
-                None if text.is_empty() => return None,
-                signature => {
-                    part::thought(text, signature.map(|signature| signature.text(Form::Generate)))
-                }
-            }
+        Body::Thinking { text, signature } if text.is_empty() => {
+            let signature = signature.filter(|signature| !signature.data.is_empty());
+            return signature.map(|signature| part::signature_alone(&signature));
         }
+        Body::Thinking { text, signature } => part::thought(text, part::signature_text(signature)),
         Body::Redacted(data) => part::thought("", Some(part::redacted(data))),
         Body::ToolCall { id, name, arguments, signature } => {
-            let signature = signature.map(|signature| signature.text(Form::Generate));
-            part::function_call(id, name, args(arguments), signature)
+            part::function_call(id, name, args(arguments), part::signature_text(signature))
         }
         Body::Image { source, .. } | Body::Document { source, .. } => match source {
             Source::Data { mime, data } => part::inline_data(mime, data),

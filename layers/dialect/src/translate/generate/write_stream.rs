@@ -1,4 +1,4 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::VecDeque};
 
 use tollway_core::{ErrorClass, Usage};
 
@@ -6,8 +6,8 @@ use super::{citations, finish, logprobs, part, usage, write_reply::args};
 use crate::{
     json::{Json, Object},
     translate::{
-        Asked, Form, StreamWriter,
-        hub::{Arguments, Citation, Event, Finish, Signature, StreamError},
+        Asked, StreamWriter,
+        hub::{Arguments, Citation, Event, Finish, StreamError},
     },
 };
 
@@ -27,7 +27,8 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 struct State {
     index: u32,
-    calls: Vec<Call>,
+    /// Not written yet.
+    calls: VecDeque<Call>,
     citations: Vec<Citation<'static>>,
     logprobs: Option<Json<'static>>,
     finish: Option<Finish>,
@@ -42,7 +43,6 @@ struct Call {
     name: String,
     signature: Option<String>,
     arguments: String,
-    written: bool,
 }
 
 impl Writer {
@@ -77,6 +77,8 @@ impl StreamWriter for Writer {
                 self.ready(choice, out);
                 self.parts(choice, None, out, |out| write_text(&text, true, out));
             }
+            // It marks that there is none.
+            Event::Signature { signature, .. } if signature.data.is_empty() => {}
             Event::Signature { choice, signature } => {
                 self.ready(choice, out);
                 self.part(choice, part::signature_alone(&signature), out);
@@ -86,14 +88,13 @@ impl StreamWriter for Writer {
                 self.part(choice, part::thought("", Some(part::redacted(data))), out);
             }
             Event::ToolStart { choice, call, id, name, signature } => {
-                let signature = signature.map(|it: Signature<'_>| it.text(Form::Generate));
-                self.state(choice).calls.push(Call {
+                let signature = part::signature_text(signature);
+                self.state(choice).calls.push_back(Call {
                     number: call,
                     id: id.map(Cow::into_owned),
                     name: name.into_owned(),
                     signature: signature.map(Cow::into_owned),
                     arguments: String::new(),
-                    written: false,
                 });
             }
             Event::ToolArguments { choice, call, json } => {
@@ -126,7 +127,7 @@ impl Writer {
         let place = place.unwrap_or_else(|| {
             self.choices.push(State {
                 index,
-                calls: Vec::new(),
+                calls: VecDeque::new(),
                 citations: Vec::new(),
                 logprobs: None,
                 finish: None,
@@ -147,23 +148,20 @@ impl Writer {
 
     /// Writes the calls that are whole, or all of them if no more is to come.
     fn calls(&mut self, choice: u32, last: bool, out: &mut Vec<u8>) {
-        let mut calls = std::mem::take(&mut self.state(choice).calls);
-        for call in calls.iter_mut().filter(|call| !call.written) {
-            let text = std::mem::take(&mut call.arguments);
-            let args = args(Arguments::Text(text.as_str().into()));
+        while let Some(call) = self.state(choice).calls.pop_front() {
+            let text = call.arguments.as_str();
+            let args = args(Arguments::Text(text.into()));
             // Without a piece it may be a call whose arguments are yet to come.
             let whole = !text.trim().is_empty()
                 && args.as_object().is_some_and(|args| args.get("_raw").is_none());
             if !whole && !last {
-                call.arguments = text;
-                break;
+                self.state(choice).calls.push_front(call);
+                return;
             }
-            call.written = true;
-            let (id, name) = (call.id.as_deref().map(Into::into), call.name.as_str().into());
-            let signature = call.signature.as_deref().map(Into::into);
+            let (id, name) = (call.id.map(Cow::Owned), Cow::Owned(call.name));
+            let signature = call.signature.map(Cow::Owned);
             self.part(choice, part::function_call(id, name, args, signature), out);
         }
-        self.state(choice).calls = calls;
     }
 
     fn part(&mut self, choice: u32, part: Object<'_>, out: &mut Vec<u8>) {

@@ -120,6 +120,7 @@ fn a_stream_as_gemini_sends_it() {
         start(),
         Event::Thinking { choice: 0, text: "Hm".into() },
         Event::Signature { choice: 0, signature: signature.clone() },
+        Event::Signature { choice: 0, signature: Signature::new(Form::Chat, "") },
         text(""),
         text("Fo\"ur"),
         finish(Finish::Length),

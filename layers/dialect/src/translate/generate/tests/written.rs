@@ -135,6 +135,8 @@ fn signatures_go_back_to_where_they_stood() {
         thinking("t", own("1")),
         thinking("u", foreign.clone()),
         thinking("", foreign),
+        thinking("v", own("")),
+        thinking("", own("")),
         Part::text("a"),
         Part::text("b"),
         thinking("", own("2")),
@@ -144,6 +146,7 @@ fn signatures_go_back_to_where_they_stood() {
     let expected = json!([
         {"text": "t", "thought": true, "thoughtSignature": "1"},
         {"text": "u", "thought": true},
+        {"text": "v", "thought": true},
         {"text": "a"},
         {"text": "b", "thoughtSignature": "2"},
         {"text": "", "thoughtSignature": "3"},
