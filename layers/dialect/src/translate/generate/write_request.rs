@@ -1,13 +1,38 @@
+use super::{tools, write_config, write_parts};
 use crate::{
     BadRequest,
-    json::Object,
-    translate::{Fit, Losses, hub::Request},
+    json::{Json, Object},
+    translate::{
+        Fit, Losses,
+        hub::{Part, Request},
+    },
 };
 
+/// The model, and whether to stream, are told by the path.
 pub(crate) fn write_request<'a>(
     request: &mut Request<'a>,
-    _fit: &Fit,
-    _losses: &mut Losses,
+    fit: &Fit,
+    losses: &mut Losses,
 ) -> Result<Object<'a>, BadRequest> {
-    Ok(Object::new().with("model", request.model.clone()))
+    let mut out = Object::new();
+    let system = request.take_system();
+    let texts: Vec<_> = system.iter().filter_map(Part::as_text).collect();
+    if !texts.is_empty() {
+        let text = super::part::text(texts.join("\n"));
+        out.push("systemInstruction", Object::new().with("parts", vec![text]));
+    }
+    request.merge_turns();
+    let turns = std::mem::take(&mut request.turns);
+    out.push("contents", write_parts::contents(turns, fit, losses)?);
+    if let Some(tools) = tools::write(request) {
+        out.push("tools", tools);
+    }
+    if let Some(choice) = request.tool_choice.take() {
+        out.push("toolConfig", tools::write_choice(choice));
+    }
+    let config = write_config::write(request, fit, losses)?;
+    if !config.is_empty() {
+        out.push("generationConfig", Json::Object(config));
+    }
+    Ok(out)
 }

@@ -1,0 +1,304 @@
+//! Parts: what requests, replies and chunks are made of alike.
+
+use std::borrow::Cow;
+
+use super::names::{self, Names};
+use crate::{
+    BadRequest,
+    json::{At, Json, Object},
+    translate::{
+        Form,
+        hub::{Body, Part, Signature, Source},
+    },
+};
+
+const INLINE: Names = ["inlineData", "inline_data"];
+const FILE: Names = ["fileData", "file_data"];
+const CALL: Names = ["functionCall", "function_call"];
+const RESPONSE: Names = ["functionResponse", "function_response"];
+const CODE: Names = ["executableCode", "executable_code"];
+const CODE_RESULT: Names = ["codeExecutionResult", "code_execution_result"];
+const SIGNATURE: Names = ["thoughtSignature", "thought_signature"];
+const MIME: Names = ["mimeType", "mime_type"];
+
+/// What stands for a signature on a call that another model made; Google documents both.
+pub(super) const PLACEHOLDER: &str = "skip_thought_signature_validator";
+const OTHER_PLACEHOLDER: &str = "context_engineering_is_the_way_to_go";
+
+/// Sets the signature that is redacted thinking apart from that of a thinking without text. Base64
+/// has no colon.
+const REDACTED: &str = "redacted:";
+
+/// One part, as it was found.
+#[derive(Debug)]
+pub(super) struct Read<'a> {
+    /// `None`: there was nothing in it, or a signature alone.
+    pub(super) what: Option<What<'a>>,
+    pub(super) signature: Option<Signature<'a>>,
+    /// What nobody knows.
+    pub(super) rest: Object<'a>,
+}
+
+#[derive(Debug)]
+pub(super) enum What<'a> {
+    Text(Cow<'a, str>),
+    Thought(Cow<'a, str>),
+    Call {
+        id: Option<Cow<'a, str>>,
+        name: Cow<'a, str>,
+        args: Object<'a>,
+    },
+    Response {
+        id: Option<Cow<'a, str>>,
+        name: Cow<'a, str>,
+        said: Object<'a>,
+        media: Vec<Json<'a>>,
+    },
+    Media(Body<'a>),
+    /// Of which no other form knows; under this name.
+    Foreign(&'static str, Json<'a>),
+}
+
+pub(super) fn read<'a>(json: Json<'a>, at: &At<'_>) -> Result<Read<'a>, BadRequest> {
+    let mut object = match json {
+        Json::String(text) => {
+            let what = Some(What::Text(text));
+            return Ok(Read { what, signature: None, rest: Object::new() });
+        }
+        other => other.into_object(at)?,
+    };
+    let thought = object.bool("thought", at)?.unwrap_or(false);
+    let signature = names::text(&mut object, SIGNATURE, at)?.and_then(signature);
+    let what = match object.text("text", at)? {
+        Some(text) if thought => Some(What::Thought(text)),
+        Some(text) => Some(What::Text(text)),
+        None => other(&mut object, at)?,
+    };
+    Ok(Read { what, signature, rest: object })
+}
+
+fn other<'a>(object: &mut Object<'a>, at: &At<'_>) -> Result<Option<What<'a>>, BadRequest> {
+    if let Some((name, call)) = names::object(object, CALL, at)? {
+        return self::call(call, &at.key(name)).map(Some);
+    }
+    if let Some((name, response)) = names::object(object, RESPONSE, at)? {
+        return self::response(response, &at.key(name)).map(Some);
+    }
+    if let Some((name, data)) = names::object(object, INLINE, at)? {
+        return inline(data, &at.key(name)).map(Some);
+    }
+    if let Some((name, file)) = names::object(object, FILE, at)? {
+        return self::file(file, &at.key(name)).map(Some);
+    }
+    if let Some((name, mut code)) = names::object(object, CODE, at)? {
+        let at = at.key(name);
+        let language = code.text("language", &at)?.unwrap_or_default().to_ascii_lowercase();
+        let code = code.text("code", &at)?.unwrap_or_default();
+        return Ok(Some(What::Text(format!("```{language}\n{code}\n```").into())));
+    }
+    if let Some((name, mut result)) = names::object(object, CODE_RESULT, at)? {
+        let output = result.text("output", &at.key(name))?.unwrap_or_default();
+        return Ok(Some(What::Text(format!("```\n{output}\n```").into())));
+    }
+    Ok(None)
+}
+
+fn call<'a>(mut call: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
+    let id = call.text("id", at)?.filter(|id| !id.is_empty());
+    let name = call.need_text("name", at)?;
+    let args = call.object("args", at)?.unwrap_or_default();
+    Ok(What::Call { id, name, args })
+}
+
+fn response<'a>(mut response: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
+    let id = response.text("id", at)?.filter(|id| !id.is_empty());
+    let name = response.need_text("name", at)?;
+    let said = response.object("response", at)?.unwrap_or_default();
+    let media = response.array("parts", at)?.unwrap_or_default();
+    Ok(What::Response { id, name, said, media })
+}
+
+fn inline<'a>(mut inline: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
+    let mime =
+        names::text(&mut inline, MIME, at)?.ok_or_else(|| at.key(MIME[0]).missing("a string"))?;
+    let data = inline.need_text("data", at)?;
+    let kind = mime.split_once('/').map_or("", |(kind, _)| kind).to_ascii_lowercase();
+    let body = match kind.as_str() {
+        "image" => Body::Image { source: Source::Data { mime, data }, detail: None },
+        "audio" => Body::Audio { data, format: audio_format(mime) },
+        "video" => {
+            let video = Object::new().with("mimeType", mime).with("data", data);
+            return Ok(What::Foreign(INLINE[0], video.into()));
+        }
+        _ => {
+            let name = names::text(&mut inline, ["displayName", "display_name"], at)?;
+            Body::Document { source: Source::Data { mime, data }, name }
+        }
+    };
+    Ok(What::Media(body))
+}
+
+/// Without `audio/`, and by the name that other APIs have for it.
+fn audio_format(mime: Cow<'_, str>) -> Cow<'_, str> {
+    let format = match mime {
+        Cow::Borrowed(mime) => mime.get(6..).map(Cow::Borrowed),
+        Cow::Owned(mime) => mime.get(6..).map(|format| Cow::Owned(format.to_owned())),
+    };
+    match format.unwrap_or_default() {
+        format if format == "mpeg" => "mp3".into(),
+        format if format == "x-wav" || format == "wave" => "wav".into(),
+        format => format,
+    }
+}
+
+fn file<'a>(mut file: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
+    const URI: Names = ["fileUri", "file_uri"];
+    let mime = names::text(&mut file, MIME, at)?;
+    let uri = names::text(&mut file, URI, at)?.ok_or_else(|| at.key(URI[0]).missing("a string"))?;
+    let kind = mime.as_deref().or_else(|| mime_of(&uri)).unwrap_or("");
+    let kind = kind.split_once('/').map_or("", |(kind, _)| kind).to_ascii_lowercase();
+    let web = uri.starts_with("http://") || uri.starts_with("https://");
+    // What only Google can fetch is of no use to others, and none of them watches or listens.
+    if !web || takes_url(&uri) || kind == "video" || kind == "audio" {
+        let file = Object::new().with_some("mimeType", mime).with("fileUri", uri);
+        return Ok(What::Foreign(FILE[0], file.into()));
+    }
+    Ok(What::Media(match kind.as_str() {
+        "image" => Body::Image { source: Source::Url(uri), detail: None },
+        _ => Body::Document { source: Source::Url(uri), name: None },
+    }))
+}
+
+fn signature(text: Cow<'_, str>) -> Option<Signature<'_>> {
+    let placeholder = text == PLACEHOLDER || text == OTHER_PLACEHOLDER;
+    let read = (!placeholder).then(|| Signature::read(Form::Generate, text));
+    read.filter(|signature| !signature.data.is_empty())
+}
+
+/// For a client; an empty one marks an unsigned thought elsewhere, which needs no mark here.
+pub(super) fn signature_text(signature: Option<Signature<'_>>) -> Option<Cow<'_, str>> {
+    let signature = signature.filter(|signature| !signature.data.is_empty());
+    signature.map(|signature| signature.text(Form::Generate))
+}
+
+/// For the provider that made it.
+pub(super) fn own(signature: Option<Signature<'_>>) -> Option<Cow<'_, str>> {
+    signature?.for_provider(Form::Generate).filter(|data| !data.is_empty())
+}
+
+/// What a signature is that stands on no thought and no call.
+pub(super) fn lone(signature: Signature<'_>) -> Body<'_> {
+    let Signature { of, data } = signature;
+    let redacted = match &data {
+        Cow::Borrowed(data) => data.strip_prefix(REDACTED).map(Cow::Borrowed),
+        Cow::Owned(data) => data.strip_prefix(REDACTED).map(|data| Cow::Owned(data.to_owned())),
+    };
+    match redacted {
+        Some(data) if of != Form::Generate => Body::Redacted(Signature { of, data }),
+        _ => Body::Thinking { text: "".into(), signature: Some(Signature { of, data }) },
+    }
+}
+
+/// The text for a client of what [`lone`] reads as redacted thinking.
+pub(super) fn redacted(data: Signature<'_>) -> Cow<'_, str> {
+    match data.of {
+        Form::Generate => data.data,
+        of => Signature::new(of, format!("{REDACTED}{}", data.data)).text(Form::Generate),
+    }
+}
+
+/// Adds a part of what the model has said, and the signature that goes with it.
+pub(super) fn add<'a>(parts: &mut Vec<Part<'a>>, body: Body<'a>) {
+    let Some(Part { body: Body::Thinking { text, signature: unsigned @ None }, .. }) =
+        parts.last_mut()
+    else {
+        return parts.push(Part::new(body));
+    };
+    // Pieces of one thought, cut by a stream, and then its signature.
+    match body {
+        Body::Thinking { text: more, signature } => {
+            text.to_mut().push_str(&more);
+            *unsigned = signature;
+        }
+        body => parts.push(Part::new(body)),
+    }
+}
+
+/// Whether Gemini itself fetches from there.
+pub(super) fn takes_url(url: &str) -> bool {
+    const PLACES: [&str; 6] = [
+        "gs://",
+        "https://generativelanguage.googleapis.com/",
+        "https://www.youtube.com/",
+        "https://youtube.com/",
+        "https://m.youtube.com/",
+        "https://youtu.be/",
+    ];
+    PLACES.iter().any(|place| url.starts_with(place))
+}
+
+/// By the end of its path.
+pub(super) fn mime_of(url: &str) -> Option<&'static str> {
+    let path = url.split(['?', '#']).next()?;
+    let (_, name) = path.rsplit_once('/')?;
+    let (_, ending) = name.rsplit_once('.')?;
+    const MIMES: [(&str, &str); 11] = [
+        ("png", "image/png"),
+        ("jpg", "image/jpeg"),
+        ("jpeg", "image/jpeg"),
+        ("webp", "image/webp"),
+        ("gif", "image/gif"),
+        ("heic", "image/heic"),
+        ("pdf", "application/pdf"),
+        ("txt", "text/plain"),
+        ("mp3", "audio/mp3"),
+        ("wav", "audio/wav"),
+        ("mp4", "video/mp4"),
+    ];
+    MIMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(ending)).map(|(_, mime)| *mime)
+}
+
+// Writing.
+
+pub(super) fn text<'a>(text: impl Into<Json<'a>>) -> Object<'a> {
+    Object::new().with("text", text)
+}
+
+pub(super) fn thought<'a>(
+    text: impl Into<Json<'a>>,
+    signature: Option<Cow<'a, str>>,
+) -> Object<'a> {
+    Object::new().with("text", text).with("thought", true).with_some("thoughtSignature", signature)
+}
+
+/// A signature that stands on no thought and no call, for a client: Gemini's own are beside a text.
+pub(super) fn signature_alone<'a>(signature: &Signature<'a>) -> Object<'a> {
+    match signature.of {
+        Form::Generate => text("").with("thoughtSignature", signature.data.clone()),
+        _ => thought("", Some(signature.text(Form::Generate))),
+    }
+}
+
+pub(super) fn function_call<'a>(
+    id: Option<Cow<'a, str>>,
+    name: Cow<'a, str>,
+    args: Json<'a>,
+    signature: Option<Cow<'a, str>>,
+) -> Object<'a> {
+    let call = Object::new().with_some("id", id).with("name", name).with("args", args);
+    Object::new().with("functionCall", call).with_some("thoughtSignature", signature)
+}
+
+pub(super) fn inline_data<'a>(mime: Cow<'a, str>, data: Cow<'a, str>) -> Object<'a> {
+    Object::new().with("inlineData", Object::new().with("mimeType", mime).with("data", data))
+}
+
+pub(super) fn audio<'a>(format: &str, data: Cow<'a, str>) -> Object<'a> {
+    inline_data(format!("audio/{format}").into(), data)
+}
+
+pub(super) fn file_data(uri: Cow<'_, str>) -> Object<'_> {
+    let mime = mime_of(&uri);
+    let file = Object::new().with_some("mimeType", mime).with("fileUri", uri);
+    Object::new().with("fileData", file)
+}
