@@ -1,4 +1,4 @@
-//! The admin listener: `/healthz`, `/readyz` and `/metrics`.
+//! The admin listener: `/healthz`, `/readyz`, `/metrics` and `/pacing`.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -22,17 +22,33 @@ pub struct Admin {
     /// Cancelled once the program drains.
     draining: CancellationToken,
     token: Option<SecretString>,
+    views: Views,
+}
+
+/// What the admin listener asks for when it is asked.
+pub struct Views {
+    /// Brings metrics up to date that nobody keeps so.
+    pub refresh: Box<dyn Fn() + Send + Sync>,
+    /// What providers have told of their limits, as JSON.
+    pub pacing: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+impl std::fmt::Debug for Views {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Views").finish_non_exhaustive()
+    }
 }
 
 impl Admin {
     /// Shows `telemetry`; not ready any more once `draining` is cancelled. With a token, `/metrics`
-    /// asks for it (`Authorization: Bearer`); health checks never do.
+    /// and `/pacing` ask for it (`Authorization: Bearer`); health checks never do.
     pub fn new(
         telemetry: Telemetry,
         draining: CancellationToken,
         token: Option<SecretString>,
+        views: Views,
     ) -> Self {
-        Self { telemetry, draining, token }
+        Self { telemetry, draining, token, views }
     }
 
     /// Serves until `stop`.
@@ -74,10 +90,17 @@ impl Admin {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
             "/readyz" => text(StatusCode::OK, "ready\n"),
-            "/metrics" if !self.allows(request) => {
+            "/metrics" | "/pacing" if !self.allows(request) => {
                 text(StatusCode::UNAUTHORIZED, "send the admin token as Authorization: Bearer\n")
             }
+            "/pacing" => {
+                let mut reply = text(StatusCode::OK, (self.views.pacing)());
+                let json = HeaderValue::from_static("application/json");
+                reply.headers_mut().insert(header::CONTENT_TYPE, json);
+                reply
+            }
             "/metrics" => {
+                (self.views.refresh)();
                 let mut reply = text(StatusCode::OK, self.telemetry.render());
                 reply.headers_mut().insert(
                     header::CONTENT_TYPE,
@@ -85,7 +108,7 @@ impl Admin {
                 );
                 reply
             }
-            _ => text(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n"),
+            _ => text(StatusCode::NOT_FOUND, "here are /healthz, /readyz, /metrics and /pacing\n"),
         }
     }
 

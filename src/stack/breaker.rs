@@ -4,7 +4,8 @@ use http::{StatusCode, request, response};
 use tollway_circuit_breaker::{
     ByFailure, CircuitBreakerLayer, Classify, Config, Judgement, SlowCalls, Verdict,
 };
-use tollway_core::{BoxError, Caller, Ending, Target};
+use tollway_core::{BoxError, Caller, Ending, Target, find_error};
+use tollway_pace::Paced;
 
 use super::{StackError, per_mille, tell};
 use crate::{policy::Policy, telemetry::Telemetry};
@@ -43,6 +44,10 @@ impl Classify for Blame {
     fn head(&self, reply: Result<&response::Parts, &BoxError>) -> Judgement<Self::Ticket> {
         match reply {
             Ok(head) if head.status == StatusCode::FORBIDDEN => Judgement::Now(Verdict::Ignore),
+            // Not sent: nobody is to blame.
+            Err(error) if find_error::<Paced>(&**error).is_some() => {
+                Judgement::Now(Verdict::Ignore)
+            }
             reply => ByFailure.head(reply),
         }
     }
@@ -55,7 +60,7 @@ impl Classify for Blame {
 /// The key name of targets that get the client's own credential.
 pub(super) const CALLERS_OWN: &str = "caller's own";
 
-fn by_target(request: &request::Parts) -> Option<Circuit> {
+pub(super) fn by_target(request: &request::Parts) -> Option<Circuit> {
     let target = request.extensions.get::<Target>()?;
     let caller = || request.extensions.get::<Caller>()?.key.clone();
     let credential = if &**target.key() == CALLERS_OWN { caller() } else { None };

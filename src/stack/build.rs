@@ -5,6 +5,7 @@ use tollway_core::{BoxError, GuardedBody};
 use tollway_cost::{CostLayer, PriceBook};
 use tollway_dialect::{AttemptLayer, InspectLayer};
 use tollway_identify::IdentifyLayer;
+use tollway_pace::PaceLayer;
 use tollway_rate_limit::RateLimitLayer;
 use tollway_retry::RetryLayer;
 use tollway_route::RouteLayer;
@@ -15,7 +16,7 @@ use tower_service::Service;
 
 use super::{
     StackError, aliases::Aliases, breaker, callers, hangup::HangupBody, limits,
-    models::ModelsLayer, prices::Prices, rescue, retry, routes, tell, upstream,
+    models::ModelsLayer, pace, prices::Prices, rescue, retry, routes, tell, upstream,
 };
 use crate::{
     policy::{OnHangup, Policy},
@@ -27,7 +28,7 @@ use crate::{
 
 /// A policy's layers, with all their state. Services made from it share that state.
 pub struct Stack {
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
     pub(super) telemetry: Telemetry,
     observe: ObserveLayer,
     identify: IdentifyLayer,
@@ -38,6 +39,7 @@ pub struct Stack {
     route: RouteLayer<routes::Availability, routes::Hook>,
     retry: RetryLayer<retry::Policy, retry::Hook>,
     pub(super) breakers: breaker::Breakers,
+    pub(super) pace: PaceLayer<breaker::Circuit>,
     pub(super) attempt_limits: RateLimitLayer<limits::BySpending>,
     attempt: AttemptLayer,
     pub(super) simulators: HashMap<Arc<str>, Simulator>,
@@ -64,7 +66,8 @@ impl Stack {
         let attempt_limits =
             limits::layer(&policy, limits::Side::Attempt, settle.clone(), &telemetry)?;
         let breakers = breaker::layer(&policy, &telemetry)?;
-        let route = routes::layer(&policy, &breakers, &attempt_limits, &telemetry)?;
+        let pace = pace::layer(&policy, settle.clone(), &telemetry)?;
+        let route = routes::layer(&policy, &breakers, &attempt_limits, &pace, &telemetry)?;
         Ok(Self {
             observe: ObserveLayer::new(telemetry.clone(), prices.pricing()),
             identify: callers::layer(&policy)?,
@@ -76,6 +79,7 @@ impl Stack {
             attempt: upstream::attempt(&policy)?,
             simulators: upstream::simulators(&policy),
             tls: upstream::tls(&policy)?,
+            pace,
             attempt_limits,
             breakers,
             route,
@@ -139,6 +143,10 @@ impl Stack {
             .layer(self.retry.clone())
             // An open breaker refuses before a provider's bucket is drawn on.
             .layer(self.breakers.clone())
+            // What the provider would refuse, by its own word, waits or goes elsewhere; nothing was
+            // drawn on for it.
+            .layer(self.pace.clone())
+            .map_request(pace::note_wait)
             // By provider: each attempt takes, since each costs the provider's quota.
             .layer(self.attempt_limits.clone())
             // The target's model and usage asked for; the reply read as it passes; commits late.

@@ -8,9 +8,11 @@ mod breaker;
 mod build;
 mod callers;
 mod estimate;
+mod found;
 mod hangup;
 mod limits;
 mod models;
+mod pace;
 mod prices;
 mod rescue;
 mod retry;
@@ -23,6 +25,7 @@ use std::fmt;
 use tollway_circuit_breaker::CircuitBreakerHandle;
 use tollway_core::BoxError;
 use tollway_cost::Totals;
+use tollway_pace::PaceHandle;
 
 use crate::{simulate::Simulator, telemetry::Telemetry};
 
@@ -74,6 +77,11 @@ impl Stack {
     /// Breakers by target.
     pub fn breakers(&self) -> CircuitBreakerHandle<Circuit> {
         self.breakers.handle()
+    }
+
+    /// What providers have told of their limits.
+    pub fn pacing(&self) -> PaceHandle<Circuit> {
+        self.pace.handle()
     }
 
     /// Usage and cost, totalled.

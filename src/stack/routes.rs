@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use tollway_circuit_breaker::{CircuitBreakerHandle, State};
 use tollway_core::Target;
+use tollway_pace::{PaceHandle, PaceLayer};
 use tollway_rate_limit::{Handle, Key, Part, RateLimitLayer};
 use tollway_route::{
     Availability as Standing, Glob, Match, Route, RouteLayer, RouteTarget, Router, Strategy,
@@ -12,7 +13,7 @@ use super::{
     StackError,
     breaker::{Breakers, CALLERS_OWN, Circuit},
     limits::{self, BySpending},
-    tell,
+    pace, tell,
 };
 use crate::{
     policy::{self, Auth, Endpoint, Policy, Scope},
@@ -22,11 +23,13 @@ use crate::{
 /// Told of every plan.
 pub(super) type Hook = tell::Routes;
 
-/// Which targets are out: their breaker is open, or a limit of their provider has nothing left.
+/// Which targets are out: their breaker is open, or a limit of their provider has nothing left, be
+/// it the policy's or the provider's own.
 #[derive(Clone, Debug)]
 pub(super) struct Availability {
     breakers: CircuitBreakerHandle<Circuit>,
     limits: Handle,
+    pace: PaceHandle<Circuit>,
     /// Enforced limits that a target alone decides.
     buckets: Arc<[Bucket]>,
 }
@@ -49,7 +52,11 @@ impl TargetState for Availability {
                 .key(target)
                 .is_some_and(|key| !self.limits.would_admit_key(&bucket.rule, &key, 1))
         });
-        if full { Standing::LimitFull } else { Standing::Ready }
+        if full || !pace::has_room(&self.pace, target) {
+            Standing::LimitFull
+        } else {
+            Standing::Ready
+        }
     }
 }
 
@@ -72,6 +79,7 @@ pub(super) fn layer(
     policy: &Policy,
     breakers: &Breakers,
     attempt_limits: &RateLimitLayer<BySpending>,
+    pace: &PaceLayer<Circuit>,
     telemetry: &Telemetry,
 ) -> Result<RouteLayer<Availability, Hook>, StackError> {
     let wrong = |error| StackError::new("routes", error);
@@ -93,6 +101,7 @@ pub(super) fn layer(
     let state = Availability {
         breakers: breakers.handle(),
         limits: attempt_limits.handle(),
+        pace: pace.handle(),
         buckets: buckets.collect(),
     };
     Ok(RouteLayer::with(router, state, tell::routes(telemetry.clone())))

@@ -9,6 +9,7 @@ mod cli;
 mod hangup;
 mod load;
 mod outage;
+mod pacing;
 mod streams;
 mod support;
 mod uploads;

@@ -123,6 +123,12 @@ impl Gauge {
         self.full_at <= now
     }
 
+    /// Nanoseconds in which it fills from empty, where that has been seen well enough: rounding
+    /// makes little of what is told of a bucket that is nearly full.
+    pub(crate) fn window(&self) -> Option<Nanos> {
+        (self.learnt_at >= self.limit.div_ceil(10)).then_some(self.window as u64)
+    }
+
     pub(crate) fn full_in(&self, now: Nanos) -> Nanos {
         let lacking = self.limit as f64 - self.level(now);
         (lacking / self.limit as f64 * self.window).ceil() as u64

@@ -95,6 +95,8 @@ pub struct GaugeStatus {
     pub told_remaining: Option<u64>,
     /// How long until it is probably full.
     pub full_in: Duration,
+    /// In which time it fills from empty; `None` while too little was used to tell.
+    pub window: Option<Duration>,
 }
 
 /// A key and what is known of its limits.
@@ -164,6 +166,7 @@ fn status<K>(key: K, line: &Line, now: Nanos) -> KeyStatus<K> {
             remaining: gauge.level(now) as u64,
             told_remaining: gauge.told_remaining,
             full_in: Duration::from_nanos(gauge.full_in(now)),
+            window: gauge.window().map(Duration::from_nanos),
         })
     });
     let blocked = line.state.blocked_until().saturating_sub(now);

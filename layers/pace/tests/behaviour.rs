@@ -423,6 +423,9 @@ async fn the_handle_shows_what_is_known() {
         status.gauges.iter().map(|g| (g.unit, g.limit, g.remaining, g.full_in)).collect();
     let expected = [(Unit::Requests, 60, 30, secs(30)), (Unit::InputTokens, 1000, 400, secs(6))];
     assert_eq!(seen, expected);
+    assert_eq!(status.gauges[0].window, Some(secs(60)));
+    rig.ok(Script::new(told(60, 59, 1)).key("b")).await;
+    assert_eq!(rig.handle.status(&"b").unwrap().gauges[0].window, None, "one of sixty is too few");
     advance(secs(10)).await;
     let status = rig.handle.status(&"a").unwrap();
     assert_eq!((status.blocked_for, status.gauges[0].remaining), (None, 40));
