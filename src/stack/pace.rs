@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{Request, request, response};
-use tollway_core::{ErrorClass, Failure, Plan, SystemClock, Target, WallClock};
+use tollway_core::{Ask, ErrorClass, Failure, Operation, Plan, SystemClock, Target, WallClock};
 use tollway_dialect::ratelimit::{RateLimits, Window};
 use tollway_pace::{Config, PaceHandle, PaceLayer, Reading, Told, Unit, Waited, Weights};
 
@@ -37,8 +37,12 @@ pub(super) fn layer(
 }
 
 /// A provider's key and model. Where the client's own credential goes through, limits are that
-/// credential's; of one that isn't known nobody can say whose they are.
+/// credential's; of one that isn't known nobody can say whose they are. What a prompt would count
+/// is asked under limits of its own, told by the same headers.
 fn key(request: &request::Parts) -> Option<Circuit> {
+    if request.extensions.get::<Ask>()?.operation == Operation::CountTokens {
+        return None;
+    }
     let own =
         |circuit: &Circuit| &**circuit.target.key() != CALLERS_OWN || circuit.credential.is_some();
     by_target(request).filter(own)

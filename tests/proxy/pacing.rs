@@ -19,12 +19,17 @@ use super::support::*;
 /// first one gives what it has, the rest goes to the other, and nobody notices.
 #[tokio::test]
 async fn ten_times_the_load_goes_elsewhere_before_it_is_refused() {
-    for limit in ["requests_per_minute: 20", "tokens_per_minute: 1200"] {
+    for (limit, retry) in [
+        ("requests_per_minute: 20", ""),
+        ("tokens_per_minute: 1200", ""),
+        ("requests_per_minute: 20", "retry: { attempts: 2 }"),
+    ] {
         let proxy = Arc::new(Running::new(&format!(
             "providers:
   small: {{ simulate: {{ output_tokens: 20, {limit} }} }}
   large: {{ simulate: {{}} }}
 routes: [{{ targets: [small, large] }}]
+{retry}
 "
         )));
         let sent = Arc::new(AtomicU64::new(0));
@@ -232,6 +237,7 @@ async fn a_limit_found_smaller_is_shown_beside_the_policys_and_spends_nothing_of
     let metrics = proxy.admin("/metrics").await.text();
     let line = metrics.lines().find(|line| line.starts_with("tollway_provider_limit{")).unwrap();
     assert!(line.ends_with(" 4") && line.contains(r#"unit="requests""#), "{line}");
+    assert!(metrics.contains("tollway_provider_remaining{"), "{metrics}");
 }
 
 /// Clients that bring credentials of their own have limits of their own.
@@ -257,5 +263,21 @@ async fn one_clients_used_up_limit_is_not_anothers() {
     assert_eq!(send("Bearer sk-poor").await, 429);
     for _ in 0..3 {
         assert_eq!(send("Bearer sk-rich").await, 200);
+    }
+}
+
+/// A hint of a year, or of nothing that can be read, keeps nobody away for long.
+#[tokio::test(start_paused = true)]
+async fn no_hint_keeps_anybody_away_for_longer_than_a_minute() {
+    for odd in ["31536000", "Fri, 31 Dec 9999 23:59:59 GMT", "1e300", "NaN", "-1"] {
+        let (_, mut send) = in_process(policy("providers:\n  sim: { simulate: {} }\n")).await;
+        let mut status = async |control: String| {
+            let request = Request::post(format!("http://x{CHAT}")).header(JSON.0, JSON.1);
+            let request = request.header("x-simulate", control).body(full(ask(false)));
+            send.send_request(request.unwrap()).await.unwrap().status().as_u16()
+        };
+        assert_eq!(status(format!("status=429; retry_after={odd}")).await, 429);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(status(String::new()).await, 200, "{odd}");
     }
 }
