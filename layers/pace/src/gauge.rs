@@ -15,6 +15,10 @@ pub(crate) type Nanos = u64;
 const SHORTEST: f64 = 1e6;
 const LONGEST: f64 = 366.0 * 86_400e9;
 
+/// A request may take so long to the provider. A bucket that was full until then has not begun to
+/// fill again before: who counts from the sending comes that much too early.
+const ON_ITS_WAY: Nanos = 100_000_000;
+
 pub(crate) fn nanos(time: Duration) -> Nanos {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -75,8 +79,10 @@ impl Gauge {
         // The provider may have counted at any moment between sending and head. Either way it has
         // no less than this: whatever it may not have counted yet is subtracted.
         let least = remaining.saturating_sub(around.after.saturating_add(around.under_way)) as f64;
-        // And no more than this: what it said, or that and what has come and gone since sending.
-        let since = around.latency as f64 * rate - around.after as f64;
+        // And no more than this: what it said, or that and what has come and gone since the request
+        // was there.
+        let there_for = around.latency.saturating_sub(ON_ITS_WAY);
+        let since = there_for as f64 * rate - around.after as f64;
         let most = (remaining as f64 + since.max(0.0)).min(limit as f64);
         let level = match old {
             Some(old) => old.level(now).max(least).min(most),

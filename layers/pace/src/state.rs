@@ -6,7 +6,7 @@
 //! were sent meanwhile. So the word bounds the level from both sides ([`Gauge::read`]), and the
 //! level moves only as far as it has to. Replies may therefore come in any order, and a late one
 //! undoes nothing. The level never says more than the provider has as long as the provider counts
-//! as was estimated, nobody else uses the key, and requests arrive in no time; where that fails the
+//! as was estimated, nobody else uses the key, and requests are there at once; where that fails the
 //! next word corrects it.
 
 use crate::{

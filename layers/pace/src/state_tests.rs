@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use proptest::{collection::vec, prelude::*};
 
@@ -204,36 +204,52 @@ proptest! {
     }
 }
 
-/// As much goes through as the provider has: pacing costs no more than what is not yet known.
+/// As much goes through as the provider has, and nothing that it would refuse: whether its replies
+/// are quick or slow, its bucket large or small, and the way to it long.
 #[test]
 fn a_saturated_provider_is_kept_busy() {
-    for latency in [0, SECOND / 10, 3 * SECOND, 45 * SECOND] {
+    const MILLI: Nanos = 1_000_000;
+    let cases = [0, 100, 3000, 45_000].into_iter().flat_map(|latency| {
+        [0, 30, 90].into_iter().flat_map(move |way| {
+            [(1, 1), (20, 20), (2, 10)].map(|(limit, window)| (latency, way, limit, window))
+        })
+    });
+    for (latency, way, limit, window) in cases {
+        let case = format!("{latency} ms, {way} ms on its way, {limit} in {window} s");
         let config = Config::default();
-        let mut provider = Provider { limit: 20, window: 20e9, level: 20.0, at: 0 };
+        let mut provider =
+            Provider { limit, window: (window * SECOND) as f64, level: limit as f64, at: 0 };
         let mut state = State::default();
-        let mut replies: std::collections::VecDeque<(Nanos, Pass, Reading)> = Default::default();
+        // Answers take their time; refusals come at once.
+        let mut replies: [VecDeque<(Nanos, Pass, Reading)>; 2] = Default::default();
         let (mut served, mut refused) = (0, 0);
         let weights = Weights([1, 1, 0, 0]);
-        // Ten ask each second; one a second comes back.
-        for now in (0..300).flat_map(|second| (0..10).map(move |n| (second * 10 + n) * SECOND / 10))
-        {
-            while replies.front().is_some_and(|(at, ..)| *at <= now) {
-                let (_, pass, reading) = replies.pop_front().unwrap();
-                state.end(&pass);
-                state.learn(&pass, &reading, now, &config);
+        // A hundred ask each second for five minutes.
+        for now in (0..30_000).map(|n| n * 10 * MILLI) {
+            for replies in &mut replies {
+                while replies.front().is_some_and(|(at, ..)| *at <= now) {
+                    let (_, pass, reading) = replies.pop_front().unwrap();
+                    state.end(&pass);
+                    state.learn(&pass, &reading, now, &config);
+                }
             }
             if state.hold(&[0; UNITS], &weights, now, &config).is_none() {
                 let pass = state.take(weights, now);
-                if provider.ask(1, now) {
-                    served += 1
+                let there = now + way * MILLI;
+                let fits = provider.ask(1, there);
+                let reading = provider.tell(there);
+                if fits {
+                    served += 1;
+                    replies[0].push_back((there + latency * MILLI, pass, reading));
                 } else {
-                    refused += 1
+                    refused += 1;
+                    replies[1].push_back((there + way * MILLI, pass, reading));
                 }
-                replies.push_back((now + latency, pass, provider.tell(now)));
             }
         }
-        assert!(served >= 280, "{latency}: {served} of 320");
+        let all = limit + 300 * limit / window;
+        assert!(served * 10 >= all * 9, "{case}: {served} of {all} served");
         // Refused at most before the first word came.
-        assert!(refused <= latency / (SECOND / 10), "{latency}: {refused}");
+        assert!(refused <= way.max(5) / 5, "{case}: {refused} refused");
     }
 }
