@@ -16,7 +16,7 @@ const SHORTEST: f64 = 1e6;
 const LONGEST: f64 = 366.0 * 86_400e9;
 
 /// A request may take so long to the provider. A bucket that was full until then has not begun to
-/// fill again before: who counts from the sending comes that much too early.
+/// fill before: who counts from the sending comes that much too early.
 const ON_ITS_WAY: Nanos = 100_000_000;
 
 pub(crate) fn nanos(time: Duration) -> Nanos {
@@ -111,17 +111,26 @@ impl Gauge {
         if lacking <= wanted * 1e-6 {
             return 0;
         }
-        (lacking / limit * self.window).ceil() as u64
+        self.time_for(lacking, now)
+    }
+
+    /// Nanoseconds in which so much comes back.
+    fn time_for(&self, lacking: f64, now: Nanos) -> Nanos {
+        let fills = (lacking / self.limit as f64 * self.window).ceil() as u64;
+        self.at.saturating_sub(now).saturating_add(fills)
     }
 
     pub(crate) fn take(&mut self, weight: u64, now: Nanos) {
-        self.level = (self.level(now) - weight as f64).max(0.0);
-        self.at = now;
+        let level = self.level(now);
+        // A bucket that will have been full before the request is there fills no further till then.
+        let full_in = self.time_for(self.limit as f64 - level, now);
+        self.at = self.at.max(now.saturating_add(ON_ITS_WAY.saturating_sub(full_in)));
+        self.level = (level - weight as f64).max(0.0);
     }
 
     pub(crate) fn give_back(&mut self, weight: u64, now: Nanos) {
         self.level = (self.level(now) + weight as f64).min(self.limit as f64);
-        self.at = now;
+        self.at = self.at.max(now);
     }
 
     /// The provider's own word holds no longer.
@@ -137,6 +146,6 @@ impl Gauge {
 
     pub(crate) fn full_in(&self, now: Nanos) -> Nanos {
         let lacking = self.limit as f64 - self.level(now);
-        (lacking / self.limit as f64 * self.window).ceil() as u64
+        if lacking > 0.0 { self.time_for(lacking, now) } else { 0 }
     }
 }

@@ -126,6 +126,7 @@ struct Provider {
 
 impl Provider {
     fn advance(&mut self, now: Nanos) {
+        let now = now.max(self.at);
         let filled = (now - self.at) as f64 / self.window * self.limit as f64;
         self.level = (self.level + filled).min(self.limit as f64);
         self.at = now;
@@ -235,7 +236,8 @@ fn a_saturated_provider_is_kept_busy() {
             }
             if state.hold(&[0; UNITS], &weights, now, &config).is_none() {
                 let pass = state.take(weights, now);
-                let there = now + way * MILLI;
+                // The way is long for every other one.
+                let there = now + way * MILLI * ((served + refused) % 2);
                 let fits = provider.ask(1, there);
                 let reading = provider.tell(there);
                 if fits {
@@ -248,7 +250,9 @@ fn a_saturated_provider_is_kept_busy() {
             }
         }
         let all = limit + 300 * limit / window;
-        assert!(served * 10 >= all * 9, "{case}: {served} of {all} served");
+        // Where there is but one, each late word costs part of it.
+        let share = if limit == 1 { 75 } else { 90 };
+        assert!(served * 100 >= all * share, "{case}: {served} of {all} served");
         // Refused at most before the first word came.
         assert!(refused <= way.max(5) / 5, "{case}: {refused} refused");
     }
