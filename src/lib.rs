@@ -31,6 +31,7 @@ pub use tollway_core as core;
 pub use tollway_cost as cost;
 pub use tollway_dialect as dialect;
 pub use tollway_identify as identify;
+pub use tollway_pace as pace;
 pub use tollway_rate_limit as rate_limit;
 pub use tollway_retry as retry;
 pub use tollway_route as route;

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::Admin,
+    admin::{Admin, Views},
     policy::Policy,
     server::{self, Workers, WorkersError},
     stack::{Stack, StackError},
@@ -95,13 +95,8 @@ impl Proxy {
         };
         let workers = Workers::start(policy.server.clone(), make, stop.clone())
             .map_err(StartError::Workers)?;
-        let providers = stack.providers();
-        let admin = Admin::new(
-            telemetry.clone(),
-            move || providers.json(),
-            stop.clone(),
-            policy.admin.token.clone(),
-        );
+        let token = policy.admin.token.clone();
+        let admin = Admin::new(telemetry.clone(), stop.clone(), token, views(&stack));
         let serving =
             serve(listener, admin_listener, admin, workers, telemetry.clone(), stop.clone());
         let thread = thread::Builder::new()
@@ -146,6 +141,15 @@ impl Proxy {
     /// Blocks until the proxy has been stopped by its token.
     pub fn join(self) -> usize {
         self.thread.join().unwrap_or(0)
+    }
+}
+
+fn views(stack: &Arc<Stack>) -> Views {
+    let (refreshed, shown, providers) = (stack.clone(), stack.clone(), stack.providers());
+    Views {
+        refresh: Box::new(move || refreshed.refresh_metrics()),
+        providers: Box::new(move || providers.json()),
+        pacing: Box::new(move || shown.show_pacing()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The admin listener: `/healthz`, `/readyz`, `/metrics` and `/providers`.
+//! The admin listener: `/healthz`, `/readyz`, `/metrics`, `/providers` and `/pacing`.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -18,11 +18,26 @@ use crate::telemetry::Telemetry;
 /// What the admin listener shows.
 pub struct Admin {
     telemetry: Telemetry,
-    /// Providers and the state of their keys, as JSON.
-    providers: Box<dyn Fn() -> String + Send + Sync>,
     /// Cancelled once the program drains.
     draining: CancellationToken,
     token: Option<SecretString>,
+    views: Views,
+}
+
+/// What the admin listener asks for when it is asked.
+pub struct Views {
+    /// Brings metrics up to date that nobody keeps so.
+    pub refresh: Box<dyn Fn() + Send + Sync>,
+    /// Providers and the state of their keys, as JSON.
+    pub providers: Box<dyn Fn() -> String + Send + Sync>,
+    /// What providers have told of their limits, as JSON.
+    pub pacing: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+impl std::fmt::Debug for Views {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Views").finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Admin {
@@ -32,15 +47,15 @@ impl std::fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// Shows `telemetry`, and `providers` (JSON); not ready any more once `draining` is cancelled.
-    /// With a token, both ask for it (`Authorization: Bearer`); health checks never do.
+    /// Shows `telemetry` and `views`; not ready any more once `draining` is cancelled. With a token,
+    /// all but the health checks ask for it (`Authorization: Bearer`).
     pub fn new(
         telemetry: Telemetry,
-        providers: impl Fn() -> String + Send + Sync + 'static,
         draining: CancellationToken,
         token: Option<SecretString>,
+        views: Views,
     ) -> Self {
-        Self { telemetry, providers: Box::new(providers), draining, token }
+        Self { telemetry, draining, token, views }
     }
 
     /// Serves until `stop`.
@@ -82,10 +97,13 @@ impl Admin {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
             "/readyz" => text(StatusCode::OK, "ready\n"),
-            "/metrics" | "/providers" if !self.allows(request) => {
+            "/metrics" | "/providers" | "/pacing" if !self.allows(request) => {
                 text(StatusCode::UNAUTHORIZED, "send the admin token as Authorization: Bearer\n")
             }
+            "/providers" => json((self.views.providers)()),
+            "/pacing" => json((self.views.pacing)()),
             "/metrics" => {
+                (self.views.refresh)();
                 let mut reply = text(StatusCode::OK, self.telemetry.render());
                 reply.headers_mut().insert(
                     header::CONTENT_TYPE,
@@ -93,14 +111,9 @@ impl Admin {
                 );
                 reply
             }
-            "/providers" => {
-                let mut reply = text(StatusCode::OK, (self.providers)());
-                let json = HeaderValue::from_static("application/json");
-                reply.headers_mut().insert(header::CONTENT_TYPE, json);
-                reply
-            }
             _ => {
-                text(StatusCode::NOT_FOUND, "here are /healthz, /readyz, /metrics and /providers\n")
+                let here = "here are /healthz, /readyz, /metrics, /providers and /pacing\n";
+                text(StatusCode::NOT_FOUND, here)
             }
         }
     }
@@ -125,5 +138,12 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     reply
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    reply
+}
+
+fn json(body: String) -> Response<Full<Bytes>> {
+    let mut reply = text(StatusCode::OK, body);
+    let json = HeaderValue::from_static("application/json");
+    reply.headers_mut().insert(header::CONTENT_TYPE, json);
     reply
 }

@@ -4,7 +4,8 @@ use http::{StatusCode, request, response};
 use tollway_circuit_breaker::{
     ByFailure, CircuitBreakerLayer, Classify, Config, Judgement, SlowCalls, Verdict,
 };
-use tollway_core::{BoxError, Ending, ErrorClass, Failure, Target};
+use tollway_core::{BoxError, Ending, ErrorClass, Failure, Target, find_error};
+use tollway_pace::Paced;
 
 use super::{
     StackError,
@@ -83,6 +84,10 @@ impl Classify for Blame {
             Ok(head) if head.status == StatusCode::FORBIDDEN && !is_out(head) => {
                 Judgement::Now(Verdict::Ignore)
             }
+            // Not sent: nobody is to blame.
+            Err(error) if find_error::<Paced>(&**error).is_some() => {
+                Judgement::Now(Verdict::Ignore)
+            }
             reply => match ByFailure.head(reply) {
                 Judgement::Now(verdict) => Judgement::Now(self.of(verdict)),
                 later => later,
@@ -112,7 +117,7 @@ fn is_out(head: &response::Parts) -> bool {
     head.extensions.get::<Failure>().is_some_and(|failure| failure.class() == ErrorClass::Quota)
 }
 
-fn by_target(request: &request::Parts) -> Option<Circuit> {
+pub(super) fn by_target(request: &request::Parts) -> Option<Circuit> {
     let target = request.extensions.get::<Target>()?;
     let credential = keys::callers_own(target, &request.extensions);
     Some(Circuit { target: target.clone(), credential })

@@ -5,6 +5,7 @@ use tollway_core::{BoxError, GuardedBody};
 use tollway_cost::{CostLayer, PriceBook};
 use tollway_dialect::{AttemptLayer, InspectLayer, translate::TranslateLayer};
 use tollway_identify::IdentifyLayer;
+use tollway_pace::PaceLayer;
 use tollway_rate_limit::RateLimitLayer;
 use tollway_retry::RetryLayer;
 use tollway_route::RouteLayer;
@@ -21,6 +22,7 @@ use super::{
     keys::Accounts,
     limits,
     models::ModelsLayer,
+    pace,
     prices::Prices,
     rescue, retry, routes, tell, upstream,
 };
@@ -46,6 +48,7 @@ pub struct Stack {
     retry: RetryLayer<retry::Policy, retry::Hook>,
     pub(super) benches: breaker::Benches,
     pub(super) breakers: breaker::Breakers,
+    pub(super) pace: PaceLayer<breaker::Circuit>,
     pub(super) attempt_limits: RateLimitLayer<limits::BySpending>,
     translate: TranslateLayer,
     attempt: AttemptLayer,
@@ -75,7 +78,9 @@ impl Stack {
             limits::layer(&policy, limits::Side::Attempt, settle.clone(), &telemetry)?;
         let benches = breaker::benches(&policy, &telemetry)?;
         let breakers = breaker::layer(&policy, &telemetry)?;
-        let route = routes::layer(&policy, (&benches, &breakers), &attempt_limits, &telemetry)?;
+        let pace = pace::layer(&policy, settle.clone(), &telemetry)?;
+        let judges = (&benches, &breakers);
+        let route = routes::layer(&policy, judges, &attempt_limits, &pace, &telemetry)?;
         Ok(Self {
             observe: ObserveLayer::new(telemetry.clone(), prices.pricing()),
             identify: callers::layer(&policy)?,
@@ -88,6 +93,7 @@ impl Stack {
             attempt: upstream::attempt(&policy)?,
             simulators: upstream::simulators(&policy),
             tls: upstream::tls(&policy)?,
+            pace,
             attempt_limits,
             benches,
             breakers,
@@ -154,6 +160,10 @@ impl Stack {
             .layer(self.benches.clone())
             // An open breaker refuses before a provider's bucket is drawn on.
             .layer(self.breakers.clone())
+            // What the provider would refuse, by its own word, waits or goes elsewhere; nothing was
+            // drawn on for it.
+            .layer(self.pace.clone())
+            .map_request(pace::note_wait)
             // By provider: each attempt takes, since each costs the provider's quota.
             .layer(self.attempt_limits.clone())
             // The target's API, where the client speaks another one.

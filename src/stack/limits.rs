@@ -242,6 +242,12 @@ impl BySpending {
         }
     }
 
+    /// Input and output tokens that a request will probably use.
+    pub(super) fn tokens(&self, request: &request::Parts) -> (u64, u64) {
+        let of = |unit| self.estimate(unit, request);
+        (of(Unit::InputTokens), of(Unit::OutputTokens))
+    }
+
     /// What nobody has priced can't be held against a budget; `tollway check` warns of it.
     fn nanos(&self, target: Option<&Target>, asked: Option<&str>, usage: &Usage) -> u64 {
         self.prices.cost(target, asked, usage).map_or(0, Usd::nanos)

@@ -9,10 +9,12 @@ mod build;
 mod callers;
 mod estimate;
 mod fits;
+mod found;
 mod hangup;
 mod keys;
 mod limits;
 mod models;
+mod pace;
 mod prices;
 mod providers;
 mod rescue;
@@ -26,6 +28,7 @@ use std::fmt;
 use tollway_circuit_breaker::CircuitBreakerHandle;
 use tollway_core::BoxError;
 use tollway_cost::Totals;
+use tollway_pace::PaceHandle;
 
 use crate::{simulate::Simulator, telemetry::Telemetry};
 
@@ -89,6 +92,11 @@ impl Stack {
     /// Providers and the state of their keys, for the admin listener.
     pub fn providers(&self) -> Providers {
         Providers::new(self.policy.clone(), self.benches())
+    }
+
+    /// What providers have told of their limits.
+    pub fn pacing(&self) -> PaceHandle<Circuit> {
+        self.pace.handle()
     }
 
     /// Usage and cost, totalled.

@@ -22,6 +22,7 @@ use tollway_circuit_breaker::CircuitOpen;
 use tollway_core::{BoxError, Dialect, ErrorClass, Failure, find_error};
 use tollway_dialect::{BadRequest, ErrorReply, openai, recognize};
 use tollway_identify::Unauthorized;
+use tollway_pace::Paced;
 use tollway_rate_limit::{LimitExceeded, Unit};
 use tollway_retry::Attempts;
 use tollway_route::NoRoute;
@@ -227,6 +228,14 @@ fn to_answer(error: &(dyn Error + 'static)) -> Answer {
         return Answer {
             final_: full.never_fits() || full.unit() == Unit::NanoUsd,
             ..Answer::new(StatusCode::TOO_MANY_REQUESTS, kind, code, full.to_string())
+        };
+    }
+    if let Some(paced) = find_error::<Paced>(error) {
+        let tokens = paced.unit().is_some_and(|unit| unit != tollway_pace::Unit::Requests);
+        let (kind, code) = (if tokens { "tokens" } else { "requests" }, "rate_limit_exceeded");
+        return Answer {
+            retry_after: Some(paced.retry_after()),
+            ..Answer::new(StatusCode::TOO_MANY_REQUESTS, kind, code, paced.to_string())
         };
     }
     if let Some(open) = find_error::<CircuitOpen>(error) {

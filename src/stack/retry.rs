@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tollway_circuit_breaker::{CircuitOpen, Reason};
 use tollway_core::{AtWork, BoxError, ErrorClass, Failure, find_error};
 use tollway_dialect::RequestBody;
+use tollway_pace::Paced;
 use tollway_retry::{
     Backoff, Budget, BudgetSettings, Classes, Config, Deadline, Jitter, RetryLayer, Settings,
 };
@@ -47,7 +48,8 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
     }
 
     /// A refusal by our own breaker goes elsewhere at once, however soon the breaker might let
-    /// something through: waiting for it would spend the attempts on a target known to be ill.
+    /// something through: waiting for it would spend the attempts on a target known to be ill. So
+    /// does one by pace; it was made because there is an elsewhere.
     fn classify(&self, outcome: &Result<Response<R>, BoxError>) -> Option<Failure> {
         match outcome {
             Err(error) if find_error::<CircuitOpen>(&**error).is_some() => {
@@ -58,10 +60,20 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
                 };
                 Some(Failure::new(class, "the circuit is open").that_never_fits())
             }
-            outcome => tollway_retry::classify(outcome),
+            Err(error) => match find_error::<Paced>(&**error) {
+                Some(paced) => {
+                    let failure = Failure::new(ErrorClass::RateLimit, "paced");
+                    Some(failure.with_retry_after(Some(paced.retry_after().max(WORTH_LEAVING))))
+                }
+                None => tollway_retry::classify(outcome),
+            },
+            Ok(_) => tollway_retry::classify(outcome),
         }
     }
 }
+
+/// Longer than what a request stays at a target for where another is left (`stay_up_to`).
+const WORTH_LEAVING: Duration = Duration::from_millis(1001);
 
 /// Targets and keys of a route that a request goes through at most, where the policy says nothing of retry.
 const FAILOVERS: u32 = 8;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use tollway_circuit_breaker::CircuitBreakerHandle;
 use tollway_core::Target;
+use tollway_pace::{PaceHandle, PaceLayer};
 use tollway_rate_limit::{Handle, Key, Part, RateLimitLayer};
 use tollway_route::{
     Availability as Standing, Glob, Match, Member, Route, RouteLayer, RouteTarget, Router,
@@ -13,7 +14,7 @@ use super::{
     breaker::{Benches, Breakers, Circuit},
     keys::{self, Accounts, CALLERS_OWN, Credential},
     limits::{self, BySpending},
-    tell,
+    pace, tell,
 };
 use crate::{
     policy::{self, Policy, Scope},
@@ -24,13 +25,14 @@ use crate::{
 pub(super) type Hook = tell::Routes;
 
 /// Which targets are out: their key is set aside, their breaker is open, or a limit of their
-/// provider has nothing left.
+/// provider has nothing left, be it the policy's or the provider's own.
 #[derive(Clone, Debug)]
 pub(super) struct Availability {
     benches: CircuitBreakerHandle<Credential>,
     breakers: CircuitBreakerHandle<Circuit>,
     limits: Handle,
     accounts: Accounts,
+    pace: PaceHandle<Circuit>,
     /// Enforced limits that a target alone decides.
     buckets: Arc<[Bucket]>,
 }
@@ -56,7 +58,11 @@ impl TargetState for Availability {
                 .key(target, &self.accounts)
                 .is_some_and(|key| !self.limits.would_admit_key(&bucket.rule, &key, 1))
         });
-        if full { Standing::LimitFull } else { Standing::Ready }
+        if full || !pace::has_room(&self.pace, target) {
+            Standing::LimitFull
+        } else {
+            Standing::Ready
+        }
     }
 }
 
@@ -81,6 +87,7 @@ pub(super) fn layer(
     policy: &Policy,
     (benches, breakers): (&Benches, &Breakers),
     attempt_limits: &RateLimitLayer<BySpending>,
+    pace: &PaceLayer<Circuit>,
     telemetry: &Telemetry,
 ) -> Result<RouteLayer<Availability, Hook>, StackError> {
     let wrong = |error| StackError::new("routes", error);
@@ -105,6 +112,7 @@ pub(super) fn layer(
         breakers: breakers.handle(),
         accounts: Accounts::new(policy),
         limits: attempt_limits.handle(),
+        pace: pace.handle(),
         buckets: buckets.collect(),
     };
     Ok(RouteLayer::with(router, state, tell::routes(telemetry.clone())))

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use metrics::Label;
 use tollway_circuit_breaker as breaker;
 use tollway_core::{ErrorClass, Hook, Target};
+use tollway_pace as pace;
 use tollway_rate_limit as limit;
 
 use super::{Circuit, Credential, keys, providers};
@@ -134,6 +135,31 @@ pub(super) fn breakers(
             breaker::EventKind::Refused { .. } => telemetry.count(names::BREAKER_REFUSED, labels()),
             _ => {}
         }
+    }
+}
+
+/// Refusals and waits by what providers say, and the limits found.
+pub(super) fn pacing(
+    telemetry: Telemetry,
+) -> impl Hook<pace::Event<Circuit>> + Send + Sync + 'static {
+    move |event: &pace::Event<Circuit>| {
+        let target = &event.key.target;
+        let mut labels = telemetry.target_labels(target);
+        let name = match event.kind {
+            pace::EventKind::Refused { unit, .. } => {
+                labels.push(Label::new("unit", unit.map_or("any", pace::Unit::as_str)));
+                names::PACE_REFUSED
+            }
+            pace::EventKind::Waited(_) => names::PACE_WAITS,
+            pace::EventKind::Blocked(_) => names::PROVIDER_REFUSALS,
+            pace::EventKind::Found { unit, limit } => {
+                tracing::info!(%target, key = &**target.key(), %unit, limit,
+                    "a provider told a limit of its own");
+                return;
+            }
+            _ => return,
+        };
+        telemetry.count(name, labels);
     }
 }
 

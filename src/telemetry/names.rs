@@ -78,6 +78,16 @@ metrics! {
         "1 while a provider's key is set aside, until a trial request succeeds; by provider, key and reason (auth, quota).";
     KEY_BENCHED_TOTAL = "tollway_provider_key_benched_total", Kind::Counter,
         "Times a key was set aside, by provider, key and reason.";
+    PACE_REFUSED = "tollway_pace_refusals_total", Kind::Counter,
+        "Attempts not sent because the provider would have refused them by what it told, by provider, model and unit.";
+    PACE_WAITS = "tollway_pace_waits_total", Kind::Counter,
+        "Attempts that waited for a provider's own limit and went on, by provider and model.";
+    PROVIDER_REFUSALS = "tollway_provider_refusals_total", Kind::Counter,
+        "Refusals of providers (429) that asked for a wait, by provider and model.";
+    PROVIDER_LIMIT = "tollway_provider_limit", Kind::Gauge,
+        "A provider's own limit as its replies tell it, by provider, model, key and unit.";
+    PROVIDER_REMAINING = "tollway_provider_remaining", Kind::Gauge,
+        "What is probably left of a provider's own limit, by provider, model, key and unit.";
     RETRIES = "tollway_retries_total", Kind::Counter,
         "Attempts after the first, by the class of the failure before them and whether they went elsewhere.";
     PASSED_OVER = "tollway_route_passed_over_total", Kind::Counter,

@@ -80,7 +80,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let provider = match request.extensions().get::<Target>() {
             Some(target) => self.providers.get(target.provider()),
             None => None,

@@ -34,7 +34,7 @@ error: unknown key `zzz`
   |
 4 | zzz: *
   | ^^^
-  = expected one of `listen`, `admin`, `server`, `log`, `callers`, `providers`, `limits`, `circuit_breaker`, `retry`, `streams`, `translation`, `aliases`, `routes`, `models`
+  = expected one of `listen`, `admin`, `server`, `log`, `callers`, `providers`, `limits`, `pacing`, `circuit_breaker`, `retry`, `streams`, `translation`, `aliases`, `routes`, `models`
 ",
     );
 }

@@ -270,7 +270,7 @@ async fn every_fault_of_the_simulated_provider_is_told() {
 #[tokio::test]
 async fn odd_retry_afters_neither_hang_nor_crash() {
     let proxy = Running::new(
-        "providers:\n  sim: { simulate: {} }\n\
+        "providers:\n  sim: { simulate: {} }\npacing: { enabled: false }\n\
          retry: { attempts: 2, backoff: { first: 1ms, max: 2ms }, retry_after: { obey_up_to: 10ms } }\n",
     );
     for odd in [

@@ -10,6 +10,7 @@ mod hangup;
 mod keys;
 mod load;
 mod outage;
+mod pacing;
 mod refusals;
 mod streams;
 mod support;

@@ -53,6 +53,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         callers,
         providers: providers.into_iter().filter_map(|known| known.checked).collect(),
         limits,
+        pacing: resilience::pacing(&written),
         circuit_breaker,
         retry,
         routes,

@@ -5,10 +5,10 @@ use tollway_retry::Config;
 
 use super::{Check, server::positive};
 use crate::policy::{
-    Backoff, Bench, CircuitBreaker, Jitter, RatioTrip, Retry, RetryBudget, SlowTrip,
+    Backoff, Bench, CircuitBreaker, Jitter, Pacing, RatioTrip, Retry, RetryBudget, SlowTrip,
     read::{At, Scalar},
     values::{ClassName, Number, Share},
-    written::{BackoffWritten, BreakerWritten, RetryWritten},
+    written::{BackoffWritten, BreakerWritten, PolicyWritten, RetryWritten},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -61,6 +61,12 @@ fn share(at: &Option<At<Share>>, default: f64, check: &mut Check<'_, '_>) -> f64
         Some(at) => at.value.0,
         None => default,
     }
+}
+
+pub(super) fn pacing(written: &PolicyWritten) -> Option<Pacing> {
+    let written = written.pacing.as_ref().map(|at| at.value.clone()).unwrap_or_default();
+    let wait = written.wait.map_or(5 * SECOND, |at| at.value.0);
+    written.enabled.is_none_or(|at| at.value).then_some(Pacing { wait })
 }
 
 pub(super) fn breaker(written: &BreakerWritten, check: &mut Check<'_, '_>) -> CircuitBreaker {

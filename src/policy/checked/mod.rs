@@ -47,6 +47,8 @@ pub struct Policy {
     pub providers: Vec<Provider>,
     /// Empty: no limit layer in the stack.
     pub limits: Vec<Limit>,
+    /// `None`: what providers say of their own limits is passed on, and no more.
+    pub pacing: Option<Pacing>,
     /// `None`: no breaker in the stack.
     pub circuit_breaker: Option<CircuitBreaker>,
     /// `None`: each target of a route has one turn, without waits.

@@ -2,6 +2,13 @@ use std::{num::NonZeroU32, time::Duration};
 
 use tollway_core::ErrorClass;
 
+/// How to go by what providers say of their own limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pacing {
+    /// How long a request waits for its turn where there is no other target.
+    pub wait: Duration,
+}
+
 /// When a target is left alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CircuitBreaker {

@@ -39,6 +39,8 @@ section! {
         must providers: Named<ProviderWritten>,
         /// How much may be used. All limits that concern a request are decided together.
         may limits: List<LimitWritten>,
+        /// Goes by what providers say of their own limits.
+        may pacing: PacingWritten,
         /// When a failing target is left alone. Without this section there is no breaker.
         may circuit_breaker: BreakerWritten,
         /// When a request is tried again. Without this section each target of a route has one turn,

@@ -5,6 +5,18 @@ use crate::policy::{
 };
 
 section! {
+    /// Goes by what providers say of their own limits (rate-limit headers, `Retry-After`): what they
+    /// would refuse goes elsewhere, or waits, before it is sent.
+    PacingWritten {
+        /// Whether. Default true.
+        may enabled: bool,
+        /// How long a request waits for its turn where there is no other target; 0s: not at all.
+        /// Default 5s.
+        may wait: Time,
+    }
+}
+
+section! {
     /// When a failing target is left alone.
     BreakerWritten {
         /// Failures in a row. Default `5 failures`.
