@@ -114,6 +114,9 @@ class OpenAiSpeaker(Speaker):
         options = self.options(model, self.user(text_part("Hello")), Wanted(**wanted))
         return self.api.with_raw_response.create(**options).headers
 
+    def id_of_request(self, model):
+        return self.api.create(**self.options(model, self.user(text_part("Hello")), Wanted()))._request_id
+
 
 class Chat(OpenAiSpeaker):
     form = "chat"
@@ -165,9 +168,16 @@ class Chat(OpenAiSpeaker):
 
     def streamed(self, model, turns, wanted):
         options = self.options(model, turns, wanted)
+        pieces = []
         with self.api.stream(**options, stream_options={"include_usage": True}) as stream:
-            pieces = [event.delta for event in stream if event.type == "content.delta"]
-            return self.answer(stream.get_final_completion(), pieces)
+            try:
+                for event in stream:
+                    if event.type == "content.delta" and event.delta:
+                        pieces.append(event.delta)
+                return self.answer(stream.get_final_completion(), pieces)
+            except openai.LengthFinishReasonError as error:
+                # What this helper makes of a bound that was met.
+                return self.answer(error.completion, pieces)
 
     def answer(self, reply, pieces=()):
         (choice,) = reply.choices
@@ -303,8 +313,10 @@ class Responses(OpenAiSpeaker):
             for event in stream:
                 if event.type == "response.output_text.delta":
                     yield event.delta
+                # Events like any other to this SDK: its caller has to look.
+                elif event.type == "error":
+                    raise openai.APIError(event.message, None, body=event)
                 elif event.type == "response.failed":
-                    # An end like any other to this SDK: its caller has to look.
                     raise openai.APIError(event.response.error.message, None, body=event.response.error)
 
 
@@ -407,6 +419,9 @@ class Messages(Speaker):
     def headers_of(self, model, **wanted):
         options = self.options(model, self.user(text_part("Hello")), Wanted(**wanted))
         return self.api.with_raw_response.create(**options).headers
+
+    def id_of_request(self, model):
+        return self.api.create(**self.options(model, self.user(text_part("Hello")), Wanted()))._request_id
 
     def count(self, model, text):
         return self.api.count_tokens(model=model, messages=self.user(text_part(text))).input_tokens

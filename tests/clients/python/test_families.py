@@ -80,7 +80,7 @@ def family(request):
     return request.param
 
 
-def test_text(speaker, family, stream=False):
+def test_text(speaker, family):
     answer = speaker.ask(family, WORDS)
     assert (answer.text, answer.finish) == (WORDS, "stop")
     assert answer.model in (MODELS[family], family)
@@ -103,12 +103,11 @@ def test_system_prompt_and_several_turns(speaker, family, stream):
     turns = speaker.user(text_part("First of all"))
     first = speaker.ask(family, turns, system=system, stream=stream)
     assert first.text.startswith("First of all ")
-    turns = turns + first.said + speaker.user(text_part("And then?"), text_part("Grüße, 東京"))
+    turns = turns + first.said + speaker.user(text_part("Grüße, 東京"))
     second = speaker.ask(family, turns, system=system, stream=stream)
     assert second.text.startswith("Grüße, 東京 ") and second.finish == "stop"
-    # Everything that was said is counted there, system prompt and all, as one message each.
-    said = [system, "First of all", first.text, "And then?Grüße, 東京"]
-    assert second.usage.input in (counted(*said), counted(*said) + 1)
+    # Everything that was said is counted there, system prompt and all.
+    assert second.usage.input == counted(system, "First of all", first.text, "Grüße, 東京")
 
 
 @streamed
@@ -176,6 +175,14 @@ def test_pdf(speaker, family):
 
 def test_image_at_an_address(speaker, family):
     turns = speaker.user(image_at("https://example.com/a.png"), text_part("What is it?"))
+    if family == "generate" != speaker.form:
+        # Gemini reads from addresses of its own alone.
+        with pytest.raises(speaker.Error) as error:
+            speaker.ask(family, turns)
+        assert status(error.value) == 400
+        name = {"chat": "image_url", "responses": "input_image", "messages": "image"}[speaker.form]
+        assert f"`{name}`" in error.value.message
+        return
     answer = speaker.ask(family, turns)
     assert answer.text.startswith("What is it? ")
 
@@ -245,7 +252,7 @@ def test_cached_input(speakers, form, user):
 DROPPED = {
     "chat": ({"seed": 7}, {"responses": "seed", "messages": "seed"}),
     "responses": ({"text": {"verbosity": "low"}}, {"messages": "text.verbosity", "generate": "text.verbosity"}),
-    "messages": ({"top_k": 5}, {"chat": "top_k", "responses": "top_k"}),
+    "messages": ({"metadata": {"user_id": "ann"}}, {"generate": "metadata.user_id"}),
     "generate": ({"top_k": 5}, {"chat": "generationConfig.topK", "responses": "generationConfig.topK"}),
 }
 
@@ -272,7 +279,7 @@ def test_what_changes_the_meaning_is_refused(speaker, family):
         return
     with pytest.raises(speaker.Error) as error:
         speaker.headers_of(family, more=more)
-    assert getattr(error.value, "status_code", None) or error.value.code == 400
+    assert status(error.value) == 400
     assert f"`{name}`" in error.value.message and family in error.value.message
 
 
@@ -300,7 +307,7 @@ def test_key_that_may_not_use_a_model(connected):
         with pytest.raises(speaker.Error) as error:
             speaker.ask("messages", WORDS)
         assert status(error.value) == 403 and "messages" in error.value.message
-        assert speaker.models() == ["chat"]
+        assert speaker.models() == ["chat", "chat-thinks"]
 
 
 def test_wrong_key(connected):
@@ -343,7 +350,7 @@ def test_credentials_by_hand(proxies, http, form, place):
     if form == "messages":
         headers = {**headers, "anthropic-version": "2023-06-01"}
     reply = http.post(proxies("families").url + path + query, json=body, headers=headers)
-    if place in ("nowhere", "wrong in the query") or (place == "in the query" and form != "generate"):
+    if place in ("nowhere", "wrong in the query"):
         assert reply.status_code == 401
         shape = {"messages": ("type", "authentication_error"), "generate": ("status", "UNAUTHENTICATED")}
         name, value = shape.get(form, ("code", "invalid_api_key"))
@@ -373,6 +380,19 @@ KEYS = {"messages": "x-api-key", "generate": "x-goog-api-key"}
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_key_in_the_query_goes_no_further(recorded, http, form, family):
+    proxy, recorder = recorded
+    recorder.reply = Reply(400, body=b'{"error":{"message":"no","type":"invalid_request_error"}}')
+    recorder.requests.clear()
+    path, body = ASKS[form]
+    body = {**body, **({"model": family} if "model" in body else {})}
+    reply = http.post(f"{proxy.url}{path.replace('chat:', family + ':')}?a=b&key={KEY}", json=body)
+    assert reply.status_code == 400
+    (sent,) = recorder.requests
+    assert KEY not in f"{sent.target} {sent.headers} {sent.body}"
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_what_the_provider_gets(recorded, connected, form, family):
     proxy, recorder = recorded
     recorder.reply = Reply(400, body=b'{"error":{"message":"no","type":"invalid_request_error"}}')
@@ -382,7 +402,8 @@ def test_what_the_provider_gets(recorded, connected, form, family):
     with pytest.raises(speaker.Error):
         speaker.ask(family, turns, system="Be terse.", tools=[WEATHER])
     (sent,) = recorder.requests
-    assert (sent.method, sent.target.split("?")[0]) == ("POST", PATHS[family])
+    # Which version of Gemini's API a Google SDK asks for is its own business.
+    assert (sent.method, sent.target.split("?")[0].replace("/v1/models/", "/v1beta/models/")) == ("POST", PATHS[family])
     # Its own key in its own place, and the client's nowhere.
     headers = {name.lower(): value for name, value in sent.headers}
     own = {KEYS.get(family, "authorization"): "sk-of-the-provider"}

@@ -1,18 +1,13 @@
 """What goes wrong at a provider of any family arrives as the client SDK's own errors."""
 
-import re
-
 import anthropic
 import openai
 import pytest
 from google import genai
 
-import programs
 from programs import eventually
-from speakers import SPEAKERS, text_part
-from test_families import FORMS, WORDS, counted
+from test_families import FORMS, WORDS
 
-Server = openai.InternalServerError
 # By form: what its SDK raises, and what it says; by what the provider answered with.
 ERRORS = {
     400: {
@@ -35,11 +30,11 @@ ERRORS = {
         "messages": (anthropic.RateLimitError, 429, "rate_limit_error"),
         "generate": (genai.errors.ClientError, 429, "RESOURCE_EXHAUSTED"),
     },
-    # The proxy's own key, or its account: not the client's fault.
+    # The proxy's own key: its operator is told, by the same status.
     401: {
-        "openai": (openai.InternalServerError, 502, None),
-        "messages": (anthropic.InternalServerError, 502, "api_error"),
-        "generate": (genai.errors.ServerError, 502, "UNAVAILABLE"),
+        "openai": (openai.AuthenticationError, 401, "invalid_api_key"),
+        "messages": (anthropic.AuthenticationError, 401, "authentication_error"),
+        "generate": (genai.errors.ClientError, 401, "UNAUTHENTICATED"),
     },
     500: {
         "openai": (openai.InternalServerError, (500, 502), None),
@@ -102,7 +97,7 @@ def test_wait_is_kept(speaker, family):
     kind, _, _ = expected(speaker, 429)
     with pytest.raises(kind) as error:
         speaker.ask(family, WORDS, simulate="status=429; retry_after=7")
-    # Gemini's says it in its body alone, and so it does to its own SDK.
+    # Gemini says it in its body alone, also to its own SDK.
     if not speaker.form == family == "generate":
         assert headers(error.value)["retry-after"] == "7"
     if speaker.form == "generate":
@@ -110,11 +105,13 @@ def test_wait_is_kept(speaker, family):
         assert "7s" in [detail.get("retryDelay") for detail in details]
 
 
-def test_quota_is_not_the_clients(speaker, family):
-    kind, _, name = expected(speaker, "overloaded")
-    with pytest.raises(speaker.Error) as error:
+def test_account_without_money(speaker, family):
+    kind, _, _ = expected(speaker, 429)
+    with pytest.raises(kind) as error:
         speaker.ask(family, WORDS, simulate="quota")
-    assert number(error.value) in (429, 503, 529)
+    assert number(error.value) == 429
+    if speaker.form in ("chat", "responses"):
+        assert error.value.code == "insufficient_quota"
 
 
 @pytest.mark.parametrize("family", ["chat", "responses", "messages"])
@@ -124,7 +121,7 @@ def test_request_id_of_the_provider(speakers, form, family):
     with pytest.raises(speaker.Error) as error:
         speaker.ask(family, WORDS, simulate="status=400")
     assert error.value.request_id.startswith("req_")
-    assert speaker.ask_raw_id(family).startswith("req_")
+    assert speaker.id_of_request(family).startswith("req_")
 
 
 def test_garbage(speaker, family):
@@ -134,10 +131,15 @@ def test_garbage(speaker, family):
         assert number(error.value) == 502
 
 
-def test_content_that_is_refused(speaker, family):
-    for stream in (False, True):
-        answer = speaker.ask(family, WORDS, simulate="refuse", stream=stream)
-        assert (answer.text, answer.finish) == ("", "filtered")
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_content_that_is_refused(speaker, family, stream):
+    if speaker.form == "chat" and stream:
+        # This SDK's own error for it.
+        with pytest.raises(openai.ContentFilterFinishReasonError):
+            speaker.ask(family, WORDS, simulate="refuse", stream=True)
+        return
+    answer = speaker.ask(family, WORDS, simulate="refuse", stream=stream)
+    assert (answer.text, answer.finish) == ("", "filtered")
 
 
 FAULTS = ["late_error=after:3", "truncate=after:3", "reset=after:3", "malformed=after:3"]
@@ -149,6 +151,8 @@ def test_stream_that_breaks_in_the_middle(speaker, family, fault):
         "messages": anthropic.APIError,
         "generate": genai.errors.APIError,
     }
+    if fault.startswith("malformed") and speaker.form == family:
+        pytest.skip("where nothing is translated, every byte passes")
     pieces = []
     with pytest.raises(kinds.get(speaker.form, openai.APIError)) as error:
         for piece in speaker.pieces(family, WORDS, simulate=fault):
@@ -158,20 +162,12 @@ def test_stream_that_breaks_in_the_middle(speaker, family, fault):
     assert error.value.message
 
 
-def test_fault_before_the_first_word_is_an_error_of_its_own(speaker, family):
-    # Nothing had been sent to the client yet: it gets a status.
-    with pytest.raises(speaker.Error) as error:
-        list(speaker.pieces(family, WORDS, simulate="late_error=first"))
-    assert number(error.value) >= 500
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_hang_up_in_the_middle_of_a_stream(speakers, simulator, http, form, family):
+def test_hang_up_in_the_middle_of_a_stream(speaker, simulator, http, family):
     def stats():
         return http.get(simulator.url + "/__simulate/stats").json()
 
     before = stats()
-    pieces = speakers(form).pieces(family, "Hello", simulate="tps=100; output_tokens=100000", limit=100_000)
+    pieces = speaker.pieces(family, "Hello", simulate="tps=100; output_tokens=100000", limit=100_000)
     for _ in range(3):
         next(pieces)
     assert stats()["open_streams"] == before["open_streams"] + 1

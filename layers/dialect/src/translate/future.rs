@@ -137,6 +137,26 @@ fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get(X_REQUEST_ID).or_else(|| headers.get(REQUEST_ID))
 }
 
+/// Puts the provider's id of the request where SDKs of this dialect look for it too.
+fn rename_request_id(headers: &mut HeaderMap, dialect: Dialect) {
+    let name = match dialect {
+        Dialect::Anthropic => REQUEST_ID,
+        Dialect::Gemini => return,
+        _ => X_REQUEST_ID,
+    };
+    if let Some(id) = request_id(headers).cloned() {
+        headers.entry(name).or_insert(id);
+    }
+}
+
+/// Gemini says in the body when to come back; the others' SDKs look for a header.
+fn tell_wait(headers: &mut HeaderMap, failure: &Failure) {
+    if let Some(wait) = failure.retry_after() {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.entry(header::RETRY_AFTER).or_insert_with(|| seconds.into());
+    }
+}
+
 fn is_stream(parts: &Parts) -> bool {
     let kind = parts.headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
@@ -156,6 +176,7 @@ impl Exchange {
     }
 
     fn respond<R>(self, mut parts: Parts, body: TranslateBody<R>) -> Response<TranslateBody<R>> {
+        rename_request_id(&mut parts.headers, self.asked.form.dialect());
         if let Some(dropped) = self.dropped {
             parts.headers.insert(DROPPED, dropped);
         }
@@ -181,6 +202,7 @@ impl Exchange {
         error.request_id = id.as_ref().and_then(|id| id.to_str().ok());
         let (status, body) = (error.status_in(dialect), error.body_in(dialect));
         parts.status = status;
+        tell_wait(&mut parts.headers, &failure);
         parts.extensions.insert(failure);
         self.respond_whole(parts, body)
     }

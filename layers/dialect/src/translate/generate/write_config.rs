@@ -6,7 +6,7 @@ use crate::{
     BadRequest,
     json::Object,
     translate::{
-        Field, Fit, Losses, Reasoning,
+        Field, Fit, Form, Losses, Reasoning,
         hub::{Effort, Format, Request, Thinking},
     },
 };
@@ -114,7 +114,9 @@ fn write_thinking(
             }
         }
     }
-    if let Some(shown) = thinking.shown {
+    // In these APIs who asks for reasoning is shown it, and has no way to ask for that too.
+    let implied = matches!(losses.client(), Form::Chat | Form::Messages) && !thinking.is_off();
+    if let Some(shown) = thinking.shown.or(implied.then_some(true)) {
         config.push("includeThoughts", shown);
     }
     Ok(config)
