@@ -156,6 +156,14 @@ impl Exchange {
     }
 
     fn respond<R>(self, mut parts: Parts, body: TranslateBody<R>) -> Response<TranslateBody<R>> {
+        // Each family's SDK looks for the id under a name of its own.
+        if let Some(id) = request_id(&parts.headers).cloned() {
+            match self.asked.form.dialect() {
+                Dialect::OpenAi => parts.headers.insert(X_REQUEST_ID, id),
+                Dialect::Anthropic => parts.headers.insert(REQUEST_ID, id),
+                _ => None,
+            };
+        }
         if let Some(dropped) = self.dropped {
             parts.headers.insert(DROPPED, dropped);
         }
