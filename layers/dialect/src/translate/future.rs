@@ -10,7 +10,7 @@ use http_body::Body;
 use pin_project::pin_project;
 use tollway_core::{BoxError, Dialect, ErrorClass, Failure, Metered};
 
-use super::{Asked, Form, TranslateBody, body::Collect, stream::Stream};
+use super::{Asked, Form, TranslateBody, body::Collect, losses::UNSUPPORTED, stream::Stream};
 use crate::{BadRequest, ErrorReply};
 
 /// What of the request has no counterpart in the target's form, in the client's words.
@@ -64,8 +64,15 @@ impl<F, R> TranslateFuture<F, R> {
         Self { state: State::Translating(future, Some(Box::new(exchange))) }
     }
 
+    /// Nobody has been asked, so the target is not to blame. One that speaks the client's form may
+    /// take what this one has no place for.
     pub(super) fn refused(refused: BadRequest) -> Self {
-        Self { state: State::Refused(Some(refused)) }
+        let class = match refused.code() {
+            Some(UNSUPPORTED) => ErrorClass::NotFound,
+            _ => ErrorClass::Invalid,
+        };
+        let failure = Failure::new(class, refused.message());
+        Self { state: State::Refused(Some(refused.with_source(failure.into()))) }
     }
 
     /// The answer to a question for a count, where the target can't be asked.
