@@ -14,5 +14,6 @@ mod pacing;
 mod refusals;
 mod streams;
 mod support;
+mod translate;
 mod uploads;
 mod windows;

@@ -103,7 +103,7 @@ async fn errors_reach_the_client_in_its_own_form() {
         assert!(parts.extensions.get::<Failure>().is_some(), "{client} of {provider}");
         let path = pairs().join(format!("{provider}-{client}")).join("error.http");
         #[expect(clippy::disallowed_methods, reason = "a switch for whoever runs the test")]
-        if std::env::var_os("TOLLWAY_BLESS").is_some() {
+        if std::env::var_os("UPDATE").is_some() {
             fs::write(&path, &told).unwrap();
         }
         assert_eq!(told, fs::read_to_string(&path).unwrap_or_default(), "{}", path.display());

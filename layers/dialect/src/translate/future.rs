@@ -10,7 +10,7 @@ use http_body::Body;
 use pin_project::pin_project;
 use tollway_core::{BoxError, Dialect, ErrorClass, Failure, Metered};
 
-use super::{Asked, Form, TranslateBody, body::Collect, stream::Stream};
+use super::{Asked, Form, TranslateBody, body::Collect, losses::UNSUPPORTED, stream::Stream};
 use crate::{BadRequest, ErrorReply};
 
 /// What of the request has no counterpart in the target's form, in the client's words.
@@ -64,8 +64,15 @@ impl<F, R> TranslateFuture<F, R> {
         Self { state: State::Translating(future, Some(Box::new(exchange))) }
     }
 
+    /// Nobody has been asked, so the target is not to blame. One that speaks the client's form may
+    /// take what this one has no place for.
     pub(super) fn refused(refused: BadRequest) -> Self {
-        Self { state: State::Refused(Some(refused)) }
+        let class = match refused.code() {
+            Some(UNSUPPORTED) => ErrorClass::NotFound,
+            _ => ErrorClass::Invalid,
+        };
+        let failure = Failure::new(class, refused.message());
+        Self { state: State::Refused(Some(refused.with_source(failure.into()))) }
     }
 
     /// The answer to a question for a count, where the target can't be asked.
@@ -137,18 +144,6 @@ fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get(X_REQUEST_ID).or_else(|| headers.get(REQUEST_ID))
 }
 
-/// Puts the provider's id of the request where SDKs of this dialect look for it too.
-fn rename_request_id(headers: &mut HeaderMap, dialect: Dialect) {
-    let name = match dialect {
-        Dialect::Anthropic => REQUEST_ID,
-        Dialect::Gemini => return,
-        _ => X_REQUEST_ID,
-    };
-    if let Some(id) = request_id(headers).cloned() {
-        headers.entry(name).or_insert(id);
-    }
-}
-
 /// Gemini says in the body when to come back; the others' SDKs look for a header.
 fn tell_wait(headers: &mut HeaderMap, failure: &Failure) {
     if let Some(wait) = failure.retry_after() {
@@ -176,7 +171,14 @@ impl Exchange {
     }
 
     fn respond<R>(self, mut parts: Parts, body: TranslateBody<R>) -> Response<TranslateBody<R>> {
-        rename_request_id(&mut parts.headers, self.asked.form.dialect());
+        // Each family's SDK looks for the id under a name of its own.
+        if let Some(id) = request_id(&parts.headers).cloned() {
+            match self.asked.form.dialect() {
+                Dialect::OpenAi => parts.headers.insert(X_REQUEST_ID, id),
+                Dialect::Anthropic => parts.headers.insert(REQUEST_ID, id),
+                _ => None,
+            };
+        }
         if let Some(dropped) = self.dropped {
             parts.headers.insert(DROPPED, dropped);
         }

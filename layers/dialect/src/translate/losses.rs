@@ -23,6 +23,9 @@ impl Default for Strictness {
     }
 }
 
+/// The code of a refusal for what a target's API has no place for.
+pub(super) const UNSUPPORTED: &str = "unsupported_parameter";
+
 /// What got lost on the way from one form to another, in the client's words.
 #[derive(Debug)]
 pub(crate) struct Losses {
@@ -65,7 +68,7 @@ impl Losses {
                 self.client
             ))
             .with_param(name)
-            .with_code("unsupported_parameter"));
+            .with_code(UNSUPPORTED));
         }
         // Names of unknown fields come in any number from outside.
         if self.dropped.len() < MOST_NAMES && !self.dropped.contains(&name) {

@@ -1,6 +1,6 @@
 //! Every cell of the table of forms, against files that were read by people: what goes in stands
 //! in `tests/samples/pairs/FORM/`, what has to come out in `tests/samples/pairs/FROM-TO/`.
-//! `TOLLWAY_BLESS=1` writes the latter anew; read the difference before you commit it.
+//! `UPDATE=1` writes the latter anew; read the difference before you commit it.
 
 use std::{fs, path::PathBuf};
 
@@ -29,7 +29,7 @@ fn cells() -> impl Iterator<Item = (Form, Form)> {
 fn compare((from, to): (Form, Form), name: &str, found: &str) {
     let path = pairs().join(format!("{from}-{to}")).join(name);
     #[expect(clippy::disallowed_methods, reason = "a switch for whoever runs the test")]
-    let bless = std::env::var_os("TOLLWAY_BLESS").is_some();
+    let bless = std::env::var_os("UPDATE").is_some();
     if bless {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, found).unwrap();

@@ -34,14 +34,6 @@ pub(super) fn object<'a>(
     Ok(Some((name, value.into_object(&at.key(name))?)))
 }
 
-pub(super) fn array<'a>(
-    object: &mut Object<'a>,
-    names: Names,
-    at: &At<'_>,
-) -> Result<Option<Vec<Json<'a>>>, BadRequest> {
-    take(object, names).map(|(name, value)| value.into_array(&at.key(name))).transpose()
-}
-
 /// A list of strings.
 pub(super) fn texts<'a>(
     object: &mut Object<'a>,

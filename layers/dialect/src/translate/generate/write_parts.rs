@@ -49,19 +49,21 @@ fn said_by_model<'a>(
 ) -> Result<Vec<Object<'a>>, BadRequest> {
     let mut out = Vec::<Object<'a>>::with_capacity(parts.len());
     let mut called = false;
+    // A signature by itself: of the call behind it, as clients of other forms have it, or else of
+    // the text before it.
+    let mut alone = None;
     for part in parts {
+        if !matches!(part.body, Body::ToolCall { .. }) {
+            sign(&mut out, alone.take());
+        }
         match part.body {
             Body::Text { text, .. } | Body::Refusal(text) => out.push(part::text(text)),
             Body::Thinking { text, signature } => match part::own(signature) {
-                Some(signature) if text.is_empty() => sign(&mut out, signature),
+                Some(signature) if text.is_empty() => alone = Some(signature),
                 None if text.is_empty() => {}
                 signature => out.push(part::thought(text, signature)),
             },
-            Body::Redacted(data) => {
-                if let Some(signature) = part::own(Some(data)) {
-                    sign(&mut out, signature);
-                }
-            }
+            Body::Redacted(data) => alone = part::own(Some(data)),
             Body::ToolCall { id, name, arguments, signature } => {
                 let args = arguments.into_value(&At::Root.key("arguments"))?;
                 // Only the first of the calls made at once carries one.
@@ -69,7 +71,11 @@ fn said_by_model<'a>(
                     let needed = fit.needs_signature && !called;
                     needed.then_some(Cow::Borrowed(part::PLACEHOLDER))
                 };
-                let signature = part::own(signature).or_else(placeholder);
+                let own = part::own(signature);
+                if own.is_some() {
+                    sign(&mut out, alone.take());
+                }
+                let signature = own.or_else(|| alone.take()).or_else(placeholder);
                 called = true;
                 if let Some(id) = &id {
                     let place = calls.len();
@@ -84,11 +90,13 @@ fn said_by_model<'a>(
             Body::ToolResult { .. } => {}
         }
     }
+    sign(&mut out, alone);
     Ok(out)
 }
 
 /// Puts a signature back beside the text that it came with.
-fn sign<'a>(out: &mut Vec<Object<'a>>, signature: Cow<'a, str>) {
+fn sign<'a>(out: &mut Vec<Object<'a>>, signature: Option<Cow<'a, str>>) {
+    let Some(signature) = signature else { return };
     match out.last_mut() {
         Some(last)
             if last.get("text").is_some()

@@ -16,5 +16,5 @@ mod signature;
 pub(crate) use event::{Event, StreamError};
 pub(crate) use part::{Arguments, Body, Citation, Part, Source};
 pub(crate) use reply::{Choice, Finish, Reply};
-pub(crate) use request::{Effort, Extra, Format, Request, Role, Thinking, Tool, ToolChoice, Turn};
+pub(crate) use request::{Effort, Format, Request, Role, Thinking, Tool, ToolChoice, Turn};
 pub(crate) use signature::{MARK, MARK_IN_BASE64, Signature};

@@ -108,7 +108,7 @@ impl Writer {
         if let Some(Open::Call { call, json, .. }) = &self.open {
             let of_it = matches!(&event, Event::ToolArguments { call: of, .. } if of == call);
             // Nothing overtakes what waits already.
-            if !of_it && !(json.is_over() && self.queue.is_empty()) {
+            if !(of_it || json.is_over() && self.queue.is_empty()) {
                 self.queue.push(event);
                 return;
             }

@@ -92,6 +92,13 @@ fn answer() -> impl Strategy<Value = Vec<Turn<'static>>> {
             said.extend(signature.map(alone));
         }
         let (calls, mut results): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+        // A signature before an unsigned call is that call's.
+        let unsigned = calls.first().is_some_and(|call: &Part<'_>| {
+            matches!(call.body, Body::ToolCall { signature: None, .. })
+        });
+        said.truncate(
+            said.len() - usize::from(unsigned && said.last().unwrap().as_text().is_none()),
+        );
         said.extend(calls);
         results.extend(asked);
         vec![Turn::new(Role::Assistant, said), Turn::new(Role::User, results)]

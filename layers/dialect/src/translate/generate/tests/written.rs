@@ -155,6 +155,27 @@ fn signatures_go_back_to_where_they_stood() {
 }
 
 #[test]
+fn a_signature_before_an_unsigned_call_is_that_calls() {
+    // Clients of other forms have no place for it in a call, and keep it before.
+    let own = |data: &'static str| Signature::new(Form::Generate, data);
+    let turns = vec![model(vec![
+        Part::text("a"),
+        Part::new(Body::Redacted(own("1"))),
+        call(Some("x"), "f", ""),
+        thinking("", Some(own("2"))),
+        call(Some("y"), "g", ""),
+    ])];
+    let mut fit = fit();
+    fit.needs_signature = true;
+    let expected = json!([
+        {"text": "a"},
+        {"functionCall": {"id": "x", "name": "f", "args": {}}, "thoughtSignature": "1"},
+        {"functionCall": {"id": "y", "name": "g", "args": {}}, "thoughtSignature": "2"},
+    ]);
+    assert_eq!(contents(turns, &fit)[0]["parts"], expected);
+}
+
+#[test]
 fn the_first_unsigned_call_of_a_turn_gets_the_placeholder() {
     let mut fit = fit();
     let signed = |signature| {
