@@ -1,4 +1,6 @@
 use std::{
+    collections::HashMap,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -6,7 +8,7 @@ use std::{
 use http::{Request, Response};
 use tokio::time::Instant;
 use tollway_circuit_breaker::{CircuitOpen, Reason};
-use tollway_core::{AtWork, BoxError, ErrorClass, Failure, find_error};
+use tollway_core::{AtWork, BoxError, ErrorClass, Failure, Target, find_error};
 use tollway_dialect::RequestBody;
 use tollway_pace::Paced;
 use tollway_retry::{
@@ -23,8 +25,42 @@ use crate::{policy, telemetry::Telemetry};
 pub(super) type Hook = tell::Retries;
 
 /// Sends held bodies again; a body that streams through is sent once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Policy;
+#[derive(Clone, Debug)]
+pub(super) struct Policy {
+    windows: Arc<Windows>,
+}
+
+/// How long prompts may be, by provider and model, in tokens.
+type Windows = HashMap<Arc<str>, HashMap<Arc<str>, u64>>;
+
+/// As far as the registry knows.
+fn windows(policy: &policy::Policy) -> Windows {
+    let mut windows = Windows::new();
+    for provider in &policy.providers {
+        let seller = provider.known.as_ref().unwrap_or(&provider.name);
+        let models = policy.registry.models.iter().filter(|model| {
+            model.provider == *seller || matches!(provider.endpoint, policy::Endpoint::Simulate(_))
+        });
+        let ours = windows.entry(provider.name.clone()).or_default();
+        for model in models {
+            let Some(window) = model.max_input_tokens.or(model.context_window) else { continue };
+            for id in std::iter::once(&model.id).chain(&model.aliases) {
+                ours.entry(id.clone()).or_insert(window);
+            }
+        }
+    }
+    windows
+}
+
+impl Policy {
+    fn new(policy: &policy::Policy) -> Self {
+        Self { windows: Arc::new(windows(policy)) }
+    }
+
+    fn window(&self, target: &Target) -> Option<u64> {
+        self.windows.get(target.provider())?.get(target.model()?).copied()
+    }
+}
 
 impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
     fn clone_request(&self, request: &Request<RequestBody<B>>) -> Option<Request<RequestBody<B>>> {
@@ -45,6 +81,18 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
             work.end();
             !work.is_abandoned()
         })
+    }
+
+    /// What was too long for one model goes to a model with a larger window, or one whose window
+    /// nobody knows.
+    fn may_follow(&self, failed: &Target, class: ErrorClass, target: &Target) -> bool {
+        if class != ErrorClass::ContextLength {
+            return true;
+        }
+        match (self.window(failed), self.window(target)) {
+            (Some(small), Some(window)) => window > small,
+            _ => true,
+        }
     }
 
     /// A refusal by our own breaker goes elsewhere at once, however soon the breaker might let
@@ -100,7 +148,7 @@ pub(super) fn layer(
         let attempts = if can_fail_over(policy) { FAILOVERS } else { 1 };
         let once_each = Settings { attempts, attempts_per_target: Some(1), ..Settings::default() };
         let config = Config::new(once_each).map_err(wrong)?;
-        return Ok(RetryLayer::builder(config).policy(Policy).hook(hook).build());
+        return Ok(RetryLayer::builder(config).policy(Policy::new(policy)).hook(hook).build());
     };
     let backoff = retry.backoff;
     let jitter = match backoff.jitter {
@@ -139,7 +187,7 @@ pub(super) fn layer(
         })
     });
     Ok(RetryLayer::builder(Config::new(settings).map_err(wrong)?)
-        .policy(Policy)
+        .policy(Policy::new(policy))
         .hook(hook)
         .budget(budget.transpose().map_err(wrong)?)
         .build())

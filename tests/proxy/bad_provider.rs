@@ -366,3 +366,23 @@ async fn a_deadline_bounds_the_wait_for_a_provider_over_the_network() {
     assert_eq!(reply.status, 504);
     reply.error();
 }
+
+#[tokio::test]
+async fn a_prompt_too_long_goes_to_a_larger_window_alone() {
+    const TOO_LONG: &str = r#"{"error":{"message":"This model's maximum context length is 128000 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#;
+    let small = Recording::new(|_| reply(400, &[JSON], TOO_LONG)).await;
+    let large = Recording::new(|_| reply(200, &[JSON], COMPLETION)).await;
+    let proxy = Running::new(&format!(
+        "
+providers:
+  first: {{ like: openai, base_url: \"http://{0}/v1\", api_key: k }}
+  second: {{ like: openai, base_url: \"http://{1}/v1\", api_key: k }}
+routes: [{{ targets: [first/gpt-4o, second/gpt-4, second/gpt-5.6-luna] }}]
+",
+        small.address, large.address
+    ));
+    let reply = proxy.chat("").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("x-tollway-attempts"), "first/gpt-4o;400, second/gpt-5.6-luna;200");
+    assert_eq!((small.count(), large.count()), (1, 1));
+}

@@ -1,5 +1,5 @@
 use http::{Request, Response};
-use tollway_core::{BoxError, Failure};
+use tollway_core::{BoxError, ErrorClass, Failure, Target};
 
 use crate::classify;
 
@@ -22,6 +22,14 @@ pub trait Policy<B, R> {
     /// only, such as [`OnceBody`](crate::OnceBody): false as soon as anything of it was sent.
     fn can_replay(&self, kept: &Request<B>) -> bool {
         let _ = kept;
+        true
+    }
+
+    /// Whether `target` may take the request after `failed` answered it with a failure of `class`:
+    /// no where it would have to fail for the same reason, such as a prompt that is too long for a
+    /// model whose window is no larger.
+    fn may_follow(&self, failed: &Target, class: ErrorClass, target: &Target) -> bool {
+        let _ = (failed, class, target);
         true
     }
 

@@ -171,6 +171,7 @@ where
             backoff: config.backoff.wait(self.repeats, last, random),
             sendable,
             repeats: true,
+            unfit: self.unfit(),
         };
         let step = walk.next(self.current, failure);
         let Some(budget) = &self.shared.budget else { return step };
@@ -188,6 +189,21 @@ where
         }
         walk.repeats = false;
         walk.next(self.current, failure)
+    }
+
+    /// Places of the plan whose targets may not follow one that has failed: a bit each.
+    fn unfit(&self) -> u64 {
+        let policy = &self.shared.policy;
+        let follows = |target: &Target| {
+            self.tried.iter().all(|tried| match (&tried.attempt.target, tried.attempt.class) {
+                (Some(failed), Some(class)) => policy.may_follow(failed, class, target),
+                _ => true,
+            })
+        };
+        // A plan has no more places than that.
+        let places = self.candidates().iter().take(64).enumerate();
+        let unfit = places.filter(|(_, candidate)| !follows(&candidate.target));
+        unfit.fold(0, |bits, (place, _)| bits | 1 << place)
     }
 
     fn take(&mut self, step: Step, failure: &Failure, last: (Weight, Outcome<R>)) -> Next<R> {

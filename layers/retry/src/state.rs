@@ -83,6 +83,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) sendable: bool,
     /// Whether the budget allows a repeat.
     pub(crate) repeats: bool,
+    /// Places of the plan that would fail as others have: a bit each.
+    pub(crate) unfit: u64,
 }
 
 impl Walk<'_> {
@@ -122,10 +124,16 @@ impl Walk<'_> {
         }
     }
 
-    /// The first target of the plan that has not been tried and whose key is not benched.
+    /// The first target of the plan that has not been tried, would not fail as others have, and
+    /// whose key is not benched.
     fn fresh(&self) -> Option<usize> {
-        (0..self.candidates.len())
-            .find(|candidate| self.tries(*candidate) == 0 && !self.benched(*candidate))
+        let unfit = |candidate: usize| {
+            let bit = u32::try_from(candidate).ok().and_then(|place| 1_u64.checked_shl(place));
+            bit.is_some_and(|bit| self.unfit & bit != 0)
+        };
+        (0..self.candidates.len()).find(|candidate| {
+            self.tries(*candidate) == 0 && !unfit(*candidate) && !self.benched(*candidate)
+        })
     }
 
     /// Of the targets tried before, the one that may be tried again soonest; of two, the earlier in
