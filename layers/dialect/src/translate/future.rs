@@ -204,7 +204,11 @@ impl Exchange {
 impl<R> Reading<R> {
     fn finish(self, read: Result<Option<Bytes>, BoxError>) -> Response<TranslateBody<R>> {
         let Self { mut parts, exchange, .. } = self;
-        if let Some(failure) = parts.extensions.get::<Failure>().cloned() {
+        let told = parts.extensions.get::<Failure>().cloned();
+        // An answer that was withheld is an answer, whatever it is held to be.
+        let answered = parts.status.is_success()
+            && told.as_ref().is_none_or(|told| told.class() == ErrorClass::ContentFilter);
+        if let Some(failure) = told.clone().filter(|_| !answered) {
             return exchange.failed(parts, failure);
         }
         let translated = match read {
@@ -217,7 +221,7 @@ impl<R> Reading<R> {
             Ok(body) => exchange.respond_whole(parts, body),
             Err(failure) => {
                 parts.extensions.remove::<Metered>();
-                exchange.failed(parts, failure)
+                exchange.failed(parts, told.unwrap_or(failure))
             }
         }
     }
