@@ -26,7 +26,11 @@ const LEAN: &[&str] = &[
 
 /// What one layer may depend on besides, and what for.
 const BESIDES: &[(&str, &[&str], &str)] = &[
-    ("tollway-dialect", &["serde", "serde_json", "memchr"], "reads JSON and SSE"),
+    (
+        "tollway-dialect",
+        &["serde", "serde_json", "memchr", "base64", "bpe-openai"],
+        "reads JSON and SSE, signs what it translates; optionally counts tokens as OpenAI does",
+    ),
     (
         "tollway-identify",
         &["sha2", "subtle", "ipnet"],

@@ -100,7 +100,7 @@ impl<'a> Fields<'a> {
 
     fn read(text: &'a str, object: &'a str, table: &'static Table) -> Result<Self, Unread> {
         let mut json = serde_json::Deserializer::from_str(object);
-        let top = Top(table)
+        let top = Top { table, count: Count::default() }
             .deserialize(&mut json)
             .and_then(|fields| json.end().map(|()| fields))
             .map_err(Unread::Json)?;
@@ -217,7 +217,21 @@ struct Found<'a> {
     count: Count,
 }
 
-struct Top(&'static Table);
+struct Top {
+    table: &'static Table,
+    count: Count,
+}
+
+/// Adds the text of an object's fields to `count`.
+#[cfg(feature = "exact-tokens")]
+pub(crate) fn count_text(
+    object: &str,
+    table: &'static Table,
+    count: Count,
+) -> Result<Count, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_str(object);
+    Top { table, count }.deserialize(&mut json).map(|found| found.count)
+}
 
 impl<'de> DeserializeSeed<'de> for Top {
     type Value = Found<'de>;
@@ -235,9 +249,8 @@ impl<'de> Visitor<'de> for Top {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
-        let mut fields =
-            Found { raws: [None; PLACES], texts: 0, twice: None, count: Count::default() };
-        while let Some(key) = map.next_key_seed(Key(self.0))? {
+        let mut fields = Found { raws: [None; PLACES], texts: 0, twice: None, count: self.count };
+        while let Some(key) = map.next_key_seed(Key(self.table))? {
             match key {
                 Known::Read((_, label, at)) => {
                     let raw: &RawValue = map.next_value()?;

@@ -45,10 +45,11 @@ async fn sent(path: &str, body: &[u8], target: Option<&str>) -> Result<(Sent, By
 async fn refused(
     path: &str,
     body: &str,
-) -> (StatusCode, Option<&'static str>, Option<&'static str>, String) {
+) -> (StatusCode, Option<&'static str>, Option<String>, String) {
     let error = sent(path, body.as_bytes(), None).await.unwrap_err();
     let refused = find_error::<BadRequest>(&*error).unwrap();
-    (refused.status(), refused.code(), refused.param(), refused.message().to_owned())
+    let param = refused.param().map(str::to_owned);
+    (refused.status(), refused.code(), param, refused.message().to_owned())
 }
 
 #[tokio::test]
@@ -214,7 +215,7 @@ async fn refusals_say_what_to_do() {
         ("{\"model\":\"a\\nb\"}", "invalid_model", Some("model"), "control characters"),
     ] {
         let (status, found, field, message) = refused("/v1/messages", body).await;
-        assert_eq!((status, found, field), (bad, Some(code), param), "{body}");
+        assert_eq!((status, found, field.as_deref()), (bad, Some(code), param), "{body}");
         assert!(message.contains(words), "{message}");
     }
     const GEMINI: &str = "/v1beta/models/m:generateContent";
@@ -265,7 +266,7 @@ async fn refusals_say_what_to_do() {
         ("/v1beta/models/a/../b:generateContent", "{}", "invalid_path", None, "Invalid path"),
     ] {
         let (status, found, field, message) = refused(path, body).await;
-        assert_eq!((status, found, field), (bad, Some(code), param), "{body}");
+        assert_eq!((status, found, field.as_deref()), (bad, Some(code), param), "{body}");
         assert!(message.contains(words), "{message}");
     }
     let deep = format!(r#"{{"model":"m","metadata":{}{}}}"#, "[".repeat(200), "]".repeat(200));
