@@ -170,7 +170,8 @@ fn json_call(bencher: Bencher<'_, '_>, layered: bool) {
     }
 }
 
-/// The exact count of a prompt: of prose, of base64, and in pieces of one letter.
+/// The exact count of a prompt: of prose, of base64, of one endless word, and in pieces of
+/// one letter.
 #[cfg(feature = "exact-tokens")]
 mod exact {
     use super::*;
@@ -191,17 +192,25 @@ mod exact {
         count(bencher, &chat(size));
     }
 
-    #[divan::bench(args = [4 << 10, 1 << 20])]
-    fn exact_base64(bencher: Bencher<'_, '_>, size: usize) {
+    fn random(letters: &[u8], size: usize) -> String {
         let mut random = 1_u64;
         let letters = (0..size).map(|_| {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            char::from(
-                b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-                    [(random >> 58) as usize],
-            )
+            char::from(letters[(random >> 33) as usize % letters.len()])
         });
-        count(bencher, &embeddings(letters.collect::<String>().into()));
+        letters.collect()
+    }
+
+    const BASE64: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/";
+
+    #[divan::bench(args = [4 << 10, 1 << 20])]
+    fn exact_base64(bencher: Bencher<'_, '_>, size: usize) {
+        count(bencher, &embeddings(random(BASE64, size).into()));
+    }
+
+    #[divan::bench(args = [4 << 10, 1 << 20])]
+    fn exact_word(bencher: Bencher<'_, '_>, size: usize) {
+        count(bencher, &embeddings(random(&BASE64[..26], size).into()));
     }
 
     #[divan::bench(args = [4 << 10, 1 << 20])]

@@ -19,7 +19,7 @@ pub(crate) struct Count {
     tokens: u64,
     media: [u64; 3],
     #[cfg(feature = "exact-tokens")]
-    pub(crate) exact: Option<crate::tokens::Exact>,
+    exact: Option<crate::tokens::Exact>,
 }
 
 impl Count {
@@ -31,12 +31,15 @@ impl Count {
         prompt
     }
 
-    fn text(&mut self, text: &str) {
-        self.bytes += text.len() as u64;
+    /// Fails where an exact count has seen enough, which ends the walk.
+    fn text<E: Error>(&mut self, text: &str) -> Result<(), E> {
         #[cfg(feature = "exact-tokens")]
-        if let Some(exact) = &mut self.exact {
-            exact.text(text);
-        }
+        let text = match &mut self.exact {
+            Some(exact) => exact.count(text).ok_or_else(|| E::custom("counted enough"))?,
+            None => text,
+        };
+        self.bytes += text.len() as u64;
+        Ok(())
     }
 
     /// A number that the model reads as text.
@@ -44,7 +47,6 @@ impl Count {
         self.bytes += 2;
         #[cfg(feature = "exact-tokens")]
         if let Some(exact) = &mut self.exact {
-            exact.seen += 2;
             exact.tokens += 1;
         }
     }
@@ -55,22 +57,19 @@ impl Count {
         }
     }
 
-    /// By the vocabulary that was counted with; of text that was not counted, by what was.
+    #[cfg(feature = "exact-tokens")]
+    pub(crate) fn exactly(exact: crate::tokens::Exact) -> Self {
+        Self { exact: Some(exact), ..Self::default() }
+    }
+
+    /// By the vocabulary that was counted with.
     #[cfg(feature = "exact-tokens")]
     pub(crate) fn exact(&self, in_messages: bool) -> Option<u64> {
         /// The role's name is one more.
         const FRAME: u64 = MESSAGE_TOKENS + 1;
         const REPLY: u64 = 3;
-        let exact = self.exact.as_ref()?;
-        let text = match exact.seen {
-            0 => self.bytes.div_ceil(4),
-            seen => {
-                let tokens = u128::from(exact.tokens) * u128::from(self.bytes);
-                u64::try_from(tokens.div_ceil(u128::from(seen))).unwrap_or(u64::MAX)
-            }
-        };
         let frames = if in_messages { self.messages.max(1) * FRAME + REPLY } else { 0 };
-        Some(text.saturating_add(frames).saturating_add(self.tokens))
+        Some(self.exact.as_ref()?.tokens + frames + self.tokens)
     }
 }
 
@@ -124,13 +123,14 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         if self.mode == Mode::Nothing {
-        } else if is_data_url(text) {
-            let mut media = Media::default();
-            media.see(text);
-            self.count.media(media);
-        } else {
-            self.count.text(text);
+            return Ok(());
         }
+        if !is_data_url(text) {
+            return self.count.text(text);
+        }
+        let mut media = Media::default();
+        media.see(text);
+        self.count.media(media);
         Ok(())
     }
 
@@ -363,7 +363,7 @@ impl Visitor<'_> for Key<'_> {
 
     fn visit_str<E: Error>(self, key: &str) -> Result<KeyKind, E> {
         if let Some(count) = self.0 {
-            count.text(key);
+            count.text(key)?;
         }
         Ok(match key {
             "role" => KeyKind::Role,

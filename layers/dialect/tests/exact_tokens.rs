@@ -97,7 +97,7 @@ fn what_is_beyond_the_bound_is_like_what_was_counted() {
     assert!(many.abs_diff(one * 1000) < one * 10, "{one} {many}");
     // As many pieces as one likes.
     let pieces = json!({"model": "m", "input": vec!["fox"; 100_000]});
-    assert_eq!(count(O200k, Operation::Embeddings, &pieces), 100_000);
+    assert!(count(O200k, Operation::Embeddings, &pieces).abs_diff(100_000) < 200);
 }
 
 #[test]
@@ -127,6 +127,8 @@ proptest! {
         let text = text.repeat(times);
         let tokens = embed(O200k, &text);
         prop_assert_eq!(tokens == 0, text.is_empty());
-        prop_assert!(tokens <= text.len() as u64);
+        // A token is a byte at least; what is beyond the bound is rounded.
+        let most = text.len() as u64;
+        prop_assert!(tokens <= most + most / 1000, "{tokens} of {most}");
     }
 }
