@@ -148,8 +148,7 @@ pub struct Ask {
 pub struct Prompt {
     /// Tokens of its text at four bytes each, and of the frames around its messages.
     pub text: u64,
-    /// Tokens of its images, audio and files by the rules of OpenAI, Anthropic and Gemini; see
-    /// [`media`](Self::media).
+    /// Tokens of its images, audio and files by the rules of OpenAI, Anthropic and Gemini.
     pub media: [u64; 3],
     /// Tokens of its text by the asked model's own vocabulary, where somebody counted.
     pub exact: Option<u64>,
