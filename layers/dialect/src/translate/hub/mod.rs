@@ -16,5 +16,7 @@ mod signature;
 pub(crate) use event::{Event, StreamError};
 pub(crate) use part::{Arguments, Body, Citation, Part, Source};
 pub(crate) use reply::{Choice, Finish, Reply};
+#[cfg(test)]
+pub(crate) use request::Extra;
 pub(crate) use request::{Effort, Format, Request, Role, Thinking, Tool, ToolChoice, Turn};
 pub(crate) use signature::{MARK, MARK_IN_BASE64, Signature};
