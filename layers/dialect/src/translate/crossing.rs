@@ -239,9 +239,10 @@ fn crosses(given: &Request<'static>, from: Form, to: Form) {
         assert!(kept || told(fact.0), "{from} to {to}: {fact:?} is lost, {dropped:?}");
         assert!(kept || !may_be_kept || !sure, "{from} to {to}: {fact:?} need not be lost");
         // More than one field may go by a name.
-        let rightly = before.fields.iter().any(|other| {
-            other.0.name(from) == fact.0.name(from) && !after.fields.contains(other)
-        });
+        let rightly = before
+            .fields
+            .iter()
+            .any(|other| other.0.name(from) == fact.0.name(from) && !after.fields.contains(other));
         assert!(!told(fact.0) || rightly || !sure, "{from} to {to}: {fact:?} is not lost");
     }
     for fact in after.fields.iter().filter(|(field, _)| *field != Field::MaxTokens) {

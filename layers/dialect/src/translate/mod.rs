@@ -37,6 +37,8 @@ pub(crate) mod responses;
 mod service;
 mod settle;
 mod stream;
+#[cfg(test)]
+mod traps;
 
 use std::{borrow::Cow, fmt};
 

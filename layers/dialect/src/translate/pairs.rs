@@ -12,7 +12,7 @@ fn pairs() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/samples/pairs")
 }
 
-fn input(form: Form, name: &str) -> Vec<u8> {
+pub(super) fn input(form: Form, name: &str) -> Vec<u8> {
     let path = pairs().join(form.as_str()).join(name);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
