@@ -196,6 +196,11 @@ impl Exchange {
         error.request_id = id.as_ref().and_then(|id| id.to_str().ok());
         let (status, body) = (error.status_in(dialect), error.body_in(dialect));
         parts.status = status;
+        // Gemini tells it in the body alone, which is not read by other clients.
+        if let Some(wait) = failure.retry_after() {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            parts.headers.entry(header::RETRY_AFTER).or_insert_with(|| seconds.into());
+        }
         parts.extensions.insert(failure);
         self.respond_whole(parts, body)
     }

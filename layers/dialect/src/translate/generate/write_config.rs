@@ -6,7 +6,7 @@ use crate::{
     BadRequest,
     json::Object,
     translate::{
-        Field, Fit, Losses, Reasoning,
+        Field, Fit, Form, Losses, Reasoning,
         hub::{Effort, Format, Request, Thinking},
     },
 };
@@ -114,7 +114,9 @@ fn write_thinking(
             }
         }
     }
-    if let Some(shown) = thinking.shown {
+    // Thinking blocks are what a client of Anthropic's form asks for by asking for thinking.
+    let blocks = losses.client() == Form::Messages && !thinking.is_off();
+    if let Some(shown) = thinking.shown.or(blocks.then_some(true)) {
         config.push("includeThoughts", shown);
     }
     Ok(config)
