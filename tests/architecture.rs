@@ -28,8 +28,8 @@ const LEAN: &[&str] = &[
 const BESIDES: &[(&str, &[&str], &str)] = &[
     (
         "tollway-dialect",
-        &["serde", "serde_json", "memchr", "base64"],
-        "reads JSON and SSE, and marks what Gemini's SDKs decode",
+        &["serde", "serde_json", "memchr", "base64", "bpe-openai"],
+        "reads JSON and SSE, signs what it translates; optionally counts tokens as OpenAI does",
     ),
     (
         "tollway-identify",

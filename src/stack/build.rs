@@ -24,7 +24,9 @@ use super::{
     models::ModelsLayer,
     pace,
     prices::Prices,
-    rescue, retry, routes, tell, upstream,
+    rescue, retry, routes, tell,
+    tokens::InputTokens,
+    upstream,
 };
 use crate::{
     policy::{OnHangup, Policy},
@@ -41,8 +43,9 @@ pub struct Stack {
     observe: ObserveLayer,
     identify: IdentifyLayer,
     inspect: InspectLayer,
+    input_tokens: InputTokens,
     models: ModelsLayer,
-    pub(super) cost: CostLayer<PriceBook>,
+    pub(super) cost: CostLayer<PriceBook, InputTokens>,
     pub(super) request_limits: RateLimitLayer<limits::BySpending>,
     route: RouteLayer<routes::Availability, routes::Hook>,
     retry: RetryLayer<retry::Policy, retry::Hook>,
@@ -72,8 +75,9 @@ impl Stack {
         let policy = Arc::new(policy.clone());
         let telemetry = tell::telemetry(&policy);
         let prices = Prices::new(&policy)?;
-        let settle =
-            limits::BySpending::new(prices.clone(), Aliases::new(&policy), Accounts::new(&policy));
+        let aliases = Aliases::new(&policy);
+        let input_tokens = InputTokens::new(aliases.clone());
+        let settle = limits::BySpending::new(prices.clone(), aliases, Accounts::new(&policy));
         let attempt_limits =
             limits::layer(&policy, limits::Side::Attempt, settle.clone(), &telemetry)?;
         let benches = breaker::benches(&policy, &telemetry)?;
@@ -86,7 +90,8 @@ impl Stack {
             identify: callers::layer(&policy)?,
             inspect: upstream::inspect(&policy)?,
             models: ModelsLayer::new(&policy),
-            cost: CostLayer::new(prices.book),
+            cost: CostLayer::new(prices.book).with_ledger(input_tokens.clone()),
+            input_tokens,
             request_limits: limits::layer(&policy, limits::Side::Request, settle, &telemetry)?,
             retry: retry::layer(&policy, &telemetry)?,
             translate: fits::layer(&policy),
@@ -144,6 +149,11 @@ impl Stack {
             .layer(NoteLayer)
             // What is asked? Everything below goes by it.
             .layer(self.inspect)
+            // How many tokens is that, by what replies of this model taught?
+            .map_request({
+                let tokens = self.input_tokens.clone();
+                move |request| tokens.asked(request)
+            })
             .layer(NoteLayer)
             // May this caller use this model? Lists those it may.
             .layer(self.models.clone())
@@ -156,6 +166,11 @@ impl Stack {
             .layer(self.route.clone())
             // Walks the plan; everything below is one attempt.
             .layer(self.retry.clone())
+            // How many tokens is that for this target?
+            .map_request({
+                let tokens = self.input_tokens.clone();
+                move |request| tokens.aimed(request)
+            })
             // A key that is of no use is left alone, whatever the model.
             .layer(self.benches.clone())
             // An open breaker refuses before a provider's bucket is drawn on.

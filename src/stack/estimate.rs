@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tollway_core::{Ask, Caller, Operation};
+use tollway_core::{Ask, Caller};
 
 /// How long replies tend to be, learnt by user and model: what a reservation takes for a reply that
 /// nobody has seen yet.
@@ -26,7 +26,7 @@ const MAX_KEYS: usize = 20_000;
 impl Estimates {
     /// Output tokens to expect of this ask, never above what the caller allows itself.
     pub(super) fn output(&self, caller: Option<&Caller>, ask: &Ask) -> u64 {
-        if !has_output(ask.operation) {
+        if !ask.operation.has_output() {
             return 0;
         }
         let learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,12 +56,10 @@ pub(super) fn key(caller: Option<&Caller>, ask: &Ask) -> Key {
     (caller.and_then(|caller| caller.user.clone()), ask.model.clone())
 }
 
-fn has_output(operation: Operation) -> bool {
-    matches!(operation, Operation::ChatCompletions | Operation::Completions | Operation::Responses)
-}
-
 #[cfg(test)]
 mod tests {
+    use tollway_core::Operation;
+
     use super::*;
 
     fn ask(most: Option<u64>) -> Ask {
@@ -86,7 +84,19 @@ mod tests {
 
     #[test]
     fn what_has_no_output_reserves_none() {
-        let ask = Ask::new(Operation::Embeddings).with_model("m");
-        assert_eq!(Estimates::default().output(None, &ask), 0);
+        let output =
+            |operation| Estimates::default().output(None, &Ask::new(operation).with_model("m"));
+        for none in [Operation::Embeddings, Operation::CountTokens, Operation::Moderations] {
+            assert_eq!(output(none), 0, "{none}");
+        }
+        for some in [
+            Operation::ChatCompletions,
+            Operation::Completions,
+            Operation::Responses,
+            Operation::Messages,
+            Operation::GenerateContent,
+        ] {
+            assert_eq!(output(some), UNKNOWN, "{some}");
+        }
     }
 }

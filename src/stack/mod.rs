@@ -6,6 +6,7 @@
 mod aliases;
 mod breaker;
 mod build;
+mod calibration;
 mod callers;
 mod estimate;
 mod fits;
@@ -21,6 +22,7 @@ mod rescue;
 mod retry;
 mod routes;
 mod tell;
+mod tokens;
 mod upstream;
 
 use std::fmt;

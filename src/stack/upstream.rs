@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::HeaderName;
 use http_body::Body;
 use rustls::ClientConfig;
-use tollway_core::BoxError;
+use tollway_core::{BoxError, ErrorClass};
 use tollway_dialect::{AttemptConfig, AttemptLayer, Commit, InspectConfig, InspectLayer};
 
 use super::{StackError, retry};
@@ -27,6 +27,8 @@ pub(super) fn inspect(policy: &Policy) -> Result<InspectLayer, StackError> {
 
 pub(super) fn attempt(policy: &Policy) -> Result<AttemptLayer, StackError> {
     let mut config = AttemptConfig::default();
+    let on = policy.retry.as_ref().and_then(|retry| retry.on.as_ref());
+    config.fail_refusals = on.is_some_and(|on| on.contains(&ErrorClass::ContentFilter));
     // With one attempt there is nobody to fail over to: no reason to hold a head back.
     config.commit = match policy.streams.commit {
         policy::Commit::FirstToken if retry::tries_again(policy) => Commit::FirstToken,

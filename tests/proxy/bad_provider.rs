@@ -386,3 +386,31 @@ routes: [{{ targets: [first/gpt-4o, second/gpt-4, second/gpt-5.6-luna] }}]
     assert_eq!(reply.header("x-tollway-attempts"), "first/gpt-4o;400, second/gpt-5.6-luna;200");
     assert_eq!((small.count(), large.count()), (1, 1));
 }
+
+#[tokio::test]
+async fn a_withheld_answer_goes_elsewhere_if_the_policy_says_so() {
+    const WITHHELD: &str = r#"{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":5,"totalTokenCount":5}}"#;
+    let gemini = Recording::new(|_| reply(200, &[JSON], WITHHELD)).await;
+    let policy = |on: &str| {
+        format!(
+            "
+providers:
+  gemini: {{ base_url: \"http://{}\", api_key: k }}
+  other: {{ simulate: {{}}, forms: [chat] }}
+retry: {{ attempts: 2, on: [{on}] }}
+routes: [{{ targets: [gemini/gemini-2.5-flash, other] }}]
+",
+            gemini.address
+        )
+    };
+    let stays = Running::new(&policy("server")).chat("").await;
+    assert_eq!(stays.json()["choices"][0]["finish_reason"], "content_filter", "{stays:?}");
+    let goes = Running::new(&policy("content_filter")).chat("").await;
+    assert_eq!(goes.json()["choices"][0]["finish_reason"], "stop", "{goes:?}");
+    assert!(goes.header("x-tollway-attempts").contains("other"), "{goes:?}");
+    // With nowhere else to go the client gets what the provider said.
+    let alone = policy("content_filter").replace(", other]", "]");
+    let alone = Running::new(&alone).chat("").await;
+    assert_eq!(alone.status, 200);
+    assert_eq!(alone.json()["choices"][0]["finish_reason"], "content_filter", "{alone:?}");
+}

@@ -90,6 +90,11 @@ impl Operation {
 }
 
 impl Operation {
+    /// Whether its replies have output tokens to speak of, and how many is not known before.
+    pub fn has_output(self) -> bool {
+        self.uses_tokens() && self != Self::Embeddings
+    }
+
     /// Whether a success has used tokens even where no usage was reported: what an estimate is made
     /// for.
     pub fn uses_tokens(self) -> bool {
@@ -127,12 +132,48 @@ pub struct Ask {
     pub stream: bool,
     /// The caller opted into a usage event (`stream_options.include_usage: true`).
     pub wants_usage: bool,
-    /// Estimated input tokens.
+    /// Estimated input tokens: the best figure there is. Where it is read, the bytes' own.
     pub input_tokens: u64,
+    /// What that figure is made from.
+    pub prompt: Prompt,
     /// The caller's own bound on output tokens for the whole reply, if it set one.
     pub max_output_tokens: Option<u64>,
     /// Replies asked for (`n`); at least 1.
     pub choices: u32,
+}
+
+/// What of a request becomes input tokens, before anything is known of who will count them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Prompt {
+    /// Tokens of its text at four bytes each, and of the frames around its messages.
+    pub text: u64,
+    /// Tokens of its images, audio and files by the rules of OpenAI, Anthropic and Gemini.
+    pub media: [u64; 3],
+    /// Tokens of its text by the asked model's own vocabulary, where somebody counted.
+    pub exact: Option<u64>,
+}
+
+impl Prompt {
+    /// Of this much text and no media.
+    pub fn new(text: u64) -> Self {
+        Self { text, ..Self::default() }
+    }
+
+    /// Tokens of its images, audio and files as this family counts them.
+    pub fn media(&self, family: Dialect) -> u64 {
+        let [openai, anthropic, gemini] = self.media;
+        match family {
+            Dialect::OpenAi => openai,
+            Dialect::Anthropic => anthropic,
+            Dialect::Gemini => gemini,
+        }
+    }
+
+    /// Text and media, as they were read.
+    pub fn tokens(&self, family: Dialect) -> u64 {
+        self.text.saturating_add(self.media(family))
+    }
 }
 
 impl Ask {
@@ -144,6 +185,13 @@ impl Ask {
     /// The same ask for `model`.
     pub fn with_model(mut self, model: impl Into<Arc<str>>) -> Self {
         self.model = Some(model.into());
+        self
+    }
+
+    /// The same ask for this prompt, counted as its own dialect's family counts.
+    pub fn with_prompt(mut self, prompt: Prompt) -> Self {
+        self.prompt = prompt;
+        self.input_tokens = prompt.tokens(self.dialect);
         self
     }
 

@@ -33,7 +33,7 @@ mod money;
 mod target;
 mod usage;
 
-pub use ask::{Ask, Dialect, Operation};
+pub use ask::{Ask, Dialect, Operation, Prompt};
 pub use body::{Ending, Guard, GuardedBody};
 pub use caller::{Caller, PeerAddr, Tags};
 pub use clock::{SystemClock, WallClock};

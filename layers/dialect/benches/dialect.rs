@@ -169,3 +169,52 @@ fn json_call(bencher: Bencher<'_, '_>, layered: bool) {
         });
     }
 }
+
+/// The exact count of a prompt: of prose, of base64, of one endless word, and in pieces of
+/// one letter.
+#[cfg(feature = "exact-tokens")]
+mod exact {
+    use super::*;
+    use tollway_dialect::tokens::Vocabulary;
+
+    fn count(bencher: Bencher<'_, '_>, body: &Bytes) {
+        Vocabulary::O200k.load();
+        let (ask, _) = request::read(Operation::Embeddings, body).unwrap();
+        bencher.bench(|| Vocabulary::O200k.count(&ask, black_box(body)).unwrap());
+    }
+
+    fn embeddings(input: serde_json::Value) -> Bytes {
+        serde_json::json!({"model": "m", "input": input}).to_string().into()
+    }
+
+    #[divan::bench(args = [4 << 10, 1 << 20])]
+    fn exact_chat(bencher: Bencher<'_, '_>, size: usize) {
+        count(bencher, &chat(size));
+    }
+
+    fn random(letters: &[u8], size: usize) -> String {
+        let mut random = 1_u64;
+        let letters = (0..size).map(|_| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(letters[(random >> 33) as usize % letters.len()])
+        });
+        letters.collect()
+    }
+
+    const BASE64: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/";
+
+    #[divan::bench(args = [4 << 10, 1 << 20])]
+    fn exact_base64(bencher: Bencher<'_, '_>, size: usize) {
+        count(bencher, &embeddings(random(BASE64, size).into()));
+    }
+
+    #[divan::bench(args = [4 << 10, 1 << 20])]
+    fn exact_word(bencher: Bencher<'_, '_>, size: usize) {
+        count(bencher, &embeddings(random(&BASE64[..26], size).into()));
+    }
+
+    #[divan::bench(args = [4 << 10, 1 << 20])]
+    fn exact_pieces(bencher: Bencher<'_, '_>, size: usize) {
+        count(bencher, &embeddings(vec!["x"; size / 4].into()));
+    }
+}

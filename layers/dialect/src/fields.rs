@@ -100,7 +100,8 @@ impl<'a> Fields<'a> {
 
     fn read(text: &'a str, object: &'a str, table: &'static Table) -> Result<Self, Unread> {
         let mut json = serde_json::Deserializer::from_str(object);
-        let top = Top(table)
+        let mut count = Count::default();
+        let top = Top { table, count: &mut count }
             .deserialize(&mut json)
             .and_then(|fields| json.end().map(|()| fields))
             .map_err(Unread::Json)?;
@@ -113,7 +114,7 @@ impl<'a> Fields<'a> {
             .with_code("duplicate_field")
             .into());
         }
-        let Found { raws, texts, count, .. } = top;
+        let Found { raws, texts, .. } = top;
         Ok(Self { text, count, raws, texts, table })
     }
 
@@ -214,12 +215,21 @@ struct Found<'a> {
     raws: [Option<(&'static str, &'a RawValue)>; PLACES],
     texts: u16,
     twice: Option<(&'static str, Option<&'a RawValue>)>,
-    count: Count,
 }
 
-struct Top(&'static Table);
+struct Top<'c> {
+    table: &'static Table,
+    count: &'c mut Count,
+}
 
-impl<'de> DeserializeSeed<'de> for Top {
+/// Adds the text of an object's fields to `count`, until that has enough.
+#[cfg(feature = "exact-tokens")]
+pub(crate) fn count_text(object: &str, table: &'static Table, count: &mut Count) {
+    // The object has been read before: an error is the count's own.
+    let _ = Top { table, count }.deserialize(&mut serde_json::Deserializer::from_str(object));
+}
+
+impl<'de> DeserializeSeed<'de> for Top<'_> {
     type Value = Found<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found<'de>, D::Error> {
@@ -227,7 +237,7 @@ impl<'de> DeserializeSeed<'de> for Top {
     }
 }
 
-impl<'de> Visitor<'de> for Top {
+impl<'de> Visitor<'de> for Top<'_> {
     type Value = Found<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -235,9 +245,8 @@ impl<'de> Visitor<'de> for Top {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
-        let mut fields =
-            Found { raws: [None; PLACES], texts: 0, twice: None, count: Count::default() };
-        while let Some(key) = map.next_key_seed(Key(self.0))? {
+        let mut fields = Found { raws: [None; PLACES], texts: 0, twice: None };
+        while let Some(key) = map.next_key_seed(Key(self.table))? {
             match key {
                 Known::Read((_, label, at)) => {
                     let raw: &RawValue = map.next_value()?;
@@ -247,7 +256,7 @@ impl<'de> Visitor<'de> for Top {
                     }
                 }
                 Known::Text(at, (name, mode)) => {
-                    map.next_value_seed(Walk { count: &mut fields.count, mode })?;
+                    map.next_value_seed(Walk { count: self.count, mode })?;
                     if fields.texts & (1 << at) != 0 {
                         fields.twice = Some((name, None));
                     }

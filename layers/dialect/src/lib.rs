@@ -153,6 +153,7 @@ mod reading;
 mod recognize;
 pub mod sse;
 mod text;
+pub mod tokens;
 pub mod translate;
 mod values;
 

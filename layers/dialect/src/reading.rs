@@ -14,6 +14,9 @@ pub struct Reading {
     pub finished: bool,
     /// The provider broke the answer off for want of resources (DeepSeek).
     pub interrupted: bool,
+    /// An answer, or what was left of it, was withheld: by the provider's filter, or because the
+    /// model refuses (Anthropic's `refusal`).
+    pub filtered: bool,
     /// The stream is properly over: `[DONE]`, a terminal event (`message_stop`), or a prompt that
     /// was blocked. Gemini's other streams end with their answer.
     pub end: bool,

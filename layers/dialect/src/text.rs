@@ -2,24 +2,74 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use tollway_core::Prompt;
 
-/// Flat estimate for an image, an audio clip or a file, in tokens: what a 1024 x 1024 image costs.
-const MEDIA_TOKENS: u64 = 765;
+use crate::tokens::media::Media;
+
 /// What the frame around one message costs, in tokens.
 const MESSAGE_TOKENS: u64 = 3;
 
 /// Text found, in bytes, and what can only be counted in tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Count {
     pub(crate) bytes: u64,
-    pub(crate) tokens: u64,
+    messages: u64,
+    /// Numbers of a prompt that was given as tokens.
+    tokens: u64,
+    media: [u64; 3],
+    #[cfg(feature = "exact-tokens")]
+    exact: Option<crate::tokens::Exact>,
 }
 
 impl Count {
     /// Four bytes a token, rounded up.
-    pub(crate) fn estimate(self) -> u64 {
-        self.tokens.saturating_add(self.bytes.div_ceil(4))
+    pub(crate) fn prompt(&self) -> Prompt {
+        let framed = self.messages.saturating_mul(MESSAGE_TOKENS).saturating_add(self.tokens);
+        let mut prompt = Prompt::new(framed.saturating_add(self.bytes.div_ceil(4)));
+        prompt.media = self.media;
+        prompt
+    }
+
+    /// Fails where an exact count has seen enough, which ends the walk.
+    fn text<E: Error>(&mut self, text: &str) -> Result<(), E> {
+        #[cfg(feature = "exact-tokens")]
+        let text = match &mut self.exact {
+            Some(exact) => exact.count(text).ok_or_else(|| E::custom("counted enough"))?,
+            None => text,
+        };
+        self.bytes += text.len() as u64;
+        Ok(())
+    }
+
+    /// A number that the model reads as text.
+    fn number(&mut self) {
+        self.bytes += 2;
+        #[cfg(feature = "exact-tokens")]
+        if let Some(exact) = &mut self.exact {
+            exact.tokens += 1;
+        }
+    }
+
+    fn media(&mut self, media: Media) {
+        for (sum, tokens) in self.media.iter_mut().zip(media.tokens()) {
+            *sum = sum.saturating_add(tokens);
+        }
+    }
+
+    #[cfg(feature = "exact-tokens")]
+    pub(crate) fn exactly(exact: crate::tokens::Exact) -> Self {
+        Self { exact: Some(exact), ..Self::default() }
+    }
+
+    /// By the vocabulary that was counted with.
+    #[cfg(feature = "exact-tokens")]
+    pub(crate) fn exact(&self, in_messages: bool) -> Option<u64> {
+        /// The role's name is one more.
+        const FRAME: u64 = MESSAGE_TOKENS + 1;
+        const REPLY: u64 = 3;
+        let frames = if in_messages { self.messages.max(1) * FRAME + REPLY } else { 0 };
+        Some(self.exact.as_ref()?.tokens + frames + self.tokens)
     }
 }
 
@@ -50,7 +100,7 @@ impl Walk<'_> {
     fn number(self) {
         match self.mode {
             Mode::Prompt => self.count.tokens += 1,
-            Mode::Structure => self.count.bytes += 2,
+            Mode::Structure => self.count.number(),
             Mode::Text | Mode::Nothing => {}
         }
     }
@@ -73,11 +123,14 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         if self.mode == Mode::Nothing {
-        } else if is_data_url(text) {
-            self.count.tokens += MEDIA_TOKENS;
-        } else {
-            self.count.bytes += text.len() as u64;
+            return Ok(());
         }
+        if !is_data_url(text) {
+            return self.count.text(text);
+        }
+        let mut media = Media::default();
+        media.see(text);
+        self.count.media(media);
         Ok(())
     }
 
@@ -110,15 +163,16 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Key>()? {
-            match (self.mode, key.kind) {
-                (Mode::Structure, _) => {
-                    self.count.bytes += key.len;
+        // Responses has `detail` beside the image, chat within.
+        let (mut last, mut low) = (None::<Media>, false);
+        let structure = self.mode == Mode::Structure;
+        while let Some(key) = map.next_key_seed(Key(structure.then_some(&mut *self.count)))? {
+            match (self.mode, key) {
+                (Mode::Nothing | Mode::Structure, _) | (_, KeyKind::Text) => {
                     map.next_value_seed(self.again())?;
                 }
-                (Mode::Nothing, _) | (_, KeyKind::Text) => map.next_value_seed(self.again())?,
                 (_, KeyKind::Role) => {
-                    self.count.tokens += MESSAGE_TOKENS;
+                    self.count.messages += 1;
                     nothing(&mut map)?;
                 }
                 (_, KeyKind::Data) => {
@@ -127,11 +181,93 @@ impl<'de> Visitor<'de> for Walk<'_> {
                 (_, KeyKind::Label) => {
                     nothing(&mut map)?;
                 }
+                (_, KeyKind::Detail) => {
+                    let mut media = Media::default();
+                    map.next_value_seed(Look { media: &mut media, detail: true })?;
+                    low |= media.low;
+                }
                 (_, KeyKind::Media) => {
-                    self.count.tokens += MEDIA_TOKENS;
-                    nothing(&mut map)?;
+                    let mut media = Media::default();
+                    map.next_value_seed(Look { media: &mut media, detail: false })?;
+                    if let Some(other) = last.replace(media) {
+                        self.count.media(other);
+                    }
                 }
             }
+        }
+        if let Some(mut media) = last {
+            media.low |= low;
+            self.count.media(media);
+        }
+        Ok(())
+    }
+}
+
+/// Looks into an image, a clip or a file for what tells its size.
+struct Look<'m> {
+    media: &'m mut Media,
+    /// At the value of `detail`.
+    detail: bool,
+}
+
+impl Look<'_> {
+    fn again(&mut self, detail: bool) -> Look<'_> {
+        Look { media: self.media, detail }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Look<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Look<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        if self.detail {
+            self.media.low |= text == "low";
+        } else {
+            self.media.see(text);
+        }
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(self.again(false))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key_seed(Key(None))? {
+            map.next_value_seed(self.again(key == KeyKind::Detail))?;
         }
         Ok(())
     }
@@ -195,46 +331,52 @@ fn is_data_url(text: &str) -> bool {
         && memchr::memmem::find(&text.as_bytes()[..text.len().min(160)], b";base64,").is_some()
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum KeyKind {
     Text,
     Role,
     Label,
     Media,
+    /// How closely an image is to be looked at.
+    Detail,
     /// What a tool was called with, or answered.
     Data,
 }
 
-struct Key {
-    kind: KeyKind,
-    len: u64,
+/// A key, which counts itself where the model reads keys.
+struct Key<'c>(Option<&'c mut Count>);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = KeyKind;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<KeyKind, D::Error> {
+        deserializer.deserialize_str(self)
+    }
 }
 
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl Visitor<'_> for Read {
-            type Value = Key;
+impl Visitor<'_> for Key<'_> {
+    type Value = KeyKind;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
 
-            fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
-                let kind = match key {
-                    "role" => KeyKind::Role,
-                    "image_url" | "input_audio" | "audio" | "file" | "file_data" | "source"
-                    | "inlineData" | "inline_data" | "fileData" => KeyKind::Media,
-                    "input" | "args" | "response" => KeyKind::Data,
-                    "type" | "id" | "status" | "detail" | "object" | "tool_call_id" | "call_id"
-                    | "tool_use_id" | "item_id" | "file_id" | "encrypted_content"
-                    | "thought_signature" | "thoughtSignature" | "signature" | "cache_control"
-                    | "extra_content" | "annotations" | "logprobs" | "index" => KeyKind::Label,
-                    _ => KeyKind::Text,
-                };
-                Ok(Key { kind, len: key.len() as u64 })
-            }
+    fn visit_str<E: Error>(self, key: &str) -> Result<KeyKind, E> {
+        if let Some(count) = self.0 {
+            count.text(key)?;
         }
-        deserializer.deserialize_str(Read)
+        Ok(match key {
+            "role" => KeyKind::Role,
+            "image_url" | "input_audio" | "audio" | "file" | "file_data" | "source"
+            | "inlineData" | "inline_data" | "fileData" => KeyKind::Media,
+            "detail" => KeyKind::Detail,
+            "input" | "args" | "response" => KeyKind::Data,
+            "type" | "id" | "status" | "object" | "tool_call_id" | "call_id" | "tool_use_id"
+            | "item_id" | "file_id" | "encrypted_content" | "thought_signature"
+            | "thoughtSignature" | "signature" | "cache_control" | "extra_content"
+            | "annotations" | "logprobs" | "index" => KeyKind::Label,
+            _ => KeyKind::Text,
+        })
     }
 }
 

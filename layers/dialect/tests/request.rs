@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollway_core::{Ask, Operation};
+use tollway_core::{Ask, Dialect, Operation};
 use tollway_dialect::{
     BadRequest,
     openai::{Edits, request},
@@ -54,6 +54,39 @@ fn an_image_counts_flat_and_its_data_not_at_all() {
         "instructions": large});
     let (ask, _) = request::read(Operation::Responses, responses.to_string().as_bytes()).unwrap();
     assert!((1500..1600).contains(&ask.input_tokens), "{}", ask.input_tokens);
+}
+
+#[test]
+fn an_image_that_tells_its_size_counts_by_it() {
+    // 2048 x 1024 pixels: 1536 x 768 once scaled, six tiles.
+    const PNG: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAACAAAAAQACAIAAAA=";
+    let prompt = |operation, body: Value| {
+        let (ask, _) = request::read(operation, body.to_string().as_bytes()).unwrap();
+        assert_eq!(ask.input_tokens, ask.prompt.text + ask.prompt.media(Dialect::OpenAi));
+        ask.prompt
+    };
+    let chat = |image: Value| {
+        let content = json!([{"type": "image_url", "image_url": image}]);
+        let messages = json!([{"role": "user", "content": content}]);
+        let body = json!({"model": "m", "messages": messages});
+        prompt(Operation::ChatCompletions, body)
+    };
+    let whole = chat(json!({"url": PNG, "detail": "high"}));
+    assert_eq!((whole.text, whole.media), (3, [85 + 6 * 170, 1600, 8 * 258]));
+    let low = chat(json!({"detail": "low", "url": PNG}));
+    assert_eq!(low.media(Dialect::OpenAi), 85);
+    let responses = |image: &Value| {
+        let body = json!({"model": "m", "input": [{"role": "user", "content": [image, image]}]});
+        prompt(Operation::Responses, body).media(Dialect::OpenAi)
+    };
+    let image = json!({"type": "input_image", "image_url": PNG});
+    assert_eq!(responses(&image), 2 * (85 + 6 * 170));
+    for image in [
+        json!({"type": "input_image", "image_url": PNG, "detail": "low"}),
+        json!({"detail": "low", "type": "input_image", "image_url": PNG}),
+    ] {
+        assert_eq!(responses(&image), 2 * 85);
+    }
 }
 
 #[test]

@@ -20,7 +20,8 @@ pub fn read(body: &[u8]) -> Result<Reading, serde_json::Error> {
         usage: raw.usage.and_then(|counts| counts.usage()),
         content_bytes: bytes,
         has_content: bytes > 0,
-        finished: raw.stop_reason.0,
+        finished: raw.stop_reason != Stop::No,
+        filtered: raw.stop_reason == Stop::Refusal,
         error: raw.is_error(),
         ..Reading::default()
     })
@@ -70,12 +71,14 @@ impl EventReader {
             Kind::BlockDelta => raw.delta.as_ref().map_or(0, Block::bytes),
             _ => 0,
         };
+        let stopped = raw.delta.as_ref().map(|delta| delta.stop_reason);
         Ok(Reading {
             usage: counts.and_then(|_| self.counts.usage()),
             usage_begins: raw.kind == Kind::Start,
             content_bytes: bytes,
             has_content: bytes > 0,
-            finished: raw.delta.as_ref().is_some_and(|delta| delta.stop_reason.0),
+            finished: stopped.is_some_and(|stop| stop != Stop::No),
+            filtered: stopped == Some(Stop::Refusal),
             end: raw.kind == Kind::Stop,
             error: raw.is_error(),
             ..Reading::default()
@@ -96,7 +99,7 @@ struct Raw {
     content_block: Option<Block>,
     // A whole reply.
     content: TextLen,
-    stop_reason: Present,
+    stop_reason: Stop,
 }
 
 impl Raw {
@@ -120,7 +123,7 @@ struct Block {
     partial_json: TextLen,
     name: TextLen,
     data: TextLen,
-    stop_reason: Present,
+    stop_reason: Stop,
 }
 
 impl Block {
@@ -155,3 +158,18 @@ impl Kind {
 }
 
 from_any!(Kind, str: Kind::of, truthy: Kind::Other);
+
+/// Why a message ended.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stop {
+    #[default]
+    No,
+    Seen,
+    Refusal,
+}
+
+from_any!(Stop, str: |reason: &str| match reason {
+    "" => Stop::No,
+    "refusal" => Stop::Refusal,
+    _ => Stop::Seen,
+}, truthy: Stop::Seen);

@@ -13,7 +13,7 @@ const MODEL: usize = 0;
 const STREAM: usize = 1;
 const MAX_TOKENS: usize = 2;
 
-static TABLE: Table = Table {
+pub(crate) static TABLE: Table = Table {
     names: &[
         ("model", "model", MODEL),
         ("stream", "stream", STREAM),
@@ -32,7 +32,8 @@ static TABLE: Table = Table {
 /// its model stands.
 ///
 /// The whole body is checked to be valid JSON in valid UTF-8, nested at most 127 deep. Input tokens
-/// are estimated at four bytes of text each, images and documents at a flat count.
+/// are estimated at four bytes of text each, images by their size where their first bytes tell it,
+/// documents at a flat count.
 ///
 /// # Errors
 ///
@@ -62,7 +63,7 @@ fn read_text(operation: Operation, text: &str) -> Result<(Ask, Edits), Unread> {
     ask.dialect = Dialect::Anthropic;
     ask.stream = fields.flag(STREAM)?.unwrap_or(false);
     ask.max_output_tokens = fields.number(MAX_TOKENS, "a whole number of tokens")?;
-    ask.input_tokens = fields.count.estimate();
+    let ask = ask.with_prompt(fields.count.prompt());
     let model = fields.raw(MODEL).map(|raw| span(text, raw));
     Ok((ask, Edits { model, ..Edits::default() }))
 }

@@ -17,6 +17,10 @@ pub struct AttemptConfig {
     pub ask_for_usage: bool,
     /// When a stream's head is handed out. Default [`Commit::FirstToken`].
     pub commit: Commit,
+    /// An answer that the provider withholds, or the model refuses, before any of it came, is a
+    /// [`Failure`](tollway_core::Failure) of class `ContentFilter`, so that a retry can go
+    /// elsewhere; the reply is as it came. Default false.
+    pub fail_refusals: bool,
     /// Most bytes of a stream held back while waiting for content; more are handed out.
     /// Default 64 KiB.
     pub max_held: usize,
@@ -42,6 +46,7 @@ impl Default for AttemptConfig {
         Self {
             ask_for_usage: true,
             commit: Commit::default(),
+            fail_refusals: false,
             max_held: 64 << 10,
             max_held_events: 64,
             max_error: 64 << 10,

@@ -28,6 +28,8 @@ pub(super) struct Call {
     pub(super) strip_usage: bool,
     /// The caller asked for a stream.
     pub(super) streams: bool,
+    /// A withheld answer is a failure.
+    pub(super) fail_refusals: bool,
 }
 
 impl Call {

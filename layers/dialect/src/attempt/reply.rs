@@ -179,9 +179,9 @@ where
         clock: &dyn WallClock,
     ) -> Response<AttemptBody<R>> {
         match self.reading {
-            Reading::Stream | Reading::Array => self.stream_response(call.dialect),
+            Reading::Stream | Reading::Array => self.stream_response(call),
             Reading::Error => self.error_response(call, clock),
-            Reading::Json => self.json_response(call.dialect, clock),
+            Reading::Json => self.json_response(call, clock),
             Reading::Unknown | Reading::Broken => match self.body.error {
                 Some(source) => broken(self.parts, call.dialect, source),
                 None => not_json(self.parts, call.dialect),
@@ -201,19 +201,25 @@ where
         Response::from_parts(parts, body)
     }
 
-    fn stream_response(self, dialect: Dialect) -> Response<AttemptBody<R>> {
+    fn stream_response(mut self, call: &Call) -> Response<AttemptBody<R>> {
         let tap = self.body.tap.as_ref();
         let failure = tap.and_then(|tap| match tap.state() {
             state if state.content => None,
             _ => tap.meter().failure().cloned(),
         });
         match failure {
-            Some(failure) => failed(self.parts, dialect, failure),
-            None => Response::from_parts(self.parts, self.body),
+            Some(failure) => failed(self.parts, call.dialect, failure),
+            None => {
+                if call.fail_refusals && tap.is_some_and(|tap| tap.state().refused) {
+                    self.parts.extensions.insert(refused());
+                }
+                Response::from_parts(self.parts, self.body)
+            }
         }
     }
 
-    fn json_response(self, dialect: Dialect, clock: &dyn WallClock) -> Response<AttemptBody<R>> {
+    fn json_response(self, call: &Call, clock: &dyn WallClock) -> Response<AttemptBody<R>> {
+        let dialect = call.dialect;
         let Self { mut parts, mut body, cut, .. } = self;
         if let Some(source) = body.error.take() {
             return broken(parts, dialect, source);
@@ -232,6 +238,8 @@ where
                         return instead(parts, dialect, failure);
                     }
                     parts.extensions.insert(failure);
+                } else if call.fail_refusals && read.filtered && !read.has_content {
+                    parts.extensions.insert(refused());
                 }
             }
             Err(error) if error.is_data() => {}
@@ -265,6 +273,12 @@ fn note(read: &crate::Reading, meter: &Meter) {
     if read.interrupted {
         meter.fail(reply::interrupted());
     }
+}
+
+/// What an answer that was withheld counts as.
+fn refused() -> Failure {
+    let why = "The provider withheld its answer.";
+    Failure::new(ErrorClass::ContentFilter, why)
 }
 
 fn broken<R>(parts: Parts, dialect: Dialect, source: BoxError) -> Response<AttemptBody<R>> {

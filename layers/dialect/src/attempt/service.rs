@@ -89,7 +89,8 @@ fn prepare<B>(request: &mut Request<RequestBody<B>>, config: &AttemptConfig) -> 
         let identity = HeaderValue::from_static("identity");
         request.headers_mut().insert(header::ACCEPT_ENCODING, identity);
     }
-    Call { dialect, operation, strip_usage, streams }
+    let fail_refusals = config.fail_refusals;
+    Call { dialect, operation, strip_usage, streams, fail_refusals }
 }
 
 /// A held body's length is known; a streaming one's changes by what was edited in its head.

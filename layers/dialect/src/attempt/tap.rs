@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) events: usize,
     /// The stream has told of an error, or broken.
     pub(super) failed: bool,
+    /// The answer was withheld before any of it came.
+    pub(super) refused: bool,
     /// An event that nobody can read came before any content.
     pub(super) broken_start: bool,
     /// The `sequence_number` that would come next.
@@ -320,6 +322,7 @@ fn see(
     if reading.interrupted {
         meter.fail(reply::interrupted());
     }
+    state.refused |= reading.filtered && !reading.has_content && !state.content;
     let usable = !state.failed && !state.broken_start;
     state.content |= usable && (reading.has_content || reading.finished || reading.end);
     state.ended |= reading.end;

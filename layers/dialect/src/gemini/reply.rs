@@ -66,7 +66,8 @@ impl EventReader {
         for candidate in &raw.candidates {
             let bit = 1u128 << candidate.index.value().min(127);
             reading.choices |= bit;
-            if candidate.finish_reason.0 {
+            reading.filtered |= candidate.finish_reason == Reason::Withheld;
+            if candidate.finish_reason != Reason::No {
                 reading.finished_choices |= bit;
             }
             for part in candidate.content.iter().flat_map(|content| &content.parts) {
@@ -76,7 +77,8 @@ impl EventReader {
             }
         }
         reading.finished = reading.finished_choices != 0;
-        let blocked = raw.prompt_feedback.as_ref().is_some_and(|it| it.block_reason.0);
+        let blocked = raw.prompt_feedback.as_ref().is_some_and(|it| it.block_reason != Reason::No);
+        reading.filtered |= blocked;
         // A refused prompt has no candidates, and no chunk comes after it.
         reading.end |= blocked && raw.candidates.is_empty();
         reading.error |= raw.error.0;
@@ -130,9 +132,19 @@ impl Part {
     }
 }
 
-/// Whether a reason is given.
-#[derive(Clone, Copy, Default)]
-struct Reason(bool);
+/// Why something ended, or did not begin.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Reason {
+    #[default]
+    No,
+    Seen,
+    /// For what is in it.
+    Withheld,
+}
 
-from_any!(Reason, str: |name: &str| Reason(!name.is_empty() && !name.ends_with("_UNSPECIFIED")),
-    truthy: Reason(false));
+from_any!(Reason, str: |name: &str| match name {
+    "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" => Reason::Withheld,
+    "" => Reason::No,
+    name if name.ends_with("_UNSPECIFIED") => Reason::No,
+    _ => Reason::Seen,
+}, truthy: Reason::No);

@@ -15,7 +15,7 @@ const MAX_TOKENS: usize = 0;
 const CANDIDATES: usize = 1;
 
 /// Both spellings of a field are read, as Google does.
-static TABLE: Table = Table {
+pub(crate) static TABLE: Table = Table {
     names: &[
         ("generationConfig", "generationConfig", CONFIG),
         ("generation_config", "generation_config", CONFIG),
@@ -53,7 +53,8 @@ static CONFIG_TABLE: Table = Table {
 /// Reads what a call asks for. There is nothing to edit in its body: the model stands in the path.
 ///
 /// The whole body is checked to be valid JSON in valid UTF-8, nested at most 127 deep. Input tokens
-/// are estimated at four bytes of text each, files and inline data at a flat count.
+/// are estimated at four bytes of text each, images by their size where their first bytes tell it,
+/// files at a flat count.
 /// `max_output_tokens` is the caller's bound for all candidates together.
 ///
 /// # Errors
@@ -80,14 +81,14 @@ fn read_text(call: &Call<'_>, text: &str) -> Result<Ask, Unread> {
     let mut ask = Ask::new(call.operation).with_model(call.model.as_ref());
     ask.dialect = Dialect::Gemini;
     ask.stream = call.stream;
-    ask.input_tokens = fields.count.estimate();
-    let Some(config) = fields.raw(CONFIG) else { return Ok(ask) };
+    let mut prompt = fields.count.prompt();
+    let Some(config) = fields.raw(CONFIG) else { return Ok(ask.with_prompt(prompt)) };
     let config = fields.of_value(config, &CONFIG_TABLE)?;
     // As protobuf has it, zero is as good as nothing.
     let candidates = config.quoted_number(CANDIDATES, AT_LEAST_ONE)?.filter(|count| *count > 0);
     ask.choices = config.choices(CANDIDATES, candidates)?;
     let bound = config.quoted_number(MAX_TOKENS, "a whole number of tokens")?;
     ask.max_output_tokens = bound.map(|bound| bound.saturating_mul(u64::from(ask.choices)));
-    ask.input_tokens = ask.input_tokens.saturating_add(config.count.estimate());
-    Ok(ask)
+    prompt.text = prompt.text.saturating_add(config.count.prompt().text);
+    Ok(ask.with_prompt(prompt))
 }

@@ -246,6 +246,7 @@ impl Raw {
             content_bytes: bytes,
             has_content,
             interrupted: self.choices.interrupted,
+            filtered: self.choices.filtered,
             end: self.kind == Kind::End,
             error,
             usage_only: self.usage.is_some()
@@ -302,11 +303,13 @@ enum Finish {
     No,
     Seen,
     Interrupted,
+    Filtered,
 }
 
 from_any!(Finish, str: |reason: &str| match reason {
     "" => Finish::No,
     "insufficient_system_resource" => Finish::Interrupted,
+    "content_filter" => Finish::Filtered,
     _ => Finish::Seen,
 }, truthy: Finish::No);
 
@@ -318,6 +321,7 @@ struct Choices {
     bytes: u64,
     media: bool,
     interrupted: bool,
+    filtered: bool,
     usage: Option<Counted>,
 }
 
@@ -362,6 +366,7 @@ impl Choices {
             self.finished |= bit;
         }
         self.interrupted |= choice.finish_reason == Finish::Interrupted;
+        self.filtered |= choice.finish_reason == Finish::Filtered;
         self.usage = choice.usage.or(self.usage);
     }
 }

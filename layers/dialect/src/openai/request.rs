@@ -21,8 +21,8 @@ use crate::{
 ///
 /// The whole body is checked to be valid JSON in valid UTF-8, nested at most 127 deep (128 within
 /// `stream_options`); fields that are not known are passed over, numbers beyond a double among
-/// them (RFC 8259 sets no bound). Input tokens are estimated at four bytes of text each, media at
-/// a flat count. `max_output_tokens` is the caller's bound for all choices together.
+/// them (RFC 8259 sets no bound). Input tokens are estimated at four bytes of text each, images by
+/// their size where their first bytes tell it, other media at a flat count. `max_output_tokens` is the caller's bound for all choices together.
 ///
 /// # Errors
 ///
@@ -61,7 +61,7 @@ const MAX_COMPLETION_TOKENS: usize = 4;
 const MAX_OUTPUT_TOKENS: usize = 5;
 const N: usize = 6;
 
-static TABLE: Table = Table {
+pub(crate) static TABLE: Table = Table {
     names: &[
         ("model", "model", MODEL),
         ("stream", "stream", STREAM),
@@ -116,7 +116,7 @@ fn read_text(
         bound = fields.number(field, "a whole number of tokens")?.or(bound);
     }
     ask.max_output_tokens = bound.map(|bound| bound.saturating_mul(u64::from(ask.choices)));
-    ask.input_tokens = fields.count.estimate();
+    let ask = ask.with_prompt(fields.count.prompt());
     let model = raw.map(|raw| span(text, raw));
     Ok((ask, Edits { model, usage, form: false, other_model }))
 }

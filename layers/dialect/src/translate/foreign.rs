@@ -16,22 +16,35 @@ pub(crate) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 /// the mark tells in passing.
 pub(crate) fn strip(body: &Bytes, form: Form) -> Option<Bytes> {
     let mark = match form {
-        Form::Chat => return None,
-        Form::Responses | Form::Messages => MARK,
+        Form::Chat | Form::Responses | Form::Messages => MARK,
         Form::Generate => MARK_IN_BASE64,
     };
     memchr::memmem::find(body, mark.as_bytes())?;
     let Json::Object(mut request) = Json::read(body).ok()? else { return None };
     match form {
-        Form::Chat => {}
-        Form::Responses => keep(&mut request, "input", |item| !marked(item, "encrypted_content")),
-        Form::Messages => each(&mut request, "messages", |message| {
-            keep(message, "content", |block| {
-                let kind = block.str("type");
-                let thought = matches!(kind, Some("thinking" | "redacted_thinking"));
-                !(thought && (marked(block, "signature") || marked(block, "data")))
+        Form::Chat => each(&mut request, "messages", |message| {
+            // The field is Tollway's own.
+            keep(message, "thinking_blocks", |block| {
+                !(marked(block, "signature") || marked(block, "data"))
             });
+            drop_empty(message, "thinking_blocks");
         }),
+        Form::Responses => keep(&mut request, "input", |item| !marked(item, "encrypted_content")),
+        Form::Messages => {
+            each(&mut request, "messages", |message| {
+                keep(message, "content", |block| {
+                    let kind = block.str("type");
+                    let thought = matches!(kind, Some("thinking" | "redacted_thinking"));
+                    !(thought && (marked(block, "signature") || marked(block, "data")))
+                });
+                each(message, "content", |block| {
+                    keep(block, "citations", |citation| !marked(citation, "encrypted_index"));
+                    drop_empty(block, "citations");
+                });
+            });
+            // A message of thoughts alone; an empty one is refused.
+            keep(&mut request, "messages", |message| !is_empty(message.get("content")));
+        }
         Form::Generate => each(&mut request, "contents", |content| {
             each(content, "parts", |part| {
                 for (_, value) in part.iter_mut().filter(|(key, _)| is_signature(key)) {
@@ -65,6 +78,16 @@ fn each<'a>(object: &mut Object<'a>, key: &str, mut change: impl FnMut(&mut Obje
     }
 }
 
+fn is_empty(value: Option<&Json<'_>>) -> bool {
+    value.and_then(Json::as_array).is_some_and(<[_]>::is_empty)
+}
+
+fn drop_empty(object: &mut Object<'_>, key: &str) {
+    if is_empty(object.get(key)) {
+        object.retain(|name| name != key);
+    }
+}
+
 fn keep(object: &mut Object<'_>, key: &str, keep: impl Fn(&Object<'_>) -> bool) {
     for (_, value) in object.iter_mut().filter(|(name, _)| *name == key) {
         let Json::Array(items) = value else { continue };
@@ -87,6 +110,38 @@ mod tests {
         assert_eq!(
             stripped,
             r#"{"x":1.5,"messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"b","signature":"own"},{"type":"text","text":"tollway:"}]},{"content":"tollway:"}]}"#
+        );
+    }
+
+    #[test]
+    fn a_citation_without_proof_goes_and_a_message_of_which_nothing_is_left() {
+        let mark = Signature::unsigned().text(Form::Messages);
+        let body = format!(
+            r#"{{"messages":[{{"role":"user","content":"a"}},{{"role":"assistant","content":[{{"type":"thinking","thinking":"b","signature":"{mark}"}}]}},{{"role":"assistant","content":[{{"type":"text","text":"c","citations":[{{"encrypted_index":"{mark}"}}]}},{{"type":"text","text":"d","citations":[{{"encrypted_index":"own"}},{{"encrypted_index":"{mark}"}}]}}]}}]}}"#
+        );
+        assert_eq!(
+            strip(&body.into(), Form::Messages).unwrap(),
+            r#"{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"text","text":"c"},{"type":"text","text":"d","citations":[{"encrypted_index":"own"}]}]}]}"#
+        );
+    }
+
+    #[test]
+    fn openais_apis_get_no_thought_of_others() {
+        let mark = Signature::new(Form::Generate, "AA==").text(Form::Chat);
+        let body = format!(
+            r#"{{"messages":[{{"role":"assistant","content":"a","thinking_blocks":[{{"type":"thinking","thinking":"b","signature":"{mark}"}}]}}]}}"#
+        );
+        assert_eq!(
+            strip(&body.into(), Form::Chat).unwrap(),
+            r#"{"messages":[{"role":"assistant","content":"a"}]}"#
+        );
+        let mark = Signature::unsigned().text(Form::Responses);
+        let body = format!(
+            r#"{{"input":[{{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"{mark}"}},{{"role":"user","content":"a"}}]}}"#
+        );
+        assert_eq!(
+            strip(&body.into(), Form::Responses).unwrap(),
+            r#"{"input":[{"role":"user","content":"a"}]}"#
         );
     }
 

@@ -144,14 +144,6 @@ fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get(X_REQUEST_ID).or_else(|| headers.get(REQUEST_ID))
 }
 
-/// Gemini says in the body when to come back; the others' SDKs look for a header.
-fn tell_wait(headers: &mut HeaderMap, failure: &Failure) {
-    if let Some(wait) = failure.retry_after() {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        headers.entry(header::RETRY_AFTER).or_insert_with(|| seconds.into());
-    }
-}
-
 fn is_stream(parts: &Parts) -> bool {
     let kind = parts.headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
@@ -204,7 +196,11 @@ impl Exchange {
         error.request_id = id.as_ref().and_then(|id| id.to_str().ok());
         let (status, body) = (error.status_in(dialect), error.body_in(dialect));
         parts.status = status;
-        tell_wait(&mut parts.headers, &failure);
+        // Gemini tells it in the body alone, which is not read by other clients.
+        if let Some(wait) = failure.retry_after() {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            parts.headers.entry(header::RETRY_AFTER).or_insert_with(|| seconds.into());
+        }
         parts.extensions.insert(failure);
         self.respond_whole(parts, body)
     }
@@ -213,7 +209,11 @@ impl Exchange {
 impl<R> Reading<R> {
     fn finish(self, read: Result<Option<Bytes>, BoxError>) -> Response<TranslateBody<R>> {
         let Self { mut parts, exchange, .. } = self;
-        if let Some(failure) = parts.extensions.get::<Failure>().cloned() {
+        let told = parts.extensions.get::<Failure>().cloned();
+        // An answer that was withheld is an answer, whatever it is held to be.
+        let answered = parts.status.is_success()
+            && told.as_ref().is_none_or(|told| told.class() == ErrorClass::ContentFilter);
+        if let Some(failure) = told.clone().filter(|_| !answered) {
             return exchange.failed(parts, failure);
         }
         let translated = match read {
@@ -226,7 +226,7 @@ impl<R> Reading<R> {
             Ok(body) => exchange.respond_whole(parts, body),
             Err(failure) => {
                 parts.extensions.remove::<Metered>();
-                exchange.failed(parts, failure)
+                exchange.failed(parts, told.unwrap_or(failure))
             }
         }
     }

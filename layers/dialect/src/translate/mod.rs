@@ -19,6 +19,8 @@
 mod asked;
 mod body;
 pub(crate) mod chat;
+#[cfg(test)]
+mod crossing;
 mod fields;
 mod fit;
 mod foreign;
@@ -35,6 +37,8 @@ pub(crate) mod responses;
 mod service;
 mod settle;
 mod stream;
+#[cfg(test)]
+mod traps;
 
 use std::{borrow::Cow, fmt};
 
@@ -54,7 +58,10 @@ pub use service::Translate;
 pub use stream::Stream;
 pub(crate) use stream::{StreamReader, StreamWriter};
 
-use crate::{BadRequest, json::Json};
+use crate::{
+    BadRequest,
+    json::{Json, Object},
+};
 
 /// A request in the provider's words.
 #[derive(Clone, Debug)]
@@ -77,22 +84,12 @@ pub fn request(
     strictness: Strictness,
 ) -> Result<Translated, BadRequest> {
     let json = Json::read(&asked.body).map_err(|error| crate::fields::bad_json(&error))?;
-    let mut request = match asked.form {
-        Form::Chat => chat::read_request(json),
-        Form::Responses => responses::read_request(json),
-        Form::Messages => messages::read_request(json),
-        Form::Generate => generate::read_request(json),
-    }?;
+    let mut request = read_request(asked.form, json)?;
     request.model = Cow::Borrowed(model);
     request.stream = asked.stream;
     let mut losses = Losses::new(asked.form, fit.form, strictness);
     settle::settle(&mut request, fit, &mut losses)?;
-    let written = match fit.form {
-        Form::Chat => chat::write_request(&mut request, fit, &mut losses),
-        Form::Responses => responses::write_request(&mut request, fit, &mut losses),
-        Form::Messages => messages::write_request(&mut request, fit, &mut losses),
-        Form::Generate => generate::write_request(&mut request, fit, &mut losses),
-    }?;
+    let written = write_request(&mut request, fit, &mut losses)?;
     settle::leftovers(request, &mut losses)?;
     let body = Json::Object(written).to_vec().into();
     Ok(Translated { body, dropped: losses.header() })
@@ -105,19 +102,48 @@ pub fn request(
 /// It is not a reply of that form.
 pub fn reply(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Unreadable> {
     let json = Json::read(body).map_err(|error| Unreadable(error.to_string()))?;
-    let reply = match from {
+    let written = write_reply(read_reply(from, json)?, asked);
+    Ok(Json::Object(written).to_vec().into())
+}
+
+fn read_request(form: Form, json: Json<'_>) -> Result<hub::Request<'_>, BadRequest> {
+    match form {
+        Form::Chat => chat::read_request(json),
+        Form::Responses => responses::read_request(json),
+        Form::Messages => messages::read_request(json),
+        Form::Generate => generate::read_request(json),
+    }
+}
+
+fn write_request<'a>(
+    request: &mut hub::Request<'a>,
+    fit: &Fit,
+    losses: &mut Losses,
+) -> Result<Object<'a>, BadRequest> {
+    match fit.form {
+        Form::Chat => chat::write_request(request, fit, losses),
+        Form::Responses => responses::write_request(request, fit, losses),
+        Form::Messages => messages::write_request(request, fit, losses),
+        Form::Generate => generate::write_request(request, fit, losses),
+    }
+}
+
+fn read_reply(form: Form, json: Json<'_>) -> Result<hub::Reply<'_>, Unreadable> {
+    match form {
         Form::Chat => chat::read_reply(json),
         Form::Responses => responses::read_reply(json),
         Form::Messages => messages::read_reply(json),
         Form::Generate => generate::read_reply(json),
-    }?;
-    let written = match asked.form {
+    }
+}
+
+fn write_reply<'a>(reply: hub::Reply<'a>, asked: &'a Asked) -> Object<'a> {
+    match asked.form {
         Form::Chat => chat::write_reply(reply, asked),
         Form::Responses => responses::write_reply(reply, asked),
         Form::Messages => messages::write_reply(reply, asked),
         Form::Generate => generate::write_reply(reply, asked),
-    };
-    Ok(Json::Object(written).to_vec().into())
+    }
 }
 
 /// A provider's reply that is not of the form it should be, and why.

@@ -46,18 +46,7 @@ impl std::fmt::Debug for Stream {
 impl Stream {
     /// From a provider that speaks `from` to the client that asked.
     pub fn new(from: Form, asked: &Asked) -> Self {
-        let reader: Box<dyn StreamReader> = match from {
-            Form::Chat => Box::new(chat::Reader::default()),
-            Form::Responses => Box::new(responses::Reader::default()),
-            Form::Messages => Box::new(messages::Reader::default()),
-            Form::Generate => Box::new(generate::Reader::default()),
-        };
-        let writer: Box<dyn StreamWriter> = match asked.form {
-            Form::Chat => Box::new(chat::Writer::new(asked)),
-            Form::Responses => Box::new(responses::Writer::new(asked)),
-            Form::Messages => Box::new(messages::Writer::new(asked)),
-            Form::Generate => Box::new(generate::Writer::new(asked)),
-        };
+        let (reader, writer) = (reader(from), writer(asked));
         Self { parser: sse::Parser::new(), reader, writer, over: false }
     }
 
@@ -93,6 +82,24 @@ impl Stream {
         if !*over {
             reader.end(&mut |event| pass(&mut **writer, over, event, out));
         }
+    }
+}
+
+pub(super) fn reader(form: Form) -> Box<dyn StreamReader> {
+    match form {
+        Form::Chat => Box::new(chat::Reader::default()),
+        Form::Responses => Box::new(responses::Reader::default()),
+        Form::Messages => Box::new(messages::Reader::default()),
+        Form::Generate => Box::new(generate::Reader::default()),
+    }
+}
+
+pub(super) fn writer(asked: &Asked) -> Box<dyn StreamWriter> {
+    match asked.form {
+        Form::Chat => Box::new(chat::Writer::new(asked)),
+        Form::Responses => Box::new(responses::Writer::new(asked)),
+        Form::Messages => Box::new(messages::Writer::new(asked)),
+        Form::Generate => Box::new(generate::Writer::new(asked)),
     }
 }
 

@@ -8,9 +8,12 @@ use crate::{
     json::{Json, Object},
     translate::{
         Field, Fit, Form, Losses,
-        hub::{Body, Part, Request, Role, Source},
+        hub::{Body, Part, Request, Role, Source, bounded_id},
     },
 };
+
+/// Of a call, in this form: longer ones are refused by OpenAI.
+const LONGEST_ID: usize = 40;
 
 pub(super) fn write<'a>(
     request: &mut Request<'a>,
@@ -69,7 +72,7 @@ fn user<'a>(
                 rest.extend(others);
                 let result = Object::new()
                     .with("role", "tool")
-                    .with("tool_call_id", id.unwrap_or_default())
+                    .with("tool_call_id", bounded_id(id.unwrap_or_default(), LONGEST_ID))
                     .with("content", text)
                     .with_some("cache_control", part.cache_control);
                 out.push(result.into());
@@ -196,7 +199,7 @@ fn assistant<'a>(
                 let function =
                     Object::new().with("name", name).with("arguments", arguments.into_text());
                 let call = Object::new()
-                    .with("id", id.unwrap_or_default())
+                    .with("id", bounded_id(id.unwrap_or_default(), LONGEST_ID))
                     .with("type", "function")
                     .with("function", function)
                     .with_some("extra_content", signature.map(extra_content));

@@ -174,7 +174,8 @@ fn part(state: &mut State, choice: u32, read: part::Read<'_>, emit: &mut dyn FnM
             let json = Cow::Owned(Json::Object(args).to_text());
             emit(Event::ToolArguments { choice, call, json });
         }
-        // A picture has no place in a stream of texts.
+        // Streams are of texts.
+        Some(What::Media(body)) => emit(Event::Text { choice, text: body.left_out().into() }),
         _ => {}
     }
     match signature.map(part::lone) {

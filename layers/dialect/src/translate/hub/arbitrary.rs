@@ -347,12 +347,6 @@ pub(crate) struct Collected {
 }
 
 impl Collected {
-    pub(crate) fn of<'a>(events: impl IntoIterator<Item = Event<'a>>) -> Self {
-        let mut all = Self::default();
-        events.into_iter().for_each(|event| all.see(event));
-        all
-    }
-
     /// Takes one more event in, and panics where the rules of [`Event`] are broken.
     pub(crate) fn see(&mut self, event: Event<'_>) {
         assert!(!self.complete && self.error.is_none(), "{event:?} after the end");

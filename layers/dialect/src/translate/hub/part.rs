@@ -98,6 +98,19 @@ pub(crate) enum Arguments<'a> {
     Value(Json<'a>),
 }
 
+/// A call's id that is no longer than a provider takes: a longer one is told by its hash, which is
+/// the same wherever the id is met.
+pub(crate) fn bounded_id(id: Cow<'_, str>, most: usize) -> Cow<'_, str> {
+    if id.len() <= most {
+        return id;
+    }
+    // FNV-1a, of 64 bits.
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("call_{hash:016x}").into()
+}
+
 impl<'a> Part<'a> {
     pub(crate) fn new(body: Body<'a>) -> Self {
         Self { body, cache_control: None }
@@ -111,6 +124,16 @@ impl<'a> Part<'a> {
         match &self.body {
             Body::Text { text, .. } => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl Body<'_> {
+    /// Stands for a file in an answer, in a form whose answers have none.
+    pub(crate) fn left_out(&self) -> &'static str {
+        match self {
+            Self::Image { .. } => "[An image was left out: this API has no place for it.]",
+            _ => "[A file was left out: this API has no place for it.]",
         }
     }
 }
@@ -180,6 +203,16 @@ impl<'a> Arguments<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_ids_are_bounded_and_stay_apart() {
+        let [a, b] = ["a", "b"].map(|letter| letter.repeat(70));
+        let short = |id: &str| bounded_id(id.to_owned().into(), 64).into_owned();
+        assert_eq!(short("call_1"), "call_1");
+        assert_eq!(short(&a), short(&a));
+        assert_ne!(short(&a), short(&b));
+        assert_eq!(short(&a).len(), 21);
+    }
 
     #[test]
     fn data_urls() {

@@ -32,6 +32,17 @@ impl<'a> Signature<'a> {
         Self { of, data: data.into() }
     }
 
+    /// Stands on a thought that nothing proves, and tells that it is not the provider's own, for
+    /// clients that want a signature on every thought, and for providers that would refuse it.
+    pub(crate) fn unsigned() -> Self {
+        Self::new(Form::Chat, "")
+    }
+
+    /// `None`: it is [`unsigned`](Self::unsigned), or nothing.
+    pub(crate) fn some(self) -> Option<Self> {
+        (!self.data.is_empty()).then_some(self)
+    }
+
     /// Reads what stands in a field of `form`, written by its provider or by [`text`](Self::text).
     pub(crate) fn read(form: Form, text: Cow<'a, str>) -> Self {
         let text = match form {

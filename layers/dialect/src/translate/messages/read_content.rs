@@ -227,8 +227,7 @@ pub(super) fn web_citation(mut citation: Object<'_>) -> Option<Citation<'_>> {
 
 /// `None`: the thought was not signed, whatever stands there for clients' sake.
 pub(super) fn signature(text: Cow<'_, str>) -> Option<Signature<'_>> {
-    let signature = Signature::read(Form::Messages, text);
-    (!signature.data.is_empty()).then_some(signature)
+    Signature::read(Form::Messages, text).some()
 }
 
 /// The signature that stands before a call, in a block of its own, because here calls have none.

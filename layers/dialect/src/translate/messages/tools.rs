@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use super::{
     super::{
-        Field, Losses,
+        Field, Loss, Losses,
         hub::{Format, Request, Tool, ToolChoice},
     },
     JSON_TOOL, schema,
@@ -89,14 +89,25 @@ pub(super) fn write<'a>(
             .with_some("name", name)
             .with_some("disable_parallel_tool_use", one_call.then_some(true))
     });
-    Ok((tools.into_iter().map(tool).collect(), choice))
+    let mut moved = Vec::new();
+    let tools = tools.into_iter().map(|one| tool(one, &mut moved)).collect();
+    lose(Field::Tools, &moved, losses)?;
+    Ok((tools, choice))
 }
 
-fn tool(tool: Tool<'_>) -> Object<'_> {
+/// Constraints that only bind the model by word.
+fn lose(field: Field, moved: &[&'static str], losses: &mut Losses) -> Result<(), BadRequest> {
+    let field = field.name(losses.client()).unwrap_or("schema");
+    moved.iter().try_for_each(|constraint| {
+        losses.lose_named(format!("{field}.{constraint}").into(), Loss::Harmless)
+    })
+}
+
+fn tool<'a>(tool: Tool<'a>, moved: &mut Vec<&'static str>) -> Object<'a> {
     let mut input = schema::of_input(tool.schema);
     let strict = tool.strict == Some(true);
     if strict {
-        schema::close(&mut input);
+        schema::close(&mut input, moved);
     }
     Object::new()
         .with("name", tool.name)
@@ -107,15 +118,20 @@ fn tool(tool: Tool<'_>) -> Object<'_> {
 }
 
 /// `output_config.format`.
-pub(super) fn format<'a>(request: &mut Request<'a>) -> Option<Object<'a>> {
+pub(super) fn format<'a>(
+    request: &mut Request<'a>,
+    losses: &mut Losses,
+) -> Result<Option<Object<'a>>, BadRequest> {
     let Some(Format::Schema { description, mut schema, .. }) = request.format.take() else {
-        return None;
+        return Ok(None);
     };
-    schema::close(&mut schema);
+    let mut moved = Vec::new();
+    schema::close(&mut schema, &mut moved);
+    lose(Field::JsonSchema, &moved, losses)?;
     if let (Json::Object(schema), Some(description)) = (&mut schema, description) {
         if schema.get("description").is_none() {
             schema.push("description", description);
         }
     }
-    Some(Object::new().with("type", "json_schema").with("schema", schema))
+    Ok(Some(Object::new().with("type", "json_schema").with("schema", schema)))
 }

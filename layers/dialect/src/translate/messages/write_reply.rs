@@ -81,32 +81,24 @@ fn write_part<'a>(part: Part<'a>, content: &mut Vec<Object<'a>>, end: &mut End, 
         }
         Body::Thinking { text, signature: None } if text.is_empty() => return,
         Body::Thinking { text, signature } => {
-            let signature = signature.unwrap_or_else(unsigned).text(Form::Messages);
+            let signature = signature.unwrap_or_else(Signature::unsigned).text(Form::Messages);
             new("thinking").with("thinking", text).with("signature", signature)
         }
         Body::Redacted(data) => new("redacted_thinking").with("data", data.text(Form::Messages)),
-        // The form's answers have neither, nor results.
-        Body::Image { .. }
-        | Body::Document { .. }
-        | Body::Audio { .. }
-        | Body::ToolResult { .. } => return,
+        Body::ToolResult { .. } => return,
+        file => new("text").with("text", file.left_out()),
     };
     content.push(block);
 }
 
-/// Clients want a signature on every thought. This one says that the thought is of another form,
-/// and that nothing proves it.
-pub(super) fn unsigned<'a>() -> Signature<'a> {
-    Signature::new(Form::Chat, "")
-}
-
+/// Anthropic's own have an index here that proves them, and are refused without.
 pub(super) fn citation(citation: Citation<'_>) -> Object<'_> {
     Object::new()
         .with("type", "web_search_result_location")
         .with("url", citation.url)
         .with("title", citation.title)
         .with("cited_text", citation.quote.unwrap_or_default())
-        .with("encrypted_index", "")
+        .with("encrypted_index", Signature::unsigned().text(Form::Messages))
 }
 
 /// A call's input is an object; arguments that can't be read as one are wrapped in the way that

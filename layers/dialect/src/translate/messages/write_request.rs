@@ -40,7 +40,7 @@ pub(crate) fn write_request<'a>(
     let mut max_tokens = request.max_tokens.or(fit.max_output_tokens).unwrap_or(MAX_TOKENS);
     let thinking = thinking::write(request.thinking.take(), fit, &mut max_tokens, barred, losses)?;
     sampling(request, fit, thinking.on, losses)?;
-    let format = tools::format(request);
+    let format = tools::format(request, losses)?;
     let (tools, choice) = tools::write(request, losses)?;
     let output = Object::new().with_some("effort", thinking.effort).with_some("format", format);
     let messages: Vec<_> = messages.into_iter().map(|message| message.into_json()).collect();

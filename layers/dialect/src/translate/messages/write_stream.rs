@@ -5,14 +5,14 @@ use tollway_core::Usage;
 use super::{
     super::{
         Asked, Form, StreamWriter,
-        hub::{Event, Finish, StreamError},
+        hub::{Event, Finish, Signature, StreamError},
     },
     error,
     queue::{JsonEnd, Queue},
     read_content::signature_block,
     stop::End,
     usage,
-    write_reply::{citation, message, unsigned},
+    write_reply::{citation, message},
 };
 use crate::json::{Json, Object};
 
@@ -226,7 +226,12 @@ impl Writer {
         match &self.open {
             None => return,
             Some(Open::Thinking { signed: false }) => {
-                self.delta("signature_delta", "signature", &unsigned().text(Form::Messages), out);
+                self.delta(
+                    "signature_delta",
+                    "signature",
+                    &Signature::unsigned().text(Form::Messages),
+                    out,
+                );
             }
             Some(Open::Call { empty: true, .. }) => {
                 self.delta("input_json_delta", "partial_json", "{}", out);

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use super::{line::Line, write_items};
 use crate::{
     json::{Json, Object},
-    translate::hub::Citation,
+    translate::{
+        Form,
+        hub::{Citation, Signature},
+    },
 };
 
 #[derive(Debug)]
@@ -105,11 +108,12 @@ impl Item {
             What::Reasoning { .. } if self.status.is_none() => {
                 write_items::reasoning(Some(id), None, None)
             }
-            What::Reasoning { text, sealed } => write_items::reasoning(
-                Some(id),
-                text.as_deref().map(Cow::Borrowed),
-                sealed.as_deref().map(Cow::Borrowed),
-            ),
+            What::Reasoning { text, sealed } => {
+                let sealed = sealed.as_deref().map(Cow::Borrowed);
+                let sealed = sealed.unwrap_or_else(|| Signature::unsigned().text(Form::Responses));
+                let text = text.as_deref().map(Cow::Borrowed);
+                write_items::reasoning(Some(id), text, Some(sealed))
+            }
             What::Call { call_id, name, arguments } => {
                 let [call_id, name, arguments] =
                     [call_id, name, arguments].map(|text| Cow::Borrowed(&**text));

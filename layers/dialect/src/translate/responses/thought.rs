@@ -16,7 +16,8 @@ pub(super) fn read<'a>(item: &mut Object<'a>, at: &At<'_>) -> Result<Option<Part
     let id = item.text("id", at)?;
     let summary = texts(item.array("summary", at)?, &at.key("summary"))?;
     let content = texts(item.array("content", at)?, &at.key("content"))?;
-    let signature = item.text("encrypted_content", at)?.map(|sealed| seal(id, sealed));
+    let sealed = item.text("encrypted_content", at)?;
+    let signature = sealed.and_then(|sealed| seal(id, sealed).some());
     Ok(match (summary.or(content), signature) {
         (Some(text), signature) => Some(Part::new(Body::Thinking { text, signature })),
         (None, Some(signature)) => Some(Part::new(Body::Redacted(signature))),

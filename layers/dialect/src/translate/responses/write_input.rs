@@ -8,7 +8,7 @@ use crate::{
     json::{Json, Object},
     translate::{
         Field, Fit, Form, Losses,
-        hub::{Body, Part, Role, Source, Turn},
+        hub::{Body, Part, Role, Source, Turn, bounded_id},
     },
 };
 
@@ -202,6 +202,9 @@ fn document<'a>(source: Source<'a>, name: Option<Cow<'a, str>>) -> Object<'a> {
     }
 }
 
+/// Longer ones are refused by OpenAI.
+const LONGEST_ID: usize = 64;
+
 /// The ids of tool calls: here each call and each result has one.
 #[derive(Debug, Default)]
 struct Calls<'a> {
@@ -213,6 +216,7 @@ impl<'a> Calls<'a> {
     /// The same for the same conversation, or a provider could not cache it.
     fn begin(&mut self, id: Option<Cow<'a, str>>, name: &Cow<'a, str>) -> Cow<'a, str> {
         let id = id.unwrap_or_else(|| format!("call_{}", self.begun).into());
+        let id = bounded_id(id, LONGEST_ID);
         self.begun += 1;
         self.open.push((id.clone(), name.clone()));
         id
@@ -220,6 +224,7 @@ impl<'a> Calls<'a> {
 
     /// A result without an id answers the first call of that name that has no answer yet.
     fn answer(&mut self, id: Option<Cow<'a, str>>, name: Option<&str>) -> Cow<'a, str> {
+        let id = id.map(|id| bounded_id(id, LONGEST_ID));
         let place = self.open.iter().position(|(open, called)| match (&id, name) {
             (Some(id), _) => id == open,
             (None, Some(name)) => name == called,

@@ -79,19 +79,16 @@ impl<'a> Items<'a> {
                 let call = write_items::call(Some(item), id, name, arguments.into_text());
                 self.all.push(call.with("status", "completed"));
             }
-            // No model answers with these, or the API has no item for them.
-            Body::Image { .. }
-            | Body::Document { .. }
-            | Body::Audio { .. }
-            | Body::ToolResult { .. } => {}
+            Body::ToolResult { .. } => {}
+            file => self.message.push(write_items::text(file.left_out(), Vec::new(), None)),
         }
     }
 
     fn thought(&mut self, text: Option<Cow<'a, str>>, signature: Option<Signature<'a>>) {
         self.close("completed");
-        let (id, sealed) = signature.as_ref().map(thought::unseal).unzip();
-        let id = id.flatten().unwrap_or_else(|| self.id("rs_"));
-        self.all.push(write_items::reasoning(Some(id), text, sealed));
+        let (id, sealed) = thought::unseal(&signature.unwrap_or_else(Signature::unsigned));
+        let id = id.unwrap_or_else(|| self.id("rs_"));
+        self.all.push(write_items::reasoning(Some(id), text, Some(sealed)));
     }
 
     fn id(&mut self, prefix: &str) -> Cow<'a, str> {

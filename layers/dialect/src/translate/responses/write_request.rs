@@ -5,7 +5,7 @@ use crate::{
     BadRequest,
     json::{Json, Object},
     translate::{
-        Field, Fit, Losses, Reasoning,
+        Field, Fit, Loss, Losses, Reasoning,
         hub::{Body, Format, Request, Role, Tool, ToolChoice},
     },
 };
@@ -38,7 +38,7 @@ pub(crate) fn write_request<'a>(
     tools(request, &mut body);
     body = body
         .with_some("parallel_tool_calls", request.parallel_tools)
-        .with_some("max_output_tokens", request.max_tokens)
+        .with_some("max_output_tokens", max_tokens(request, losses)?)
         .with_some("temperature", temperature(request, fit, losses)?)
         .with_some("top_p", request.top_p.take())
         .with_some("text", text(request));
@@ -55,6 +55,17 @@ pub(crate) fn write_request<'a>(
         body.push("stream", true);
     }
     Ok(body)
+}
+
+/// OpenAI refuses less in this form.
+const LEAST_TOKENS: u64 = 16;
+
+fn max_tokens(request: &Request<'_>, losses: &mut Losses) -> Result<Option<u64>, BadRequest> {
+    if request.max_tokens.is_some_and(|most| most < LEAST_TOKENS) {
+        let name = Field::MaxTokens.name(losses.client()).unwrap_or_default();
+        losses.lose_named(name.into(), Loss::Harmless)?;
+    }
+    Ok(request.max_tokens.map(|most| most.max(LEAST_TOKENS)))
 }
 
 /// What stands first, if it is one text; other instructions are items where they stood.

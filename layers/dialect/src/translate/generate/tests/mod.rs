@@ -29,13 +29,6 @@ fn parsed(json: &str) -> Json<'_> {
     Json::read(json.as_bytes()).unwrap()
 }
 
-fn object(json: &str) -> Object<'_> {
-    match parsed(json) {
-        Json::Object(object) => object,
-        _ => panic!("{json}"),
-    }
-}
-
 fn read(json: &str) -> Request<'_> {
     read_request(parsed(json)).unwrap()
 }

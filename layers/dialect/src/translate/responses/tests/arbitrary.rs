@@ -200,7 +200,8 @@ pub(super) fn request() -> impl Strategy<Value = Request<'static>> {
                 tools: tools.0,
                 tool_choice: tools.1,
                 parallel_tools: tools.2,
-                max_tokens: numbers.0,
+                // Less is refused, so it is raised.
+                max_tokens: numbers.0.map(|most| most.saturating_add(16)),
                 temperature: numbers.1.and_then(quarters),
                 top_p: numbers.2.and_then(quarters),
                 logprobs: numbers.3,
