@@ -112,9 +112,19 @@ def test_system_prompt_and_several_turns(speaker, family, stream):
 
 @streamed
 def test_bound(speaker, family, stream):
-    answer = speaker.ask(family, WORDS, limit=3, stream=stream)
-    assert (answer.text, answer.finish) == ("one two three", "length")
-    assert answer.usage.output == 3
+    answer = speaker.ask(family, WORDS, limit=20, simulate="output_tokens=40", stream=stream)
+    assert answer.text.startswith(WORDS) and len(answer.text.split()) == 20
+    assert (answer.finish, answer.usage.output) == ("length", 20)
+
+
+def test_bound_that_is_too_small_for_a_family(speaker):
+    # OpenAI takes no less than 16 there; one that was translated is raised to that, and it is told.
+    answer = speaker.ask("responses", WORDS, limit=3)
+    told = "x-tollway-dropped" in speaker.headers_of("responses", limit=3)
+    if speaker.form == "responses":
+        assert (answer.text, told) == ("one two three", False)
+    else:
+        assert (answer.text, told) == (WORDS, True)
 
 
 @streamed

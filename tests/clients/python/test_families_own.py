@@ -110,14 +110,14 @@ def test_googles_chats(speakers, family, model):
 
 def test_googles_stream_as_an_array(proxies, http, family):
     url = f"{proxies('families').url}/v1beta/models/{family}:streamGenerateContent?key={KEY}"
-    ask = {"contents": [{"parts": [{"text": WORDS}]}], "generation_config": {"max_output_tokens": 5}}
-    reply = http.post(url, json=ask)
+    ask = {"contents": [{"parts": [{"text": WORDS}]}], "generation_config": {"max_output_tokens": 20}}
+    reply = http.post(url, json=ask, headers={"x-simulate": "output_tokens=40"})
     assert reply.headers["content-type"].startswith("application/json")
     chunks = reply.json()
     texts = [part["text"] for chunk in chunks for part in chunk["candidates"][0]["content"].get("parts", ())]
-    assert "".join(texts) == "one two three four five"
+    assert "".join(texts).startswith(WORDS)
     assert chunks[-1]["candidates"][0]["finishReason"] == "MAX_TOKENS"
-    assert chunks[-1]["usageMetadata"]["candidatesTokenCount"] == 5
+    assert chunks[-1]["usageMetadata"]["candidatesTokenCount"] == 20
 
 
 def test_googles_own_schemas(speakers, family):
