@@ -385,6 +385,7 @@ async fn what_the_real_one_refuses() {
     let assistant = |content: Value| json!([{"role": "user", "content": "x"}, {"role": "assistant", "content": content}]);
     for (fields, text) in [
         (json!({"n": 2}), "n: Extra inputs are not permitted"),
+        (json!({"thread": {"type": "create"}}), "thread: Extra inputs are not permitted"),
         (json!({"temperature": 1.5}), "temperature: Input should be less than or equal to 1"),
         (
             json!({"temperature": 1, "top_p": 0.5}),

@@ -32,12 +32,13 @@ impl Paths {
     }
 
     /// The path and query to send; `signs`: with the proxy's own credential in the place of any
-    /// that stands in the query.
+    /// that stands in the query. `ours`: the client's credential is this proxy's, wherever it stands.
     pub(super) fn path(
         &self,
         ask: Option<&Ask>,
         asked: &str,
         signs: bool,
+        ours: bool,
     ) -> Result<String, Failure> {
         if let Some(ask) = ask {
             self.must_speak(ask)?;
@@ -56,7 +57,7 @@ impl Paths {
             }
             _ => joined(&self.base, below(asked, "/v1").unwrap_or(asked)),
         };
-        if signs && ask.is_some_and(|ask| ask.dialect == Dialect::Gemini) {
+        if ours || signs && ask.is_some_and(|ask| ask.dialect == Dialect::Gemini) {
             drop_key(&mut path);
         }
         Ok(path)
@@ -153,12 +154,25 @@ mod tests {
     }
 
     #[test]
+    fn our_own_key_goes_no_further() {
+        let at = paths(Dialect::OpenAi, "/v1", None);
+        let path = "/v1/files?key=k&purpose=batch&monkey=1";
+        let openai = ask(Dialect::OpenAi, Operation::Other);
+        // Nobody here took it for a credential.
+        assert_eq!(at.path(Some(&openai), path, true, false).unwrap(), path);
+        for ask in [Some(&openai), None] {
+            let sent = at.path(ask, path, false, true).unwrap();
+            assert_eq!(sent, "/v1/files?purpose=batch&monkey=1");
+        }
+    }
+
+    #[test]
     fn each_family_has_its_place() {
         let openai = ask(Dialect::OpenAi, Operation::Embeddings);
         let messages = ask(Dialect::Anthropic, Operation::Messages);
         let gemini = ask(Dialect::Gemini, Operation::GenerateContent);
         let there = |paths: &Paths, ask: &Ask, path: &str| {
-            paths.path(Some(ask), path, true).map_err(|failure| failure.to_string())
+            paths.path(Some(ask), path, true, false).map_err(|failure| failure.to_string())
         };
         let at = paths(Dialect::OpenAi, "/openai/v1", None);
         assert_eq!(there(&at, &openai, "/v1/embeddings?x=1").unwrap(), "/openai/v1/embeddings?x=1");
@@ -172,7 +186,7 @@ mod tests {
         let at = paths(Dialect::Gemini, "", Some("/v1beta/openai"));
         let path = "/v1beta/models/m:generateContent?key=secret&alt=sse";
         assert_eq!(there(&at, &gemini, path).unwrap(), "/v1beta/models/m:generateContent?alt=sse");
-        assert_eq!(at.path(Some(&gemini), path, false).unwrap(), path);
+        assert_eq!(at.path(Some(&gemini), path, false, false).unwrap(), path);
         assert_eq!(there(&at, &openai, "/v1/embeddings").unwrap(), "/v1beta/openai/embeddings");
         let named = "/v1beta/openai/embeddings";
         assert_eq!(there(&at, &openai, named).unwrap(), named);

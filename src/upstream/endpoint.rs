@@ -146,7 +146,7 @@ where
 
     fn address(&self, ask: Option<&Ask>, uri: &Uri, ours: bool) -> Result<Uri, Failure> {
         let asked = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let path = self.paths.path(ask, asked, ours || !self.passthrough)?;
+        let path = self.paths.path(ask, asked, ours || !self.passthrough, ours)?;
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());

@@ -9,6 +9,9 @@ use tollway_core::{Dialect, Failure};
 
 use crate::{BadRequest, openai};
 
+/// Conversations are not held here: the client is to send all of it.
+pub(crate) const THREAD_UNSUPPORTED: &str = "thread_unsupported_request";
+
 /// An error answer, before it is written for a client of one dialect.
 ///
 /// `kind`, `code` and `param` are OpenAI's; the other families go by the status, and carry the wait
@@ -101,7 +104,14 @@ impl<'a> ErrorReply<'a> {
         let (kind, message) = (anthropic_type(self.status), json!(self.message));
         let id =
             self.request_id.map_or(String::new(), |id| format!(r#","request_id":{}"#, json!(id)));
-        let error = format!(r#"{{"type":"{kind}","message":{message}}}"#);
+        // The one code that Anthropic's SDKs act on; the others are OpenAI's.
+        let details = match self.code {
+            Some(code @ THREAD_UNSUPPORTED) => {
+                format!(r#","details":{{"error_code":"{code}","unsupported":["translation"]}}"#)
+            }
+            _ => String::new(),
+        };
+        let error = format!(r#"{{"type":"{kind}","message":{message}{details}}}"#);
         format!(r#"{{"type":"error","error":{error}{id}}}"#).into()
     }
 

@@ -67,6 +67,12 @@ impl Error {
         }
     }
 
+    /// No conversation is held here.
+    pub(super) fn without_threads() -> Self {
+        let message = "thread: This request cannot be served as part of a thread.";
+        Self { code: Some("thread_unsupported_request"), ..Self::invalid(message) }
+    }
+
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,

@@ -11,6 +11,7 @@ use super::{
         share, string, tag, whole, wrong,
     },
     conversation,
+    error::Error,
     meter::{Meter, Point},
     models, tools,
 };
@@ -114,6 +115,9 @@ impl Ask {
 }
 
 fn known_fields(body: &Object, answered: bool, newest: bool, beta: bool) -> Checked<()> {
+    if beta && body.contains_key("thread") {
+        return Err(Box::new(Error::without_threads()));
+    }
     let mut allowed = COUNTED.to_vec();
     if answered {
         allowed.extend(ANSWERED);

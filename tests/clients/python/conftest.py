@@ -7,6 +7,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 import programs
+from speakers import SPEAKERS
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +25,9 @@ def proxies(simulator):
 
     def get(policy):
         if policy not in running:
-            running[policy] = programs.proxy(policy, UPSTREAM=simulator.v1, NOBODY=nobody)
+            running[policy] = programs.proxy(
+                policy, UPSTREAM=simulator.v1, SIMULATOR=simulator.url, NOBODY=nobody
+            )
         return running[policy]
 
     yield get
@@ -68,6 +71,40 @@ def connect_async():
 @pytest.fixture
 def client(base_url, connect):
     return connect(base_url)
+
+
+@pytest.fixture
+def connected(proxies):
+    """Makes speakers, by default to the proxy with a provider of every family."""
+    made = []
+
+    def speaker(form, url=None, **options):
+        made.append(SPEAKERS[form](url or proxies("families").url, **options))
+        return made[-1]
+
+    yield speaker
+    for speaker in made:
+        speaker.close()
+
+
+@pytest.fixture(scope="session")
+def speakers(proxies):
+    """The same, one of a form for the whole run."""
+    made = {}
+
+    def speaker(form):
+        if form not in made:
+            made[form] = SPEAKERS[form](proxies("families").url)
+        return made[form]
+
+    yield speaker
+    for speaker in made.values():
+        speaker.close()
+
+
+@pytest.fixture(params=list(SPEAKERS))
+def speaker(request, speakers):
+    return speakers(request.param)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use super::lenient;
 use crate::{
     BadRequest,
-    json::{At, Json, Object},
+    json::{At, Object},
     translate::{
         Form,
         hub::{Body, Part, Signature},
@@ -48,11 +48,11 @@ pub(super) fn read_block(mut block: Object<'_>) -> Option<Part<'_>> {
     says.then(|| Part::new(Body::Thinking { text, signature }))
 }
 
-pub(super) fn block<'a>(text: Cow<'a, str>, signature: Option<Cow<'a, str>>) -> Json<'a> {
+pub(super) fn block<'a>(text: Cow<'a, str>, signature: Option<Cow<'a, str>>) -> Object<'a> {
     let block = Object::new().with("type", "thinking").with("thinking", text);
-    block.with_some("signature", signature).into()
+    block.with_some("signature", signature)
 }
 
-pub(super) fn redacted(data: Cow<'_, str>) -> Json<'_> {
-    Object::new().with("type", "redacted_thinking").with("data", data).into()
+pub(super) fn redacted(data: Cow<'_, str>) -> Object<'_> {
+    Object::new().with("type", "redacted_thinking").with("data", data)
 }

@@ -70,11 +70,11 @@ impl<'a> Said<'a> {
                 }
                 self.signed |= signature.is_some();
                 let signature = signature.map(|signature| signature.text(Form::Chat));
-                self.blocks.push(thinking::block(text, signature));
+                self.blocks.push(thinking::block(text, signature).into());
             }
             Body::Redacted(data) => {
                 self.signed = true;
-                self.blocks.push(thinking::redacted(data.text(Form::Chat)));
+                self.blocks.push(thinking::redacted(data.text(Form::Chat)).into());
             }
             Body::ToolCall { id, name, arguments, signature } => {
                 let id = id.unwrap_or_else(|| {

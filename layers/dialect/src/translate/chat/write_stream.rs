@@ -36,6 +36,9 @@ struct Choice {
     thought: String,
     /// The calls, and whether anything came of their arguments.
     calls: Vec<(u32, bool)>,
+    /// How many there are of each: lists in deltas are put together by index.
+    blocks: u32,
+    citations: u32,
 }
 
 impl Writer {
@@ -135,6 +138,26 @@ impl Writer {
         self.chunk(index, out, None, |out| Json::Object(delta).write(out));
     }
 
+    /// The next one of a list.
+    fn item(
+        &mut self,
+        index: u32,
+        out: &mut Vec<u8>,
+        key: &'static str,
+        item: Object<'_>,
+        count: impl Fn(&mut Choice) -> &mut u32,
+    ) {
+        self.begin(index, out);
+        let Some(number) = self.choice(index).map(count) else { return };
+        let item = item.with("index", *number);
+        *number = number.saturating_add(1);
+        self.delta(index, out, key, item.into());
+    }
+
+    fn block(&mut self, index: u32, out: &mut Vec<u8>, block: Object<'_>) {
+        self.item(index, out, "thinking_blocks", block, |choice| &mut choice.blocks);
+    }
+
     fn arguments(&mut self, index: u32, call: u32, text: &str, out: &mut Vec<u8>) {
         self.chunk(index, out, None, |out| {
             // Writing to memory does not fail.
@@ -181,14 +204,15 @@ impl StreamWriter for Writer {
                 let thought = self.choice(choice).map(|choice| std::mem::take(&mut choice.thought));
                 let text = signature.text(Form::Chat);
                 let block = thinking::block(thought.unwrap_or_default().into(), Some(text));
-                self.delta(choice, out, "thinking_blocks", block);
+                self.block(choice, out, block);
             }
             Event::Redacted { choice, data } => {
                 let block = thinking::redacted(data.text(Form::Chat));
-                self.delta(choice, out, "thinking_blocks", block);
+                self.block(choice, out, block);
             }
             Event::Citation { choice, citation } => {
-                self.delta(choice, out, "annotations", citations::write(citation).into());
+                let citation = citations::write(citation);
+                self.item(choice, out, "annotations", citation, |choice| &mut choice.citations);
             }
             Event::ToolStart { choice, call, id, name, signature } => {
                 let id = id.unwrap_or_else(|| {

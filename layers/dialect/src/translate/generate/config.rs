@@ -1,5 +1,7 @@
 //! `generationConfig`.
 
+use serde_json::Number;
+
 use super::{
     names::{self, Names},
     schema::to_json_schema,
@@ -22,7 +24,7 @@ pub(super) fn read<'a>(
     request.max_tokens = names::count(from, ["maxOutputTokens", "max_output_tokens"], at)?;
     request.temperature = names::number(from, ["temperature"; 2], at)?;
     request.top_p = names::number(from, ["topP", "top_p"], at)?;
-    request.top_k = names::number(from, ["topK", "top_k"], at)?;
+    request.top_k = names::number(from, ["topK", "top_k"], at)?.map(whole);
     request.seed = names::number(from, ["seed"; 2], at)?;
     request.presence_penalty = names::number(from, ["presencePenalty", "presence_penalty"], at)?;
     request.frequency_penalty = names::number(from, ["frequencyPenalty", "frequency_penalty"], at)?;
@@ -49,6 +51,16 @@ pub(super) fn read<'a>(
         }
     }
     Ok(())
+}
+
+/// A whole number without its fraction of nothing: Google's SDKs write 40 as `40.0`.
+fn whole(number: Number) -> Number {
+    match number.as_f64() {
+        Some(float) if number.is_f64() && float.fract() == 0.0 && (0.0..1e9).contains(&float) => {
+            Number::from(float as u64)
+        }
+        _ => number,
+    }
 }
 
 fn modalities<'a>(

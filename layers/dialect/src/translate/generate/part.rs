@@ -121,7 +121,7 @@ fn response<'a>(mut response: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRe
 fn inline<'a>(mut inline: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
     let mime =
         names::text(&mut inline, MIME, at)?.ok_or_else(|| at.key(MIME[0]).missing("a string"))?;
-    let data = inline.need_text("data", at)?;
+    let data = standard_base64(inline.need_text("data", at)?);
     let kind = mime.split_once('/').map_or("", |(kind, _)| kind).to_ascii_lowercase();
     let body = match kind.as_str() {
         "image" => Body::Image { source: Source::Data { mime, data }, detail: None },
@@ -136,6 +136,18 @@ fn inline<'a>(mut inline: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadReques
         }
     };
     Ok(What::Media(body))
+}
+
+/// Google's SDKs write bytes in the alphabet for URLs (RFC 4648, section 5), which nobody else reads.
+fn standard_base64(data: Cow<'_, str>) -> Cow<'_, str> {
+    if memchr::memchr2(b'-', b'_', data.as_bytes()).is_none() {
+        return data;
+    }
+    let mut data = data.replace('-', "+").replace('_', "/");
+    while data.len() % 4 != 0 {
+        data.push('=');
+    }
+    data.into()
 }
 
 /// Without `audio/`, and by the name that other APIs have for it.

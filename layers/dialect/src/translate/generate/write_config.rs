@@ -114,9 +114,9 @@ fn write_thinking(
             }
         }
     }
-    // Thinking blocks are what a client of Anthropic's form asks for by asking for thinking.
-    let blocks = losses.client() == Form::Messages && !thinking.is_off();
-    if let Some(shown) = thinking.shown.or(blocks.then_some(true)) {
+    // In these APIs who asks for reasoning is shown it, and has no way to ask for that too.
+    let implied = matches!(losses.client(), Form::Chat | Form::Messages) && !thinking.is_off();
+    if let Some(shown) = thinking.shown.or(implied.then_some(true)) {
         config.push("includeThoughts", shown);
     }
     Ok(config)

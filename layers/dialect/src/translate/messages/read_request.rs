@@ -7,12 +7,14 @@ use super::{
 };
 use crate::{
     BadRequest,
+    error_reply::THREAD_UNSUPPORTED,
     json::{At, Json, Object},
 };
 
 pub(crate) fn read_request(json: Json<'_>) -> Result<Request<'_>, BadRequest> {
     let at = &At::Root;
     let mut object = json.into_object(at)?;
+    no_thread(&mut object)?;
     let mut request = Request {
         model: object.text("model", at)?.unwrap_or_default(),
         max_tokens: object.u64("max_tokens", at)?,
@@ -40,6 +42,17 @@ pub(crate) fn read_request(json: Json<'_>) -> Result<Request<'_>, BadRequest> {
     metadata(&mut object, &mut request)?;
     extras(object, &mut request);
     Ok(request)
+}
+
+/// A conversation that the provider holds can't be had elsewhere. Anthropic's SDKs ask for one in their
+/// tool runner, and go on without where they get this code.
+fn no_thread(object: &mut Object<'_>) -> Result<(), BadRequest> {
+    if object.take("thread").is_none() {
+        return Ok(());
+    }
+    let text = "`thread` has no counterpart in the API of the provider that this request goes to: send \
+                the whole conversation, without it.";
+    Err(BadRequest::invalid(text).with_param("thread").with_code(THREAD_UNSUPPORTED))
 }
 
 fn turns<'a>(object: &mut Object<'a>, request: &mut Request<'a>) -> Result<(), BadRequest> {

@@ -161,9 +161,12 @@ fn a_signature_comes_with_the_whole_thought() {
     let out = write_stream(&asked(false), events);
     let deltas: Vec<_> =
         chunks(&out).iter().map(|chunk| chunk["choices"][0]["delta"].clone()).collect();
-    let signed = json!({"type": "thinking", "thinking": "ab", "signature": "tollway:messages:S"});
+    // The SDK's helper for streams puts lists together by `index`, and fails without.
+    let signed = json!({
+        "type": "thinking", "thinking": "ab", "signature": "tollway:messages:S", "index": 0,
+    });
     assert_eq!(deltas[3], json!({"thinking_blocks": [signed]}));
-    let redacted = json!({"type": "redacted_thinking", "data": "tollway:messages:S"});
+    let redacted = json!({"type": "redacted_thinking", "data": "tollway:messages:S", "index": 1});
     assert_eq!(deltas[4], json!({"thinking_blocks": [redacted]}));
     let read = read_stream([out.as_bytes()]);
     let parts = &read.reply.choices[0].parts;

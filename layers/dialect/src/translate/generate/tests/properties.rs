@@ -147,7 +147,8 @@ fn options() -> impl Strategy<Value = Request<'static>> {
                 max_tokens: counts.0,
                 temperature,
                 top_p,
-                top_k,
+                // A whole one loses its fraction.
+                top_k: top_k.filter(|number| number.as_f64().is_some_and(|k| k.fract() != 0.0)),
                 frequency_penalty,
                 presence_penalty: None,
                 seed: Some(counts.3.into()),

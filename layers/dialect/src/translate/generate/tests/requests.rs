@@ -220,6 +220,26 @@ fn media_by_their_type() {
 }
 
 #[test]
+fn as_googles_sdks_write_bytes_and_numbers() {
+    let inline = |data: &str| {
+        let json = with_parts(&format!(
+            r#"[{{"inlineData":{{"mimeType":"image/png","data":"{data}"}}}}]"#
+        ));
+        match &read(&json).turns[0].parts[0].body {
+            Body::Image { source: Source::Data { data, .. }, .. } => data.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(inline("ab-_"), "ab+/");
+    assert_eq!(inline("ab-_cQ"), "ab+/cQ==");
+    assert_eq!(inline("ab+/cQ=="), "ab+/cQ==");
+    for (written, meant) in [("40.0", "40"), ("40", "40"), ("0.5", "0.5"), ("-1.0", "-1.0")] {
+        let json = with_config(&format!(r#"{{"topK":{written}}}"#));
+        assert_eq!(read(&json).top_k.unwrap().to_string(), meant);
+    }
+}
+
+#[test]
 fn what_only_google_knows() {
     let meaning = |name: &str| (name.to_owned(), Loss::Meaning);
     let harmless = |name: &str| (name.to_owned(), Loss::Harmless);

@@ -257,10 +257,14 @@ fn media_and_empty_texts() {
 }
 
 fn thought(thinking: Thinking, reasoning: Reasoning) -> (Value, String) {
+    thought_of(Form::Responses, thinking, reasoning)
+}
+
+fn thought_of(client: Form, thinking: Thinking, reasoning: Reasoning) -> (Value, String) {
     let mut fit = fit();
     fit.reasoning = reasoning;
     let request = Request { thinking: Some(thinking), ..Request::default() };
-    let (out, dropped) = written(request, Form::Chat, &fit);
+    let (out, dropped) = written(request, client, &fit);
     (out["generationConfig"]["thinkingConfig"].clone(), dropped)
 }
 
@@ -276,7 +280,7 @@ fn how_much_to_think() {
         (Effort::XHigh, "HIGH", 24576, true, true),
         (Effort::Max, "HIGH", 24576, true, true),
     ] {
-        let told = |told| if told { "reasoning_effort".to_owned() } else { String::new() };
+        let told = |told| if told { "reasoning.effort".to_owned() } else { String::new() };
         let written = thought(effort(asked), Reasoning::Level);
         assert_eq!(written, (json!({"thinkingLevel": level}), told(level_told)));
         let written = thought(effort(asked), Reasoning::Budget);
@@ -292,6 +296,21 @@ fn how_much_to_think() {
     // As it likes.
     assert_eq!(thought(Thinking::default(), Reasoning::Budget).0, json!({"thinkingBudget": -1}));
     assert_eq!(thought(Thinking::default(), Reasoning::Level), (Value::Null, String::new()));
+}
+
+#[test]
+fn reasoning_is_shown_where_a_client_can_not_ask_for_that() {
+    let low = Thinking { effort: Some(Effort::Low), ..Thinking::default() };
+    for (client, shown) in [(Form::Chat, true), (Form::Messages, true), (Form::Responses, false)] {
+        let (config, _) = thought_of(client, low, Reasoning::Level);
+        assert_eq!(config.get("includeThoughts").is_some(), shown, "{client}");
+        let off = Thinking { effort: Some(Effort::None), ..Thinking::default() };
+        let (config, _) = thought_of(client, off, Reasoning::Budget);
+        assert_eq!(config, json!({"thinkingBudget": 0}));
+        let silent = Thinking { shown: Some(false), ..low };
+        let (config, _) = thought_of(client, silent, Reasoning::Level);
+        assert_eq!(config["includeThoughts"], json!(false));
+    }
 }
 
 #[test]

@@ -167,6 +167,19 @@ fn a_wrong_type_is_refused_by_its_place() {
 }
 
 #[test]
+fn a_conversation_held_elsewhere_is_asked_for_whole() {
+    let json = r#"{"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t"}]}],
+        "thread":{"type":"continue","previous_message_id":"msg_1"}}"#;
+    let error = read_request(Json::read(json.as_bytes()).unwrap()).unwrap_err();
+    assert_eq!((error.param(), error.status()), (Some("thread"), http::StatusCode::BAD_REQUEST));
+    // Upon which Anthropic's SDKs do so.
+    let body = crate::ErrorReply::of_request(&error).body_in(tollway_core::Dialect::Anthropic);
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["error"]["details"]["error_code"], "thread_unsupported_request");
+    assert_eq!(body["error"]["type"], "invalid_request_error");
+}
+
+#[test]
 fn options_as_anthropic_has_them() {
     let mut request = asking();
     request.temperature = Number::from_f64(1.4);
