@@ -144,6 +144,14 @@ fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get(X_REQUEST_ID).or_else(|| headers.get(REQUEST_ID))
 }
 
+/// Gemini says in the body when to come back; the others' SDKs look for a header.
+fn tell_wait(headers: &mut HeaderMap, failure: &Failure) {
+    if let Some(wait) = failure.retry_after() {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.entry(header::RETRY_AFTER).or_insert_with(|| seconds.into());
+    }
+}
+
 fn is_stream(parts: &Parts) -> bool {
     let kind = parts.headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
@@ -196,11 +204,7 @@ impl Exchange {
         error.request_id = id.as_ref().and_then(|id| id.to_str().ok());
         let (status, body) = (error.status_in(dialect), error.body_in(dialect));
         parts.status = status;
-        // Gemini tells it in the body alone, which is not read by other clients.
-        if let Some(wait) = failure.retry_after() {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            parts.headers.entry(header::RETRY_AFTER).or_insert_with(|| seconds.into());
-        }
+        tell_wait(&mut parts.headers, &failure);
         parts.extensions.insert(failure);
         self.respond_whole(parts, body)
     }
