@@ -22,7 +22,7 @@ fn runs(target: &str) -> (usize, u64) {
     }
     let runs = match target {
         "policy" => 25,
-        "sse" | "stream" | "family_stream" | "retry_after" => 300,
+        "sse" | "stream" | "family_stream" | "translate_stream" | "retry_after" => 300,
         _ => 1000,
     };
     (runs, 2026)
@@ -157,5 +157,6 @@ macro_rules! smoke {
 }
 
 smoke! {
-    policy sse stream usage request family_stream family_request error multipart retry_after ratelimit forwarded key_digest
+    policy sse stream usage request family_stream family_request translate_request
+    translate_reply translate_stream translate_same error multipart retry_after ratelimit forwarded key_digest
 }

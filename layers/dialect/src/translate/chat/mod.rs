@@ -10,6 +10,7 @@ mod calls;
 mod citations;
 mod finish;
 mod ids;
+mod piece;
 mod read_messages;
 mod read_reply;
 mod read_request;

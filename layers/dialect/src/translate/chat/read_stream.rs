@@ -1,8 +1,8 @@
 use std::{borrow::Cow, time::SystemTime};
 
 use super::{
-    calls::Calls, citations, finish, lenient, lenient_array, lenient_object, take_call_signature,
-    thinking, usage,
+    calls::Calls, citations, finish, lenient, lenient_array, lenient_object, piece::Piece,
+    take_call_signature, thinking, usage,
 };
 use crate::{
     json::{Json, Object},
@@ -53,6 +53,9 @@ impl StreamReader for Reader {
             self.done(emit);
             return Ok(());
         }
+        if self.piece(data, emit) {
+            return Ok(());
+        }
         // Gemini's chat form puts an error into an array.
         let value = match Json::read(data)? {
             Json::Array(items) => items.into_iter().next().unwrap_or_default(),
@@ -75,6 +78,21 @@ impl StreamReader for Reader {
 }
 
 impl Reader {
+    /// A piece of text, of a choice that is known: no tree has to be built.
+    fn piece(&self, data: &[u8], emit: &mut Emit<'_>) -> bool {
+        let mut open = self.choices.iter().filter(|choice| !choice.finished).peekable();
+        // The first chunk tells more than its text.
+        if open.peek().is_none() {
+            return false;
+        }
+        let Some((index, text)) = Piece::read(data) else { return false };
+        let known = open.any(|choice| choice.index == index);
+        if known && !text.is_empty() {
+            emit(Event::Text { choice: index, text });
+        }
+        known
+    }
+
     fn chunk(&mut self, mut chunk: Object<'_>, data: &[u8], emit: &mut Emit<'_>) {
         let groq = lenient_object(&mut chunk, "x_groq");
         if is_error(&chunk) || groq.as_ref().is_some_and(is_error) {

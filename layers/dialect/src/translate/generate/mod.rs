@@ -17,6 +17,7 @@ mod identify;
 mod logprobs;
 mod names;
 mod part;
+mod piece;
 mod read_reply;
 mod read_request;
 mod read_stream;

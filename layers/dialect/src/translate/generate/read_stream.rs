@@ -6,6 +6,7 @@ use tollway_core::Usage;
 use super::{
     citations, finish, logprobs,
     part::{self, What},
+    piece::{Piece, Read},
     read_reply::{blocked, content, index},
     usage::Counts,
 };
@@ -48,6 +49,9 @@ impl StreamReader for Reader {
         emit: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), serde_json::Error> {
         if self.failed || data.trim_ascii() == b"[DONE]" {
+            return Ok(());
+        }
+        if self.piece(data, emit) {
             return Ok(());
         }
         let json = Json::read(data)?;
@@ -94,6 +98,30 @@ fn error(data: &[u8]) -> StreamError<'static> {
 }
 
 impl Reader {
+    /// A piece of text, and usage: no tree has to be built.
+    fn piece(&mut self, data: &[u8], emit: &mut dyn FnMut(Event<'_>)) -> bool {
+        // The first chunk tells more than its text.
+        let read = if self.started { Piece::read(data) } else { None };
+        let Some(Read { choice, text, thought, usage }) = read else { return false };
+        self.usage(&usage, emit);
+        self.state(choice);
+        match text {
+            text if text.is_empty() => {}
+            text if thought => emit(Event::Thinking { choice, text }),
+            text => emit(Event::Text { choice, text }),
+        }
+        true
+    }
+
+    fn usage(&mut self, metadata: &Json<'_>, emit: &mut dyn FnMut(Event<'_>)) {
+        self.counts.update(metadata);
+        let usage = self.counts.usage();
+        if usage != self.told {
+            self.told = usage;
+            usage.into_iter().for_each(|usage| emit(Event::Usage(usage)));
+        }
+    }
+
     fn chunk(&mut self, json: Json<'_>, emit: &mut dyn FnMut(Event<'_>)) -> Result<(), BadRequest> {
         let at = At::Root;
         let mut object = json.into_object(&at)?;
@@ -104,12 +132,7 @@ impl Reader {
             emit(Event::Start { id, model, created: None });
         }
         if let Some(metadata) = object.take("usageMetadata") {
-            self.counts.update(&metadata);
-            let usage = self.counts.usage();
-            if usage != self.told {
-                self.told = usage;
-                usage.into_iter().for_each(|usage| emit(Event::Usage(usage)));
-            }
+            self.usage(&metadata, emit);
         }
         self.blocked |= object.take("promptFeedback").as_ref().is_some_and(blocked);
         let candidates = object.array("candidates", &at)?.unwrap_or_default();
