@@ -60,6 +60,5 @@ fn sent(form: Form, body: Bytes) -> Bytes {
     request.extensions_mut().insert(ask);
     request.extensions_mut().insert(Target::new("p", "k", None));
     drop(layer.layer(upstream).call(request));
-    let sent = seen.lock().expect("nobody panics with it").clone();
-    sent
+    seen.lock().expect("nobody panics with it").clone()
 }
