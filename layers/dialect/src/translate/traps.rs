@@ -153,6 +153,27 @@ fn constraints_that_anthropic_refuses_stand_in_the_description() {
 }
 
 #[test]
+fn arguments_that_are_no_object_are_refused_where_they_stand() {
+    let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{a"}});
+    let body = json!({"messages": [{"role": "assistant", "tool_calls": [call]}]});
+    for to in [Form::Messages, Form::Generate] {
+        let refused = sent(Form::Chat, to, &body).unwrap_err();
+        assert_eq!(refused.param(), Some("messages.tool_calls.function.arguments"));
+    }
+}
+
+#[test]
+fn an_effort_brought_down_is_told() {
+    for (effort, told) in [("high", ""), ("xhigh", "reasoning_effort")] {
+        let body =
+            json!({"messages": [{"role": "user", "content": "a"}], "reasoning_effort": effort});
+        for to in [Form::Messages, Form::Generate] {
+            assert_eq!(sent(Form::Chat, to, &body).unwrap().1, told, "{to}");
+        }
+    }
+}
+
+#[test]
 fn a_bound_that_openai_refuses_is_raised() {
     let body = json!({"max_tokens": 1, "messages": [{"role": "user", "content": "a"}]});
     let (raised, dropped) = sent(Form::Messages, Form::Responses, &body).unwrap();
