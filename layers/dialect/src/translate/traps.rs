@@ -25,6 +25,7 @@
 //! | Gemini's STOP where calls are to be made | `generate::tests::replies::why_it_ended`, [`calls_are_the_reason_to_stop`] |
 //! | Gemini's signatures that get lost | `chat::tests::writing::a_calls_signature_goes_back_to_its_maker`, [`a_signature_finds_its_way_back_to_gemini`] |
 //! | results apart from each other, or behind texts | `messages::tests::turns::results_stand_first_in_one_message` |
+//! | an answer of nothing but a malformed call taken for an answer | [`an_answer_of_nothing_but_a_malformed_call_is_a_failure`] |
 //! | names and ids in every piece of a call | [`in_chat_a_call_is_named_once_and_usage_comes_after_the_finish`] |
 
 use serde_json::{Value, json};
@@ -171,6 +172,18 @@ fn an_effort_brought_down_is_told() {
             assert_eq!(sent(Form::Chat, to, &body).unwrap().1, told, "{to}");
         }
     }
+}
+
+#[test]
+fn an_answer_of_nothing_but_a_malformed_call_is_a_failure() {
+    let body = |parts: Value| {
+        let candidate =
+            json!({"content": {"parts": parts}, "finishReason": "MALFORMED_FUNCTION_CALL"});
+        json!({"candidates": [candidate]}).to_string()
+    };
+    let asked = Asked::new(Form::Chat, "M", "{}");
+    assert!(reply(body(json!([])).as_bytes(), Form::Generate, &asked).is_err());
+    assert!(reply(body(json!([{"text": "a"}])).as_bytes(), Form::Generate, &asked).is_ok());
 }
 
 #[test]
