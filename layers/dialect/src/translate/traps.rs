@@ -184,6 +184,9 @@ fn an_answer_of_nothing_but_a_malformed_call_is_a_failure() {
     let asked = Asked::new(Form::Chat, "M", "{}");
     assert!(reply(body(json!([])).as_bytes(), Form::Generate, &asked).is_err());
     assert!(reply(body(json!([{"text": "a"}])).as_bytes(), Form::Generate, &asked).is_ok());
+    let failed = json!({"id": "r", "object": "response", "status": "failed", "output": [],
+        "error": {"code": "server_error", "message": "m"}});
+    assert!(reply(failed.to_string().as_bytes(), Form::Responses, &asked).is_err());
 }
 
 #[test]

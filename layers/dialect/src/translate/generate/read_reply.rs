@@ -36,12 +36,6 @@ pub(crate) fn read_reply(json: Json<'_>) -> Result<Reply<'_>, Unreadable> {
         let finish = feedback.as_ref().is_some_and(blocked).then_some(Finish::Filtered);
         choices.push(Choice { finish, ..Choice::default() });
     }
-    // Nothing but a call that could not be read: worth another attempt, and no answer.
-    let nothing =
-        |choice: &Choice<'_>| choice.finish == Some(Finish::Failed) && choice.parts.is_empty();
-    if choices.iter().all(nothing) {
-        return Err(Unreadable("The model gave up its answer before it began.".to_owned()));
-    }
     Ok(Reply {
         id: object.text("responseId", &at)?,
         model: object.text("modelVersion", &at)?,
