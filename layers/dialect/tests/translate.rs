@@ -68,6 +68,7 @@ async fn call(
     let mut request = Request::post(client.path("M", stream)).body(Full::from(body)).unwrap();
     request.extensions_mut().insert(Target::new("p", "main", Some("target-model".into())));
     request.headers_mut().insert("authorization", "Bearer client-key".parse().unwrap());
+    request.headers_mut().insert("openai-organization", "org-1".parse().unwrap());
     let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let seen = seen.lock().unwrap().take().unwrap();
@@ -126,6 +127,8 @@ async fn usage_is_the_providers_and_the_call_is_addressed_in_its_form() {
             _ => &sent.headers["authorization"],
         };
         assert!(credential.as_bytes().ends_with(b"client-key"));
+        let told = sent.headers.contains_key("openai-organization");
+        assert_eq!(told, client.dialect() == provider.dialect(), "{client} to {provider}");
     }
 }
 

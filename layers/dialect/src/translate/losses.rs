@@ -44,6 +44,16 @@ impl Losses {
         self.client
     }
 
+    /// Where a call's arguments stand, in the client's words.
+    pub(crate) fn arguments(&self) -> &'static str {
+        match self.client {
+            Form::Chat => "messages.tool_calls.function.arguments",
+            Form::Responses => "input.arguments",
+            Form::Messages => "messages.content.input",
+            Form::Generate => "contents.parts.functionCall.args",
+        }
+    }
+
     /// Notes that `field` can't be passed on, or refuses the request for it.
     pub(crate) fn lose(&mut self, field: Field) -> Result<(), BadRequest> {
         let name = field.name(self.client).unwrap_or("(unnamed)");

@@ -99,10 +99,18 @@ pub fn request(
 ///
 /// # Errors
 ///
-/// It is not a reply of that form.
+/// It is not a reply of that form, or one in which the model failed before it said anything.
 pub fn reply(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Unreadable> {
     let json = Json::read(body).map_err(|error| Unreadable(error.to_string()))?;
-    let written = write_reply(read_reply(from, json)?, asked);
+    let reply = read_reply(from, json)?;
+    // What came to nothing is worth another attempt, and no answer.
+    let nothing = |choice: &hub::Choice<'_>| {
+        choice.finish == Some(hub::Finish::Failed) && choice.parts.is_empty()
+    };
+    if !reply.choices.is_empty() && reply.choices.iter().all(nothing) {
+        return Err(Unreadable("The model gave up its answer before it began.".to_owned()));
+    }
+    let written = write_reply(reply, asked);
     Ok(Json::Object(written).to_vec().into())
 }
 

@@ -20,6 +20,13 @@ const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+/// What of a client's account at its own vendor is no other vendor's concern.
+const ACCOUNT: [HeaderName; 4] = [
+    HeaderName::from_static("openai-organization"),
+    HeaderName::from_static("openai-project"),
+    HeaderName::from_static("openai-beta"),
+    HeaderName::from_static("x-goog-user-project"),
+];
 
 /// Speaks each [`Target`]'s form, whatever form the client speaks.
 ///
@@ -115,6 +122,9 @@ impl<S> Translate<S> {
         carry_credential(headers, in_query, fit.form.dialect());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.remove(BETA);
+        if form.dialect() != fit.form.dialect() {
+            ACCOUNT.iter().for_each(|name| drop(headers.remove(name)));
+        }
         match fit.form {
             // The version that takes what older models take; newer ones take what is left of it.
             Form::Messages => headers.insert(VERSION, HeaderValue::from_static("2023-06-01")),

@@ -25,6 +25,7 @@
 //! | Gemini's STOP where calls are to be made | `generate::tests::replies::why_it_ended`, [`calls_are_the_reason_to_stop`] |
 //! | Gemini's signatures that get lost | `chat::tests::writing::a_calls_signature_goes_back_to_its_maker`, [`a_signature_finds_its_way_back_to_gemini`] |
 //! | results apart from each other, or behind texts | `messages::tests::turns::results_stand_first_in_one_message` |
+//! | an answer of nothing but a malformed call taken for an answer | [`an_answer_of_nothing_but_a_malformed_call_is_a_failure`] |
 //! | names and ids in every piece of a call | [`in_chat_a_call_is_named_once_and_usage_comes_after_the_finish`] |
 
 use serde_json::{Value, json};
@@ -150,6 +151,42 @@ fn constraints_that_anthropic_refuses_stand_in_the_description() {
     // Where nothing binds the model, nothing is refused.
     let (sent, _) = sent(Form::Chat, Form::Messages, &body(tool(false))).unwrap();
     assert_eq!(sent["tools"][0]["input_schema"], schema);
+}
+
+#[test]
+fn arguments_that_are_no_object_are_refused_where_they_stand() {
+    let call = json!({"id": "c", "type": "function", "function": {"name": "f", "arguments": "{a"}});
+    let body = json!({"messages": [{"role": "assistant", "tool_calls": [call]}]});
+    for to in [Form::Messages, Form::Generate] {
+        let refused = sent(Form::Chat, to, &body).unwrap_err();
+        assert_eq!(refused.param(), Some("messages.tool_calls.function.arguments"));
+    }
+}
+
+#[test]
+fn an_effort_brought_down_is_told() {
+    for (effort, told) in [("high", ""), ("xhigh", "reasoning_effort")] {
+        let body =
+            json!({"messages": [{"role": "user", "content": "a"}], "reasoning_effort": effort});
+        for to in [Form::Messages, Form::Generate] {
+            assert_eq!(sent(Form::Chat, to, &body).unwrap().1, told, "{to}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_of_nothing_but_a_malformed_call_is_a_failure() {
+    let body = |parts: Value| {
+        let candidate =
+            json!({"content": {"parts": parts}, "finishReason": "MALFORMED_FUNCTION_CALL"});
+        json!({"candidates": [candidate]}).to_string()
+    };
+    let asked = Asked::new(Form::Chat, "M", "{}");
+    assert!(reply(body(json!([])).as_bytes(), Form::Generate, &asked).is_err());
+    assert!(reply(body(json!([{"text": "a"}])).as_bytes(), Form::Generate, &asked).is_ok());
+    let failed = json!({"id": "r", "object": "response", "status": "failed", "output": [],
+        "error": {"code": "server_error", "message": "m"}});
+    assert!(reply(failed.to_string().as_bytes(), Form::Responses, &asked).is_err());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, time::SystemTime};
+use std::borrow::Cow;
 
 use super::{
     calls::Calls, citations, finish, lenient, lenient_array, lenient_object, piece::Piece,
@@ -6,7 +6,6 @@ use super::{
 };
 use crate::{
     json::{Json, Object},
-    openai::error::classify_event,
     translate::{
         Form, StreamReader,
         hub::{Body, Event, Finish, Part, Signature, StreamError},
@@ -289,12 +288,6 @@ fn is_error(object: &Object<'_>) -> bool {
 }
 
 fn error(chunk: &Object<'_>, data: &[u8]) -> StreamError<'static> {
-    // Only dates in headers are measured by the clock.
-    let failure = classify_event(data, SystemTime::UNIX_EPOCH);
     let code = chunk.get("error").and_then(|error| error.as_object()?.str("code"));
-    StreamError {
-        class: failure.class(),
-        message: failure.message().to_owned().into(),
-        code: code.map(|code| code.to_owned().into()),
-    }
+    StreamError { code: code.map(|code| code.to_owned().into()), ..StreamError::read(data) }
 }

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, time::SystemTime};
+use std::borrow::Cow;
 
 use serde::de::Error as _;
 use tollway_core::Usage;
@@ -57,7 +57,7 @@ impl StreamReader for Reader {
         let json = Json::read(data)?;
         if is_error(&json) {
             self.failed = true;
-            emit(Event::Error(error(data)));
+            emit(Event::Error(StreamError::read(data)));
             return Ok(());
         }
         let read = self.chunk(json, emit);
@@ -88,13 +88,6 @@ fn is_error(json: &Json<'_>) -> bool {
         other => other.as_object(),
     };
     object.and_then(|object| object.get("error")).is_some_and(|error| !error.is_null())
-}
-
-fn error(data: &[u8]) -> StreamError<'static> {
-    // The clock is for dates in headers, and there are none.
-    let failure = crate::openai::error::classify_event(data, SystemTime::UNIX_EPOCH);
-    let message = failure.message().to_owned().into();
-    StreamError { class: failure.class(), message, code: None }
 }
 
 impl Reader {

@@ -65,7 +65,7 @@ fn said_by_model<'a>(
             },
             Body::Redacted(data) => alone = part::own(Some(data)),
             Body::ToolCall { id, name, arguments, signature } => {
-                let args = arguments.into_value(&At::Root.key("arguments"))?;
+                let args = arguments.into_value(&At::Root.key(losses.arguments()))?;
                 // Only the first of the calls made at once carries one.
                 let placeholder = || {
                     let needed = fit.needs_signature && !called;

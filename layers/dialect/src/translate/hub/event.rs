@@ -1,9 +1,9 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, time::SystemTime};
 
 use tollway_core::{ErrorClass, Usage};
 
 use super::{Citation, Finish, Signature};
-use crate::json::Json;
+use crate::{json::Json, openai::error::classify_event};
 
 /// One step of an answer that streams.
 ///
@@ -85,4 +85,14 @@ pub(crate) struct StreamError<'a> {
     pub(crate) class: ErrorClass,
     pub(crate) message: Cow<'a, str>,
     pub(crate) code: Option<Cow<'a, str>>,
+}
+
+impl StreamError<'static> {
+    /// What an error of a provider's says, whatever its form.
+    pub(crate) fn read(event: &[u8]) -> Self {
+        // The clock is for dates in headers, and there are none.
+        let failure = classify_event(event, SystemTime::UNIX_EPOCH);
+        let message = failure.message().to_owned().into();
+        Self { class: failure.class(), message, code: None }
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! Each form has one reader and one writer of each of these types, so four forms need eight codecs
 //! and not sixteen. Whatever a form can say that has a counterpart in another form has a place
-//! here; whatever has none is an [`Extra`] and counts as lost unless the writer is of the same
-//! family.
+//! here; whatever has none is an [`Extra`](request::Extra) and counts as lost unless the writer is
+//! of the same family.
 
 #[cfg(test)]
 pub(crate) mod arbitrary;

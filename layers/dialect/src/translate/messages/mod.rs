@@ -1,6 +1,5 @@
 //! Anthropic's Messages.
 
-mod error;
 mod ids;
 mod queue;
 mod read_content;

@@ -3,15 +3,15 @@ use std::borrow::Cow;
 use super::{
     super::{
         Form, Unreadable,
-        hub::{Arguments, Body, Choice, Finish, Part, Reply, Signature},
+        hub::{Arguments, Body, Choice, Finish, Part, Reply, Signature, StreamError},
     },
-    JSON_TOOL, error,
+    JSON_TOOL,
     read_content::{call_signature, signature, web_citation},
-    stop,
-    usage::Counts,
+    stop, usage,
 };
 use crate::{
     BadRequest,
+    anthropic::usage::Counts,
     json::{At, Json, Object},
 };
 
@@ -19,7 +19,8 @@ pub(crate) fn read_reply(json: Json<'_>) -> Result<Reply<'_>, Unreadable> {
     let at = &At::Root;
     let mut object = json.into_object(at)?;
     if object.str("type") == Some("error") {
-        return Err(Unreadable(error::read(&mut object).message.into_owned()));
+        let error = StreamError::read(&Json::Object(object).to_vec());
+        return Err(Unreadable(error.message.into_owned()));
     }
     let mut choice = Choice::default();
     let blocks = object.array("content", at)?;
@@ -41,16 +42,20 @@ pub(crate) fn read_reply(json: Json<'_>) -> Result<Reply<'_>, Unreadable> {
         // The only call was the answer itself.
         choice.finish = Some(Finish::Stop);
     }
-    let mut usage = object.object("usage", at)?.unwrap_or_default();
+    let usage = object.take("usage").unwrap_or(Json::Null);
     let mut counts = Counts::default();
-    counts.merge(&usage);
+    usage::merge(&mut counts, &usage);
+    let tier = match usage {
+        Json::Object(mut usage) => usage.text("service_tier", at)?,
+        _ => None,
+    };
     Ok(Reply {
         id: object.text("id", at)?,
         model: object.text("model", at)?,
         created: None,
         choices: vec![choice],
         usage: counts.usage(),
-        service_tier: usage.text("service_tier", at)?.map(|tier| match &*tier {
+        service_tier: tier.map(|tier| match &*tier {
             "standard" => Cow::Borrowed("default"),
             _ => tier,
         }),

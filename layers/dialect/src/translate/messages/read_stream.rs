@@ -5,15 +5,17 @@ use serde::de::Error as _;
 use super::{
     super::{
         Form, StreamReader,
-        hub::{Citation, Event, Finish, Signature},
+        hub::{Citation, Event, Finish, Signature, StreamError},
     },
-    JSON_TOOL, error,
+    JSON_TOOL,
     read_content::{signature, web_citation},
     read_reply::explanation,
-    stop,
-    usage::Counts,
+    stop, usage,
 };
-use crate::json::{Json, Object};
+use crate::{
+    anthropic::usage::Counts,
+    json::{Json, Object},
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
@@ -77,7 +79,7 @@ impl StreamReader for Reader {
             "error" => {
                 self.start(emit);
                 self.ended = true;
-                emit(Event::Error(error::read(&mut event)));
+                emit(Event::Error(StreamError::read(data)));
             }
             // `ping`, and what may come.
             _ => {}
@@ -103,8 +105,8 @@ impl Reader {
     }
 
     fn usage(&mut self, holder: &Object<'_>, emit: &mut dyn FnMut(Event<'_>)) {
-        let Some(usage) = holder.get("usage").and_then(Json::as_object) else { return };
-        self.counts.merge(usage);
+        let Some(usage) = holder.get("usage") else { return };
+        usage::merge(&mut self.counts, usage);
         if let Some(usage) = self.counts.usage() {
             emit(Event::Usage(usage));
         }

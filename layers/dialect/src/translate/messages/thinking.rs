@@ -37,6 +37,11 @@ pub(super) fn write(
     }
     let display = thinking.shown.map(|shown| if shown { "summarized" } else { "omitted" });
     let effort = thinking.effort().map(|effort| name(effort, fit));
+    let by_name =
+        matches!(fit.reasoning, Reasoning::Adaptive | Reasoning::Level | Reasoning::Effort);
+    if by_name && thinking.effort() == Some(Effort::XHigh) && effort != Some("xhigh") {
+        losses.lose(Field::Thinking)?;
+    }
     match fit.reasoning {
         Reasoning::Adaptive | Reasoning::Level => {
             let thinking = Object::new().with("type", "adaptive").with_some("display", display);

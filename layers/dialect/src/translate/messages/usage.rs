@@ -2,66 +2,16 @@
 
 use tollway_core::Usage;
 
-use crate::json::{Json, Object};
+use crate::{
+    anthropic::usage::Counts,
+    json::{Json, Object},
+    values,
+};
 
-/// What has been counted so far: in a stream the counts are cumulative, and one that is absent
-/// keeps its value.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    input: Option<u64>,
-    cache_write: Option<u64>,
-    cache_write_5m: Option<u64>,
-    cache_write_1h: Option<u64>,
-    cache_read: Option<u64>,
-    output: Option<u64>,
-    thinking: Option<u64>,
-}
-
-impl Counts {
-    /// All zeros say nothing.
-    pub(super) fn merge(&mut self, usage: &Object<'_>) {
-        let mut later = *self;
-        later.set_all(usage);
-        let mut alone = Self::default();
-        alone.set_all(usage);
-        if alone.usage().is_some() {
-            *self = later;
-        }
-    }
-
-    fn set_all(&mut self, usage: &Object<'_>) {
-        fn set(count: &mut Option<u64>, from: &Object<'_>, key: &str) {
-            *count = from.get(key).and_then(Json::as_u64).or(*count);
-        }
-        set(&mut self.input, usage, "input_tokens");
-        set(&mut self.cache_write, usage, "cache_creation_input_tokens");
-        set(&mut self.cache_read, usage, "cache_read_input_tokens");
-        set(&mut self.output, usage, "output_tokens");
-        if let Some(parts) = usage.get("cache_creation").and_then(Json::as_object) {
-            set(&mut self.cache_write_5m, parts, "ephemeral_5m_input_tokens");
-            set(&mut self.cache_write_1h, parts, "ephemeral_1h_input_tokens");
-        }
-        if let Some(parts) = usage.get("output_tokens_details").and_then(Json::as_object) {
-            set(&mut self.thinking, parts, "thinking_tokens");
-        }
-    }
-
-    /// `None`: nothing was counted, which is not zero.
-    pub(super) fn usage(&self) -> Option<Usage> {
-        let hour = self.cache_write_1h.unwrap_or(0);
-        let parts = self.cache_write_5m.unwrap_or(0).saturating_add(hour);
-        let written = self.cache_write.unwrap_or(parts);
-        let cached = self.cache_read.unwrap_or(0);
-        let input = self.input.unwrap_or(0).saturating_add(written).saturating_add(cached);
-        let mut usage = Usage::new(input, self.output.unwrap_or(0));
-        if usage.total() == 0 {
-            return None;
-        }
-        usage.cached = cached;
-        usage.cache_write_1h = hour.min(written);
-        usage.cache_write = written - usage.cache_write_1h;
-        usage.reasoning = self.thinking.unwrap_or(0).min(usage.output);
-        Some(usage)
+/// Takes a stream's later counts in.
+pub(super) fn merge(counts: &mut Counts, later: &Json<'_>) {
+    if let Ok(later) = values::read(&later.to_vec()) {
+        counts.update(later);
     }
 }
 

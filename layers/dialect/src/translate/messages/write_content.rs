@@ -148,7 +148,7 @@ pub(super) fn block<'a>(
         Body::Audio { .. } => return losses.lose(Field::AudioData).map(|()| None),
         Body::ToolCall { id, name, arguments, .. } => {
             let id = ids.call(id, &name);
-            let input = arguments.into_value(&At::Root.key(arguments_path(losses)))?;
+            let input = arguments.into_value(&At::Root.key(losses.arguments()))?;
             let input = Some(input).filter(|input| input.as_object().is_some());
             let input = input.unwrap_or_else(|| Object::new().into());
             Some(new("tool_use").with("id", id).with("name", name).with("input", input))
@@ -198,16 +198,6 @@ fn said<'a>(
         blocks.extend(block(part, Role::User, ids, losses)?);
     }
     Ok((!blocks.is_empty()).then(|| blocks.into()))
-}
-
-/// In the client's words.
-fn arguments_path(losses: &Losses) -> &'static str {
-    match losses.client() {
-        Form::Chat => "messages.tool_calls.function.arguments",
-        Form::Responses => "input.arguments",
-        Form::Messages => "messages.content.input",
-        Form::Generate => "contents.parts.functionCall.args",
-    }
 }
 
 fn is_web(url: &str) -> bool {

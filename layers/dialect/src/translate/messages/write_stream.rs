@@ -1,20 +1,22 @@
 use std::{borrow::Cow, io::Write as _};
 
-use tollway_core::Usage;
+use tollway_core::{Dialect, Failure, Usage};
 
 use super::{
     super::{
         Asked, Form, StreamWriter,
         hub::{Event, Finish, Signature, StreamError},
     },
-    error,
     queue::{JsonEnd, Queue},
     read_content::signature_block,
     stop::End,
     usage,
     write_reply::{citation, message},
 };
-use crate::json::{Json, Object};
+use crate::{
+    ErrorReply,
+    json::{Json, Object},
+};
 
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -296,7 +298,10 @@ impl Writer {
 }
 
 fn write_error(error: &StreamError<'_>, out: &mut Vec<u8>) {
-    write_event("error", error::write(error), out);
+    let failure = Failure::new(error.class, error.message.to_string());
+    out.extend_from_slice(b"event: error\ndata: ");
+    out.extend_from_slice(&ErrorReply::of(&failure).body_in(Dialect::Anthropic));
+    out.extend_from_slice(b"\n\n");
 }
 
 fn write_event(name: &str, event: Object<'_>, out: &mut Vec<u8>) {

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, time::SystemTime};
+use std::borrow::Cow;
 
 use super::{
     finish, read_content,
@@ -7,7 +7,6 @@ use super::{
 };
 use crate::{
     json::{At, Json, Object},
-    openai::error::classify_event,
     translate::{
         StreamReader,
         hub::{Event, Finish, StreamError},
@@ -202,13 +201,9 @@ impl Reader {
     /// `error`: the object that has the error's members, or has them in its `error`.
     fn fail(&mut self, error: &Object<'_>, data: &[u8], emit: &mut Emit<'_>) {
         self.over = true;
-        let failure = classify_event(data, SystemTime::UNIX_EPOCH);
         let error = error.get("error").and_then(Json::as_object).unwrap_or(error);
-        emit(Event::Error(StreamError {
-            class: failure.class(),
-            message: Cow::Borrowed(failure.message()),
-            code: error.str("code").map(Cow::Borrowed),
-        }));
+        let code = error.str("code").map(Cow::Borrowed);
+        emit(Event::Error(StreamError { code, ..StreamError::read(data) }));
     }
 }
 

@@ -43,7 +43,8 @@ fn why_it_ended() {
         ("MISSING_THOUGHT_SIGNATURE", Finish::Failed, Finish::Failed),
         ("MALFORMED_RESPONSE", Finish::Failed, Finish::Failed),
     ] {
-        assert_eq!(finish(&format!(r#"{{"finishReason":"{reason}"}}"#)), Some(alone));
+        let said = r#""content":{"parts":[{"text":"a"}]}"#;
+        assert_eq!(finish(&format!(r#"{{"finishReason":"{reason}",{said}}}"#)), Some(alone));
         assert_eq!(finish(&format!(r#"{{"finishReason":"{reason}",{call}}}"#)), Some(called));
     }
     assert_eq!(finish("{}"), None);

@@ -38,7 +38,9 @@ fn adaptive_models_are_told_the_effort() {
         let written = write(thinking(effort(wanted)), &newest);
         assert_eq!(written["thinking"], json!({"type": "adaptive"}));
         assert_eq!(written["output_config"], json!({"effort": name}));
-        assert_eq!(write(thinking(effort(wanted)), &of_4_6)["output_config"]["effort"], older);
+        let (written, told) = write_from(Form::Chat, thinking(effort(wanted)), &of_4_6).unwrap();
+        assert_eq!(written["output_config"]["effort"], older);
+        assert_eq!(told, if wanted == Effort::XHigh { "reasoning_effort" } else { "" });
     }
     let written = write(thinking(effort(Effort::None)), &newest);
     assert_eq!(written["thinking"], json!({"type": "disabled"}));
