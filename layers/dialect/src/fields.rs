@@ -382,6 +382,13 @@ pub(crate) fn bad_json(error: &serde_json::Error) -> BadRequest {
         ))
         .with_code("nested_too_deep");
     }
+    if what.contains("number out of range") {
+        return BadRequest::invalid(format!(
+            "The request body has a number that no double can hold ({place}); it can't be carried \
+             over to the API of the provider that this request goes to."
+        ))
+        .with_code("invalid_value");
+    }
     let message = if error.is_eof() {
         format!(
             "The request body is not valid JSON: it ends in the middle ({what}, {place}). \

@@ -138,3 +138,29 @@ async fn what_is_said_of_the_proxys_own_key_stays_here() {
     let response = with_our_key(Operation::ChatCompletions, 429, quota.to_owned()).await;
     assert_eq!(read(response.into_body()).await.bytes, quota.as_bytes());
 }
+
+/// In a stream whose head is out already.
+#[tokio::test]
+async fn nor_does_it_go_out_in_a_stream() {
+    for first in ["", "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n"] {
+        let text = format!("{first}data: {KEY}\n\n");
+        for size in [1, 7, 4096] {
+            let steps: Vec<Step> =
+                text.as_bytes().chunks(size).map(|chunk| Step::data(chunk.to_vec())).collect();
+            let probe = Probe::new(move |_: Sent| {
+                let reply = Response::builder().header("content-type", "text/event-stream");
+                let reply = reply.extension(ProxyCredential);
+                let reply = reply.body(ScriptedBody::new(steps.clone())).unwrap();
+                std::future::ready(Ok::<_, BoxError>(reply))
+            });
+            let mut config = AttemptConfig::default();
+            config.commit = tollway_dialect::Commit::Head;
+            let service = AttemptLayer::with_config(config).unwrap().layer(probe);
+            let reply = service.oneshot(ask(Operation::ChatCompletions)).await.unwrap();
+            let told = read(reply.into_body()).await.bytes;
+            let told = String::from_utf8(told.to_vec()).unwrap();
+            assert!(told.starts_with(first) && !told.contains("tor1"), "{size}: {told}");
+            assert!(told.contains("refused the credential"), "{size}: {told}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, header, response::Parts};
 use http_body::Body;
 use pin_project::pin_project;
-use tollway_core::{BoxError, Dialect, Metered, Operation, WallClock};
+use tollway_core::{BoxError, Dialect, Metered, Operation, ProxyCredential, WallClock};
 
 use super::{
     AttemptBody, AttemptConfig, Commit,
@@ -60,6 +60,7 @@ impl Call {
         let reader = Reader::of(self.dialect);
         Tap::new(metered.0, clock.clone(), self.strip_usage, tell, config.max_event)
             .reading(reader, elements)
+            .signed(parts.extensions.get::<ProxyCredential>().is_some())
     }
 }
 

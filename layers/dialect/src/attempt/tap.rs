@@ -33,6 +33,8 @@ pub(super) struct Tap {
     /// Pieces of an unfinished event that may yet be left out, or turn out to be half of one.
     held: Vec<Bytes>,
     last_left_out: bool,
+    /// The call carried the proxy's own credential.
+    signed: bool,
     state: State,
 }
 
@@ -86,8 +88,14 @@ impl Tap {
             out: VecDeque::new(),
             held: Vec::new(),
             last_left_out: false,
+            signed: false,
             state: State::default(),
         }
+    }
+
+    /// For a call that carried the proxy's own credential: what is said of it goes no further.
+    pub(super) fn signed(self, signed: bool) -> Self {
+        Self { signed, ..self }
     }
 
     /// As this reader reads it, and as an array if there are to be elements.
@@ -128,6 +136,20 @@ impl Tap {
         while let Some(event) = parser.next(&chunk, &mut at) {
             let reading = see_whole(&event, reader, meter, &**clock, state);
             if !holds {
+                continue;
+            }
+            let told = match reading {
+                Some(reading) if reading.error && self.signed => {
+                    secret_told(meter, self.tell, state)
+                }
+                _ => None,
+            };
+            if let Some(told) = told {
+                if std::mem::take(&mut self.last_left_out) {
+                    outlet.skip_to(event.raw.start);
+                }
+                outlet.replace(&event.raw, [&told, &[]]);
+                self.held.clear();
                 continue;
             }
             let reading = reading.filter(|_| self.strip_usage).unwrap_or_default();
@@ -266,6 +288,12 @@ fn around_null<'a>(event: &Event<'a>, reading: &Reading) -> Option<[&'a [u8]; 2]
     let start = (data.as_ptr() as usize).checked_sub(block.as_ptr() as usize)?;
     let member = usage::null_member(data)?;
     Some([block.get(..start + member.start)?, block.get(start + member.end..)?])
+}
+
+/// The event in the place of one that speaks of a credential, and may repeat part of it.
+fn secret_told(meter: &Meter, tell: Option<Tell>, state: &State) -> Option<Bytes> {
+    let failure = meter.failure().filter(|failure| failure.class() == ErrorClass::Auth)?;
+    Some(tell?.event(failure, false, state.next_number))
 }
 
 fn start_is_broken(meter: &Meter, state: &mut State) {

@@ -13,7 +13,7 @@ const MOST_NAMES: usize = 100;
 pub struct Strictness {
     /// Refuse a request that would lose its meaning; if not, that is told as well.
     pub refuse_meaning: bool,
-    /// Refuse a request that would lose anything at all.
+    /// Refuse a request that would lose something harmless.
     pub refuse_harmless: bool,
 }
 
@@ -67,7 +67,7 @@ impl Losses {
         loss: Loss,
     ) -> Result<(), BadRequest> {
         let refuse = match loss {
-            Loss::Meaning => self.strictness.refuse_meaning || self.strictness.refuse_harmless,
+            Loss::Meaning => self.strictness.refuse_meaning,
             Loss::Harmless => self.strictness.refuse_harmless,
         };
         if refuse {
@@ -95,8 +95,11 @@ impl Losses {
         }
         let mut names = self.dropped.join(", ");
         // Names of unknown fields are the client's own.
-        names.retain(|letter| (' '..='~').contains(&letter));
-        names.truncate(MOST);
+        names = names.replace(|letter| !(' '..='~').contains(&letter), "?");
+        if names.len() > MOST || self.dropped.len() == MOST_NAMES {
+            names.truncate(MOST);
+            names.push_str(", ...");
+        }
         HeaderValue::try_from(names).ok()
     }
 }

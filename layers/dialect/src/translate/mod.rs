@@ -103,11 +103,14 @@ pub fn request(
 pub fn reply(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Unreadable> {
     let json = Json::read(body).map_err(|error| Unreadable(error.to_string()))?;
     let reply = read_reply(from, json)?;
+    if reply.choices.is_empty() {
+        return Err(Unreadable("There is no answer in it.".to_owned()));
+    }
     // What came to nothing is worth another attempt, and no answer.
     let nothing = |choice: &hub::Choice<'_>| {
         choice.finish == Some(hub::Finish::Failed) && choice.parts.is_empty()
     };
-    if !reply.choices.is_empty() && reply.choices.iter().all(nothing) {
+    if reply.choices.iter().all(nothing) {
         return Err(Unreadable("The model gave up its answer before it began.".to_owned()));
     }
     let written = write_reply(reply, asked);

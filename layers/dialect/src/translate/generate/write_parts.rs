@@ -79,7 +79,8 @@ fn said_by_model<'a>(
                 called = true;
                 if let Some(id) = &id {
                     let place = calls.len();
-                    calls.entry(id.clone()).or_insert_with(|| (place, name.clone()));
+                    // An id may begin anew each turn: the nearest call before a result is meant.
+                    calls.insert(id.clone(), (place, name.clone()));
                 }
                 out.push(part::function_call(id, name, args, signature));
             }
