@@ -636,6 +636,21 @@ error: `tell` is not a choice here
 }
 
 #[test]
+fn policy_broken_forms() {
+    check(
+        r"providers: { lab: { base_url: http://lab/v1, forms: [] } }
+",
+        r"error: there is no API in the list
+ --> policy.yaml:1:53 (providers.lab.forms)
+  |
+1 | providers: { lab: { base_url: http://lab/v1, forms: [] } }
+  |                                                     ^
+  = help: leave `forms` out for the default
+",
+    );
+}
+
+#[test]
 fn policy_broken_credentials() {
     check(
         r"providers:

@@ -222,3 +222,18 @@ async fn model_lists_are_in_the_clients_dialect() {
     let list = proxy.send(Method::GET, "/v1beta/models", &[], "").await.json();
     assert!(list["models"][0]["name"].as_str().unwrap().starts_with("models/"), "{list}");
 }
+
+#[tokio::test]
+async fn a_bad_key_is_told_as_one_however_gemini_says_it() {
+    const BAD: &str = r#"{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID"}]}}"#;
+    let recording = Recording::new(|_| reply(400, &[JSON], BAD)).await;
+    let proxy = Running::new(&format!(
+        "providers: {{ gemini: {{ base_url: \"http://{}\", api_key: k }} }}",
+        recording.address
+    ));
+    let reply = proxy.chat("").await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.error().code.as_deref()),
+        (401, Some("invalid_api_key"))
+    );
+}

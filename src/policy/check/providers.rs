@@ -7,9 +7,9 @@ use super::{Check, keys::keys, server::positive};
 use crate::policy::{
     Auth, Endpoint, Http2, HttpEndpoint, Provider, Secret, SimulateConfig, Timeouts,
     diag::nearest,
-    read::At,
+    read::{At, List},
     registry::{KnownProvider, Registry},
-    values::{AuthName, DialectName, Hidden, Http2Name, Share, Text},
+    values::{AuthName, DialectName, FormName, Hidden, Http2Name, Share, Text},
     written::{PolicyWritten, ProviderWritten, SimulateWritten, TimeoutsWritten},
 };
 
@@ -78,17 +78,30 @@ fn provider(
         }
         None => Endpoint::Http(Box::new(http(name, written, known.map(|known| &**known), check)?)),
     };
+    let forms = forms(written, known.map(|known| &**known), check);
     Some(Provider {
         name: name.value.as_str().into(),
         known: known.map(|known| known.name.clone()),
-        forms: forms(written, known.map(|known| &**known)),
+        forms,
         keys,
         endpoint,
     })
 }
 
-fn forms(written: &ProviderWritten, known: Option<&KnownProvider>) -> Vec<Form> {
+fn forms(
+    written: &ProviderWritten,
+    known: Option<&KnownProvider>,
+    check: &mut Check<'_, '_>,
+) -> Vec<Form> {
     let dialect = written.dialect.as_ref().map(|at| at.value);
+    // A name that is none was told, and is left out.
+    let empty = |at: &&At<List<FormName>>| {
+        at.value.0.is_empty() && !check.reader.told_at(&format!("{}[0]", at.path))
+    };
+    if let Some(at) = written.forms.as_ref().filter(empty) {
+        let help = "leave `forms` out for the default";
+        check.reader.wrong(at, "there is no API in the list").help(help);
+    }
     match known {
         _ if written.forms.is_some() || dialect.is_some() => {
             super::models::forms(dialect, &written.forms)

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header, response::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response::Parts};
 use http_body::Body;
 use pin_project::pin_project;
 use tollway_core::{BoxError, Dialect, ErrorClass, Failure, Metered};
@@ -198,7 +198,10 @@ impl Exchange {
         let dialect = self.asked.form.dialect();
         let id = request_id(&parts.headers).cloned();
         let mut error = ErrorReply::of(&failure);
-        if parts.status.is_client_error() {
+        // Gemini says of a bad key that the request is bad.
+        let of_the_key =
+            failure.class() == ErrorClass::Auth && parts.status == StatusCode::BAD_REQUEST;
+        if parts.status.is_client_error() && !of_the_key {
             error.status = parts.status;
         }
         error.request_id = id.as_ref().and_then(|id| id.to_str().ok());
