@@ -205,3 +205,23 @@ async fn a_count_is_an_estimate_where_the_provider_has_no_such_call() {
         assert!(told[key].as_u64().is_some_and(|tokens| (4..40).contains(&tokens)), "{told}");
     }
 }
+
+#[tokio::test]
+async fn no_models_name_leads_out_of_its_place_in_a_path() {
+    let fits = |_: &Target, _: Form| Some(Arc::new(Fit::new(Form::Generate)));
+    let upstream = service_fn(async |_: Request<RequestBody<Full<Bytes>>>| {
+        Ok::<_, BoxError>(Response::new(Full::<Bytes>::default()))
+    });
+    let mut service = InspectLayer::new().layer(TranslateLayer::new(fits).layer(upstream));
+    for (model, refused) in [("a/../../files", true), ("..", true), ("a..b", false), ("a/b", false)]
+    {
+        let body =
+            format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"Hi"}}]}}"#);
+        let mut request =
+            Request::post("/v1/chat/completions").body(Full::<Bytes>::from(body)).unwrap();
+        request.extensions_mut().insert(Target::new("p", "main", Some(model.into())));
+        let called = service.ready().await.unwrap().call(request).await;
+        let told = called.err().map(|error| error.to_string());
+        assert_eq!(told.is_some_and(|told| told.contains("path")), refused, "{model}");
+    }
+}

@@ -102,6 +102,10 @@ impl<S> Translate<S> {
         let body = request.body().as_bytes().cloned().unwrap_or_default();
         let named = ask.model.clone().unwrap_or_else(|| "".into());
         let model = target.unwrap_or_else(|| named.clone());
+        // Encoded or not, no server may read it as a way out of its place.
+        if fit.form == Form::Generate && model.split(['/', '\\']).any(|part| part == "..") {
+            return Err(crate::openai::model::bad_model("can't stand in a path"));
+        }
         let since = self.shared.clock.now().duration_since(SystemTime::UNIX_EPOCH);
         let mut asked = Asked::new(form, named, body);
         asked.stream = ask.stream;
@@ -113,10 +117,6 @@ impl<S> Translate<S> {
             super::request(&asked, &model, fit, self.shared.strictness)?;
         replace_body(request, body);
         let in_query = request.uri().query().and_then(key_in_query);
-        // Encoded or not, no server may read it as a way out of its place.
-        if fit.form == Form::Generate && model.split(['/', '\\']).any(|part| part == "..") {
-            return Err(crate::openai::model::bad_model("can't stand in a path"));
-        }
         let path = PathAndQuery::try_from(fit.form.path(&model, ask.stream));
         let mut uri = request.uri().clone().into_parts();
         uri.path_and_query = path.ok();
