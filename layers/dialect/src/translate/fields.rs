@@ -35,6 +35,7 @@ pub enum Field {
     DocumentData,
     DocumentUrl,
     DocumentFile,
+    DocumentName,
     AudioData,
     ToolResultImage,
     ToolResultError,
@@ -78,7 +79,7 @@ use Loss::{Harmless, Meaning};
 
 /// Every field that more than one form knows. An empty name: this form can't say it.
 #[rustfmt::skip]
-pub const TABLE: [Row; 36] = [
+pub const TABLE: [Row; 37] = [
     row(Field::MaxTokens, Meaning, ["max_completion_tokens", "max_output_tokens", "max_tokens", "generationConfig.maxOutputTokens"]),
     row(Field::Temperature, Harmless, ["temperature", "temperature", "temperature", "generationConfig.temperature"]),
     row(Field::TopP, Harmless, ["top_p", "top_p", "top_p", "generationConfig.topP"]),
@@ -107,6 +108,7 @@ pub const TABLE: [Row; 36] = [
     row(Field::DocumentData, Meaning, ["file.file_data", "input_file.file_data", "document", "inlineData"]),
     row(Field::DocumentUrl, Meaning, ["", "input_file.file_url", "document", "fileData"]),
     row(Field::DocumentFile, Meaning, ["file.file_id", "input_file.file_id", "document", ""]),
+    row(Field::DocumentName, Harmless, ["file.filename", "input_file.filename", "document.title", ""]),
     row(Field::AudioData, Meaning, ["input_audio", "", "", "inlineData"]),
     row(Field::ToolResultImage, Meaning, ["messages.content", "function_call_output.output", "tool_result.content", "inlineData"]),
     row(Field::ToolResultError, Harmless, ["messages.content", "function_call_output.output", "tool_result.is_error", "functionResponse.response"]),

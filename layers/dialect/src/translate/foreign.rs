@@ -4,78 +4,179 @@
 use bytes::Bytes;
 
 use super::{
-    Form,
-    hub::{MARK, MARK_IN_BASE64},
+    Field, Form, Losses, Strictness, Translated,
+    hub::{MARK, MARK_IN_BASE64, Signature},
 };
-use crate::json::{Json, Object};
+use crate::{
+    BadRequest,
+    json::{Json, Object},
+};
 
 /// Stands for a signature that there is none of (Gemini's documentation of thought signatures).
 pub(crate) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
-/// The body without other providers' reasoning; `None` if there is none in it, which a search for
-/// the mark tells in passing.
-pub(crate) fn strip(body: &Bytes, form: Form) -> Option<Bytes> {
+/// The body without other providers' reasoning, and what that was; `None` if there is none in it,
+/// which a search for the mark tells in passing.
+///
+/// # Errors
+///
+/// It is not to be lost.
+pub(crate) fn strip(
+    body: &Bytes,
+    form: Form,
+    strictness: Strictness,
+) -> Result<Option<Translated>, BadRequest> {
     let mark = match form {
         Form::Chat | Form::Responses | Form::Messages => MARK,
         Form::Generate => MARK_IN_BASE64,
     };
-    memchr::memmem::find(body, mark.as_bytes())?;
-    let Json::Object(mut request) = Json::read(body).ok()? else { return None };
-    match form {
-        Form::Chat => each(&mut request, "messages", |message| {
-            // The field is Tollway's own.
-            keep(message, "thinking_blocks", |block| {
-                !(marked(block, "signature") || marked(block, "data"))
-            });
-            drop_empty(message, "thinking_blocks");
-        }),
-        Form::Responses => keep(&mut request, "input", |item| !marked(item, "encrypted_content")),
-        Form::Messages => {
-            each(&mut request, "messages", |message| {
-                keep(message, "content", |block| {
-                    let kind = block.str("type");
-                    let thought = matches!(kind, Some("thinking" | "redacted_thinking"));
-                    !(thought && (marked(block, "signature") || marked(block, "data")))
-                });
-                each(message, "content", |block| {
-                    keep(block, "citations", |citation| !marked(citation, "encrypted_index"));
-                    drop_empty(block, "citations");
-                });
-            });
-            // A message of thoughts alone; an empty one is refused.
-            keep(&mut request, "messages", |message| !is_empty(message.get("content")));
-        }
-        Form::Generate => each(&mut request, "contents", |content| {
-            each(content, "parts", |part| {
-                for (_, value) in part.iter_mut().filter(|(key, _)| is_signature(key)) {
-                    if value.as_str().is_some_and(|text| text.starts_with(MARK_IN_BASE64)) {
-                        *value = NO_SIGNATURE.into();
-                    }
-                }
-            });
-        }),
+    if memchr::memmem::find(body, mark.as_bytes()).is_none() {
+        return Ok(None);
     }
-    Some(Json::Object(request).to_vec().into())
+    // What can't be read is for the provider to refuse.
+    let Ok(Json::Object(mut request)) = Json::read(body) else { return Ok(None) };
+    let mut gone = Gone { form, fields: Vec::new(), any: false };
+    match form {
+        Form::Chat => chat(&mut request, &mut gone),
+        Form::Responses => keep(&mut request, "input", |item| {
+            let said = item.get("summary").and_then(Json::as_array).is_some_and(|all| {
+                all.iter().filter_map(Json::as_object).any(|piece| says(piece, "text"))
+            });
+            !gone.takes(item, &["encrypted_content"], said.then_some(Field::ThinkingText))
+        }),
+        Form::Messages => messages(&mut request, &mut gone),
+        Form::Generate => generate(&mut request, &mut gone),
+    }
+    // The mark was in a text.
+    if !gone.any {
+        return Ok(None);
+    }
+    let mut losses = Losses::new(form, form, strictness);
+    gone.fields.into_iter().try_for_each(|field| losses.lose(field))?;
+    let body = Json::Object(request).to_vec().into();
+    Ok(Some(Translated { body, dropped: losses.header() }))
+}
+
+/// What has been taken out.
+struct Gone {
+    form: Form,
+    fields: Vec<Field>,
+    any: bool,
+}
+
+impl Gone {
+    /// Whether one of these members is a signature of another provider's: then the object has to
+    /// go, and with it `said`, or at least the signature.
+    fn takes(&mut self, object: &Object<'_>, keys: &[&str], said: Option<Field>) -> bool {
+        let marked = keys.iter().filter_map(|key| object.str(key));
+        let Some(text) = marked.into_iter().find(|text| text.starts_with(MARK)) else {
+            return false;
+        };
+        self.any = true;
+        // A mark of nothing is there for clients' sake.
+        let signed = Signature::read(self.form, text.into()).some().map(|_| Field::Signature);
+        self.fields.extend(said.or(signed));
+        true
+    }
+}
+
+/// The field is Tollway's own, and what is thought stands beside it once more.
+fn chat(request: &mut Object<'_>, gone: &mut Gone) {
+    keep(request, "messages", |message| {
+        let told = says(message, "reasoning_content") || says(message, "reasoning");
+        let mut taken = false;
+        keep(message, "thinking_blocks", |block| {
+            let said = (says(block, "thinking") && !told).then_some(Field::ThinkingText);
+            let takes = gone.takes(block, &["signature", "data"], said);
+            taken |= takes;
+            !takes
+        });
+        drop_empty(message, "thinking_blocks");
+        let nothing = |(key, value): (&str, &Json<'_>)| key == "role" || value.is_null();
+        !(taken && message.iter().all(nothing))
+    });
+}
+
+fn messages(request: &mut Object<'_>, gone: &mut Gone) {
+    // Of the assistant's last message.
+    let mut thoughtless = false;
+    keep(request, "messages", |message| {
+        let mut taken = false;
+        keep(message, "content", |block| {
+            let said = says(block, "thinking").then_some(Field::ThinkingText);
+            let takes = is_thought(block) && gone.takes(block, &["signature", "data"], said);
+            taken |= takes;
+            !takes
+        });
+        each(message, "content", |block| {
+            keep(block, "citations", |citation| {
+                !gone.takes(citation, &["encrypted_index"], Some(Field::Citations))
+            });
+            drop_empty(block, "citations");
+        });
+        if message.str("role") == Some("assistant") {
+            thoughtless = taken;
+        }
+        // A message of thoughts alone: an empty one is refused, and two of the user's are not.
+        !(taken && is_empty(message.get("content")))
+    });
+    // A model amid its calls that is to think on has to be shown what it thought before them.
+    let thinks = request.get("thinking").and_then(Json::as_object);
+    if thinks.is_some_and(|thinks| thinks.str("type") == Some("enabled"))
+        && thoughtless
+        && is_amid_calls(request.get("messages"))
+    {
+        request.take("thinking");
+        gone.fields.push(Field::Thinking);
+    }
+}
+
+fn is_thought(block: &Object<'_>) -> bool {
+    matches!(block.str("type"), Some("thinking" | "redacted_thinking"))
+}
+
+/// Whether a conversation ends with what tools said, and what asked for them begins with no thought.
+fn is_amid_calls(messages: Option<&Json<'_>>) -> bool {
+    let Some([.., Json::Object(asked), Json::Object(told)]) = messages.and_then(Json::as_array)
+    else {
+        return false;
+    };
+    let blocks = |message: &Object<'_>, is: &dyn Fn(&Object<'_>) -> bool| {
+        let content = message.get("content").and_then(Json::as_array).unwrap_or_default();
+        content.iter().filter_map(Json::as_object).map(is).collect::<Vec<_>>()
+    };
+    blocks(told, &|block| block.str("type") == Some("tool_result")).contains(&true)
+        && blocks(asked, &is_thought).first() == Some(&false)
+}
+
+fn generate(request: &mut Object<'_>, gone: &mut Gone) {
+    each(request, "contents", |content| {
+        each(content, "parts", |part| {
+            for (_, value) in part.iter_mut().filter(|(key, _)| is_signature(key)) {
+                if value.as_str().is_some_and(|text| text.starts_with(MARK_IN_BASE64)) {
+                    *value = NO_SIGNATURE.into();
+                    gone.any = true;
+                    gone.fields.push(Field::Signature);
+                }
+            }
+        });
+    });
 }
 
 fn is_signature(key: &str) -> bool {
     matches!(key, "thoughtSignature" | "thought_signature")
 }
 
-fn marked(object: &Object<'_>, key: &str) -> bool {
-    object.str(key).is_some_and(|text| text.starts_with(MARK))
+fn says(object: &Object<'_>, key: &str) -> bool {
+    object.str(key).is_some_and(|text| !text.is_empty())
 }
 
 /// The objects in the array of this name.
 fn each<'a>(object: &mut Object<'a>, key: &str, mut change: impl FnMut(&mut Object<'a>)) {
-    for (_, value) in object.iter_mut().filter(|(name, _)| *name == key) {
-        let Json::Array(items) = value else { continue };
-        items.iter_mut().for_each(|item| {
-            if let Json::Object(item) = item {
-                change(item);
-            }
-        });
-    }
+    keep(object, key, |item| {
+        change(item);
+        true
+    });
 }
 
 fn is_empty(value: Option<&Json<'_>>) -> bool {
@@ -88,17 +189,30 @@ fn drop_empty(object: &mut Object<'_>, key: &str) {
     }
 }
 
-fn keep(object: &mut Object<'_>, key: &str, keep: impl Fn(&Object<'_>) -> bool) {
+/// Those of the objects in the array of this name that are to be kept, and all that is no object.
+fn keep<'a>(object: &mut Object<'a>, key: &str, mut keep: impl FnMut(&mut Object<'a>) -> bool) {
     for (_, value) in object.iter_mut().filter(|(name, _)| *name == key) {
         let Json::Array(items) = value else { continue };
-        items.retain(|item| item.as_object().is_none_or(&keep));
+        items.retain_mut(|item| match item {
+            Json::Object(item) => keep(item),
+            _ => true,
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::translate::hub::Signature;
+
+    fn strip(body: &Bytes, form: Form) -> Option<Bytes> {
+        told(body, form).map(|(body, _)| body)
+    }
+
+    fn told(body: &Bytes, form: Form) -> Option<(Bytes, String)> {
+        let Translated { body, dropped } =
+            super::strip(body, form, Strictness::default()).unwrap()?;
+        Some((body, dropped.map_or(String::new(), |names| names.to_str().unwrap().to_owned())))
+    }
 
     #[test]
     fn only_what_is_marked_goes() {

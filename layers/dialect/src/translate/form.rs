@@ -82,6 +82,24 @@ impl Form {
         ask
     }
 
+    /// The field that the conversation stands in.
+    pub(crate) fn conversation(self) -> &'static str {
+        match self {
+            Self::Chat | Self::Messages => "messages",
+            Self::Responses => "input",
+            Self::Generate => "contents",
+        }
+    }
+
+    /// And where in it a text stands.
+    pub(crate) fn said(self) -> &'static str {
+        match self {
+            Self::Chat | Self::Messages => "messages.content",
+            Self::Responses => "input.content",
+            Self::Generate => "contents.parts.text",
+        }
+    }
+
     pub(crate) fn index(self) -> usize {
         self as usize
     }

@@ -31,7 +31,7 @@ pub struct TranslateFuture<F, R> {
 
 #[pin_project(project = StateProj)]
 enum State<F, R> {
-    Passing(#[pin] F),
+    Passing(#[pin] F, Option<HeaderValue>),
     Translating(#[pin] F, Option<Box<Exchange>>),
     Reading(Option<Box<Reading<R>>>),
     Answered(Option<Response<TranslateBody<R>>>),
@@ -56,8 +56,9 @@ struct Reading<R> {
 }
 
 impl<F, R> TranslateFuture<F, R> {
-    pub(super) fn passing(future: F) -> Self {
-        Self { state: State::Passing(future) }
+    /// `dropped`: what this provider would have refused.
+    pub(super) fn passing(future: F, dropped: Option<HeaderValue>) -> Self {
+        Self { state: State::Passing(future, dropped) }
     }
 
     pub(super) fn translating(future: F, exchange: Exchange) -> Self {
@@ -107,8 +108,11 @@ where
         let mut this = self.project();
         loop {
             let (response, exchange) = match this.state.as_mut().project() {
-                StateProj::Passing(future) => {
-                    let response = ready!(future.poll(cx)).map_err(Into::into)?;
+                StateProj::Passing(future, dropped) => {
+                    let mut response = ready!(future.poll(cx)).map_err(Into::into)?;
+                    if let Some(dropped) = dropped.take() {
+                        response.headers_mut().insert(DROPPED, dropped);
+                    }
                     return Poll::Ready(Ok(response.map(TranslateBody::passing)));
                 }
                 StateProj::Translating(future, exchange) => {

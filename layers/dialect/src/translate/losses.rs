@@ -71,14 +71,21 @@ impl Losses {
             Loss::Harmless => self.strictness.refuse_harmless,
         };
         if refuse {
-            let target = self.target;
-            return Err(BadRequest::invalid(format!(
-                "`{name}` has no counterpart in the API of the provider that this request goes to \
-                 ({target}). Leave it out, or ask for a model whose provider speaks {}.",
-                self.client
-            ))
-            .with_param(name)
-            .with_code(UNSUPPORTED));
+            let (client, target) = (self.client, self.target);
+            let why = if client == target {
+                format!(
+                    "`{name}` comes from another provider, and is refused by the one that this \
+                     request goes to. Leave it out, or ask for a model of the provider that it \
+                     comes from."
+                )
+            } else {
+                format!(
+                    "`{name}` has no counterpart in the API of the provider that this request \
+                     goes to ({target}). Leave it out, or ask for a model whose provider speaks \
+                     {client}."
+                )
+            };
+            return Err(BadRequest::invalid(why).with_param(name).with_code(UNSUPPORTED));
         }
         // Names of unknown fields come in any number from outside.
         if self.dropped.len() < MOST_NAMES && !self.dropped.contains(&name) {

@@ -66,18 +66,23 @@ where
         let (Some(ask), Some(target)) =
             (request.extensions().get::<Ask>(), request.extensions().get::<Target>())
         else {
-            return TranslateFuture::passing(self.inner.call(request));
+            return TranslateFuture::passing(self.inner.call(request), None);
         };
         let Some(form) = form(ask) else {
-            return TranslateFuture::passing(self.inner.call(request));
+            return TranslateFuture::passing(self.inner.call(request), None);
         };
         let fit = self.shared.fits.fit(target, form).filter(|fit| fit.form != form);
         let Some(fit) = fit else {
-            if let Some(own) = request.body().as_bytes().and_then(|body| foreign::strip(body, form))
-            {
-                replace_body(&mut request, own);
-            }
-            return TranslateFuture::passing(self.inner.call(request));
+            let own = request.body().as_bytes();
+            let own = own.map(|body| foreign::strip(body, form, self.shared.strictness));
+            let dropped = match own.transpose() {
+                Err(refused) => return TranslateFuture::refused(refused),
+                Ok(own) => own.flatten().and_then(|Translated { body, dropped }| {
+                    replace_body(&mut request, body);
+                    dropped
+                }),
+            };
+            return TranslateFuture::passing(self.inner.call(request), dropped);
         };
         if ask.operation == Operation::CountTokens {
             return TranslateFuture::counted(form, ask.input_tokens);

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use super::{
-    Field, Fit, Form, Losses,
-    hub::{Body, Format, Part, Request, Source, ToolChoice},
+    Field, Fit, Form, Loss, Losses, Reasoning,
+    hub::{Body, Format, Part, Request, Role, Source, Thinking, ToolChoice, Turn},
 };
-use crate::BadRequest;
+use crate::{BadRequest, json::Json};
 
 /// After it, all that is left has a counterpart in `fit.form`; what went is in `losses`.
 pub(crate) fn settle(
@@ -16,6 +16,9 @@ pub(crate) fn settle(
 ) -> Result<(), BadRequest> {
     options(request, fit, losses)?;
     let client = losses.client();
+    if request.turns.iter().any(is_misplaced) {
+        return Err(misplaced(client));
+    }
     if request
         .turns
         .iter()
@@ -28,6 +31,26 @@ pub(crate) fn settle(
         request.turns.retain(|turn| !turn.parts.is_empty());
     }
     Ok(())
+}
+
+/// What only the other side can have said: no form has a place for it, the client's neither.
+fn is_misplaced(turn: &Turn<'_>) -> bool {
+    turn.parts.iter().any(|part| match part.body {
+        Body::ToolCall { .. } | Body::Thinking { .. } | Body::Redacted(_) => {
+            turn.role != Role::Assistant
+        }
+        Body::ToolResult { .. } => turn.role != Role::User,
+        _ => false,
+    })
+}
+
+fn misplaced(client: Form) -> BadRequest {
+    BadRequest::invalid(
+        "Calls and thoughts have to be the assistant's, and results of tools the user's: the \
+         conversation has one of the other side.",
+    )
+    .with_param(client.conversation())
+    .with_code("invalid_value")
 }
 
 /// What the writer had no use for either.
@@ -78,6 +101,10 @@ fn options(request: &mut Request<'_>, fit: &Fit, losses: &mut Losses) -> Result<
         request.format = None;
         losses.lose(field)?;
     }
+    describe(request, fit, losses)?;
+    if let Some(Thinking { effort: Some(_), budget: Some(_), .. }) = request.thinking {
+        losses.lose_named(second_word(fit, losses.client()).into(), Loss::Harmless)?;
+    }
     if let Some(thinking) = &mut request.thinking {
         if thinking.shown.is_some() && !fit.keeps(Field::ThinkingShown) {
             let wanted = thinking.shown.take() == Some(true);
@@ -87,6 +114,51 @@ fn options(request: &mut Request<'_>, fit: &Fit, losses: &mut Losses) -> Result<
         }
     }
     tools(request, fit, losses)
+}
+
+/// Where a schema has no description beside it, the schema itself is described.
+fn describe(request: &mut Request<'_>, fit: &Fit, losses: &mut Losses) -> Result<(), BadRequest> {
+    let inside = match fit.form {
+        Form::Chat | Form::Responses => false,
+        // The tool that stands for a schema has a description.
+        Form::Messages => fit.structured,
+        Form::Generate => true,
+    };
+    let Some(Format::Schema { description, schema: Json::Object(schema), .. }) =
+        request.format.as_mut().filter(|_| inside)
+    else {
+        return Ok(());
+    };
+    let Some(description) = description.take() else { return Ok(()) };
+    match schema.get("description") {
+        None => schema.push("description", description),
+        Some(own) if own.as_str() == Some(&*description) => {}
+        Some(_) => {
+            let name = match losses.client() {
+                Form::Responses => "text.format.description",
+                _ => "response_format.json_schema.description",
+            };
+            losses.lose_named(name.into(), Loss::Harmless)?;
+        }
+    }
+    Ok(())
+}
+
+/// Of an effort and a budget, the one that the target does not go by.
+fn second_word(fit: &Fit, client: Form) -> &'static str {
+    let by_budget = match fit.form {
+        Form::Messages => matches!(fit.reasoning, Reasoning::Budget | Reasoning::Switch),
+        Form::Generate => fit.reasoning == Reasoning::Budget,
+        Form::Chat | Form::Responses => false,
+    };
+    match (client, by_budget) {
+        (Form::Chat, true) => "reasoning_effort",
+        (Form::Messages, true) => "output_config.effort",
+        (Form::Chat | Form::Messages, false) => "thinking.budget_tokens",
+        (Form::Responses, _) => "reasoning.effort",
+        (Form::Generate, true) => "generationConfig.thinkingConfig.thinkingLevel",
+        (Form::Generate, false) => "generationConfig.thinkingConfig.thinkingBudget",
+    }
 }
 
 fn tools(request: &mut Request<'_>, fit: &Fit, losses: &mut Losses) -> Result<(), BadRequest> {
@@ -147,15 +219,21 @@ fn bad_name(name: &str, client: Form, target: Form) -> BadRequest {
 
 /// The field because of which the target can't have this piece.
 fn lost(part: &Part<'_>, fit: &Fit, client: Form) -> Option<Field> {
+    let field = field(&part.body)?;
     // An id of a file is known to the provider that gave it alone.
     let ids_hold = client.dialect() == fit.form.dialect();
-    let field = match &part.body {
-        Body::Image { source: Source::File(_), .. } if !ids_hold => {
-            return Some(Field::ImageFile);
-        }
-        Body::Document { source: Source::File(_), .. } if !ids_hold => {
-            return Some(Field::DocumentFile);
-        }
+    let of_another = match &part.body {
+        Body::Image { source: Source::File(_), .. }
+        | Body::Document { source: Source::File(_), .. } => !ids_hold,
+        Body::Redacted(data) => data.of != fit.form,
+        _ => false,
+    };
+    (of_another || !fit.keeps(field)).then_some(field)
+}
+
+/// What a piece is by the table; `None`: what every form has.
+pub(crate) fn field(body: &Body<'_>) -> Option<Field> {
+    Some(match body {
         Body::Image { source: Source::Url(_), .. } => Field::ImageUrl,
         Body::Image { source: Source::Data { .. }, .. } => Field::ImageData,
         Body::Image { source: Source::File(_), .. } => Field::ImageFile,
@@ -164,12 +242,10 @@ fn lost(part: &Part<'_>, fit: &Fit, client: Form) -> Option<Field> {
         Body::Document { source: Source::File(_), .. } => Field::DocumentFile,
         Body::Audio { .. } => Field::AudioData,
         Body::Thinking { .. } => Field::ThinkingText,
-        Body::Redacted(data) if data.of != fit.form => return Some(Field::Signature),
         Body::Redacted(_) => Field::Signature,
         Body::Refusal(_) => Field::Refusal,
         Body::Text { .. } | Body::ToolCall { .. } | Body::ToolResult { .. } => return None,
-    };
-    (!fit.keeps(field)).then_some(field)
+    })
 }
 
 /// Whether there may be something about this piece to be lost, if not the piece itself.
@@ -178,6 +254,7 @@ fn has_marginal(part: &Part<'_>) -> bool {
         || match &part.body {
             Body::Text { citations, .. } => !citations.is_empty(),
             Body::Image { detail, .. } => detail.is_some(),
+            Body::Document { name, .. } => name.is_some(),
             Body::ToolResult { .. } | Body::Thinking { .. } => true,
             Body::ToolCall { signature, .. } => signature.is_some(),
             _ => false,
@@ -200,8 +277,20 @@ fn parts(parts: &mut Vec<Part<'_>>, fit: &Fit, losses: &mut Losses) -> Result<()
     refused
 }
 
+/// Whether a document from there may have a name.
+fn takes_title(fit: &Fit, source: &Source<'_>) -> bool {
+    fit.keeps(Field::DocumentName)
+        && match fit.form {
+            Form::Chat | Form::Responses => matches!(source, Source::Data { .. }),
+            Form::Messages | Form::Generate => true,
+        }
+}
+
 fn marginal(part: &mut Part<'_>, fit: &Fit, losses: &mut Losses) -> Result<(), BadRequest> {
-    if part.cache_control.is_some() && !fit.keeps(Field::CacheControl) {
+    // In chat, neither calls nor refusals are objects with a place for it.
+    let nowhere =
+        fit.form == Form::Chat && matches!(part.body, Body::ToolCall { .. } | Body::Refusal(_));
+    if part.cache_control.is_some() && (nowhere || !fit.keeps(Field::CacheControl)) {
         part.cache_control = None;
         losses.lose(Field::CacheControl)?;
     }
@@ -209,6 +298,15 @@ fn marginal(part: &mut Part<'_>, fit: &Fit, losses: &mut Losses) -> Result<(), B
         Body::Image { detail, .. } if detail.is_some() && !fit.keeps(Field::ImageDetail) => {
             *detail = None;
             losses.lose(Field::ImageDetail)
+        }
+        Body::Document { source, name } if name.is_some() && !takes_title(fit, source) => {
+            *name = None;
+            losses.lose(Field::DocumentName)
+        }
+        // What an earlier answer was taken from is no part of a request elsewhere.
+        Body::Text { citations, .. } if !citations.is_empty() && fit.form != Form::Responses => {
+            citations.clear();
+            losses.lose(Field::Citations)
         }
         // Only its maker can check a signature; elsewhere the thought is kept without it.
         Body::Thinking { signature, .. } | Body::ToolCall { signature, .. }

@@ -1,7 +1,7 @@
 use crate::translate::hub::Finish;
 
 /// Names of `finish_reason`; of several for one meaning, the first is written.
-const NAMES: [(&str, Finish); 8] = [
+const NAMES: [(&str, Finish); 11] = [
     ("stop", Finish::Stop),
     ("length", Finish::Length),
     ("tool_calls", Finish::ToolCalls),
@@ -11,15 +11,18 @@ const NAMES: [(&str, Finish); 8] = [
     ("length", Finish::Failed),
     ("function_call", Finish::ToolCalls),
     ("insufficient_system_resource", Finish::Failed),
+    // What servers of open models say.
+    ("eos", Finish::Stop),
+    ("eos_token", Finish::Stop),
+    ("stop_sequence", Finish::Stop),
 ];
 
 /// What a `finish_reason` means in an answer that has `called` a tool: Gemini's chat form, and
-/// OpenAI's where the tool was forced, say `stop` even so.
-pub(super) fn read(name: &str, called: bool) -> Finish {
-    let known = NAMES.iter().find(|(known, _)| *known == name);
-    match known.map_or(Finish::Stop, |(_, finish)| *finish) {
-        Finish::Stop if called => Finish::ToolCalls,
-        finish => finish,
+/// OpenAI's where the tool was forced, say `stop` even so. `None`: no name that is known.
+pub(super) fn read(name: &str, called: bool) -> Option<Finish> {
+    match NAMES.iter().find(|(known, _)| *known == name)?.1 {
+        Finish::Stop if called => Some(Finish::ToolCalls),
+        finish => Some(finish),
     }
 }
 

@@ -36,22 +36,13 @@ use std::borrow::Cow;
 
 use crate::{
     json::{Json, Object},
-    translate::{
-        Form,
-        hub::{Request, Signature},
-    },
+    translate::{Form, hub::Signature},
 };
 
-/// What nobody took out of an object in a request; its loss is told.
-fn leftovers<'a>(request: &mut Request<'a>, object: Object<'a>, path: &str) {
-    for (name, value) in object.rest() {
-        request.extra(format!("{path}.{name}"), value, crate::translate::Loss::Harmless);
-    }
-}
-
-/// A string, if that is what it is: how replies are read, where a field of a strange type is no
-/// reason to lose the answer.
+/// A string, if that is what it is; else it is left: how replies are read, where a field of a
+/// strange type is no reason to lose the answer.
 fn lenient<'a>(object: &mut Object<'a>, key: &str) -> Option<Cow<'a, str>> {
+    object.str(key)?;
     match object.take(key)? {
         Json::String(text) if !text.is_empty() => Some(text),
         _ => None,
@@ -59,6 +50,7 @@ fn lenient<'a>(object: &mut Object<'a>, key: &str) -> Option<Cow<'a, str>> {
 }
 
 fn lenient_object<'a>(object: &mut Object<'a>, key: &str) -> Option<Object<'a>> {
+    object.get(key)?.as_object()?;
     match object.take(key)? {
         Json::Object(object) => Some(object),
         _ => None,
@@ -72,10 +64,18 @@ fn lenient_array<'a>(object: &mut Object<'a>, key: &str) -> Vec<Json<'a>> {
     }
 }
 
-/// The text of `extra_content.google.thought_signature`.
+/// The text of `extra_content.google.thought_signature`, and nothing else of what is in there.
 fn take_call_signature<'a>(call: &mut Object<'a>) -> Option<Cow<'a, str>> {
-    let mut google = lenient_object(&mut lenient_object(call, "extra_content")?, "google")?;
-    lenient(&mut google, "thought_signature")
+    let mut extra = lenient_object(call, "extra_content")?;
+    let mut google = lenient_object(&mut extra, "google").unwrap_or_default();
+    let signature = lenient(&mut google, "thought_signature");
+    if !google.is_empty() {
+        extra.push("google", google);
+    }
+    if !extra.is_empty() {
+        call.push("extra_content", extra);
+    }
+    signature
 }
 
 fn extra_content(signature: Cow<'_, str>) -> Object<'_> {

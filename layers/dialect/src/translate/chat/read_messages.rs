@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::{leftovers, take_call_signature, thinking};
+use super::{take_call_signature, thinking};
 use crate::{
     BadRequest,
     json::{At, Json, Object},
@@ -38,7 +38,7 @@ pub(super) fn read<'a>(
         if let Some((part, cache_control)) = parts.last_mut().zip(cache_control) {
             part.cache_control.get_or_insert(cache_control);
         }
-        leftovers(request, message, "messages");
+        request.left(message, "messages");
         if !parts.is_empty() {
             request.turns.push(Turn::new(role, parts));
         }
@@ -91,7 +91,6 @@ fn part<'a>(
     at: &At<'_>,
 ) -> Result<Option<Part<'a>>, BadRequest> {
     let kind = object.need_text("type", at)?;
-    let cache_control = object.take("cache_control");
     let body = match &*kind {
         "text" => Body::Text { text: object.need_text("text", at)?, citations: Vec::new() },
         "refusal" => Body::Refusal(object.need_text("refusal", at)?),
@@ -99,22 +98,28 @@ fn part<'a>(
         "input_audio" => {
             let mut audio = need_object(&mut object, "input_audio", at)?;
             let at = at.key("input_audio");
-            Body::Audio {
-                data: audio.need_text("data", &at)?,
-                format: audio.need_text("format", &at)?,
-            }
+            let (data, format) = (audio.need_text("data", &at)?, audio.need_text("format", &at)?);
+            request.left(audio, "messages.content.input_audio");
+            Body::Audio { data, format }
         }
         "file" => {
             let mut file = need_object(&mut object, "file", at)?;
-            document(&mut file, &at.key("file"))?
+            let document = document(&mut file, &at.key("file"))?;
+            request.left(file, "messages.content.file");
+            document
         }
-        "thinking" | "redacted_thinking" => return Ok(thinking::read_block(object)),
+        "thinking" | "redacted_thinking" => {
+            let part = thinking::read_block(&mut object);
+            request.left(object, "messages.content");
+            return Ok(part);
+        }
         _ => {
             request.extra(format!("messages.content.{kind}"), object.into(), Loss::Meaning);
             return Ok(None);
         }
     };
-    leftovers(request, object, "messages.content");
+    let cache_control = object.take("cache_control");
+    request.left(object, "messages.content");
     Ok(Some(Part { body, cache_control }))
 }
 
@@ -140,7 +145,7 @@ fn image<'a>(
     let at = at.key("image_url");
     let source = Source::from_url(image.need_text("url", &at)?);
     let detail = image.text("detail", &at)?.filter(|detail| detail != "auto");
-    leftovers(request, image, "messages.content.image_url");
+    request.left(image, "messages.content.image_url");
     Ok(Body::Image { source, detail })
 }
 
@@ -167,7 +172,9 @@ fn assistant<'a>(
     n: usize,
 ) -> Result<Vec<Part<'a>>, BadRequest> {
     let mut parts = Vec::new();
-    thinking::take(message, at, &mut parts)?;
+    thinking::take(message, at, &mut parts, &mut |block| {
+        request.left(block, "messages.thinking_blocks");
+    })?;
     let said = content(message, request, at)?;
     parts.extend(said.into_iter().filter(|part| part.as_text() != Some("")));
     let refusal = message.text("refusal", at)?.filter(|refusal| !refusal.is_empty());
@@ -181,6 +188,7 @@ fn assistant<'a>(
         let at = at.key("function_call");
         let name = call.need_text("name", &at)?;
         let arguments = arguments(&mut call, &at)?;
+        request.left(call, "messages.function_call");
         let id = made_id(&name, n);
         called.0 = Some((name.clone(), id.clone()));
         let id = Some(Cow::Owned(id));
@@ -216,8 +224,8 @@ fn tool_call<'a>(
     };
     // Put together from a stream, as some clients do it.
     call.take("index");
-    leftovers(request, call, "messages.tool_calls");
-    leftovers(request, function, "messages.tool_calls.function");
+    request.left(call, "messages.tool_calls");
+    request.left(function, "messages.tool_calls.function");
     Ok(Some(Part::new(body)))
 }
 

@@ -40,7 +40,7 @@ fn read_choice(mut choice: Object<'_>, n: u32) -> Result<Choice<'_>, Unreadable>
     let at = at.key("message");
     let mut message = choice.object("message", &at)?.ok_or_else(|| at.missing("an object"))?;
     let mut parts = Vec::new();
-    thinking::take(&mut message, &at, &mut parts)?;
+    thinking::take(&mut message, &at, &mut parts, &mut |_| {})?;
     content(&mut message, &mut parts);
     parts.extend(lenient(&mut message, "refusal").map(|text| Part::new(Body::Refusal(text))));
     for image in lenient_array(&mut message, "images") {
@@ -58,7 +58,7 @@ fn read_choice(mut choice: Object<'_>, n: u32) -> Result<Choice<'_>, Unreadable>
     let index = choice.get("index").and_then(Json::as_u64);
     Ok(Choice {
         index: index.and_then(|index| index.try_into().ok()).unwrap_or(n),
-        finish: lenient(&mut choice, "finish_reason").map(|name| finish::read(&name, called)),
+        finish: lenient(&mut choice, "finish_reason").and_then(|name| finish::read(&name, called)),
         parts,
         stop_sequence: None,
         logprobs: choice.take("logprobs"),

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::{leftovers, read_messages, read_tools};
+use super::{read_messages, read_tools};
 use crate::{
     BadRequest,
     json::{At, Json, Object},
@@ -26,10 +26,11 @@ pub(crate) fn read_request(json: Json<'_>) -> Result<Request<'_>, BadRequest> {
         stream: object.bool("stream", &at)?.unwrap_or(false),
         ..Request::default()
     };
-    let newer = object.u64("max_completion_tokens", &at)?;
-    request.max_tokens = newer.or(object.u64("max_tokens", &at)?);
-    if newer.is_some() {
-        object.take("max_tokens");
+    let (newer, older) =
+        (object.u64("max_completion_tokens", &at)?, object.u64("max_tokens", &at)?);
+    request.max_tokens = newer.or(older);
+    if older.is_some() && older != request.max_tokens {
+        request.extra("max_tokens", older.into(), Loss::Harmless);
     }
     logprobs(&mut object, &mut request)?;
     format(&mut object, &mut request)?;
@@ -112,7 +113,7 @@ fn format<'a>(object: &mut Object<'a>, request: &mut Request<'a>) -> Result<(), 
                 schema: schema.into(),
                 strict: given.bool("strict", &at)?,
             });
-            leftovers(request, given, "response_format.json_schema");
+            request.left(given, "response_format.json_schema");
         }
         _ => {
             let format = format.with("type", kind);
@@ -120,7 +121,7 @@ fn format<'a>(object: &mut Object<'a>, request: &mut Request<'a>) -> Result<(), 
             return Ok(());
         }
     }
-    leftovers(request, format, "response_format");
+    request.left(format, "response_format");
     Ok(())
 }
 
@@ -134,7 +135,7 @@ fn thinking<'a>(object: &mut Object<'a>, request: &mut Request<'a>) -> Result<()
         let budget = switch.u64("budget_tokens", &at)?.filter(|_| on);
         let effort = (!on).then_some(Effort::None);
         thinking = Some(Thinking { effort, budget, shown: None });
-        leftovers(request, switch, "thinking");
+        request.left(switch, "thinking");
     }
     if let Some(name) = object.text("reasoning_effort", &At::Root)? {
         match Effort::parse(&name) {
@@ -168,6 +169,6 @@ fn stream_options<'a>(
     request.wants_usage = options.bool("include_usage", &at)?.unwrap_or(false);
     // It pads what is sent; nothing is lost with it.
     options.take("include_obfuscation");
-    leftovers(request, options, "stream_options");
+    request.left(options, "stream_options");
     Ok(())
 }

@@ -159,19 +159,19 @@ impl Reader {
 
     fn done(&mut self, emit: &mut Emit<'_>) {
         self.start(None, emit);
-        for choice in self.choices.iter_mut().filter(|choice| !choice.finished) {
-            // The provider says that it is over, so it is.
-            choice.finish(finish::read("stop", choice.begun > 0), emit);
-        }
+        // That it is over the provider says; why a choice ended, not always.
         self.over = true;
         emit(Event::End);
     }
 }
 
 impl Choice {
-    fn finish(&mut self, finish: Finish, emit: &mut Emit<'_>) {
+    /// For a reason that nobody knows there is no event.
+    fn finish(&mut self, finish: Option<Finish>, emit: &mut Emit<'_>) {
         self.finished = true;
-        emit(Event::Finish { choice: self.index, finish, stop_sequence: None });
+        if let Some(finish) = finish {
+            emit(Event::Finish { choice: self.index, finish, stop_sequence: None });
+        }
     }
 
     fn delta(&mut self, mut delta: Object<'_>, emit: &mut Emit<'_>) {
@@ -181,8 +181,8 @@ impl Choice {
             emit(Event::Thinking { choice, text });
         }
         for block in lenient_array(&mut delta, "thinking_blocks") {
-            if let Json::Object(block) = block {
-                self.block(thinking::read_block(block), emit);
+            if let Json::Object(mut block) = block {
+                self.block(thinking::read_block(&mut block), emit);
             }
         }
         match delta.take("content") {

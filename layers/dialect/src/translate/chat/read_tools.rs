@@ -1,6 +1,5 @@
 use std::borrow::Cow;
 
-use super::leftovers;
 use crate::{
     BadRequest,
     json::{At, Json, Object},
@@ -31,7 +30,7 @@ pub(super) fn read<'a>(
     if let Some(choice) = object.take("tool_choice") {
         request.tool_choice = read_choice(choice, request)?;
     } else if let Some(choice) = object.take("function_call") {
-        request.tool_choice = read_function_call(choice)?;
+        request.tool_choice = read_function_call(choice, request)?;
     }
     Ok(())
 }
@@ -50,7 +49,7 @@ fn read_tool<'a>(
         tool.object("function", at)?.ok_or_else(|| at.key("function").missing("an object"))?;
     let mut read = read_function(function, request, &at.key("function"), "tools.function")?;
     read.cache_control = tool.take("cache_control").or(read.cache_control);
-    leftovers(request, tool, "tools");
+    request.left(tool, "tools");
     request.tools.push(read);
     Ok(())
 }
@@ -68,7 +67,7 @@ fn read_function<'a>(
         strict: function.bool("strict", at)?,
         cache_control: function.take("cache_control"),
     };
-    leftovers(request, function, path);
+    request.left(function, path);
     Ok(tool)
 }
 
@@ -88,16 +87,23 @@ fn read_choice<'a>(
             let mut function = choice
                 .object("function", &at)?
                 .ok_or_else(|| at.key("function").missing("an object"))?;
-            Ok(Some(ToolChoice::Named(function.need_text("name", &at.key("function"))?)))
+            let name = function.need_text("name", &at.key("function"))?;
+            request.left(function, "tool_choice.function");
+            request.left(choice, "tool_choice");
+            Ok(Some(ToolChoice::Named(name)))
         }
         "allowed_tools" => {
             let allowed = choice
                 .object("allowed_tools", &at)?
                 .ok_or_else(|| at.key("allowed_tools").missing("an object"))?;
+            request.left(choice, "tool_choice");
             read_allowed(allowed, request, &at.key("allowed_tools")).map(Some)
         }
         // A choice without a `type` that means something: the short names, as objects.
-        "auto" | "none" | "required" => by_name(&kind, &at.key("type")).map(Some),
+        "auto" | "none" | "required" => {
+            request.left(choice, "tool_choice");
+            by_name(&kind, &at.key("type")).map(Some)
+        }
         _ => {
             request.extra("tool_choice", choice.with("type", kind).into(), Loss::Meaning);
             Ok(None)
@@ -132,21 +138,34 @@ fn read_allowed<'a>(
         let at = at.index(n);
         let mut tool = tool.into_object(&at)?;
         match tool.object("function", &at)? {
-            Some(mut function) => names.push(function.need_text("name", &at.key("function"))?),
+            Some(mut function) => {
+                names.push(function.need_text("name", &at.key("function"))?);
+                tool.take("type");
+                request.left(function, "tool_choice.allowed_tools.tools.function");
+                request.left(tool, "tool_choice.allowed_tools.tools");
+            }
             None => {
                 request.extra("tool_choice.allowed_tools.tools", tool.into(), Loss::Meaning);
             }
         }
     }
+    request.left(allowed, "tool_choice.allowed_tools");
     Ok(ToolChoice::Allowed { names, required })
 }
 
-fn read_function_call(choice: Json<'_>) -> Result<Option<ToolChoice<'_>>, BadRequest> {
+fn read_function_call<'a>(
+    choice: Json<'a>,
+    request: &mut Request<'a>,
+) -> Result<Option<ToolChoice<'a>>, BadRequest> {
     let at = At::Root.key("function_call");
     match choice {
         Json::String(name) if name == "auto" => Ok(Some(ToolChoice::Auto)),
         Json::String(name) if name == "none" => Ok(Some(ToolChoice::None)),
-        Json::Object(mut choice) => Ok(Some(ToolChoice::Named(choice.need_text("name", &at)?))),
+        Json::Object(mut choice) => {
+            let name = choice.need_text("name", &at)?;
+            request.left(choice, "function_call");
+            Ok(Some(ToolChoice::Named(name)))
+        }
         _ => Err(at.bad("must be `auto`, `none` or an object with a `name`")),
     }
 }

@@ -62,6 +62,7 @@ fn user<'a>(
             Body::ToolResult { id, content, is_error, .. } => {
                 let (texts, others): (Vec<_>, Vec<_>) =
                     content.into_iter().partition(|part| part.as_text().is_some());
+                let inner = texts.iter().rev().find_map(|text| text.cache_control.clone());
                 let text = match (joined(texts, "\n"), is_error) {
                     (text, false) if text.is_empty() && !others.is_empty() => {
                         Cow::Borrowed("(The result is in the next message.)")
@@ -70,11 +71,12 @@ fn user<'a>(
                     (text, true) => Cow::Owned(format!("Error: {text}")),
                 };
                 rest.extend(others);
+                let cache_control = part.cache_control.or(inner);
                 let result = Object::new()
                     .with("role", "tool")
                     .with("tool_call_id", bounded_id(id.unwrap_or_default(), LONGEST_ID))
                     .with("content", text)
-                    .with_some("cache_control", part.cache_control);
+                    .with_some("cache_control", cache_control);
                 out.push(result.into());
             }
             _ => said.push(part),
@@ -159,7 +161,10 @@ fn document<'a>(
             if mime.starts_with("text/") {
                 let text = BASE64.decode(data.as_bytes()).map(String::from_utf8);
                 if let Ok(Ok(text)) = text {
-                    return Err(Some(text));
+                    return Err(Some(match name {
+                        Some(name) => format!("{name}\n{text}"),
+                        None => text,
+                    }));
                 }
             }
             let name = name.unwrap_or(Cow::Borrowed("document.pdf"));

@@ -38,7 +38,7 @@ pub(crate) fn write_request<'a>(
     if let Some(thinking) = request.thinking.take() {
         write_thinking(thinking, fit, losses, &mut out)?;
     }
-    tools(request, &mut out);
+    tools(request, losses, &mut out)?;
     extras(request, losses.client(), &mut out);
     if request.stream {
         out.push("stream", true);
@@ -92,7 +92,11 @@ fn write_thinking(
     Ok(())
 }
 
-fn tools<'a>(request: &mut Request<'a>, out: &mut Object<'a>) {
+fn tools<'a>(
+    request: &mut Request<'a>,
+    losses: &mut Losses,
+    out: &mut Object<'a>,
+) -> Result<(), BadRequest> {
     let mut tools = std::mem::take(&mut request.tools);
     let mut choice = request.tool_choice.take();
     if let Some(ToolChoice::Allowed { names, required }) = &choice {
@@ -102,7 +106,10 @@ fn tools<'a>(request: &mut Request<'a>, out: &mut Object<'a>) {
     }
     // Without tools, these are refused.
     if tools.is_empty() {
-        return;
+        return match choice {
+            Some(ToolChoice::Required | ToolChoice::Named(_)) => losses.lose(Field::ForcedTool),
+            _ => Ok(()),
+        };
     }
     let tools: Vec<_> = tools.into_iter().map(tool).collect();
     out.push("tools", tools);
@@ -121,6 +128,7 @@ fn tools<'a>(request: &mut Request<'a>, out: &mut Object<'a>) {
     if request.parallel_tools == Some(false) {
         out.push("parallel_tool_calls", false);
     }
+    Ok(())
 }
 
 fn tool(tool: Tool<'_>) -> Object<'_> {
@@ -157,13 +165,12 @@ fn extras<'a>(request: &mut Request<'a>, client: Form, out: &mut Object<'a>) {
                 out.push("store", store);
             }
         }
-        Form::Messages => match request.take_extra("service_tier") {
-            Some(tier) if tier.as_str() == Some("standard_only") => {
-                out.push("service_tier", "default");
+        // Its reader writes it as OpenAI has it.
+        Form::Messages => {
+            if let Some(tier) = request.take_extra("service_tier") {
+                out.push("service_tier", tier);
             }
-            // `auto`: what it is anyway.
-            _ => {}
-        },
+        }
         Form::Chat | Form::Generate => {}
     }
 }

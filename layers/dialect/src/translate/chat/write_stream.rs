@@ -172,7 +172,20 @@ impl Writer {
         self.choices.iter_mut().find(|choice| choice.index == index)
     }
 
+    /// Those of calls that came without any.
+    fn fill_arguments(&mut self, choice: u32, out: &mut Vec<u8>) {
+        let calls = self.choice(choice).map(|choice| std::mem::take(&mut choice.calls));
+        for (call, _) in calls.into_iter().flatten().filter(|(_, given)| !given) {
+            self.arguments(choice, call, "{}", out);
+        }
+    }
+
     fn end(&mut self, out: &mut Vec<u8>) {
+        // Of choices whose end nobody told.
+        let choices: Vec<_> = self.choices.iter().map(|choice| choice.index).collect();
+        for choice in choices {
+            self.fill_arguments(choice, out);
+        }
         if let Some(counts) = self.usage.filter(|_| self.asked.wants_usage) {
             if self.head.is_empty() {
                 self.start(None, None, None);
@@ -245,10 +258,7 @@ impl StreamWriter for Writer {
             }
             Event::Logprobs { choice, logprobs } => self.logprobs(choice, logprobs, out),
             Event::Finish { choice, finish, .. } => {
-                let calls = self.choice(choice).map(|choice| std::mem::take(&mut choice.calls));
-                for (call, _) in calls.into_iter().flatten().filter(|(_, given)| !given) {
-                    self.arguments(choice, call, "{}", out);
-                }
+                self.fill_arguments(choice, out);
                 let finish = finish::name(finish);
                 self.chunk(choice, out, Some(finish), |out| out.extend_from_slice(b"{}"));
             }

@@ -35,6 +35,8 @@ pub(super) fn read<'a>(
     let alternatives = names::count(from, ["logprobs"; 2], at)?;
     if names::flag(from, ["responseLogprobs", "response_logprobs"], at)? == Some(true) {
         request.logprobs = Some(alternatives.unwrap_or(0));
+    } else if let Some(alternatives @ 1..) = alternatives {
+        request.extra("generationConfig.logprobs", alternatives.into(), Loss::Harmless);
     }
     if let Some((name, thinking)) = names::object(from, ["thinkingConfig", "thinking_config"], at)?
     {
@@ -105,10 +107,7 @@ fn read_thinking<'a>(
         }
     };
     let shown = names::flag(&mut config, ["includeThoughts", "include_thoughts"], at)?;
-    for (name, value) in config.rest() {
-        let name = format!("generationConfig.thinkingConfig.{name}");
-        request.extra(name, value, Loss::Harmless);
-    }
+    names::left(request, config, "generationConfig.thinkingConfig", Loss::Harmless);
     Ok(Thinking { effort, budget, shown })
 }
 
@@ -123,11 +122,13 @@ fn read_format<'a>(
     ];
     let mime = names::text(config, ["responseMimeType", "response_mime_type"], at)?;
     let mut schema = None;
+    // Of several the first counts, and the others are left to be told.
     for names in JSON_SCHEMAS {
-        schema = schema.or(names::take(config, names).map(|(_, schema)| schema));
+        schema = schema.or_else(|| names::take(config, names).map(|(_, schema)| schema));
     }
-    if let Some((_, openapi)) = names::take(config, ["responseSchema", "response_schema"]) {
-        schema = schema.or_else(|| Some(to_json_schema(openapi)));
+    if schema.is_none() {
+        let openapi = names::take(config, ["responseSchema", "response_schema"]);
+        schema = openapi.map(|(_, openapi)| to_json_schema(openapi));
     }
     match (mime.as_deref(), schema) {
         (None | Some("" | "text/plain"), None) => {}

@@ -2,19 +2,22 @@
 
 use crate::translate::hub::Finish;
 
-/// A name that is none of Google's counts as `OTHER`: the answer is not all that was asked for.
-pub(super) fn read(reason: &str, called: bool) -> Finish {
-    match reason {
+/// `None`: it says nothing, or nothing that is known.
+pub(super) fn read(reason: &str, called: bool) -> Option<Finish> {
+    Some(match reason {
         "STOP" if called => Finish::ToolCalls,
-        "STOP" | "FINISH_REASON_UNSPECIFIED" | "CONTINUATION" | "" => Finish::Stop,
+        "STOP" | "CONTINUATION" => Finish::Stop,
         "MAX_TOKENS" => Finish::Length,
         "MALFORMED_FUNCTION_CALL"
         | "UNEXPECTED_TOOL_CALL"
         | "TOO_MANY_TOOL_CALLS"
         | "MISSING_THOUGHT_SIGNATURE"
         | "MALFORMED_RESPONSE" => Finish::Failed,
-        _ => Finish::Filtered,
-    }
+        "SAFETY" | "RECITATION" | "LANGUAGE" | "OTHER" | "BLOCKLIST" | "PROHIBITED_CONTENT"
+        | "SPII" | "NO_IMAGE" => Finish::Filtered,
+        image if image.starts_with("IMAGE_") => Finish::Filtered,
+        _ => return None,
+    })
 }
 
 pub(super) fn name(finish: Finish) -> &'static str {

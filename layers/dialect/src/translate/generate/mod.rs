@@ -6,7 +6,7 @@
 //!   theirs by id, else by name and order.
 //! - A signature beside a text is a thinking without text behind it, and is written back to where
 //!   it stood. Redacted thinking is the signature of an empty thought, marked as such.
-//! - Arguments that are no JSON object reach the client as `{"_raw": ...}`.
+//! - Arguments that are no JSON object reach the client as `{"INVALID_JSON": ...}`.
 //! - A client that keeps the chunks of a stream sends each back as a content by itself: contents
 //!   of one role are one turn, and thoughts are joined up to their signature.
 

@@ -7,10 +7,22 @@ use serde_json::Number;
 use crate::{
     BadRequest,
     json::{At, Json, Object},
+    translate::{Loss, hub::Request},
 };
 
 /// Camel case, snake case.
 pub(super) type Names = [&'static str; 2];
+
+/// The end of every object of a request that is read: what nobody took out of it is told. What
+/// protobuf takes for absent says nothing.
+pub(super) fn left<'a>(request: &mut Request<'a>, object: Object<'a>, path: &str, loss: Loss) {
+    for (name, value) in object.rest() {
+        let absent = value == Json::Bool(false) || value.as_array().is_some_and(<[_]>::is_empty);
+        if !absent {
+            request.extra(format!("{path}.{name}"), value, loss);
+        }
+    }
+}
 
 /// The value, and the name that it was found by.
 pub(super) fn take<'a>(object: &mut Object<'a>, names: Names) -> Option<(&'static str, Json<'a>)> {

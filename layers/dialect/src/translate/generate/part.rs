@@ -37,6 +37,8 @@ pub(super) struct Read<'a> {
     pub(super) signature: Option<Signature<'a>>,
     /// What nobody knows.
     pub(super) rest: Object<'a>,
+    /// The same of the object in it, and that object's name.
+    pub(super) within: Option<(&'static str, Object<'a>)>,
 }
 
 #[derive(Debug)]
@@ -63,54 +65,60 @@ pub(super) fn read<'a>(json: Json<'a>, at: &At<'_>) -> Result<Read<'a>, BadReque
     let mut object = match json {
         Json::String(text) => {
             let what = Some(What::Text(text));
-            return Ok(Read { what, signature: None, rest: Object::new() });
+            return Ok(Read { what, signature: None, rest: Object::new(), within: None });
         }
         other => other.into_object(at)?,
     };
     let thought = object.bool("thought", at)?.unwrap_or(false);
     let signature = names::text(&mut object, SIGNATURE, at)?.and_then(signature);
+    let mut within = None;
     let what = match object.text("text", at)? {
         Some(text) if thought => Some(What::Thought(text)),
         Some(text) => Some(What::Text(text)),
-        None => other(&mut object, at)?,
+        None => other(&mut object, at, &mut within)?,
     };
-    Ok(Read { what, signature, rest: object })
+    Ok(Read { what, signature, rest: object, within })
 }
 
-fn other<'a>(object: &mut Object<'a>, at: &At<'_>) -> Result<Option<What<'a>>, BadRequest> {
-    if let Some((name, call)) = names::object(object, CALL, at)? {
-        return self::call(call, &at.key(name)).map(Some);
-    }
-    if let Some((name, response)) = names::object(object, RESPONSE, at)? {
-        return self::response(response, &at.key(name)).map(Some);
-    }
-    if let Some((name, data)) = names::object(object, INLINE, at)? {
-        return inline(data, &at.key(name)).map(Some);
-    }
-    if let Some((name, file)) = names::object(object, FILE, at)? {
-        return self::file(file, &at.key(name)).map(Some);
-    }
-    if let Some((name, mut code)) = names::object(object, CODE, at)? {
-        let at = at.key(name);
-        let language = code.text("language", &at)?.unwrap_or_default().to_ascii_lowercase();
-        let code = code.text("code", &at)?.unwrap_or_default();
-        return Ok(Some(What::Text(format!("```{language}\n{code}\n```").into())));
-    }
-    if let Some((name, mut result)) = names::object(object, CODE_RESULT, at)? {
-        let output = result.text("output", &at.key(name))?.unwrap_or_default();
-        return Ok(Some(What::Text(format!("```\n{output}\n```").into())));
+type ReadKind = for<'a> fn(&mut Object<'a>, &At<'_>) -> Result<What<'a>, BadRequest>;
+
+/// What a part may be besides a text, of which it is one.
+const KINDS: [(Names, ReadKind); 6] = [
+    (CALL, call),
+    (RESPONSE, response),
+    (INLINE, inline),
+    (FILE, file),
+    (CODE, code),
+    (CODE_RESULT, code_result),
+];
+
+/// Whether a member of this name is a part of its own.
+pub(super) fn is_kind(name: &str) -> bool {
+    KINDS.iter().any(|(names, _)| names.contains(&name))
+}
+
+fn other<'a>(
+    object: &mut Object<'a>,
+    at: &At<'_>,
+    within: &mut Option<(&'static str, Object<'a>)>,
+) -> Result<Option<What<'a>>, BadRequest> {
+    for (names, read) in KINDS {
+        let Some((name, mut kind)) = names::object(object, names, at)? else { continue };
+        let what = read(&mut kind, &at.key(name))?;
+        *within = Some((names[0], kind));
+        return Ok(Some(what));
     }
     Ok(None)
 }
 
-fn call<'a>(mut call: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
+fn call<'a>(call: &mut Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
     let id = call.text("id", at)?.filter(|id| !id.is_empty());
     let name = call.need_text("name", at)?;
     let args = call.object("args", at)?.unwrap_or_default();
     Ok(What::Call { id, name, args })
 }
 
-fn response<'a>(mut response: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
+fn response<'a>(response: &mut Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
     let id = response.text("id", at)?.filter(|id| !id.is_empty());
     let name = response.need_text("name", at)?;
     let said = response.object("response", at)?.unwrap_or_default();
@@ -118,9 +126,28 @@ fn response<'a>(mut response: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRe
     Ok(What::Response { id, name, said, media })
 }
 
-fn inline<'a>(mut inline: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
-    let mime =
-        names::text(&mut inline, MIME, at)?.ok_or_else(|| at.key(MIME[0]).missing("a string"))?;
+// What Google's own tool ran, as text; on lines of its own, whatever text stands around it.
+
+fn code<'a>(code: &mut Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
+    code.take("id");
+    let language = code.text("language", at)?.unwrap_or_default().to_ascii_lowercase();
+    let code = code.text("code", at)?.unwrap_or_default();
+    Ok(What::Text(format!("\n```{language}\n{code}\n```\n").into()))
+}
+
+fn code_result<'a>(result: &mut Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
+    result.take("id");
+    if result.str("outcome") == Some("OUTCOME_OK") {
+        result.take("outcome");
+    }
+    let output = result.text("output", at)?.unwrap_or_default();
+    Ok(What::Text(format!("\n```\n{output}\n```\n").into()))
+}
+
+const DISPLAY_NAME: Names = ["displayName", "display_name"];
+
+fn inline<'a>(inline: &mut Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
+    let mime = names::text(inline, MIME, at)?.ok_or_else(|| at.key(MIME[0]).missing("a string"))?;
     let data = standard_base64(inline.need_text("data", at)?);
     let kind = mime.split_once('/').map_or("", |(kind, _)| kind).to_ascii_lowercase();
     let body = match kind.as_str() {
@@ -131,7 +158,7 @@ fn inline<'a>(mut inline: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadReques
             return Ok(What::Foreign(INLINE[0], video.into()));
         }
         _ => {
-            let name = names::text(&mut inline, ["displayName", "display_name"], at)?;
+            let name = names::text(inline, DISPLAY_NAME, at)?;
             Body::Document { source: Source::Data { mime, data }, name }
         }
     };
@@ -163,10 +190,10 @@ fn audio_format(mime: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-fn file<'a>(mut file: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
+fn file<'a>(file: &mut Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
     const URI: Names = ["fileUri", "file_uri"];
-    let mime = names::text(&mut file, MIME, at)?;
-    let uri = names::text(&mut file, URI, at)?.ok_or_else(|| at.key(URI[0]).missing("a string"))?;
+    let mime = names::text(file, MIME, at)?;
+    let uri = names::text(file, URI, at)?.ok_or_else(|| at.key(URI[0]).missing("a string"))?;
     let kind = mime.as_deref().or_else(|| mime_of(&uri)).unwrap_or("");
     let kind = kind.split_once('/').map_or("", |(kind, _)| kind).to_ascii_lowercase();
     let web = uri.starts_with("http://") || uri.starts_with("https://");
@@ -177,7 +204,10 @@ fn file<'a>(mut file: Object<'a>, at: &At<'_>) -> Result<What<'a>, BadRequest> {
     }
     Ok(What::Media(match kind.as_str() {
         "image" => Body::Image { source: Source::Url(uri), detail: None },
-        _ => Body::Document { source: Source::Url(uri), name: None },
+        _ => {
+            let name = names::text(file, DISPLAY_NAME, at)?;
+            Body::Document { source: Source::Url(uri), name }
+        }
     }))
 }
 
@@ -294,7 +324,7 @@ pub(super) fn signature_alone<'a>(signature: &Signature<'a>) -> Object<'a> {
 pub(super) fn function_call<'a>(
     id: Option<Cow<'a, str>>,
     name: Cow<'a, str>,
-    args: Json<'a>,
+    args: impl Into<Json<'a>>,
     signature: Option<Cow<'a, str>>,
 ) -> Object<'a> {
     let call = Object::new().with_some("id", id).with("name", name).with("args", args);

@@ -31,10 +31,8 @@ pub(crate) fn read_reply(json: Json<'_>) -> Result<Reply<'_>, Unreadable> {
         let at = at.index(index);
         choices.push(choice(candidate.into_object(&at)?, index, &at)?);
     }
-    if choices.is_empty() {
-        // A blocked prompt, or no answer and no word why.
-        let finish = feedback.as_ref().is_some_and(blocked).then_some(Finish::Filtered);
-        choices.push(Choice { finish, ..Choice::default() });
+    if choices.is_empty() && feedback.as_ref().is_some_and(blocked) {
+        choices.push(Choice { finish: Some(Finish::Filtered), ..Choice::default() });
     }
     Ok(Reply {
         id: object.text("responseId", &at)?,
@@ -67,7 +65,7 @@ fn choice<'a>(
     Ok(Choice {
         index,
         parts,
-        finish: reason.map(|reason| finish::read(&reason, called)),
+        finish: reason.and_then(|reason| finish::read(&reason, called)),
         stop_sequence: None,
         logprobs: candidate.take("logprobsResult").and_then(logprobs::read),
     })

@@ -1,7 +1,7 @@
 use super::{
     config,
     identify::identify,
-    names::{self, Names},
+    names::{self, Names, left},
     part::{self, Read, What},
     tools,
 };
@@ -87,7 +87,7 @@ fn content<'a>(
         let read = part::read(json, &at)?;
         add(read, &mut turn, &at, request)?;
     }
-    left(content, "contents", Loss::Harmless, request);
+    left(request, content, "contents", Loss::Harmless);
     Ok(turn)
 }
 
@@ -97,10 +97,9 @@ fn add<'a>(
     at: &At<'_>,
     request: &mut Request<'a>,
 ) -> Result<(), BadRequest> {
-    let Read { what, mut signature, rest } = read;
-    // A part of a kind that nobody knows is lost itself, not only something about it.
-    let nothing = what.is_none() && signature.is_none();
-    left(rest, "contents.parts", if nothing { Loss::Meaning } else { Loss::Harmless }, request);
+    let Read { what, mut signature, rest, within } = read;
+    let unsigned = signature.is_none();
+    unknown(what.is_none() && unsigned, rest, within, "contents.parts", request);
     let model = turn.role == Role::Assistant;
     let parts = &mut turn.parts;
     match what {
@@ -124,11 +123,8 @@ fn add<'a>(
             let (text, is_error) = said_by_tool(said);
             let mut content = vec![Part::text(text)];
             for (index, json) in media.into_iter().enumerate() {
-                if let Read { what: Some(What::Media(body)), .. } =
-                    part::read(json, &at.key("parts").index(index))?
-                {
-                    content.push(Part::new(body));
-                }
+                let read = part::read(json, &at.key("parts").index(index))?;
+                content.extend(shown_by_tool(read, request));
             }
             let name = Some(name);
             parts.push(Part::new(Body::ToolResult { id, name, content, is_error }));
@@ -143,6 +139,49 @@ fn add<'a>(
         part::add(parts, part::lone(signature));
     }
     Ok(())
+}
+
+/// Tells what nobody knows of a part. Of a kind that nobody knows it is lost itself, not only
+/// something about it; and so is a second part in one.
+fn unknown<'a>(
+    nothing: bool,
+    rest: Object<'a>,
+    within: Option<(&'static str, Object<'a>)>,
+    path: &str,
+    request: &mut Request<'a>,
+) {
+    // A call that is not all there yet.
+    const PARTIAL: [&str; 4] = ["partialArgs", "partial_args", "willContinue", "will_continue"];
+    let split = |object: Object<'a>, is: &dyn Fn(&str) -> bool| {
+        let (mut yes, mut no) = (Object::new(), Object::new());
+        for (name, value) in object.rest() {
+            if is(&name) { &mut yes } else { &mut no }.push(name, value);
+        }
+        (yes, no)
+    };
+    let (heavy, light) = split(rest, &|name| nothing || part::is_kind(name));
+    left(request, heavy, path, Loss::Meaning);
+    left(request, light, path, Loss::Harmless);
+    let Some((name, rest)) = within else { return };
+    let path = format!("{path}.{name}");
+    let (heavy, light) = split(rest, &|member| name == "functionCall" && PARTIAL.contains(&member));
+    left(request, heavy, &path, Loss::Meaning);
+    left(request, light, &path, Loss::Harmless);
+}
+
+/// One of a `functionResponse.parts`: a picture or a file.
+fn shown_by_tool<'a>(read: Read<'a>, request: &mut Request<'a>) -> Option<Part<'a>> {
+    const PATH: &str = "contents.parts.functionResponse.parts";
+    let Read { what, rest, within, .. } = read;
+    unknown(what.is_none(), rest, within, PATH, request);
+    match what? {
+        What::Media(body) => return Some(Part::new(body)),
+        What::Foreign(name, value) => {
+            request.extra(format!("{PATH}.{name}"), value, Loss::Meaning);
+        }
+        _ => request.extra(PATH, Json::Null, Loss::Meaning),
+    }
+    None
 }
 
 /// What a `functionResponse.response` says, and whether it is an error. `output`, `result` and
@@ -163,12 +202,6 @@ fn said_by_tool(mut said: Object<'_>) -> (std::borrow::Cow<'_, str>, bool) {
         },
         Some(error) if is_error => (error.to_text().into(), true),
         _ => (Json::Object(said).to_text().into(), false),
-    }
-}
-
-fn left<'a>(rest: Object<'a>, path: &str, loss: Loss, request: &mut Request<'a>) {
-    for (name, value) in rest.rest() {
-        request.extra(format!("{path}.{name}"), value, loss);
     }
 }
 

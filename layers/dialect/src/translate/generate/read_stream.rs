@@ -71,7 +71,9 @@ impl StreamReader for Reader {
         }
         for State { index, calls, reason, .. } in &self.choices {
             let finish = finish::read(reason.as_deref().unwrap_or_default(), *calls > 0);
-            emit(Event::Finish { choice: *index, finish, stop_sequence: None });
+            if let Some(finish) = finish {
+                emit(Event::Finish { choice: *index, finish, stop_sequence: None });
+            }
         }
         if self.choices.is_empty() {
             let finish = Finish::Filtered;

@@ -1,6 +1,6 @@
 //! Google's `Schema`, a piece of OpenAPI 3.0's, as JSON Schema.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use crate::json::{Json, Object};
 
@@ -10,9 +10,11 @@ pub(super) fn to_json_schema(schema: Json<'_>) -> Json<'_> {
     let nullable = members.get("nullable") == Some(&Json::Bool(true));
     let mut out = Object::new();
     let mut typed = false;
+    let mut order = Json::Null;
     for (key, value) in members.rest() {
         match keyword(&key) {
-            "nullable" | "propertyOrdering" => {}
+            "nullable" => {}
+            "propertyOrdering" => order = value,
             "type" => {
                 if let Some(kind) = kind(value, nullable) {
                     typed = true;
@@ -44,7 +46,25 @@ pub(super) fn to_json_schema(schema: Json<'_>) -> Json<'_> {
             _ => out.push(key, value),
         }
     }
+    if let Json::Array(order) = order {
+        for (_, value) in out.iter_mut().filter(|(key, _)| *key == "properties") {
+            if let Json::Object(properties) = value {
+                sort(properties, &order);
+            }
+        }
+    }
     out.into()
+}
+
+/// Elsewhere the order in which they stand is the one that the model follows.
+fn sort<'a>(properties: &mut Object<'a>, order: &[Json<'a>]) {
+    let order = order.iter().enumerate().filter_map(|(n, name)| Some((name.as_str()?, n)));
+    let order: HashMap<&str, usize> = order.collect();
+    let mut members: Vec<_> = std::mem::take(properties).into_members().collect();
+    members.sort_by_key(|(name, _)| order.get(&**name).copied().unwrap_or(usize::MAX));
+    for (name, schema) in members {
+        properties.push(name, schema);
+    }
 }
 
 /// The keywords that are not taken as they are, by their names in both spellings.

@@ -1,7 +1,7 @@
 //! `tools` and `toolConfig`.
 
 use super::{
-    names::{self, Names},
+    names::{self, Names, left},
     schema::to_json_schema,
 };
 use crate::{
@@ -36,9 +36,7 @@ pub(super) fn read<'a>(
             }
         }
         // Tools that Google runs by itself.
-        for (name, value) in tool.rest() {
-            request.extra(format!("tools.{name}"), value, Loss::Meaning);
-        }
+        left(request, tool, "tools", Loss::Meaning);
     }
     Ok(())
 }
@@ -55,9 +53,7 @@ fn function_declaration<'a>(
         Some((_, schema)) => Some(schema),
         None => function.take("parameters").map(to_json_schema),
     };
-    for (name, value) in function.rest() {
-        request.extra(format!("tools.functionDeclarations.{name}"), value, Loss::Harmless);
-    }
+    left(request, function, "tools.functionDeclarations", Loss::Harmless);
     Ok(Tool { name, description, schema, strict: None, cache_control: None })
 }
 
@@ -73,7 +69,13 @@ pub(super) fn read_choice<'a>(
         let mode = calling.text("mode", &at)?;
         let mut names = names::texts(&mut calling, ALLOWED, &at)?;
         let required = match mode.as_deref().unwrap_or("").to_ascii_uppercase().as_str() {
-            "" | "MODE_UNSPECIFIED" => None,
+            "" | "MODE_UNSPECIFIED" => {
+                if !names.is_empty() {
+                    let name = "toolConfig.functionCallingConfig.allowedFunctionNames";
+                    request.extra(name, std::mem::take(&mut names).into(), Loss::Harmless);
+                }
+                None
+            }
             "NONE" => {
                 names.clear();
                 request.tool_choice = Some(ToolChoice::None);
@@ -91,18 +93,10 @@ pub(super) fn read_choice<'a>(
                 _ => ToolChoice::Allowed { names, required },
             });
         }
-        left(calling, "toolConfig.functionCallingConfig", request);
+        left(request, calling, "toolConfig.functionCallingConfig", Loss::Harmless);
     }
-    left(config, "toolConfig", request);
+    left(request, config, "toolConfig", Loss::Harmless);
     Ok(())
-}
-
-fn left<'a>(rest: Object<'a>, path: &str, request: &mut Request<'a>) {
-    for (name, value) in rest.rest() {
-        if value != Json::Bool(false) {
-            request.extra(format!("{path}.{name}"), value, Loss::Harmless);
-        }
-    }
 }
 
 /// `tools`, but those that are not allowed; a choice among the rest is written then.

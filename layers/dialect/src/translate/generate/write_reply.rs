@@ -2,10 +2,10 @@ use std::borrow::Cow;
 
 use super::{citations, finish, logprobs, part, usage};
 use crate::{
-    json::{Json, Object},
+    json::Object,
     translate::{
         Asked,
-        hub::{Arguments, Body, Choice, Part, Reply, Source},
+        hub::{Body, Choice, Part, Reply, Source},
     },
 };
 
@@ -62,7 +62,8 @@ fn written(part: Part<'_>) -> Option<Object<'_>> {
         Body::Thinking { text, signature } => part::thought(text, part::signature_text(signature)),
         Body::Redacted(data) => part::thought("", Some(part::redacted(data))),
         Body::ToolCall { id, name, arguments, signature } => {
-            part::function_call(id, name, args(arguments), part::signature_text(signature))
+            let args = arguments.into_object();
+            part::function_call(id, name, args, part::signature_text(signature))
         }
         Body::Image { source, .. } | Body::Document { source, .. } => match source {
             Source::Data { mime, data } => part::inline_data(mime, data),
@@ -72,21 +73,4 @@ fn written(part: Part<'_>) -> Option<Object<'_>> {
         Body::Audio { data, format } => part::audio(&format, data),
         Body::ToolResult { .. } => return None,
     })
-}
-
-/// `args` has to be an object; whatever else the model wrote is given as it is, under `_raw`.
-pub(super) fn args(arguments: Arguments<'_>) -> Json<'_> {
-    let text = match arguments {
-        Arguments::Value(object @ Json::Object(_)) => return object,
-        Arguments::Value(other) => return Object::new().with("_raw", other).into(),
-        Arguments::Text(text) => text,
-    };
-    if text.trim().is_empty() {
-        return Object::new().into();
-    }
-    let object = match Json::read(text.as_bytes()) {
-        Ok(object @ Json::Object(_)) => Some(object.into_owned()),
-        _ => None,
-    };
-    object.unwrap_or_else(|| Object::new().with("_raw", text).into())
 }

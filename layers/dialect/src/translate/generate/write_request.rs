@@ -3,8 +3,9 @@ use crate::{
     BadRequest,
     json::{Json, Object},
     translate::{
-        Fit, Losses,
+        Field, Fit, Losses,
         hub::{Part, Request},
+        settle,
     },
 };
 
@@ -16,6 +17,9 @@ pub(crate) fn write_request<'a>(
 ) -> Result<Object<'a>, BadRequest> {
     let mut out = Object::new();
     let system = request.take_system();
+    for part in system.iter().filter(|part| part.as_text().is_none()) {
+        losses.lose(settle::field(&part.body).unwrap_or(Field::ImageData))?;
+    }
     let texts: Vec<_> = system.iter().filter_map(Part::as_text).collect();
     if !texts.is_empty() {
         let text = super::part::text(texts.join("\n"));

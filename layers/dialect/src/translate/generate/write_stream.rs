@@ -1,13 +1,14 @@
 use std::{borrow::Cow, collections::VecDeque};
 
-use tollway_core::{ErrorClass, Usage};
+use tollway_core::{Dialect, Failure, Usage};
 
-use super::{citations, finish, logprobs, part, usage, write_reply::args};
+use super::{citations, finish, logprobs, part, usage};
 use crate::{
+    ErrorReply,
     json::{Json, Object},
     translate::{
         Asked, StreamWriter,
-        hub::{Arguments, Citation, Event, Finish, StreamError},
+        hub::{Arguments, Citation, Event, Finish, StreamError, UNREADABLE},
     },
 };
 
@@ -150,10 +151,9 @@ impl Writer {
     fn calls(&mut self, choice: u32, last: bool, out: &mut Vec<u8>) {
         while let Some(call) = self.state(choice).calls.pop_front() {
             let text = call.arguments.as_str();
-            let args = args(Arguments::Text(text.into()));
+            let args = Arguments::Text(text.into()).into_object();
             // Without a piece it may be a call whose arguments are yet to come.
-            let whole = !text.trim().is_empty()
-                && args.as_object().is_some_and(|args| args.get("_raw").is_none());
+            let whole = !text.trim().is_empty() && args.get(UNREADABLE).is_none();
             if !whole && !last {
                 self.state(choice).calls.push_front(call);
                 return;
@@ -205,6 +205,9 @@ impl Writer {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
+        // Of choices whose end nobody told.
+        let open: Vec<_> = self.choices.iter().map(|choice| choice.index).collect();
+        open.into_iter().for_each(|choice| self.calls(choice, true, out));
         let mut choices = std::mem::take(&mut self.choices);
         choices.sort_by_key(|choice| choice.index);
         let candidates = choices.into_iter().map(|choice| {
@@ -229,20 +232,22 @@ impl Writer {
         // It begins with the bracket that closes `candidates`.
         out.extend_from_slice(self.tail.get(1..).unwrap_or(b"}"));
         self.close(out);
-        if !self.asked.sse {
-            out.extend_from_slice(b"]");
-        }
+        self.close_array(out);
     }
 
+    /// As a whole reply would tell it. An array is closed, so that it can be read.
     fn error(&mut self, error: &StreamError<'_>, out: &mut Vec<u8>) {
-        let (code, status) = status(error.class);
-        let error = Object::new()
-            .with("code", code)
-            .with("message", error.message.as_ref())
-            .with("status", status);
+        let failure = Failure::new(error.class, error.message.to_string());
         self.begin(out);
-        Json::Object(Object::new().with("error", error)).write(out);
+        out.extend_from_slice(&ErrorReply::of(&failure).body_in(Dialect::Gemini));
         self.close(out);
+        self.close_array(out);
+    }
+
+    fn close_array(&self, out: &mut Vec<u8>) {
+        if !self.asked.sse {
+            out.push(b']');
+        }
     }
 }
 
@@ -267,21 +272,5 @@ fn owned(citation: Citation<'_>) -> Citation<'static> {
         title: citation.title.map(|title| title.into_owned().into()),
         range: citation.range,
         quote: None,
-    }
-}
-
-/// As Google's own errors have it.
-fn status(class: ErrorClass) -> (u32, &'static str) {
-    match class {
-        ErrorClass::RateLimit | ErrorClass::Quota => (429, "RESOURCE_EXHAUSTED"),
-        ErrorClass::Overloaded | ErrorClass::Network => (503, "UNAVAILABLE"),
-        ErrorClass::Timeout => (504, "DEADLINE_EXCEEDED"),
-        ErrorClass::Auth => (401, "UNAUTHENTICATED"),
-        ErrorClass::Invalid | ErrorClass::ContextLength | ErrorClass::ContentFilter => {
-            (400, "INVALID_ARGUMENT")
-        }
-        ErrorClass::NotFound => (404, "NOT_FOUND"),
-        ErrorClass::Cancelled => (499, "CANCELLED"),
-        _ => (500, "INTERNAL"),
     }
 }

@@ -14,7 +14,7 @@ mod request;
 mod signature;
 
 pub(crate) use event::{Event, StreamError};
-pub(crate) use part::{Arguments, Body, Citation, Part, Source, bounded_id};
+pub(crate) use part::{Arguments, Body, Citation, Part, Source, UNREADABLE, bounded_id};
 pub(crate) use reply::{Choice, Finish, Reply};
 #[cfg(test)]
 pub(crate) use request::Extra;

@@ -98,6 +98,10 @@ pub(crate) enum Arguments<'a> {
     Value(Json<'a>),
 }
 
+/// What arguments that are no JSON object stand under where a form has an object for them: the name
+/// by which Anthropic tells its clients to wrap them, so that its models know it.
+pub(crate) const UNREADABLE: &str = "INVALID_JSON";
+
 /// A call's id that is no longer than a provider takes: a longer one is told by its hash, which is
 /// the same wherever the id is met.
 pub(crate) fn bounded_id(id: Cow<'_, str>, most: usize) -> Cow<'_, str> {
@@ -173,6 +177,26 @@ impl<'a> Arguments<'a> {
             Self::Text(text) if text.trim().is_empty() => Cow::Borrowed("{}"),
             Self::Text(text) => text,
             Self::Value(value) => Cow::Owned(value.to_text()),
+        }
+    }
+
+    /// As the others' answers have them: an object, whatever the model wrote.
+    pub(crate) fn into_object(self) -> Object<'a> {
+        let text = match self {
+            Self::Value(Json::Object(object)) => return object,
+            Self::Value(other) => other.to_text().into(),
+            Self::Text(text) => text,
+        };
+        if text.trim().is_empty() {
+            return Object::new();
+        }
+        let read = match &text {
+            Cow::Borrowed(text) => Json::read(text.as_bytes()),
+            Cow::Owned(text) => Json::read(text.as_bytes()).map(Json::into_owned),
+        };
+        match read {
+            Ok(Json::Object(object)) => object,
+            _ => Object::new().with(UNREADABLE, text),
         }
     }
 

@@ -3,7 +3,10 @@ use std::borrow::Cow;
 use serde_json::Number;
 
 use super::Part;
-use crate::{json::Json, translate::Loss};
+use crate::{
+    json::{Json, Object},
+    translate::Loss,
+};
 
 /// A request for the next turn of a conversation.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -217,6 +220,13 @@ impl<'a> Request<'a> {
     pub(crate) fn take_extra(&mut self, name: &str) -> Option<Json<'a>> {
         let place = self.extras.iter().position(|extra| extra.name == name)?;
         Some(self.extras.swap_remove(place).value)
+    }
+
+    /// The end of every object of a request that is read: what nobody took out of it is told.
+    pub(crate) fn left(&mut self, object: Object<'a>, path: &str) {
+        for (name, value) in object.rest() {
+            self.extra(format!("{path}.{name}"), value, Loss::Harmless);
+        }
     }
 
     /// Keeps a field for which only this form has a name.

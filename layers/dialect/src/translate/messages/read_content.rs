@@ -45,7 +45,9 @@ fn read_block<'a>(
         "image" => {
             let from = at.key("source");
             let mut image = block.object("source", at)?.ok_or_else(|| from.missing(OBJECT))?;
-            Body::Image { source: source(&mut image, &from)?, detail: None }
+            let source = source(&mut image, &from)?;
+            request.left(image, "messages.content.source");
+            Body::Image { source, detail: None }
         }
         "document" => return document(block, cache_control, request, parts, at),
         "search_result" => return search_result(block, cache_control, request, parts, at),
@@ -112,9 +114,7 @@ fn finish<'a>(
     if let Some(last) = parts.get_mut(before..).and_then(<[_]>::last_mut) {
         last.cache_control = cache_control.or(last.cache_control.take());
     }
-    for (name, value) in block.rest() {
-        request.extra(format!("messages.content.{name}"), value, Loss::Harmless);
-    }
+    request.left(block, "messages.content");
 }
 
 fn source<'a>(from: &mut Object<'a>, at: &At<'_>) -> Result<Source<'a>, BadRequest> {
@@ -145,8 +145,14 @@ fn document<'a>(
     let mut source = block.object("source", at)?.ok_or_else(|| from.missing(OBJECT))?;
     // Texts are sent as texts: every provider reads those, and few read documents.
     let inner = match source.str("type") {
-        Some("text") => Some(vec![Part::text(source.need_text("data", &from)?)]),
+        Some("text") => {
+            source.take("type");
+            // It can be nothing but plain.
+            source.take("media_type");
+            Some(vec![Part::text(source.need_text("data", &from)?)])
+        }
         Some("content") => {
+            source.take("type");
             let content = source.take("content");
             let at = from.key("content");
             let content = content.ok_or_else(|| at.missing("a string or an array of blocks"))?;
@@ -165,6 +171,7 @@ fn document<'a>(
             parts.push(Part::new(Body::Document { source, name: title }));
         }
     }
+    request.left(source, "messages.content.source");
     finish(block, cache_control, request, parts, before);
     Ok(())
 }
@@ -189,11 +196,15 @@ fn search_result<'a>(
 }
 
 fn wants_citations<'a>(block: &mut Object<'a>, request: &mut Request<'a>) {
-    let wanted = block.take("citations");
-    let enabled =
-        wanted.as_ref().and_then(Json::as_object).and_then(|wanted| wanted.get("enabled"));
-    if enabled == Some(&Json::Bool(true)) {
-        request.extra("messages.content.citations", Json::Bool(true), Loss::Harmless);
+    match block.take("citations") {
+        None => {}
+        Some(Json::Object(mut wanted)) => {
+            if wanted.take("enabled") == Some(Json::Bool(true)) {
+                request.extra("messages.content.citations", Json::Bool(true), Loss::Harmless);
+            }
+            request.left(wanted, "messages.content.citations");
+        }
+        Some(other) => request.extra("messages.content.citations", other, Loss::Harmless),
     }
 }
 

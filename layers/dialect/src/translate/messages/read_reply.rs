@@ -32,7 +32,7 @@ pub(crate) fn read_reply(json: Json<'_>) -> Result<Reply<'_>, Unreadable> {
         let part = part(block.into_object(&at)?, &mut choice.parts, &mut text_len, &at)?;
         choice.parts.extend(part);
     }
-    choice.finish = object.text("stop_reason", at)?.map(|reason| stop::read(&reason));
+    choice.finish = object.text("stop_reason", at)?.and_then(|reason| stop::read(&reason));
     choice.stop_sequence = object.text("stop_sequence", at)?;
     if let Some(said) = explanation(object.take("stop_details")) {
         choice.parts.push(Part::new(Body::Refusal(said)));

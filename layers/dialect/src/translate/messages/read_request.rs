@@ -73,7 +73,7 @@ fn turns<'a>(object: &mut Object<'a>, request: &mut Request<'a>) -> Result<(), B
         let content = content.ok_or_else(|| at.missing("a string or an array of blocks"))?;
         let parts = parts(content, request, &at)?;
         request.turns.push(Turn::new(role, parts));
-        unknown(message, "messages", request);
+        request.left(message, "messages");
     }
     Ok(())
 }
@@ -97,7 +97,7 @@ fn tools<'a>(object: &mut Object<'a>, request: &mut Request<'a>) -> Result<(), B
             strict: tool.bool("strict", &at)?,
             cache_control: tool.take("cache_control"),
         });
-        unknown(tool, "tools", request);
+        request.left(tool, "tools");
     }
     Ok(())
 }
@@ -115,7 +115,7 @@ fn tool_choice<'a>(object: &mut Object<'a>, request: &mut Request<'a>) -> Result
     };
     let one = choice.bool("disable_parallel_tool_use", &at)?.unwrap_or(false);
     request.parallel_tools = one.then_some(false);
-    unknown(choice, "tool_choice", request);
+    request.left(choice, "tool_choice");
     Ok(())
 }
 
@@ -140,7 +140,7 @@ fn thinking<'a>(object: &mut Object<'a>, request: &mut Request<'a>) -> Result<()
         Some(_) => return Err(at.key("display").bad("must be \"summarized\" or \"omitted\"")),
     };
     request.thinking = Some(thinking);
-    unknown(from, "thinking", request);
+    request.left(from, "thinking");
     Ok(())
 }
 
@@ -174,9 +174,9 @@ fn output<'a>(object: &mut Object<'a>, request: &mut Request<'a>) -> Result<(), 
             schema: schema.into(),
             strict: None,
         });
-        unknown(format, "output_config.format", request);
+        request.left(format, "output_config.format");
     }
-    unknown(config, "output_config", request);
+    request.left(config, "output_config");
     Ok(())
 }
 
@@ -184,7 +184,7 @@ fn metadata<'a>(object: &mut Object<'a>, request: &mut Request<'a>) -> Result<()
     let at = At::Root.key("metadata");
     let Some(mut metadata) = object.object("metadata", &At::Root)? else { return Ok(()) };
     request.user = metadata.text("user_id", &at)?;
-    unknown(metadata, "metadata", request);
+    request.left(metadata, "metadata");
     Ok(())
 }
 
@@ -206,11 +206,5 @@ fn extras<'a>(object: Object<'a>, request: &mut Request<'a>) {
             }
             _ => request.extra(name, value, Loss::Harmless),
         }
-    }
-}
-
-fn unknown<'a>(object: Object<'a>, under: &str, request: &mut Request<'a>) {
-    for (name, value) in object.rest() {
-        request.extra(format!("{under}.{name}"), value, Loss::Harmless);
     }
 }

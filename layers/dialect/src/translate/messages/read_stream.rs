@@ -253,7 +253,8 @@ impl Reader {
         let mut delta = object(&mut event, "delta");
         if let Some(reason) = text(&mut delta, "stop_reason") {
             let sequence = text(&mut delta, "stop_sequence");
-            self.finish = Some((stop::read(&reason), sequence.map(Cow::into_owned)));
+            let finish = stop::read(&reason);
+            self.finish = finish.map(|finish| (finish, sequence.map(Cow::into_owned)));
         }
         if let Some(said) = explanation(delta.take("stop_details")) {
             emit(Event::Refusal { choice: 0, text: said });
@@ -266,14 +267,15 @@ impl Reader {
         if let Some(data) = self.signature.take() {
             emit(Event::Redacted { choice: 0, data });
         }
-        let (finish, sequence) = self.finish.take().unwrap_or((Finish::Stop, None));
-        let finish = match finish {
-            // The only call was the answer itself.
-            Finish::ToolCalls if self.calls == 0 => Finish::Stop,
-            finish => finish,
-        };
-        let stop_sequence = sequence.map(Into::into);
-        emit(Event::Finish { choice: 0, finish, stop_sequence });
+        if let Some((finish, sequence)) = self.finish.take() {
+            let finish = match finish {
+                // The only call was the answer itself.
+                Finish::ToolCalls if self.calls == 0 => Finish::Stop,
+                finish => finish,
+            };
+            let stop_sequence = sequence.map(Into::into);
+            emit(Event::Finish { choice: 0, finish, stop_sequence });
+        }
         emit(Event::End);
     }
 }

@@ -2,16 +2,16 @@
 
 use crate::translate::hub::Finish;
 
-/// A reason that is too new to be known is an ordinary end.
-pub(super) fn read(reason: &str) -> Finish {
-    match reason {
+/// `None`: too new a reason to be known.
+pub(super) fn read(reason: &str) -> Option<Finish> {
+    Some(match reason {
         "max_tokens" | "model_context_window_exceeded" => Finish::Length,
         "tool_use" => Finish::ToolCalls,
         "refusal" => Finish::Filtered,
         "pause_turn" => Finish::Paused,
-        // `end_turn`, `stop_sequence`, and whatever comes next.
-        _ => Finish::Stop,
-    }
+        "end_turn" | "stop_sequence" => Finish::Stop,
+        _ => return None,
+    })
 }
 
 /// What is known of an answer when its end is to be told.
@@ -25,18 +25,19 @@ pub(super) struct End {
 }
 
 impl End {
-    pub(super) fn reason(self) -> &'static str {
-        match self.finish {
+    /// `None`, where nobody said why: the answer may be cut off, calls and all.
+    pub(super) fn reason(self) -> Option<&'static str> {
+        Some(match self.finish? {
             // Some providers say `stop` where a call is to be made, and clients go by this alone.
-            Some(Finish::Stop) | None if self.called => "tool_use",
-            Some(Finish::Stop) | None if self.refused => "refusal",
-            Some(Finish::Stop) if self.met_sequence => "stop_sequence",
-            Some(Finish::Stop) | None => "end_turn",
-            Some(Finish::ToolCalls) => "tool_use",
-            Some(Finish::Filtered) => "refusal",
-            Some(Finish::Paused) => "pause_turn",
+            Finish::Stop if self.called => "tool_use",
+            Finish::Stop if self.refused => "refusal",
+            Finish::Stop if self.met_sequence => "stop_sequence",
+            Finish::Stop => "end_turn",
+            Finish::ToolCalls => "tool_use",
+            Finish::Filtered => "refusal",
+            Finish::Paused => "pause_turn",
             // There is no word for a provider that gave up; this one says that something is missing.
-            Some(Finish::Length | Finish::Failed) => "max_tokens",
-        }
+            Finish::Length | Finish::Failed => "max_tokens",
+        })
     }
 }

@@ -9,10 +9,7 @@ use super::{
     },
     JSON_TOOL, schema,
 };
-use crate::{
-    BadRequest,
-    json::{Json, Object},
-};
+use crate::{BadRequest, json::Object};
 
 /// Makes an answer after a schema a call of [`JSON_TOOL`], for models without structured output.
 pub(super) fn stand_in<'a>(request: &mut Request<'a>) {
@@ -122,16 +119,11 @@ pub(super) fn format<'a>(
     request: &mut Request<'a>,
     losses: &mut Losses,
 ) -> Result<Option<Object<'a>>, BadRequest> {
-    let Some(Format::Schema { description, mut schema, .. }) = request.format.take() else {
+    let Some(Format::Schema { mut schema, .. }) = request.format.take() else {
         return Ok(None);
     };
     let mut moved = Vec::new();
     schema::close(&mut schema, &mut moved);
     lose(Field::JsonSchema, &moved, losses)?;
-    if let (Json::Object(schema), Some(description)) = (&mut schema, description) {
-        if schema.get("description").is_none() {
-            schema.push("description", description);
-        }
-    }
     Ok(Some(Object::new().with("type", "json_schema").with("schema", schema)))
 }

@@ -2,7 +2,7 @@ use base64::engine::{Engine, general_purpose::STANDARD as BASE64};
 
 use super::{
     super::{
-        Field, Form, Losses,
+        Field, Form, Loss, Losses,
         hub::{Body, Part, Request, Role, Source},
     },
     ids::Ids,
@@ -50,11 +50,14 @@ pub(super) fn messages<'a>(
         // A thought that came to nothing can't be the end of a message.
         while message.rest.last().is_some_and(is_thought) {
             message.rest.pop();
+            losses.lose(Field::ThinkingText)?;
         }
     }
     messages.retain(|message| !message.is_empty());
     if let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant) {
-        last.trim_end();
+        if last.trim_end() {
+            losses.lose_named(losses.client().said().into(), Loss::Harmless)?;
+        }
     }
     Ok(messages)
 }
@@ -68,15 +71,20 @@ impl<'a> Message<'a> {
         self.results.is_empty() && self.rest.is_empty()
     }
 
-    /// An answer's beginning must not end in blanks.
-    fn trim_end(&mut self) {
-        let Some(last) = self.rest.last_mut() else { return };
+    /// An answer's beginning must not end in blanks. Whether it did.
+    fn trim_end(&mut self) -> bool {
+        let Some(last) = self.rest.last_mut() else { return false };
+        let mut trimmed = false;
         for (key, value) in last.iter_mut() {
             if let ("text", Json::String(text)) = (key, value) {
                 let end = text.trim_end().len();
-                text.to_mut().truncate(end);
+                if end < text.len() {
+                    trimmed = true;
+                    text.to_mut().truncate(end);
+                }
             }
         }
+        trimmed
     }
 
     pub(super) fn into_json(mut self) -> Object<'a> {
@@ -113,14 +121,10 @@ pub(super) fn block<'a>(
 ) -> Result<Option<Object<'a>>, BadRequest> {
     let new = |kind| Object::new().with("type", kind);
     let block = match part.body {
-        Body::Text { text, citations } => {
-            if !citations.is_empty() {
-                losses.lose(Field::Citations)?;
-            }
-            // Blank text is refused.
+        // Blank text is refused.
+        Body::Text { text, .. } | Body::Refusal(text) => {
             (!text.trim().is_empty()).then(|| new("text").with("text", text))
         }
-        Body::Refusal(text) => (!text.trim().is_empty()).then(|| new("text").with("text", text)),
         Body::Image { source, .. } => {
             let field = match &source {
                 Source::Url(_) => Field::ImageUrl,

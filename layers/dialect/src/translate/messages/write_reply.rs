@@ -3,13 +3,13 @@ use std::borrow::Cow;
 use super::{
     super::{
         Asked, Form,
-        hub::{Arguments, Body, Choice, Citation, Finish, Part, Reply, Signature},
+        hub::{Body, Choice, Citation, Finish, Part, Reply, Signature},
     },
     read_content::signature_block,
     stop::End,
     usage,
 };
-use crate::json::{At, Json, Object};
+use crate::json::Object;
 
 pub(crate) fn write_reply<'a>(reply: Reply<'a>, asked: &'a Asked) -> Object<'a> {
     // The form has one answer; more can't have been asked for.
@@ -77,7 +77,7 @@ fn write_part<'a>(part: Part<'a>, content: &mut Vec<Object<'a>>, end: &mut End, 
             new("tool_use")
                 .with("id", id.unwrap_or_else(|| asked.id("toolu_", number).into()))
                 .with("name", name)
-                .with("input", input(arguments))
+                .with("input", arguments.into_object())
         }
         Body::Thinking { text, signature: None } if text.is_empty() => return,
         Body::Thinking { text, signature } => {
@@ -99,18 +99,4 @@ pub(super) fn citation(citation: Citation<'_>) -> Object<'_> {
         .with("title", citation.title)
         .with("cited_text", citation.quote.unwrap_or_default())
         .with("encrypted_index", Signature::unsigned().text(Form::Messages))
-}
-
-/// A call's input is an object; arguments that can't be read as one are wrapped in the way that
-/// Anthropic tells its own clients to.
-fn input<'a>(arguments: Arguments<'a>) -> Json<'a> {
-    let raw = match &arguments {
-        Arguments::Text(text) => Some(text.clone()),
-        Arguments::Value(_) => None,
-    };
-    match (arguments.into_value(&At::Root), raw) {
-        (Ok(input @ Json::Object(_)), _) => input,
-        (Ok(other), _) => Object::new().with("INVALID_JSON", other.to_text()).into(),
-        (Err(_), raw) => Object::new().with("INVALID_JSON", raw.unwrap_or_default()).into(),
-    }
 }

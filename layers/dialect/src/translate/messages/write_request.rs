@@ -6,6 +6,7 @@ use super::{
     super::{
         Field, Fit, Form, Loss, Losses,
         hub::{Body, Format, Part, Request, Role},
+        settle,
     },
     thinking, tools,
     write_content::{lost_thought, messages},
@@ -82,7 +83,7 @@ fn system<'a>(
         match part.body {
             Body::Text { text, .. } if text.trim().is_empty() => {}
             Body::Text { text, .. } => texts.push((text, part.cache_control)),
-            _ => losses.lose_named(Cow::Borrowed("media in instructions"), Loss::Meaning)?,
+            body => losses.lose(settle::field(&body).unwrap_or(Field::ImageData))?,
         }
     }
     if texts.iter().any(|(_, cache_control)| cache_control.is_some()) {
@@ -104,16 +105,11 @@ fn system<'a>(
 }
 
 fn no_prefill(client: Form) -> BadRequest {
-    let param = match client {
-        Form::Chat | Form::Messages => "messages",
-        Form::Responses => "input",
-        Form::Generate => "contents",
-    };
     BadRequest::invalid(
         "The conversation ends with the assistant, and the model that this request goes to does \
          not continue an answer that was begun for it. Let it end with the user.",
     )
-    .with_param(param)
+    .with_param(client.conversation())
     .with_code("unsupported_value")
 }
 

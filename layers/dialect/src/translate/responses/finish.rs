@@ -12,13 +12,14 @@ pub(super) struct Outcome {
     pub(super) reason: Option<&'static str>,
 }
 
-/// An answer whose end nobody told the reason of is complete.
+/// An answer whose end nobody told the reason of is not said to be complete, and has no reason.
 pub(super) fn outcome(finish: Option<Finish>) -> Outcome {
     let (status, reason) = match finish {
         Some(Finish::Length) => ("incomplete", Some("max_output_tokens")),
         Some(Finish::Filtered) => ("incomplete", Some("content_filter")),
         Some(Finish::Failed) => ("failed", None),
-        Some(Finish::Stop | Finish::ToolCalls | Finish::Paused) | None => ("completed", None),
+        Some(Finish::Stop | Finish::ToolCalls | Finish::Paused) => ("completed", None),
+        None => ("incomplete", None),
     };
     Outcome { status, reason }
 }

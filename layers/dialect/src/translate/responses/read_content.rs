@@ -27,7 +27,7 @@ pub(super) fn read<'a>(
         let mut part = part.into_object(&at)?;
         let kind = part.need_text("type", &at)?;
         let body = match &*kind {
-            "input_text" | "output_text" | "text" => text(&mut part, &at)?,
+            "input_text" | "output_text" | "text" => text(&mut part, request, &at)?,
             "refusal" => Body::Refusal(part.need_text("refusal", &at)?),
             "input_image" => image(&mut part, &at)?,
             "input_file" => document(&mut part, &at)?,
@@ -37,21 +37,28 @@ pub(super) fn read<'a>(
             }
         };
         read.push(Part::new(body));
-        for (name, value) in part.rest() {
-            request.extra(format!("input.content.{name}"), value, Loss::Harmless);
-        }
+        request.left(part, "input.content");
     }
     Ok(read)
 }
 
-fn text<'a>(part: &mut Object<'a>, at: &At<'_>) -> Result<Body<'a>, BadRequest> {
+fn text<'a>(
+    part: &mut Object<'a>,
+    request: &mut Request<'a>,
+    at: &At<'_>,
+) -> Result<Body<'a>, BadRequest> {
     let text = part.need_text("text", at)?;
     // Of an answer that comes back, these say nothing to the model.
     part.take("logprobs");
-    let citations = match part.take("annotations") {
-        Some(Json::Array(annotations)) => annotations.into_iter().filter_map(citation).collect(),
+    let annotations = match part.take("annotations") {
+        Some(Json::Array(annotations)) => annotations,
         _ => Vec::new(),
     };
+    let given = annotations.len();
+    let citations: Vec<_> = annotations.into_iter().filter_map(citation).collect();
+    if citations.len() < given {
+        request.extra("input.content.annotations", Json::Null, Loss::Harmless);
+    }
     Ok(Body::Text { text, citations })
 }
 
@@ -73,31 +80,32 @@ pub(super) fn citation(annotation: Json<'_>) -> Option<Citation<'_>> {
     })
 }
 
+// Of several places of one file the first counts, and the others are left to be told.
+
 fn image<'a>(part: &mut Object<'a>, at: &At<'_>) -> Result<Body<'a>, BadRequest> {
-    let file = part.text("file_id", at)?;
-    let url = part.text("image_url", at)?;
-    let detail = part.text("detail", at)?;
-    let source = match (url, file) {
-        (Some(url), _) => Source::from_url(url),
-        (None, Some(id)) => Source::File(id),
-        (None, None) => return Err(at.key("image_url").missing("a URL")),
+    let source = match part.text("image_url", at)? {
+        Some(url) => Source::from_url(url),
+        None => Source::File(
+            part.text("file_id", at)?.ok_or_else(|| at.key("image_url").missing("a URL"))?,
+        ),
     };
     // What every form does by itself.
-    Ok(Body::Image { source, detail: detail.filter(|detail| detail != "auto") })
+    let detail = part.text("detail", at)?.filter(|detail| detail != "auto");
+    Ok(Body::Image { source, detail })
 }
 
 fn document<'a>(part: &mut Object<'a>, at: &At<'_>) -> Result<Body<'a>, BadRequest> {
     let name = part.text("filename", at)?;
-    let (data, url) = (part.text("file_data", at)?, part.text("file_url", at)?);
-    let id = part.text("file_id", at)?;
-    let source = match (data, url, id) {
-        (Some(data), _, _) => match Source::from_url(data) {
+    let source = if let Some(data) = part.text("file_data", at)? {
+        match Source::from_url(data) {
             Source::Url(data) => Source::Data { mime: mime_of(name.as_deref()), data },
             source => source,
-        },
-        (None, Some(url), _) => Source::from_url(url),
-        (None, None, Some(id)) => Source::File(id),
-        (None, None, None) => return Err(at.key("file_data").missing("a `data:` URL")),
+        }
+    } else if let Some(url) = part.text("file_url", at)? {
+        Source::from_url(url)
+    } else {
+        let id = part.text("file_id", at)?;
+        Source::File(id.ok_or_else(|| at.key("file_data").missing("a `data:` URL"))?)
     };
     Ok(Body::Document { source, name })
 }

@@ -46,8 +46,13 @@ fn item_of<'a>(
         "function_call" => call(&mut item, request, at)?,
         "function_call_output" => result(&mut item, request, at)?,
         "reasoning" => {
-            if let Some(part) = thought::read(&mut item, at)? {
-                say(request, part);
+            let given = item.get("encrypted_content").is_some();
+            let part = thought::read(&mut item, at, &mut |piece, path| request.left(piece, path))?;
+            match part {
+                Some(part) => say(request, part),
+                None if given => {}
+                // A thought that OpenAI keeps under its id.
+                None => request.extra("input.reasoning", Json::Null, Loss::Harmless),
             }
         }
         other => {
@@ -59,9 +64,7 @@ fn item_of<'a>(
     // Given by the provider, and of no use but to it.
     item.take("id");
     item.take("status");
-    for (name, value) in item.rest() {
-        request.extra(format!("input.{name}"), value, Loss::Harmless);
-    }
+    request.left(item, "input");
     Ok(())
 }
 

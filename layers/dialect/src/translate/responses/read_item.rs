@@ -89,7 +89,7 @@ impl Item {
 
     /// Its signature is the one at its end: the one at its beginning is another.
     pub(super) fn reasoning(&mut self, mut item: Object<'_>, emit: &mut Emit<'_>) {
-        let Ok(Some(part)) = thought::read(&mut item, &At::Root) else { return };
+        let Ok(Some(part)) = thought::read(&mut item, &At::Root, &mut |_, _| {}) else { return };
         match part.body {
             Body::Thinking { text, signature } => {
                 if self.last.is_none() {

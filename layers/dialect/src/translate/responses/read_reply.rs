@@ -69,7 +69,7 @@ fn read_item<'a>(
             arguments: Arguments::Text(item.text("arguments", at)?.unwrap_or_default()),
             signature: None,
         })),
-        "reasoning" => parts.extend(thought::read(&mut item, at)?),
+        "reasoning" => parts.extend(thought::read(&mut item, at, &mut |_, _| {})?),
         _ => {}
     }
     Ok(())

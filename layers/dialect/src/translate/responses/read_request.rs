@@ -70,9 +70,7 @@ fn tools<'a>(
             strict: tool.bool("strict", &at)?,
             cache_control: None,
         });
-        for (name, value) in tool.rest() {
-            request.extra(format!("tools.{name}"), value, Loss::Harmless);
-        }
+        request.left(tool, "tools");
     }
     Ok(())
 }
@@ -101,9 +99,14 @@ fn choice<'a>(
     match &*kind {
         "function" => {
             request.tool_choice = Some(ToolChoice::Named(choice.need_text("name", &at)?));
+            request.left(choice, "tool_choice");
         }
         "allowed_tools" => {
-            let required = choice.text("mode", &at)?.is_some_and(|mode| mode == "required");
+            let required = match choice.text("mode", &at)?.as_deref() {
+                None | Some("auto") => false,
+                Some("required") => true,
+                Some(_) => return Err(at.key("mode").bad("must be `auto` or `required`")),
+            };
             let mut names = Vec::new();
             for (index, tool) in
                 choice.array("tools", &at)?.unwrap_or_default().into_iter().enumerate()
@@ -113,10 +116,13 @@ fn choice<'a>(
                 let mut tool = tool.into_object(&at)?;
                 if tool.str("type") == Some("function") {
                     names.push(tool.need_text("name", &at)?);
+                    tool.take("type");
+                    request.left(tool, "tool_choice.tools");
                 } else {
                     request.extra("tool_choice.tools", Json::Object(tool), Loss::Meaning);
                 }
             }
+            request.left(choice, "tool_choice");
             request.tool_choice = Some(ToolChoice::Allowed { names, required });
         }
         // Of a hosted tool.
@@ -154,14 +160,10 @@ fn text<'a>(
             }
         };
         if matches!(&*kind, "text" | "json_object" | "json_schema") {
-            for (name, value) in format.rest() {
-                request.extra(format!("text.format.{name}"), value, Loss::Harmless);
-            }
+            request.left(format, "text.format");
         }
     }
-    for (name, value) in text.rest() {
-        request.extra(format!("text.{name}"), value, Loss::Harmless);
-    }
+    request.left(text, "text");
     Ok(())
 }
 
@@ -185,9 +187,7 @@ fn thinking<'a>(
     let summary = [reasoning.text("summary", &at)?, reasoning.text("generate_summary", &at)?];
     thinking.shown = summary.iter().any(Option::is_some).then_some(true);
     request.thinking = Some(thinking).filter(|thinking| *thinking != Thinking::default());
-    for (name, value) in reasoning.rest() {
-        request.extra(format!("reasoning.{name}"), value, Loss::Harmless);
-    }
+    request.left(reasoning, "reasoning");
     Ok(())
 }
 
@@ -216,7 +216,12 @@ fn logprobs<'a>(
 }
 
 /// Fields without a place in the hub, and those that nobody knows.
-fn rest<'a>(body: Object<'a>, request: &mut Request<'a>) {
+fn rest<'a>(mut body: Object<'a>, request: &mut Request<'a>) {
+    if let Some(Json::Object(mut options)) = body.take("stream_options") {
+        // How the stream is padded.
+        options.take("include_obfuscation");
+        request.left(options, "stream_options");
+    }
     for (name, value) in body.rest() {
         let (costs, loss) = match &*name {
             "previous_response_id" | "conversation" | "prompt" => (true, Loss::Meaning),
@@ -227,8 +232,6 @@ fn rest<'a>(body: Object<'a>, request: &mut Request<'a>) {
             "metadata" => {
                 (value.as_object().is_none_or(|metadata| !metadata.is_empty()), Loss::Harmless)
             }
-            // How the stream is padded.
-            "stream_options" => (false, Loss::Harmless),
             _ => (true, Loss::Harmless),
         };
         if costs {

@@ -184,16 +184,19 @@ impl Reader {
             emit(Event::Usage(usage));
         }
         let called = self.calls > 0;
-        let finish = finish::finish(&response, called).unwrap_or(match kind {
-            "incomplete" => Finish::Length,
-            "failed" | "cancelled" => Finish::Failed,
-            _ if called => Finish::ToolCalls,
-            _ => Finish::Stop,
+        let finish = finish::finish(&response, called).or(match kind {
+            "incomplete" => Some(Finish::Length),
+            "failed" | "cancelled" => Some(Finish::Failed),
+            "completed" if called => Some(Finish::ToolCalls),
+            "completed" => Some(Finish::Stop),
+            _ => None,
         });
-        if finish == Finish::Failed {
+        if finish == Some(Finish::Failed) {
             return self.fail(&response, data, emit);
         }
-        emit(Event::Finish { choice: 0, finish, stop_sequence: None });
+        if let Some(finish) = finish {
+            emit(Event::Finish { choice: 0, finish, stop_sequence: None });
+        }
         emit(Event::End);
         self.over = true;
     }

@@ -11,11 +11,21 @@ use crate::{
     },
 };
 
-/// Reads a reasoning item; `None` if there is nothing in it to be kept.
-pub(super) fn read<'a>(item: &mut Object<'a>, at: &At<'_>) -> Result<Option<Part<'a>>, BadRequest> {
+/// Reads a reasoning item; `None` if there is nothing in it to be kept. What nobody knows of its
+/// pieces is given to `left`, with its place, and so is what the item says a second time.
+pub(super) fn read<'a>(
+    item: &mut Object<'a>,
+    at: &At<'_>,
+    left: &mut dyn FnMut(Object<'a>, &'static str),
+) -> Result<Option<Part<'a>>, BadRequest> {
     let id = item.text("id", at)?;
-    let summary = texts(item.array("summary", at)?, &at.key("summary"))?;
-    let content = texts(item.array("content", at)?, &at.key("content"))?;
+    let mut within = |piece| left(piece, "input.summary");
+    let summary = texts(item.array("summary", at)?, &at.key("summary"), &mut within)?;
+    let mut within = |piece| left(piece, "input.content");
+    let content = texts(item.array("content", at)?, &at.key("content"), &mut within)?;
+    if let (Some(_), Some(content)) = (&summary, &content) {
+        left(Object::new().with("content", content.clone()), "input");
+    }
     let sealed = item.text("encrypted_content", at)?;
     let signature = sealed.and_then(|sealed| seal(id, sealed).some());
     Ok(match (summary.or(content), signature) {
@@ -29,13 +39,20 @@ pub(super) fn read<'a>(item: &mut Object<'a>, at: &At<'_>) -> Result<Option<Part
 fn texts<'a>(
     pieces: Option<Vec<Json<'a>>>,
     at: &At<'_>,
+    left: &mut dyn FnMut(Object<'a>),
 ) -> Result<Option<Cow<'a, str>>, BadRequest> {
     let mut joined: Option<Cow<'a, str>> = None;
     for (index, piece) in pieces.into_iter().flatten().enumerate() {
         let at = at.index(index);
         let text = match piece {
             Json::String(text) => text,
-            piece => piece.into_object(&at)?.need_text("text", &at)?,
+            piece => {
+                let mut piece = piece.into_object(&at)?;
+                piece.take("type");
+                let text = piece.need_text("text", &at)?;
+                left(piece);
+                text
+            }
         };
         joined = Some(match joined {
             None => text,

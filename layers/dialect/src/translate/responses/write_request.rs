@@ -5,7 +5,7 @@ use crate::{
     BadRequest,
     json::{Json, Object},
     translate::{
-        Field, Fit, Loss, Losses, Reasoning,
+        Field, Fit, Form, Loss, Losses, Reasoning,
         hub::{Body, Format, Request, Role, Tool, ToolChoice},
     },
 };
@@ -47,7 +47,8 @@ pub(crate) fn write_request<'a>(
     let store = request.take_extra("store").filter(|_| shares);
     body.push("store", store.unwrap_or(Json::Bool(false)));
     for name in SHARED {
-        if shares {
+        // Anthropic's tier is read as OpenAI has it.
+        if shares || (name == "service_tier" && losses.client() == Form::Messages) {
             body = body.with_some(name, request.take_extra(name));
         }
     }

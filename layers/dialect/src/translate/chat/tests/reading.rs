@@ -172,7 +172,9 @@ fn options_by_all_their_names() {
     let read = |fields: &str| request(with(fields).leak()).unwrap();
     assert_eq!(read(r#""max_tokens":5"#).max_tokens, Some(5));
     assert_eq!(read(r#""max_tokens":5,"max_completion_tokens":6"#).max_tokens, Some(6));
-    assert_eq!(read(r#""max_tokens":5,"max_completion_tokens":6"#).extras, []);
+    let [told] = &read(r#""max_tokens":5,"max_completion_tokens":6"#).extras[..] else { panic!() };
+    assert_eq!((&*told.name, told.loss), ("max_tokens", Loss::Harmless));
+    assert_eq!(read(r#""max_tokens":5,"max_completion_tokens":5"#).extras, []);
     assert_eq!(read(r#""stop":"END""#).stop, ["END"]);
     assert_eq!(read(r#""logprobs":true"#).logprobs, Some(0));
     assert_eq!(read(r#""logprobs":true,"top_logprobs":2"#).logprobs, Some(2));

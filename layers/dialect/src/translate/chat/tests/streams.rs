@@ -251,6 +251,8 @@ fn stop_is_tool_calls_only_if_it_was_stop() {
         assert_eq!(read.reply.choices[0].finish, Some(meant), "{reason}");
     }
     assert_eq!(read(&[finish("eos"), done()]).reply.choices[0].finish, Some(Finish::Stop));
+    let unknown = read(&[delta(r#"{"content":"x"}"#), finish("zzz")]);
+    assert!(unknown.complete && unknown.reply.choices[0].finish.is_none());
 }
 
 #[test]
@@ -388,10 +390,10 @@ fn the_end_is_told_or_seen_but_never_made_up() {
     assert!(!read(&[]).complete);
     let second = chunk(r#"{"index":1,"delta":{"content":"y"},"finish_reason":null}"#);
     assert!(!read(&[text.clone(), second, finish("stop")]).complete);
-    // Told that it is over, it is, and why has to be guessed.
+    // Told that it is over, it is, but nobody said why.
     let told = read(&[text, done()]);
     assert!(told.complete);
-    assert_eq!(told.reply.choices[0].finish, Some(Finish::Stop));
+    assert_eq!(told.reply.choices[0].finish, None);
     // Nothing counts after the end of a choice.
     let late = read(&[finish("stop"), delta(r#"{"content":"late"}"#), finish("length"), done()]);
     assert_eq!(late.reply.choices[0].parts, []);

@@ -240,7 +240,7 @@ fn extras_that_mean_the_same_are_taken() {
     let (out, lost) = written(base(extras), Form::Responses, &fit).unwrap();
     assert_eq!((&out["prompt_cache_key"], out.get("store")), (&json!("k"), None));
     assert_eq!(lost, "include");
-    let extras = vec![extra("service_tier", "standard_only".into()), extra("metadata", "z".into())];
+    let extras = vec![extra("service_tier", "default".into()), extra("metadata", "z".into())];
     let (out, lost) = written(base(extras), Form::Messages, &fit).unwrap();
     assert_eq!((&out["service_tier"], out.get("metadata")), (&json!("default"), None));
     assert_eq!(lost, "metadata");

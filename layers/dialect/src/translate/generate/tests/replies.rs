@@ -36,7 +36,6 @@ fn why_it_ended() {
         ("RECITATION", Finish::Filtered, Finish::Filtered),
         ("IMAGE_PROHIBITED_CONTENT", Finish::Filtered, Finish::Filtered),
         ("OTHER", Finish::Filtered, Finish::Filtered),
-        ("FINISH_REASON_UNSPECIFIED", Finish::Stop, Finish::Stop),
         ("MALFORMED_FUNCTION_CALL", Finish::Failed, Finish::Failed),
         ("UNEXPECTED_TOOL_CALL", Finish::Failed, Finish::Failed),
         ("TOO_MANY_TOOL_CALLS", Finish::Failed, Finish::Failed),
@@ -47,7 +46,11 @@ fn why_it_ended() {
         assert_eq!(finish(&format!(r#"{{"finishReason":"{reason}",{said}}}"#)), Some(alone));
         assert_eq!(finish(&format!(r#"{{"finishReason":"{reason}",{call}}}"#)), Some(called));
     }
-    assert_eq!(finish("{}"), None);
+    for unsaid in
+        ["{}", r#"{"finishReason":"FINISH_REASON_UNSPECIFIED"}"#, r#"{"finishReason":"ZZZ"}"#]
+    {
+        assert_eq!(finish(unsaid), None);
+    }
 }
 
 #[test]
@@ -59,9 +62,10 @@ fn what_is_no_reply() {
     let error = read_reply(parsed(r#"{"candidates":[{"content":{"parts":[{"text":1}]}}]}"#));
     let place = "`candidates[0].content.parts[0].text` must be a string, but it is a number.";
     assert_eq!(error.unwrap_err().0, place);
-    // Neither an answer nor a word why: the client is told no reason either.
-    let reply = read_reply(parsed(r#"{"usageMetadata":{"promptTokenCount":3}}"#)).unwrap();
-    assert!(reply.choices.len() == 1 && reply.choices[0].finish.is_none());
+    // Neither an answer nor a word why: it is no answer of nothing.
+    for text in [r#"{"usageMetadata":{"promptTokenCount":3}}"#, r#"{"candidates":[]}"#] {
+        assert!(read_reply(parsed(text)).unwrap().choices.is_empty());
+    }
 }
 
 #[test]
@@ -80,8 +84,8 @@ fn parts_of_every_kind() {
         thinking("", Some(Signature::new(Form::Generate, "c2ln"))),
         thinking("t", None),
         Part::new(Body::Image { source, detail: None }),
-        Part::text("```python\nprint(1)\n```"),
-        Part::text("```\n1\n```"),
+        Part::text("\n```python\nprint(1)\n```\n"),
+        Part::text("\n```\n1\n```\n"),
         Part::new(Body::ToolCall { id: None, name: "f".into(), arguments: empty, signature: None }),
     ];
     assert_eq!(parts(json), expected);
@@ -156,7 +160,7 @@ fn what_a_client_gets() {
                     {"text": "Hi"},
                     {"text": "No."},
                     {"functionCall": {"id": "toolu_1", "name": "f", "args": {"a": 1}}},
-                    {"functionCall": {"name": "g", "args": {"_raw": "no json"}}},
+                    {"functionCall": {"name": "g", "args": {"INVALID_JSON": "no json"}}},
                     {"functionCall": {"name": "h", "args": {}}},
                 ],
                 "role": "model",

@@ -184,7 +184,7 @@ fn calls_are_sent_whole_and_in_order() {
         serde_json::json!({"id": "id0", "name": "f", "args": {"a": 1}}),
         serde_json::json!({"id": "id1", "name": "g", "args": {}}),
         serde_json::json!({"id": "id2", "name": "h", "args": {}}),
-        serde_json::json!({"id": "id3", "name": "i", "args": {"_raw": "no json"}}),
+        serde_json::json!({"id": "id3", "name": "i", "args": {"INVALID_JSON": "no json"}}),
     ];
     assert_eq!(calls[..4], expected.iter().collect::<Vec<_>>());
     assert_eq!(out[4]["candidates"][0]["finishReason"], "STOP");
@@ -227,7 +227,6 @@ fn an_error_in_a_stream() {
         let known = [
             ErrorClass::RateLimit,
             ErrorClass::Overloaded,
-            ErrorClass::Server,
             ErrorClass::Timeout,
             ErrorClass::Auth,
             ErrorClass::Invalid,
@@ -235,6 +234,31 @@ fn an_error_in_a_stream() {
         ];
         assert!(!known.contains(&class) || read.class == class, "{class:?}: {read:?}");
     }
+}
+
+#[test]
+fn a_failure_is_told_as_a_whole_reply_tells_it_and_an_array_is_closed() {
+    let failed = || {
+        let message = "Broken.".into();
+        Event::Error(StreamError { class: ErrorClass::Server, message, code: None })
+    };
+    let error = serde_json::json!({
+        "error": {"code": 502, "message": "Broken.", "status": "UNAVAILABLE"},
+    });
+    for events in [vec![failed()], vec![start(), text("a"), failed()]] {
+        let out = write_all(&events, false);
+        let elements: Vec<Value> = serde_json::from_str(&out).unwrap();
+        assert_eq!(elements.last(), Some(&error));
+    }
+}
+
+#[test]
+fn a_call_whose_answer_ends_for_no_reason_is_written() {
+    let name = "f".into();
+    let call = Event::ToolStart { choice: 0, call: 0, id: None, name, signature: None };
+    let out = chunks(&write_all(&[start(), call, Event::End], true));
+    assert_eq!(out[0]["candidates"][0]["content"]["parts"][0]["functionCall"]["name"], "f");
+    assert_eq!(out[1]["candidates"][0].get("finishReason"), None);
 }
 
 #[test]

@@ -81,11 +81,14 @@ fn reasons_to_stop() {
         ("model_context_window_exceeded", Finish::Length),
         ("refusal", Finish::Filtered),
         ("pause_turn", Finish::Paused),
-        ("invented_later", Finish::Stop),
     ] {
         let body = format!(r#"{{"content":[],"stop_reason":"{reason}"}}"#);
         let reply = read_reply(Json::read(body.as_bytes()).unwrap()).unwrap();
         assert_eq!(reply.choices[0].finish, Some(finish), "{reason}");
+    }
+    for unsaid in [r#"{"content":[],"stop_reason":"invented_later"}"#, r#"{"content":[]}"#] {
+        let reply = read_reply(Json::read(unsaid.as_bytes()).unwrap()).unwrap();
+        assert_eq!(reply.choices[0].finish, None);
     }
     let call = || {
         Part::new(Body::ToolCall {
@@ -97,9 +100,7 @@ fn reasons_to_stop() {
     };
     let refusal = || Part::new(Body::Refusal("no".into()));
     for (parts, finish, reason) in [
-        (vec![], None, "end_turn"),
         (vec![], Some(Finish::Stop), "end_turn"),
-        (vec![call()], None, "tool_use"),
         (vec![call()], Some(Finish::Stop), "tool_use"),
         (vec![call()], Some(Finish::ToolCalls), "tool_use"),
         (vec![call()], Some(Finish::Length), "max_tokens"),
@@ -110,6 +111,9 @@ fn reasons_to_stop() {
         (vec![], Some(Finish::Failed), "max_tokens"),
     ] {
         assert_eq!(written(one(parts, finish))["stop_reason"], reason);
+    }
+    for parts in [vec![], vec![call()], vec![refusal()]] {
+        assert_eq!(written(one(parts, None))["stop_reason"], Value::Null);
     }
     let mut met = one(Vec::new(), Some(Finish::Stop));
     met.choices[0].stop_sequence = Some("END".into());

@@ -335,11 +335,18 @@ fn an_answer_may_be_begun_where_the_model_goes_on() {
         (Assistant, vec![Part::text("It is \n")]),
         (Assistant, vec![Part::text("")]),
     ]);
-    let written = write(request.clone(), &fit());
-    assert_eq!(
-        written["messages"][1],
-        json!({"role": "assistant", "content": [{"type": "text", "text": "It is"}]})
-    );
+    for (client, field) in [
+        (Form::Chat, "messages.content"),
+        (Form::Responses, "input.content"),
+        (Form::Generate, "contents.parts.text"),
+    ] {
+        let (written, told) = write_from(client, request.clone(), &fit()).unwrap();
+        assert_eq!(
+            written["messages"][1],
+            json!({"role": "assistant", "content": [{"type": "text", "text": "It is"}]})
+        );
+        assert_eq!(told, field);
+    }
     let mut newer = fit();
     newer.prefill = false;
     for (client, param) in

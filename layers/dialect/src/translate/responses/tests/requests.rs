@@ -151,6 +151,7 @@ fn everything_has_its_place() {
     assert_eq!(
         extras,
         [
+            ("input.content.annotations".to_owned(), Loss::Harmless),
             ("max_tool_calls".to_owned(), Loss::Harmless),
             ("metadata".to_owned(), Loss::Harmless),
             ("prompt_cache_key".to_owned(), Loss::Harmless),
@@ -477,7 +478,9 @@ fn a_sibling_shares_its_fields_and_others_do_not() {
         }
         let (body, _) = write_for(client, &mut request, &Fit::new(Form::Responses));
         assert_eq!(body["store"], stored);
-        assert_eq!(body.get("service_tier").is_some(), stored);
+        assert_eq!(body.get("metadata").is_some(), stored);
+        // Anthropic's is read in OpenAI's words.
+        assert!(body.get("service_tier").is_some());
         assert_eq!(body.get("logit_bias"), None);
         assert!(!request.extras.is_empty());
     }
