@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use tollway_core::{BoxError, Failure, Metered, Target};
 use tollway_dialect::{
     AttemptLayer, InspectLayer, RequestBody,
-    translate::{Fit, Form, TranslateLayer},
+    translate::{Fit, Form, Strictness, TranslateLayer},
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
@@ -180,6 +180,38 @@ async fn the_same_form_passes_byte_for_byte() {
             }
             let (_, told, _) = call(form, form, body, stream, reply_of(&file, Some(kind))).await;
             assert_eq!(told, file, "{form} {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_thought_taken_out_at_a_provider_of_the_clients_own_api_is_told_or_refused() {
+    let thought = r#"{"type":"thinking","thinking":"T","signature":"tollway:generate:SIG"}"#;
+    let body = format!(
+        r#"{{"model":"M","max_tokens":9,"messages":[{{"role":"assistant","content":[{thought}]}},{{"role":"user","content":"Hi"}}]}}"#
+    );
+    for refuse_harmless in [false, true] {
+        let upstream = service_fn(async |request: Request<RequestBody<Full<Bytes>>>| {
+            let sent = request.body().as_bytes().cloned().unwrap_or_default();
+            assert!(!sent.windows(8).any(|bytes| bytes == b"tollway:"), "{sent:?}");
+            Ok::<_, BoxError>(Response::new(Full::<Bytes>::default()))
+        });
+        let fits = |_: &Target, _: Form| None::<Arc<Fit>>;
+        let strictness = Strictness { refuse_meaning: true, refuse_harmless };
+        let layer = TranslateLayer::new(fits).with_strictness(strictness);
+        let service = InspectLayer::new().layer(layer.layer(upstream));
+        let body = Full::from(body.clone());
+        let mut request = Request::post("/v1/messages").body(body).unwrap();
+        request.extensions_mut().insert(Target::new("p", "main", Some("m".into())));
+        match service.oneshot(request).await {
+            Ok(reply) => {
+                assert!(!refuse_harmless);
+                assert_eq!(reply.headers()["x-tollway-dropped"], "thinking");
+            }
+            Err(refused) => {
+                assert!(refuse_harmless);
+                assert!(refused.to_string().contains("`thinking` comes from another provider"));
+            }
         }
     }
 }

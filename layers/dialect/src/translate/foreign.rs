@@ -202,6 +202,8 @@ fn keep<'a>(object: &mut Object<'a>, key: &str, mut keep: impl FnMut(&mut Object
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn strip(body: &Bytes, form: Form) -> Option<Bytes> {
@@ -256,6 +258,97 @@ mod tests {
         assert_eq!(
             strip(&body.into(), Form::Responses).unwrap(),
             r#"{"input":[{"role":"user","content":"a"}]}"#
+        );
+    }
+
+    #[test]
+    fn what_goes_is_told_or_refused() {
+        let mark = |of: Form| Signature::new(Form::Messages, "AA==").text(of).into_owned();
+        let gemini = Signature::new(Form::Messages, "AA==").text(Form::Generate).into_owned();
+        let unsigned = Signature::unsigned().text(Form::Messages).into_owned();
+        let theirs = Signature::new(Form::Generate, "AA==").text(Form::Messages).into_owned();
+        let content =
+            |block: Value| json!({"messages": [{"role": "assistant", "content": [block]}]});
+        let thinking = |text: &str, signature: &str| {
+            content(json!({"type": "thinking", "thinking": text, "signature": signature}))
+        };
+        let item = |summary: Value| json!({"input": [{"type": "reasoning", "summary": summary, "encrypted_content": mark(Form::Responses)}]});
+        let blocks = json!([{"type": "thinking", "thinking": "t", "signature": theirs}]);
+        let cited =
+            json!({"type": "text", "text": "t", "citations": [{"encrypted_index": unsigned}]});
+        for (form, body, expected) in [
+            (Form::Messages, thinking("t", &theirs), "thinking"),
+            (Form::Messages, thinking("t", &unsigned), "thinking"),
+            (Form::Messages, thinking("", &theirs), "thinking.signature"),
+            (Form::Messages, thinking("", &unsigned), ""),
+            (
+                Form::Messages,
+                content(json!({"type": "redacted_thinking", "data": theirs})),
+                "thinking.signature",
+            ),
+            (Form::Messages, content(cited), "citations"),
+            (Form::Responses, item(json!([{"type": "summary_text", "text": "t"}])), "reasoning"),
+            (Form::Responses, item(json!([])), "reasoning.encrypted_content"),
+            (
+                Form::Chat,
+                json!({"messages": [{"role": "assistant", "content": "a", "thinking_blocks": blocks}]}),
+                "reasoning_content",
+            ),
+            (
+                Form::Chat,
+                json!({"messages": [{"role": "assistant", "content": "a", "reasoning_content": "t", "thinking_blocks": blocks}]}),
+                "thinking_blocks",
+            ),
+            (
+                Form::Generate,
+                json!({"contents": [{"parts": [{"text": "", "thoughtSignature": gemini}]}]}),
+                "thoughtSignature",
+            ),
+        ] {
+            let body = Bytes::from(body.to_string());
+            let (_, dropped) = told(&body, form).unwrap();
+            assert_eq!(dropped, expected, "{form}: {body:?}");
+            let strict = Strictness { refuse_meaning: true, refuse_harmless: true };
+            let refused = super::strip(&body, form, strict).err();
+            let param = refused.as_ref().and_then(BadRequest::param).unwrap_or_default();
+            assert_eq!(param, expected);
+            assert!(refused.is_none_or(|refused| refused.message().contains("another provider")));
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_valid() {
+        let mark = Signature::new(Form::Generate, "AA==").text(Form::Messages).into_owned();
+        let thought = json!({"type": "thinking", "thinking": "t", "signature": mark});
+        let call = json!({"type": "tool_use", "id": "c", "name": "f", "input": {}});
+        let result = json!({"type": "tool_result", "tool_use_id": "c", "content": "r"});
+        let body = |thinking: &str, first: Value| {
+            let thinking = json!({"type": thinking});
+            json!({"messages": [
+                {"role": "user", "content": []},
+                {"role": "assistant", "content": [first, thought, call]},
+                {"role": "user", "content": [result]},
+            ], "thinking": thinking})
+        };
+        let own = json!({"type": "thinking", "thinking": "u", "signature": "own"});
+        let text = json!({"type": "text", "text": "a"});
+        for (thinking, first, kept) in
+            [("enabled", &text, false), ("enabled", &own, true), ("adaptive", &text, true)]
+        {
+            let body = Bytes::from(body(thinking, first.clone()).to_string());
+            let left: Value =
+                serde_json::from_slice(&strip(&body, Form::Messages).unwrap()).unwrap();
+            assert_eq!(left["messages"][1]["content"], json!([first, call]));
+            // The client's own emptiness is its own affair.
+            assert_eq!(left["messages"][0]["content"], json!([]));
+            assert_eq!(left.get("thinking").is_some(), kept, "{thinking} after {first}");
+        }
+        let block = json!({"type": "thinking", "thinking": "t", "signature": mark});
+        let message = json!({"role": "assistant", "content": null, "thinking_blocks": [block]});
+        let body = json!({"messages": [message, {"role": "user", "content": "a"}]}).to_string();
+        assert_eq!(
+            strip(&body.into(), Form::Chat).unwrap(),
+            r#"{"messages":[{"content":"a","role":"user"}]}"#
         );
     }
 

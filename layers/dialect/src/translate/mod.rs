@@ -21,6 +21,8 @@ mod body;
 pub(crate) mod chat;
 #[cfg(test)]
 mod crossing;
+#[cfg(test)]
+mod endings;
 mod fields;
 mod fit;
 mod foreign;
@@ -37,6 +39,8 @@ pub(crate) mod responses;
 mod service;
 mod settle;
 mod stream;
+#[cfg(test)]
+mod told;
 #[cfg(test)]
 mod traps;
 

@@ -32,7 +32,7 @@ const ACCOUNT: [HeaderName; 4] = [
 ///
 /// Where both speak the same, or the call has no counterpart elsewhere, the request passes as it
 /// is; but reasoning of another provider is taken out of a conversation that moved
-/// here, for this provider would refuse it. Else the request is written anew in the target's form,
+/// here, for this provider would refuse it, and told like all that is dropped. Else the request is written anew in the target's form,
 /// and its [`Ask`] with it, so that what is inside sees an exchange in that form alone; and the
 /// reply, whole, streamed or an error, is written in the client's.
 #[derive(Clone)]
