@@ -41,6 +41,7 @@ mod settle;
 mod stream;
 #[cfg(test)]
 mod told;
+mod tool_name;
 #[cfg(test)]
 mod traps;
 

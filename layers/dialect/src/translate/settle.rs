@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{
     Field, Fit, Form, Loss, Losses, Reasoning,
     hub::{Body, Format, Part, Request, Role, Source, Thinking, ToolChoice, Turn},
+    tool_name,
 };
 use crate::{BadRequest, json::Json};
 
@@ -166,8 +167,9 @@ fn tools(request: &mut Request<'_>, fit: &Fit, losses: &mut Losses) -> Result<()
         request.tools.clear();
         losses.lose(Field::Tools)?;
     }
-    if let Some(tool) = request.tools.iter().find(|tool| !takes_name(fit.form, &tool.name)) {
-        return Err(bad_name(&tool.name, losses.client(), fit.form));
+    if let Some(tool) = request.tools.iter().find(|tool| !tool_name::is_taken(fit.form, &tool.name))
+    {
+        return Err(tool_name::refused(&tool.name, losses.client(), fit.form));
     }
     for tool in &mut request.tools {
         if tool.strict == Some(true) && !fit.keeps(Field::StrictTools) {
@@ -189,32 +191,6 @@ fn tools(request: &mut Request<'_>, fit: &Fit, losses: &mut Losses) -> Result<()
         losses.lose(field)?;
     }
     Ok(())
-}
-
-/// Whether the form's providers take a tool of this name.
-fn takes_name(form: Form, name: &str) -> bool {
-    let most = match form {
-        Form::Chat | Form::Responses => 64,
-        Form::Messages | Form::Generate => 128,
-    };
-    let more = if form == Form::Generate { "_-.:" } else { "_-" };
-    let fine = |letter: char| letter.is_ascii_alphanumeric() || more.contains(letter);
-    (1..=most).contains(&name.len()) && name.chars().all(fine)
-}
-
-fn bad_name(name: &str, client: Form, target: Form) -> BadRequest {
-    let param = match client {
-        Form::Chat => "tools.function.name",
-        Form::Responses | Form::Messages => "tools.name",
-        Form::Generate => "tools.functionDeclarations.name",
-    };
-    let shown: String = name.chars().take(80).collect();
-    BadRequest::invalid(format!(
-        "`{param}` {shown:?} is refused by the API of the provider that this request goes to \
-         ({target}). Use letters, digits, `_` and `-`, 64 of them at most."
-    ))
-    .with_param(param)
-    .with_code("invalid_value")
 }
 
 /// The field because of which the target can't have this piece.

@@ -213,7 +213,7 @@ fn objects(value: &Value, pointer: String, path: String, all: &mut Vec<(String, 
 /// Whether the whole of what the object stands in is told as lost.
 fn is_lost_whole(path: &str, dropped: &str) -> bool {
     let last = |name: &str| name.rsplit('.').next().map(str::to_owned);
-    dropped.split(", ").any(|told| {
+    dropped.split(", ").filter(|told| !told.is_empty()).any(|told| {
         path == told || path.starts_with(&format!("{told}.")) || last(path) == last(told)
     })
 }
@@ -357,6 +357,8 @@ fn of_two_words_for_one_thing_the_second_is_told() {
     let asked = Asked::new(Form::Generate, "M", both.to_string());
     let by_budget = request(&asked, "m", &fit, LENIENT).unwrap().dropped.unwrap();
     assert_eq!(by_budget, "generationConfig.thinkingConfig.thinkingLevel");
+    let detailed = json!({"input": "Hi", "reasoning": {"summary": "detailed"}});
+    assert_eq!(told(Form::Responses, &detailed), ["reasoning.summary"; 3]);
     let schemas = json!({"responseJsonSchema": schema(), "responseSchema": schema()});
     let both = json!({"contents": [{"parts": [{"text": "t"}]}], "generationConfig": schemas});
     assert_eq!(told(Form::Generate, &both), ["generationConfig.responseSchema"; 3]);

@@ -83,6 +83,10 @@ fn write_thinking(
         (Reasoning::None, _) => losses.lose(Field::Thinking)?,
         (Reasoning::Switch, _) => {
             let kind = if thinking.is_off() { "disabled" } else { "enabled" };
+            // How much, it can't be told.
+            if !thinking.is_off() && thinking.effort().is_some() {
+                losses.lose(Field::Thinking)?;
+            }
             out.push("thinking", Object::new().with("type", kind));
         }
         (_, Some(effort)) => out.push("reasoning_effort", effort.as_str()),

@@ -15,6 +15,7 @@ mod config;
 mod finish;
 mod identify;
 mod logprobs;
+mod media;
 mod names;
 mod part;
 mod piece;

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::part;
+use super::{media, part};
 use crate::{
     BadRequest,
     json::{At, Json, Object},
@@ -195,7 +195,7 @@ fn media<'a>(body: Body<'a>, losses: &mut Losses) -> Result<Option<Object<'a>>, 
     };
     match source {
         Source::Data { mime, data } => Ok(Some(part::inline_data(mime, data))),
-        Source::Url(uri) if part::takes_url(&uri) => Ok(Some(part::file_data(uri))),
+        Source::Url(uri) if media::takes_url(&uri) => Ok(Some(part::file_data(uri))),
         Source::Url(_) => losses.lose(url).map(|()| None),
         Source::File(_) => losses.lose(file).map(|()| None),
     }

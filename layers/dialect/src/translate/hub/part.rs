@@ -171,12 +171,17 @@ impl<'a> Source<'a> {
 }
 
 impl<'a> Arguments<'a> {
-    /// As OpenAI writes them.
+    /// As OpenAI writes them; what was no JSON object once comes back as it was.
     pub(crate) fn into_text(self) -> Cow<'a, str> {
-        match self {
-            Self::Text(text) if text.trim().is_empty() => Cow::Borrowed("{}"),
-            Self::Text(text) => text,
-            Self::Value(value) => Cow::Owned(value.to_text()),
+        let value = match self {
+            Self::Text(text) if text.trim().is_empty() => return Cow::Borrowed("{}"),
+            Self::Text(text) => return text,
+            Self::Value(value) => value,
+        };
+        let wrapped = value.as_object().filter(|object| object.iter().count() == 1);
+        match wrapped.and_then(|object| object.str(UNREADABLE)) {
+            Some(text) => Cow::Owned(text.to_owned()),
+            None => Cow::Owned(value.to_text()),
         }
     }
 
@@ -263,5 +268,10 @@ mod tests {
         assert!(text("{").into_value(&at).is_err());
         assert_eq!(text("{").into_text(), "{");
         assert_eq!(text("").into_text(), "{}");
+        for unreadable in ["{", "[1]", "x"] {
+            let wrapped = text(unreadable).into_object();
+            assert_eq!(wrapped.str(UNREADABLE), Some(unreadable));
+            assert_eq!(Arguments::Value(wrapped.into()).into_text(), unreadable);
+        }
     }
 }

@@ -183,9 +183,15 @@ fn thinking<'a>(
             request.extra("reasoning.effort", Json::String(name), Loss::Harmless);
         }
     }
-    // The second is the first's old name. All levels of detail are one to the other forms.
-    let summary = [reasoning.text("summary", &at)?, reasoning.text("generate_summary", &at)?];
-    thinking.shown = summary.iter().any(Option::is_some).then_some(true);
+    // The second is the first's old name.
+    for name in ["summary", "generate_summary"] {
+        let Some(detail) = reasoning.text(name, &at)? else { continue };
+        thinking.shown = Some(true);
+        // The other forms know of no more detail or less.
+        if detail != "auto" {
+            request.extra(format!("reasoning.{name}"), detail.into(), Loss::Harmless);
+        }
+    }
     request.thinking = Some(thinking).filter(|thinking| *thinking != Thinking::default());
     request.left(reasoning, "reasoning");
     Ok(())

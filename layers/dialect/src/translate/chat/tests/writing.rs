@@ -185,11 +185,13 @@ fn a_fit_is_followed() {
             "max_tokens": 9, "temperature": 1.0, "thinking": {"type": "enabled"},
             "stream": true, "stream_options": {"include_usage": true}})
     );
-    assert_eq!(lost, "temperature");
+    assert_eq!(lost, "temperature, thinking");
     let mut off = request();
-    off.thinking = Some(Thinking { effort: Some(Effort::None), ..Thinking::default() });
-    let (out, _) = written(off, Form::Messages, &fit).unwrap();
-    assert_eq!(out["thinking"], json!({"type": "disabled"}));
+    for (effort, kind) in [(Some(Effort::None), "disabled"), (None, "enabled")] {
+        off.thinking = Some(Thinking { effort, ..Thinking::default() });
+        let (out, lost) = written(off.clone(), Form::Messages, &fit).unwrap();
+        assert_eq!((&out["thinking"], &*lost), (&json!({"type": kind}), "temperature"));
+    }
     fit.reasoning = Reasoning::None;
     let (out, lost) = written(request(), Form::Messages, &fit).unwrap();
     assert_eq!((out.get("thinking"), out.get("reasoning_effort")), (None, None));
