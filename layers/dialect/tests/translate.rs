@@ -48,6 +48,16 @@ async fn call(
     stream: bool,
     reply: Response<Full<Bytes>>,
 ) -> (http::response::Parts, Bytes, http::request::Parts) {
+    call_at(&client.path("M", stream), provider, body, reply).await
+}
+
+/// The same at a path of the client's own.
+async fn call_at(
+    path: &str,
+    provider: Form,
+    body: Vec<u8>,
+    reply: Response<Full<Bytes>>,
+) -> (http::response::Parts, Bytes, http::request::Parts) {
     let seen = Arc::new(std::sync::Mutex::new(None));
     let saw = seen.clone();
     let reply = Arc::new(reply);
@@ -65,7 +75,7 @@ async fn call(
         .layer(TranslateLayer::new(fits))
         .layer(AttemptLayer::new())
         .service(upstream);
-    let mut request = Request::post(client.path("M", stream)).body(Full::from(body)).unwrap();
+    let mut request = Request::post(path).body(Full::from(body)).unwrap();
     request.extensions_mut().insert(Target::new("p", "main", Some("target-model".into())));
     request.headers_mut().insert("authorization", "Bearer client-key".parse().unwrap());
     request.headers_mut().insert("openai-organization", "org-1".parse().unwrap());
@@ -152,6 +162,20 @@ async fn an_error_in_a_started_stream_is_told_in_the_clients_form() {
         for end in ["[DONE]", "message_stop", "response.completed", "\"finishReason\":\"STOP"] {
             assert!(!told.contains(end), "{client} of {provider}: {told}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_array_that_breaks_off_is_closed() {
+    for provider in [Form::Chat, Form::Responses, Form::Messages] {
+        let stream = input(provider, "stream.sse");
+        let cut = stream.len() * 2 / 3;
+        let reply = reply_of(&stream[..cut], Some("text/event-stream"));
+        let path = "/v1beta/models/M:streamGenerateContent";
+        let body = plain(Form::Generate, true);
+        let (_, told, _) = call_at(path, provider, body, reply).await;
+        let told: Vec<serde_json::Value> = serde_json::from_slice(&told).unwrap();
+        assert!(told.len() > 1 && told.last().unwrap()["error"]["code"].is_u64(), "{provider}");
     }
 }
 

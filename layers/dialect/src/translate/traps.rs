@@ -165,9 +165,12 @@ fn arguments_that_are_no_object_are_refused_where_they_stand() {
 
 #[test]
 fn an_effort_brought_down_is_told() {
+    let with = |effort: &str| json!({"messages": [{"role": "user", "content": "a"}], "reasoning_effort": effort});
+    // Anthropic has no less than `low`.
+    let (_, told) = sent(Form::Chat, Form::Messages, &with("minimal")).unwrap();
+    assert_eq!(told, "reasoning_effort");
     for (effort, told) in [("high", ""), ("xhigh", "reasoning_effort")] {
-        let body =
-            json!({"messages": [{"role": "user", "content": "a"}], "reasoning_effort": effort});
+        let body = with(effort);
         for to in [Form::Messages, Form::Generate] {
             assert_eq!(sent(Form::Chat, to, &body).unwrap().1, told, "{to}");
         }

@@ -210,11 +210,18 @@ fn wants_citations<'a>(block: &mut Object<'a>, request: &mut Request<'a>) {
 
 /// Of an earlier answer: web pages are known elsewhere too.
 fn citations<'a>(list: Option<Json<'a>>, request: &mut Request<'a>) -> Vec<Citation<'a>> {
-    let Some(Json::Array(list)) = list else { return Vec::new() };
+    let list = match list {
+        Some(Json::Array(list)) => list,
+        Some(other) => vec![other],
+        None => return Vec::new(),
+    };
     let mut known = Vec::new();
     for citation in list {
-        let Json::Object(citation) = citation else { continue };
-        match web_citation(citation) {
+        let citation = match citation {
+            Json::Object(citation) => web_citation(citation),
+            _ => None,
+        };
+        match citation {
             Some(citation) => known.push(citation),
             None => request.extra("messages.content.citations", Json::Null, Loss::Harmless),
         }

@@ -39,7 +39,8 @@ pub(super) fn write(
     let effort = thinking.effort().map(|effort| name(effort, fit));
     let by_name =
         matches!(fit.reasoning, Reasoning::Adaptive | Reasoning::Level | Reasoning::Effort);
-    if by_name && thinking.effort() == Some(Effort::XHigh) && effort != Some("xhigh") {
+    let wanted = thinking.effort().map(Effort::as_str);
+    if by_name && wanted != effort {
         losses.lose(Field::Thinking)?;
     }
     match fit.reasoning {

@@ -52,7 +52,9 @@ fn text<'a>(
     part.take("logprobs");
     let annotations = match part.take("annotations") {
         Some(Json::Array(annotations)) => annotations,
-        _ => Vec::new(),
+        // Nothing that could be cited, and told below.
+        Some(other) => vec![other],
+        None => Vec::new(),
     };
     let given = annotations.len();
     let citations: Vec<_> = annotations.into_iter().filter_map(citation).collect();

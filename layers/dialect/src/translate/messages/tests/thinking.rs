@@ -35,12 +35,14 @@ fn adaptive_models_are_told_the_effort() {
         (Effort::XHigh, "xhigh", "high"),
         (Effort::Max, "max", "max"),
     ] {
-        let written = write(thinking(effort(wanted)), &newest);
+        let (written, told) = write_from(Form::Chat, thinking(effort(wanted)), &newest).unwrap();
+        assert_eq!(told, if wanted == Effort::Minimal { "reasoning_effort" } else { "" });
         assert_eq!(written["thinking"], json!({"type": "adaptive"}));
         assert_eq!(written["output_config"], json!({"effort": name}));
         let (written, told) = write_from(Form::Chat, thinking(effort(wanted)), &of_4_6).unwrap();
         assert_eq!(written["output_config"]["effort"], older);
-        assert_eq!(told, if wanted == Effort::XHigh { "reasoning_effort" } else { "" });
+        let bent = matches!(wanted, Effort::Minimal | Effort::XHigh);
+        assert_eq!(told, if bent { "reasoning_effort" } else { "" });
     }
     let written = write(thinking(effort(Effort::None)), &newest);
     assert_eq!(written["thinking"], json!({"type": "disabled"}));
