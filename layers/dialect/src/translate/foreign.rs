@@ -69,7 +69,7 @@ fn marked(object: &Object<'_>, key: &str) -> bool {
 /// The objects in the array of this name.
 fn each<'a>(object: &mut Object<'a>, key: &str, mut change: impl FnMut(&mut Object<'a>)) {
     for (_, value) in object.iter_mut().filter(|(name, _)| *name == key) {
-        let Json::Array(items) = value else { continue };
+        let Some(items) = value.as_array_mut() else { continue };
         items.iter_mut().for_each(|item| {
             if let Json::Object(item) = item {
                 change(item);
@@ -90,7 +90,7 @@ fn drop_empty(object: &mut Object<'_>, key: &str) {
 
 fn keep(object: &mut Object<'_>, key: &str, keep: impl Fn(&Object<'_>) -> bool) {
     for (_, value) in object.iter_mut().filter(|(name, _)| *name == key) {
-        let Json::Array(items) = value else { continue };
+        let Some(items) = value.as_array_mut() else { continue };
         items.retain(|item| item.as_object().is_none_or(&keep));
     }
 }

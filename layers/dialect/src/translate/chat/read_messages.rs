@@ -3,20 +3,17 @@ use std::borrow::Cow;
 use super::{leftovers, take_call_signature, thinking};
 use crate::{
     BadRequest,
-    json::{At, Json, Object},
+    json::{At, Items, Json, Object},
     translate::{
         Form, Loss,
         hub::{Arguments, Body, Part, Request, Role, Signature, Source, Turn},
     },
 };
 
-pub(super) fn read<'a>(
-    messages: Vec<Json<'a>>,
-    request: &mut Request<'a>,
-) -> Result<(), BadRequest> {
+pub(super) fn read<'a>(messages: Items<'a>, request: &mut Request<'a>) -> Result<(), BadRequest> {
     let at = At::Root.key("messages");
     let mut called = Called::default();
-    for (n, message) in messages.into_iter().enumerate() {
+    for (n, message) in messages.each().enumerate() {
         let at = at.index(n);
         let mut message = message.into_object(&at)?;
         let role = message.need_text("role", &at)?;
