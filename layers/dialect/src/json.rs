@@ -167,6 +167,9 @@ impl<'a> Object<'a> {
     }
 
     pub(crate) fn push(&mut self, key: impl Into<Cow<'a, str>>, value: impl Into<Json<'a>>) {
+        if self.0.capacity() == 0 {
+            self.0 = Vec::with_capacity(4);
+        }
         self.0.push((key.into(), value.into()));
     }
 

@@ -165,8 +165,13 @@ fn assistant<'a>(
 ) -> Result<Vec<Part<'a>>, BadRequest> {
     let mut parts = Vec::new();
     thinking::take(message, at, &mut parts)?;
-    let said = content(message, request, at)?;
-    parts.extend(said.into_iter().filter(|part| part.as_text() != Some("")));
+    let mut said = content(message, request, at)?;
+    said.retain(|part| part.as_text() != Some(""));
+    if parts.is_empty() {
+        parts = said;
+    } else {
+        parts.append(&mut said);
+    }
     let refusal = message.text("refusal", at)?.filter(|refusal| !refusal.is_empty());
     parts.extend(refusal.map(|refusal| Part::new(Body::Refusal(refusal))));
     let place = at.key("tool_calls");

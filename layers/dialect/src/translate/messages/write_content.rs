@@ -99,10 +99,10 @@ impl<'a> Message<'a> {
             [only] if text_alone && only.get("cache_control").is_none() => only.take("text"),
             _ => None,
         };
-        self.results.append(&mut self.rest);
+        let blocks = self.results.into_iter().chain(self.rest).map(Json::Object);
         Object::new()
             .with("role", role)
-            .with("content", content.unwrap_or_else(|| self.results.into()))
+            .with("content", content.unwrap_or_else(|| Json::Array(blocks.collect())))
     }
 }
 

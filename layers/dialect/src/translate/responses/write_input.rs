@@ -28,7 +28,7 @@ impl<'a, 'l> Input<'a, 'l> {
 
     pub(super) fn turn(&mut self, turn: Turn<'a>) -> Result<(), BadRequest> {
         let role = turn.role;
-        let mut message = Vec::new();
+        let mut message = Vec::with_capacity(turn.parts.len());
         for part in turn.parts {
             match part.body {
                 Body::ToolCall { id, name, arguments, .. } => {
