@@ -1,13 +1,14 @@
 //! A JSON document as a tree that borrows its strings: what translation reads from and writes to.
 
+mod read;
+mod write;
+
 use std::{borrow::Cow, fmt};
 
-use serde::{
-    Deserialize, Serialize,
-    de::{Deserializer, Error, MapAccess, SeqAccess, Visitor},
-    ser::{SerializeMap, Serializer},
-};
 use serde_json::Number;
+
+pub(crate) use read::Items;
+pub(crate) use write::Rows;
 
 use crate::BadRequest;
 
@@ -23,6 +24,10 @@ pub(crate) enum Json<'a> {
     String(Cow<'a, str>),
     Array(Vec<Json<'a>>),
     Object(Object<'a>),
+    /// An array that was read, but not put together.
+    Items(Items<'a>),
+    /// An array that is written already.
+    Rows(Rows),
 }
 
 /// The members of a JSON object, in order.
@@ -30,28 +35,6 @@ pub(crate) enum Json<'a> {
 pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 
 impl<'a> Json<'a> {
-    /// Reads a document. A number that no double can hold is an error: it would have to become
-    /// another number on its way.
-    pub(crate) fn read(json: &'a [u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(json)
-    }
-
-    pub(crate) fn to_vec(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        self.write(&mut out);
-        out
-    }
-
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        // Strings are UTF-8, keys are strings, and memory does not fail to be written to.
-        let _ = serde_json::to_writer(out, self);
-    }
-
-    /// The value as compact JSON text: how OpenAI's `arguments` carry an object.
-    pub(crate) fn to_text(&self) -> String {
-        String::from_utf8(self.to_vec()).unwrap_or_default()
-    }
-
     pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -83,6 +66,17 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Its items, put together if they were not yet.
+    pub(crate) fn as_array_mut(&mut self) -> Option<&mut Vec<Json<'a>>> {
+        if let Self::Items(items) = self {
+            *self = Self::Array(std::mem::take(items).each().collect());
+        }
+        match self {
+            Self::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
@@ -100,6 +94,8 @@ impl<'a> Json<'a> {
                     members.map(|(key, value)| (Cow::Owned(key.into_owned()), value.into_owned()));
                 Json::Object(Object(owned.collect()))
             }
+            Self::Items(items) => Json::Array(items.each().map(Json::into_owned).collect()),
+            Self::Rows(rows) => Json::Rows(rows),
         }
     }
 
@@ -115,7 +111,16 @@ impl<'a> Json<'a> {
     pub(crate) fn into_array(self, at: &At<'_>) -> Result<Vec<Json<'a>>, BadRequest> {
         match self {
             Self::Array(items) => Ok(items),
+            Self::Items(items) => Ok(items.each().collect()),
             other => Err(at.expected("an array", &other)),
+        }
+    }
+
+    /// The same for one of many items.
+    pub(crate) fn into_items(self, at: &At<'_>) -> Result<Items<'a>, BadRequest> {
+        match self {
+            Self::Items(items) => Ok(items),
+            other => other.into_array(at).map(Items::from),
         }
     }
 
@@ -132,7 +137,7 @@ impl<'a> Json<'a> {
             Self::Bool(_) => "a boolean",
             Self::Number(_) => "a number",
             Self::String(_) => "a string",
-            Self::Array(_) => "an array",
+            Self::Array(_) | Self::Items(_) | Self::Rows(_) => "an array",
             Self::Object(_) => "an object",
         }
     }
@@ -162,6 +167,9 @@ impl<'a> Object<'a> {
     }
 
     pub(crate) fn push(&mut self, key: impl Into<Cow<'a, str>>, value: impl Into<Json<'a>>) {
+        if self.0.capacity() == 0 {
+            self.0 = Vec::with_capacity(4);
+        }
         self.0.push((key.into(), value.into()));
     }
 
@@ -226,6 +234,14 @@ impl<'a> Object<'a> {
         at: &At<'_>,
     ) -> Result<Option<Vec<Json<'a>>>, BadRequest> {
         self.take(key).map(|value| value.into_array(&at.key(key))).transpose()
+    }
+
+    pub(crate) fn items(
+        &mut self,
+        key: &str,
+        at: &At<'_>,
+    ) -> Result<Option<Items<'a>>, BadRequest> {
+        self.take(key).map(|value| value.into_items(&at.key(key))).transpose()
     }
 
     pub(crate) fn object(
@@ -373,114 +389,6 @@ impl<'a, T: Into<Json<'a>>> From<Vec<T>> for Json<'a> {
 impl<'a, T: Into<Json<'a>>> From<Option<T>> for Json<'a> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
-    }
-}
-
-impl Serialize for Json<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Null => serializer.serialize_unit(),
-            Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Number(number) => number.serialize(serializer),
-            Self::String(text) => serializer.serialize_str(text),
-            Self::Array(items) => serializer.collect_seq(items),
-            Self::Object(object) => {
-                let mut map = serializer.serialize_map(Some(object.0.len()))?;
-                for (key, value) in &object.0 {
-                    map.serialize_entry(key, value)?;
-                }
-                map.end()
-            }
-        }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ReadJson)
-    }
-}
-
-struct ReadJson;
-
-impl<'de> Visitor<'de> for ReadJson {
-    type Value = Json<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
-        Ok(Json::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
-        Ok(Json::Bool(value))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<Json<'de>, E> {
-        Ok(Json::Number(number.into()))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Json<'de>, E> {
-        Ok(Json::Number(number.into()))
-    }
-
-    fn visit_f64<E>(self, number: f64) -> Result<Json<'de>, E> {
-        Ok(Number::from_f64(number).map_or(Json::Null, Json::Number))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Json<'de>, E> {
-        Ok(Json::String(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Json<'de>, E> {
-        self.visit_string(text.to_owned())
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Json<'de>, E> {
-        Ok(Json::String(Cow::Owned(text)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json<'de>, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Json::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
-        let mut members = Vec::new();
-        while let Some(Key(key)) = map.next_key()? {
-            members.push((key, map.next_value()?));
-        }
-        Ok(Json::Object(Object(members)))
-    }
-}
-
-/// `Cow` by itself never borrows when it is deserialized.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ReadKey;
-        impl<'de> Visitor<'de> for ReadKey {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(key)))
-            }
-
-            fn visit_str<E: Error>(self, key: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(key.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(ReadKey)
     }
 }
 

@@ -192,7 +192,7 @@ fn drop_empty(object: &mut Object<'_>, key: &str) {
 /// Those of the objects in the array of this name that are to be kept, and all that is no object.
 fn keep<'a>(object: &mut Object<'a>, key: &str, mut keep: impl FnMut(&mut Object<'a>) -> bool) {
     for (_, value) in object.iter_mut().filter(|(name, _)| *name == key) {
-        let Json::Array(items) = value else { continue };
+        let Some(items) = value.as_array_mut() else { continue };
         items.retain_mut(|item| match item {
             Json::Object(item) => keep(item),
             _ => true,

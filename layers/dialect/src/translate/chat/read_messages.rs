@@ -3,20 +3,17 @@ use std::borrow::Cow;
 use super::{take_call_signature, thinking};
 use crate::{
     BadRequest,
-    json::{At, Json, Object},
+    json::{At, Items, Json, Object},
     translate::{
         Form, Loss,
         hub::{Arguments, Body, Part, Request, Role, Signature, Source, Turn},
     },
 };
 
-pub(super) fn read<'a>(
-    messages: Vec<Json<'a>>,
-    request: &mut Request<'a>,
-) -> Result<(), BadRequest> {
+pub(super) fn read<'a>(messages: Items<'a>, request: &mut Request<'a>) -> Result<(), BadRequest> {
     let at = At::Root.key("messages");
     let mut called = Called::default();
-    for (n, message) in messages.into_iter().enumerate() {
+    for (n, message) in messages.each().enumerate() {
         let at = at.index(n);
         let mut message = message.into_object(&at)?;
         let role = message.need_text("role", &at)?;
@@ -175,8 +172,13 @@ fn assistant<'a>(
     thinking::take(message, at, &mut parts, &mut |block| {
         request.left(block, "messages.thinking_blocks");
     })?;
-    let said = content(message, request, at)?;
-    parts.extend(said.into_iter().filter(|part| part.as_text() != Some("")));
+    let mut said = content(message, request, at)?;
+    said.retain(|part| part.as_text() != Some(""));
+    if parts.is_empty() {
+        parts = said;
+    } else {
+        parts.append(&mut said);
+    }
     let refusal = message.text("refusal", at)?.filter(|refusal| !refusal.is_empty());
     parts.extend(refusal.map(|refusal| Part::new(Body::Refusal(refusal))));
     let place = at.key("tool_calls");

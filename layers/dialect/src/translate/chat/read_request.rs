@@ -39,7 +39,7 @@ pub(crate) fn read_request(json: Json<'_>) -> Result<Request<'_>, BadRequest> {
     stream_options(&mut object, &mut request)?;
     read_tools::read(&mut object, &mut request)?;
     let messages =
-        object.array("messages", &at)?.ok_or_else(|| at.key("messages").missing("an array"))?;
+        object.items("messages", &at)?.ok_or_else(|| at.key("messages").missing("an array"))?;
     read_messages::read(messages, &mut request)?;
     for (name, value) in object.rest() {
         if let Some(loss) = loss(&name, &value) {

@@ -5,7 +5,7 @@ use base64::engine::{Engine, general_purpose::STANDARD as BASE64};
 use super::{extra_content, ids, thinking};
 use crate::{
     BadRequest,
-    json::{Json, Object},
+    json::{Json, Object, Rows},
     translate::{
         Field, Fit, Form, Losses,
         hub::{Body, Part, Request, Role, Source, bounded_id},
@@ -15,15 +15,15 @@ use crate::{
 /// Of a call, in this form: longer ones are refused by OpenAI.
 const LONGEST_ID: usize = 40;
 
-pub(super) fn write<'a>(
-    request: &mut Request<'a>,
+pub(super) fn write(
+    request: &mut Request<'_>,
     fit: &Fit,
     losses: &mut Losses,
-) -> Result<Vec<Json<'a>>, BadRequest> {
+) -> Result<Rows, BadRequest> {
     ids::fill(&mut request.turns);
     // What an assistant said and called is one message, and no user's may stand between results.
     request.merge_turns();
-    let mut out = Vec::with_capacity(request.turns.len() + 4);
+    let mut out = Rows::default();
     for turn in std::mem::take(&mut request.turns) {
         match turn.role {
             Role::System => {
@@ -37,24 +37,20 @@ pub(super) fn write<'a>(
     Ok(out)
 }
 
-fn message<'a>(
+fn message(
     role: &'static str,
-    parts: Vec<Part<'a>>,
+    parts: Vec<Part<'_>>,
     losses: &mut Losses,
-    out: &mut Vec<Json<'a>>,
+    out: &mut Rows,
 ) -> Result<(), BadRequest> {
     if let Some(content) = content(parts, losses)? {
-        out.push(Object::new().with("role", role).with("content", content).into());
+        out.push(Object::new().with("role", role).with("content", content));
     }
     Ok(())
 }
 
 /// Results are messages of their own; their images, for which those have no place, follow them.
-fn user<'a>(
-    parts: Vec<Part<'a>>,
-    losses: &mut Losses,
-    out: &mut Vec<Json<'a>>,
-) -> Result<(), BadRequest> {
+fn user(parts: Vec<Part<'_>>, losses: &mut Losses, out: &mut Rows) -> Result<(), BadRequest> {
     let mut rest = Vec::new();
     let mut said = Vec::new();
     for part in parts {
@@ -77,7 +73,7 @@ fn user<'a>(
                     .with("tool_call_id", bounded_id(id.unwrap_or_default(), LONGEST_ID))
                     .with("content", text)
                     .with_some("cache_control", cache_control);
-                out.push(result.into());
+                out.push(result);
             }
             _ => said.push(part),
         }

@@ -29,12 +29,12 @@ pub(crate) fn read_request(json: Json<'_>) -> Result<Request<'_>, BadRequest> {
     }
     let contents = match object.take("contents") {
         None => return Err(at.key("contents").missing("an array")),
-        Some(Json::Array(contents)) => contents,
+        Some(Json::Items(contents)) => contents,
         // By itself, as SDKs let it be written.
-        Some(one) => vec![one],
+        Some(one) => vec![one].into(),
     };
     let contents_at = at.key("contents");
-    for (index, json) in contents.into_iter().enumerate() {
+    for (index, json) in contents.each().enumerate() {
         let turn = content(json, None, &contents_at.index(index), &mut request)?;
         push(&mut request.turns, turn);
     }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashMap};
 use super::{media, part};
 use crate::{
     BadRequest,
-    json::{At, Json, Object},
+    json::{At, Json, Object, Rows},
     translate::{
         Field, Fit, Losses,
         hub::{Body, Part, Role, Source, Turn},
@@ -16,13 +16,13 @@ use crate::{
 type Calls<'a> = HashMap<Cow<'a, str>, (usize, Cow<'a, str>)>;
 
 /// `turns` without instructions, their roles alternating.
-pub(super) fn contents<'a>(
-    turns: Vec<Turn<'a>>,
+pub(super) fn contents(
+    turns: Vec<Turn<'_>>,
     fit: &Fit,
     losses: &mut Losses,
-) -> Result<Vec<Object<'a>>, BadRequest> {
+) -> Result<Rows, BadRequest> {
     let mut calls = Calls::new();
-    let mut contents = Vec::with_capacity(turns.len());
+    let mut contents = Rows::default();
     for turn in turns {
         let (role, mut parts) = match turn.role {
             Role::Assistant => ("model", said_by_model(turn.parts, fit, losses, &mut calls)?),

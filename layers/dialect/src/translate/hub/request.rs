@@ -207,13 +207,13 @@ impl<'a> Request<'a> {
 
     /// Neighbours of one role become one turn, for forms whose roles have to alternate.
     pub(crate) fn merge_turns(&mut self) {
-        let turns = std::mem::take(&mut self.turns);
-        for mut turn in turns {
-            match self.turns.last_mut() {
-                Some(last) if last.role == turn.role => last.parts.append(&mut turn.parts),
-                _ => self.turns.push(turn),
+        self.turns.dedup_by(|turn, last| {
+            let goes_on = last.role == turn.role;
+            if goes_on {
+                last.parts.append(&mut turn.parts);
             }
-        }
+            goes_on
+        });
     }
 
     /// Takes the extra field of this name out: the writer has a use for it.

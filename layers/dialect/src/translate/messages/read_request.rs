@@ -57,8 +57,8 @@ fn no_thread(object: &mut Object<'_>) -> Result<(), BadRequest> {
 
 fn turns<'a>(object: &mut Object<'a>, request: &mut Request<'a>) -> Result<(), BadRequest> {
     let at = At::Root.key("messages");
-    let messages = object.array("messages", &At::Root)?.ok_or_else(|| at.missing("an array"))?;
-    for (index, message) in messages.into_iter().enumerate() {
+    let messages = object.items("messages", &At::Root)?.ok_or_else(|| at.missing("an array"))?;
+    for (index, message) in messages.each().enumerate() {
         let at = at.index(index);
         let mut message = message.into_object(&at)?;
         let role = message.need_text("role", &at)?;

@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use base64::engine::{Engine, general_purpose::STANDARD as BASE64};
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     BadRequest,
-    json::{At, Json, Object},
+    json::{At, Json, Object, Rows},
 };
 
 /// A message: what tools said comes first.
@@ -20,12 +22,16 @@ pub(super) struct Message<'a> {
     rest: Vec<Object<'a>>,
 }
 
-/// The conversation without its instructions: roles alternate, nothing is empty.
+/// The conversation without its instructions: roles alternate, nothing is empty. The last messages
+/// are not written yet.
 pub(super) fn messages<'a>(
     request: &mut Request<'a>,
     losses: &mut Losses,
-) -> Result<Vec<Message<'a>>, BadRequest> {
-    let mut messages: Vec<Message<'_>> = Vec::new();
+) -> Result<(Rows, Vec<Message<'a>>), BadRequest> {
+    // Of these two there may be one more behind them of which nothing is left.
+    const LAST: usize = 3;
+    let mut written = Rows::default();
+    let mut messages = VecDeque::<Message<'_>>::with_capacity(LAST + 1);
     let mut ids = Ids::default();
     for turn in std::mem::take(&mut request.turns) {
         let mut message = Message { role: turn.role, results: Vec::new(), rest: Vec::new() };
@@ -37,29 +43,32 @@ pub(super) fn messages<'a>(
             let block = block(part, turn.role, &mut ids, losses)?;
             if is_result { &mut message.results } else { &mut message.rest }.extend(block);
         }
-        match messages.last_mut() {
+        match messages.back_mut() {
             _ if message.is_empty() => {}
             Some(last) if last.role == message.role => {
                 last.results.append(&mut message.results);
                 last.rest.append(&mut message.rest);
             }
-            _ => messages.push(message),
+            _ => messages.push_back(message),
+        }
+        if messages.len() > LAST {
+            if let Some(first) = messages.pop_front() {
+                written.extend(first.ended(losses)?.map(Message::into_json));
+            }
         }
     }
-    for message in messages.iter_mut().filter(|message| message.role == Role::Assistant) {
-        // A thought that came to nothing can't be the end of a message.
-        while message.rest.last().is_some_and(is_thought) {
-            message.rest.pop();
-            losses.lose(Field::ThinkingText)?;
-        }
+    let mut last = Vec::with_capacity(messages.len());
+    for message in messages {
+        last.extend(message.ended(losses)?);
     }
-    messages.retain(|message| !message.is_empty());
-    if let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant) {
+    if let Some(last) =
+        last.last_mut().filter(|last: &&mut Message<'_>| last.role == Role::Assistant)
+    {
         if last.trim_end() {
             losses.lose_named(losses.client().said().into(), Loss::Harmless)?;
         }
     }
-    Ok(messages)
+    Ok((written, last))
 }
 
 fn is_thought(block: &Object<'_>) -> bool {
@@ -69,6 +78,16 @@ fn is_thought(block: &Object<'_>) -> bool {
 impl<'a> Message<'a> {
     fn is_empty(&self) -> bool {
         self.results.is_empty() && self.rest.is_empty()
+    }
+
+    /// With nothing to come; `None` if it is empty.
+    fn ended(mut self, losses: &mut Losses) -> Result<Option<Self>, BadRequest> {
+        // A thought that came to nothing can't be the end of a message.
+        while self.role == Role::Assistant && self.rest.last().is_some_and(is_thought) {
+            self.rest.pop();
+            losses.lose(Field::ThinkingText)?;
+        }
+        Ok((!self.is_empty()).then_some(self))
     }
 
     /// An answer's beginning must not end in blanks. Whether it did.
@@ -94,10 +113,10 @@ impl<'a> Message<'a> {
             [only] if text_alone && only.get("cache_control").is_none() => only.take("text"),
             _ => None,
         };
-        self.results.append(&mut self.rest);
+        let blocks = self.results.into_iter().chain(self.rest).map(Json::Object);
         Object::new()
             .with("role", role)
-            .with("content", content.unwrap_or_else(|| self.results.into()))
+            .with("content", content.unwrap_or_else(|| Json::Array(blocks.collect())))
     }
 }
 

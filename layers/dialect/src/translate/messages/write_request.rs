@@ -9,7 +9,7 @@ use super::{
         settle,
     },
     thinking, tools,
-    write_content::{lost_thought, messages},
+    write_content::{Message, lost_thought, messages},
 };
 use crate::{
     BadRequest,
@@ -28,8 +28,8 @@ pub(crate) fn write_request<'a>(
     losses: &mut Losses,
 ) -> Result<Object<'a>, BadRequest> {
     let system = system(request, losses)?;
-    let messages = messages(request, losses)?;
-    let prefilled = messages.last().is_some_and(|last| last.role == Role::Assistant);
+    let (mut messages, last) = messages(request, losses)?;
+    let prefilled = last.last().is_some_and(|last| last.role == Role::Assistant);
     if prefilled && !fit.prefill {
         return Err(no_prefill(losses.client()));
     }
@@ -37,14 +37,14 @@ pub(crate) fn write_request<'a>(
         tools::stand_in(request);
     }
     let forced = tools::forced(request.tool_choice.as_ref());
-    let barred = forced || prefilled || lost_thought(&messages);
+    let barred = forced || prefilled || lost_thought(&last);
     let mut max_tokens = request.max_tokens.or(fit.max_output_tokens).unwrap_or(MAX_TOKENS);
     let thinking = thinking::write(request.thinking.take(), fit, &mut max_tokens, barred, losses)?;
     sampling(request, fit, thinking.on, losses)?;
     let format = tools::format(request, losses)?;
     let (tools, choice) = tools::write(request, losses)?;
     let output = Object::new().with_some("effort", thinking.effort).with_some("format", format);
-    let messages: Vec<_> = messages.into_iter().map(|message| message.into_json()).collect();
+    messages.extend(last.into_iter().map(Message::into_json));
     Ok(Object::new()
         .with("model", request.model.clone())
         .with("max_tokens", max_tokens)

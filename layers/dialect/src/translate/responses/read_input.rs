@@ -19,10 +19,10 @@ pub(super) fn read<'a>(
             request.turns.push(Turn::new(Role::User, vec![Part::text(text)]));
             return Ok(());
         }
-        Json::Array(items) => items,
+        Json::Items(items) => items,
         other => return Err(at.expected("a string or an array of items", &other)),
     };
-    for (index, item) in items.into_iter().enumerate() {
+    for (index, item) in items.each().enumerate() {
         let at = at.index(index);
         item_of(item.into_object(&at)?, request, &at)?;
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{thought, write_items};
 use crate::{
     BadRequest,
-    json::{Json, Object},
+    json::{Json, Object, Rows},
     translate::{
         Field, Fit, Form, Losses,
         hub::{Body, Part, Role, Source, Turn, bounded_id},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(super) struct Input<'a, 'l> {
-    pub(super) items: Vec<Json<'a>>,
+    pub(super) items: Rows,
     /// Reasoning of this form's own is among them.
     pub(super) reasons: bool,
     fit: &'l Fit,
@@ -23,19 +23,19 @@ pub(super) struct Input<'a, 'l> {
 
 impl<'a, 'l> Input<'a, 'l> {
     pub(super) fn new(fit: &'l Fit, losses: &'l mut Losses) -> Self {
-        Self { items: Vec::new(), reasons: false, fit, losses, calls: Calls::default() }
+        Self { items: Rows::default(), reasons: false, fit, losses, calls: Calls::default() }
     }
 
     pub(super) fn turn(&mut self, turn: Turn<'a>) -> Result<(), BadRequest> {
         let role = turn.role;
-        let mut message = Vec::new();
+        let mut message = Vec::with_capacity(turn.parts.len());
         for part in turn.parts {
             match part.body {
                 Body::ToolCall { id, name, arguments, .. } => {
                     self.message(role, &mut message);
                     let id = self.calls.begin(id, &name);
                     let call = write_items::call(None, id, name, arguments.into_text());
-                    self.items.push(call.into());
+                    self.items.push(call);
                 }
                 Body::ToolResult { id, name, content, is_error } => {
                     self.message(role, &mut message);
@@ -43,7 +43,7 @@ impl<'a, 'l> Input<'a, 'l> {
                         .with("type", "function_call_output")
                         .with("call_id", self.calls.answer(id, name.as_deref()))
                         .with("output", self.output(content, is_error)?);
-                    self.items.push(result.into());
+                    self.items.push(result);
                 }
                 body @ (Body::Thinking { .. } | Body::Redacted(_)) => {
                     self.message(role, &mut message);
@@ -78,7 +78,7 @@ impl<'a, 'l> Input<'a, 'l> {
         };
         let message = Object::new().with("type", "message").with("role", role);
         let content = plain.unwrap_or_else(|| parts.into());
-        self.items.push(message.with("content", content).into());
+        self.items.push(message.with("content", content));
     }
 
     fn thought(&mut self, body: Body<'a>) -> Result<(), BadRequest> {
@@ -93,7 +93,7 @@ impl<'a, 'l> Input<'a, 'l> {
             let (id, sealed) = thought::unseal(&signature);
             // A signature alone is a summary of nothing, which OpenAI does not write.
             let text = text.filter(|text| !text.is_empty());
-            self.items.push(write_items::reasoning(id, text, Some(sealed)).into());
+            self.items.push(write_items::reasoning(id, text, Some(sealed)));
             return Ok(());
         }
         match text.filter(|text| !text.is_empty()) {
@@ -101,7 +101,7 @@ impl<'a, 'l> Input<'a, 'l> {
             Some(text) if self.fit.echo_reasoning => {
                 let text = Object::new().with("type", "reasoning_text").with("text", text);
                 let item = write_items::reasoning(None, None, None).with("content", vec![text]);
-                self.items.push(item.into());
+                self.items.push(item);
                 Ok(())
             }
             Some(_) => self.losses.lose(Field::ThinkingText),
