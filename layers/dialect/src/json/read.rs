@@ -80,7 +80,7 @@ impl<'a> From<Vec<Json<'a>>> for Items<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut flat = Vec::with_capacity(32);
+        let mut flat = Vec::with_capacity(24);
         Flatten { flat: &mut flat, top: true }.deserialize(deserializer)?;
         Ok(Self::next(&mut flat.into_iter()))
     }
