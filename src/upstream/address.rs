@@ -1,7 +1,8 @@
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION, header::InvalidHeaderValue};
 use secrecy::ExposeSecret;
-use tollway_core::{Ask, Dialect, ErrorClass, Failure, Operation};
+use tollway_core::{Ask, Dialect, ErrorClass, Failure, Operation, ProxyCredential};
 use tollway_dialect::translate::Form;
+use tollway_identify::CREDENTIAL_HEADERS;
 
 use crate::policy::{Auth, HttpEndpoint, ProviderKey};
 
@@ -109,6 +110,8 @@ fn drop_key(path: &mut String) {
 pub(super) struct Credential {
     usual: (HeaderName, HeaderValue),
     openai: (HeaderName, HeaderValue),
+    /// By which it is known where a provider repeats it.
+    pub(super) told: ProxyCredential,
 }
 
 impl Credential {
@@ -130,12 +133,20 @@ impl Credential {
             value.set_sensitive(true);
             Ok((name, value))
         };
-        Some(ready(usual).and_then(|usual| Ok(Self { usual, openai: ready(openai)? })))
+        let told = ProxyCredential::new(secrets_in(&config.headers).chain([secret]));
+        Some(ready(usual).and_then(|usual| Ok(Self { usual, openai: ready(openai)?, told })))
     }
 
     pub(super) fn header(&self, openai_form: bool) -> &(HeaderName, HeaderValue) {
         if openai_form { &self.openai } else { &self.usual }
     }
+}
+
+/// What is secret among the policy's headers: those in which credentials are sent.
+pub(super) fn secrets_in(headers: &[(HeaderName, HeaderValue)]) -> impl Iterator<Item = &str> {
+    let credentials = headers.iter().filter(|(name, _)| CREDENTIAL_HEADERS.contains(name));
+    // Behind its scheme, where it has one.
+    credentials.filter_map(|(_, value)| value.to_str().ok()?.split_whitespace().next_back())
 }
 
 #[cfg(test)]

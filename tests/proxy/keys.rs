@@ -271,6 +271,54 @@ async fn all_keys_come_before_the_next_target() {
     assert!(proxy.stack().benches().list().iter().all(|one| &*one.key.provider == "up"));
 }
 
+/// Whatever the error is about, and whoever reads it.
+#[tokio::test]
+async fn no_reply_repeats_a_key() {
+    const ERROR: &str = r#"{"type":"error","error":{"type":"authentication_error","message":"No money: secret-number-one / Bearer secret-number-one"}}"#;
+    let up = Recording::new(|seen| {
+        let status = seen.header("x-status").parse().unwrap();
+        let body = if status == 200 { COMPLETION } else { ERROR };
+        let echo = ("x-echo", "<secret-number-one>");
+        reply(status, &[JSON, echo], body)
+    })
+    .await;
+    let yaml = provider_at(up.address).replace("auth: passthrough", "api_key: secret-number-one");
+    let proxy = Running::new(&yaml);
+    for path in [CHAT, "/v1/messages", "/v1/batches"] {
+        for status in ["200", "302", "400", "402", "404", "418", "429", "500", "503"] {
+            let headers = [JSON, ("x-status", status), ("accept-encoding", "gzip")];
+            let body = match path {
+                "/v1/messages" => {
+                    r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#
+                        .to_owned()
+                }
+                _ => ask(false),
+            };
+            let got = proxy.send(Method::POST, path, &headers, body).await;
+            let at = format!("{path} {status}: {got:?}");
+            assert!(!got.text().contains("secret"), "{at}");
+            let headers = got.headers.values().map(|value| value.to_str().unwrap());
+            assert!(headers.into_iter().all(|value| !value.contains("secret")), "{at}");
+            assert_eq!(up.last().header("accept-encoding"), "identity");
+        }
+    }
+    // The rest of an error is as it was.
+    let got = proxy.send(Method::POST, CHAT, &[JSON, ("x-status", "402")], ask(false)).await;
+    let stars = "*".repeat("secret-number-one".len());
+    assert_eq!(got.text(), ERROR.replace("secret-number-one", &stars));
+    assert_eq!(got.header("x-echo"), format!("<{stars}>"));
+}
+
+#[tokio::test]
+async fn a_clients_own_key_is_its_own_business() {
+    let up =
+        Recording::new(|_| reply(429, &[JSON, ("x-echo", "secret-number-one")], REVOKED.1)).await;
+    let proxy = Running::before(up.address);
+    let headers = [JSON, ("authorization", "Bearer one-of-the-secrets")];
+    let got = proxy.send(Method::POST, CHAT, &headers, ask(false)).await;
+    assert_eq!((got.text().as_str(), got.header("x-echo")), (REVOKED.1, "secret-number-one"));
+}
+
 #[tokio::test]
 async fn with_every_key_dead_the_client_is_told_and_learns_no_secret() {
     let account = Account::new(REVOKED).await;
