@@ -1,6 +1,7 @@
 //! From the policy as written to the checked one: references, ranges, and what can never happen.
 
 mod callers;
+mod forms;
 mod keys;
 mod limits;
 mod models;
