@@ -2,7 +2,7 @@ use http::{HeaderName, HeaderValue, header::AUTHORIZATION, header::InvalidHeader
 use secrecy::ExposeSecret;
 use tollway_core::{Ask, Dialect, ErrorClass, Failure, Operation, ProxyCredential};
 use tollway_dialect::translate::Form;
-use tollway_identify::CREDENTIAL_HEADERS;
+use tollway_identify::{CREDENTIAL_HEADERS, key_in_query};
 
 use crate::policy::{Auth, HttpEndpoint, ProviderKey};
 
@@ -96,7 +96,7 @@ fn joined(base: &str, rest: &str) -> String {
 /// Takes `key=...` out of the query: the client's credential, in Gemini's way.
 fn drop_key(path: &mut String) {
     let Some((before, query)) = path.split_once('?') else { return };
-    let is_key = |pair: &&str| pair.split('=').next() == Some("key");
+    let is_key = |pair: &&str| key_in_query(pair).is_some();
     if !query.split('&').any(|pair| is_key(&pair)) {
         return;
     }
@@ -167,13 +167,13 @@ mod tests {
     #[test]
     fn our_own_key_goes_no_further() {
         let at = paths(Dialect::OpenAi, "/v1", None);
-        let path = "/v1/files?key=k&purpose=batch&monkey=1";
+        let path = "/v1/files?%6Bey=k&key&ke%79=%6b&purpose=batch&monkey=1&%6=%zz";
         let openai = ask(Dialect::OpenAi, Operation::Other);
         // Nobody here took it for a credential.
         assert_eq!(at.path(Some(&openai), path, true, false).unwrap(), path);
         for ask in [Some(&openai), None] {
             let sent = at.path(ask, path, false, true).unwrap();
-            assert_eq!(sent, "/v1/files?purpose=batch&monkey=1");
+            assert_eq!(sent, "/v1/files?purpose=batch&monkey=1&%6=%zz");
         }
     }
 

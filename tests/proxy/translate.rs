@@ -204,12 +204,14 @@ providers: {{ gemini: {{ base_url: \"http://{}\", api_key: own-key }} }}
 ",
         recording.address
     ));
-    let path = format!("{GENERATE}?key=clients-secret&x=1");
-    let reply = proxy.send(Method::POST, &path, &[JSON], contents()).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let seen = recording.last();
-    assert_eq!(seen.uri.to_string(), "/v1beta/models/m:generateContent?x=1");
-    assert_eq!(seen.header("x-goog-api-key"), "own-key");
+    for name in ["key", "%6bey"] {
+        let path = format!("{GENERATE}?{name}=clients-secret&x=1");
+        let reply = proxy.send(Method::POST, &path, &[JSON], contents()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let seen = recording.last();
+        assert_eq!(seen.uri.to_string(), "/v1beta/models/m:generateContent?x=1");
+        assert_eq!(seen.header("x-goog-api-key"), "own-key");
+    }
 }
 
 #[tokio::test]
