@@ -27,6 +27,7 @@ use tower_service::Service;
 
 use super::{
     StallGuard,
+    clock::Clock,
     refusal::{Exchange, Exchanges, Refusals},
     streams::{Streams, Watched},
 };
@@ -150,7 +151,7 @@ pub(super) async fn serve_socket<S, R>(
     let mut first = [0; 3];
     let peeked = tokio::select! {
         biased;
-        peeked = timeout(idle(config), stream.peek(&mut first)) => peeked,
+        peeked = timeout(config.idle_timeout, stream.peek(&mut first)) => peeked,
         // Nothing was sent yet, so nothing is lost.
         () = stop.cancelled() => return,
     };
@@ -165,13 +166,12 @@ pub(super) async fn serve_socket<S, R>(
     }
     let entrance = Entrance::new(stack, peer, config);
     let io = StallGuard::new(stream, config.body_timeout);
-    let io = TokioIo::new(Refusals::new(io, entrance.exchanges.clone()));
+    let io = Refusals::new(io, entrance.exchanges.clone(), Clock::new(config));
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(idle(config))
+        .header_read_timeout(None)
         .max_buf_size(config.max_header_bytes.max(8 * 1024))
         .max_headers(config.max_headers)
-        .serve_connection(io, entrance);
+        .serve_connection(TokioIo::new(io), entrance);
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;
@@ -184,11 +184,6 @@ pub(super) async fn serve_socket<S, R>(
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended early");
     }
-}
-
-/// hyper has one clock for a head that is slow to come and for a connection that lies idle.
-fn idle(config: &Server) -> Duration {
-    config.header_timeout.max(config.idle_timeout)
 }
 
 /// Serves one connection until its end; after `stop`, only what is under way. `io` is a socket, or
@@ -207,13 +202,12 @@ pub async fn serve_connection<I, S, R>(
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    let io = StallGuard::new(io, config.body_timeout).with_greeting_within(idle(config));
+    let io = StallGuard::new(io, config.body_timeout);
     let entrance = Entrance::new(stack, peer, config);
-    let io = TokioIo::new(Refusals::new(io, entrance.exchanges.clone()));
+    let io = TokioIo::new(Refusals::new(io, entrance.exchanges.clone(), Clock::new(config)));
     let mut http = auto::Builder::new(Streams { patience: config.body_timeout });
     http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(idle(config))
+        .header_read_timeout(None)
         .max_buf_size(config.max_header_bytes.max(8 * 1024))
         .max_headers(config.max_headers)
         .half_close(false);

@@ -4,7 +4,8 @@
 //! answers it with a bare head and closes the connection, and has no hook for it. That head is
 //! recognised on its way to the socket, by what is being written when, and not by its looks:
 //! hyper writes it while no request is in the stack's hands, and nothing else is written then.
-//! Should it ever stand behind bytes of a reply that the socket hasn't taken yet (an early reply,
+//! A head that does not come in time (408) is refused here alone, as only here its first byte is seen.
+//! Should a bare one ever stand behind bytes of a reply that the socket hasn't taken yet (an early reply,
 //! a client that reads slowly and goes on to send nonsense), it goes out bare.
 
 use std::{
@@ -25,6 +26,8 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tollway_dialect::openai;
+
+use super::clock::{Clock, Wait};
 
 /// How many requests a connection has brought, and how many of them are over.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +80,8 @@ pub(super) struct Refusals<I> {
     settled: usize,
     /// The first bytes read since then.
     start: Start,
+    /// How long the wait for a head may last.
+    clock: Clock,
     state: State,
 }
 
@@ -84,6 +89,8 @@ pub(super) struct Refusals<I> {
 enum State {
     Watching,
     Refusing(Refusal),
+    /// The head is late: nothing of it is read any more.
+    Late(Option<Refusal>),
     Lingering {
         left: usize,
         until: Pin<Box<Sleep>>,
@@ -93,22 +100,41 @@ enum State {
 }
 
 impl<I> Refusals<I> {
-    pub(super) fn new(io: I, exchanges: Exchanges) -> Self {
-        Self { io, exchanges, settled: 0, start: Start::default(), state: State::Watching }
+    pub(super) fn new(io: I, exchanges: Exchanges, clock: Clock) -> Self {
+        let start = Start::default();
+        Self { io, exchanges, settled: 0, start, clock, state: State::Watching }
     }
 }
 
-impl<I: AsyncRead> AsyncRead for Refusals<I> {
+impl<I: AsyncRead + AsyncWrite> AsyncRead for Refusals<I> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.project();
-        let before = buf.filled().len();
-        let read = this.io.poll_read(cx, buf);
-        this.start.add(buf.filled().get(before..).unwrap_or_default());
-        read
+        let mut this = self.project();
+        if let State::Watching = this.state {
+            let before = buf.filled().len();
+            let read = this.io.as_mut().poll_read(cx, buf);
+            this.start.add(buf.filled().get(before..).unwrap_or_default());
+            if read.is_ready() || *this.settled != this.exchanges.begun() {
+                return read;
+            }
+            let wait = if this.start.len == 0 { Wait::Idle } else { Wait::Head };
+            ready!(this.clock.poll(wait, cx));
+            if wait == Wait::Idle {
+                // As if the client had closed it.
+                return Poll::Ready(Ok(()));
+            }
+            let http1 = !this.start.bytes.starts_with(b"PRI");
+            *this.state = State::Late(Refusal::of(LATE, this.start).filter(|_| http1));
+        }
+        let State::Late(refusal) = this.state else { return this.io.poll_read(cx, buf) };
+        if let Some(refusal) = refusal {
+            ready!(refusal.poll_write(this.io.as_mut(), cx))?;
+        }
+        ready!(this.io.poll_flush(cx))?;
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -171,6 +197,11 @@ impl<I: AsyncRead + AsyncWrite> AsyncWrite for Refusals<I> {
         if *this.settled != begun && this.exchanges.ended() == begun {
             *this.settled = begun;
             *this.start = Start::default();
+            this.clock.stop();
+            // hyper may have asked for the next head already.
+            if matches!(this.state, State::Watching) && this.clock.poll(Wait::Idle, cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -200,7 +231,11 @@ impl<I: AsyncRead + AsyncWrite> AsyncWrite for Refusals<I> {
     }
 }
 
-/// The first bytes of a request's head, where a read began with it.
+/// A refusal of this proxy's own, as hyper would write it.
+const LATE: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// The first bytes of a request's head, where a read began with it or with blank lines before it.
 #[derive(Debug, Default)]
 struct Start {
     bytes: [u8; 5],
@@ -208,7 +243,10 @@ struct Start {
 }
 
 impl Start {
-    fn add(&mut self, read: &[u8]) {
+    fn add(&mut self, mut read: &[u8]) {
+        while let ([b'\r' | b'\n', rest @ ..], 0) = (read, self.len) {
+            read = rest;
+        }
         for (to, from) in self.bytes.iter_mut().skip(self.len).zip(read) {
             *to = *from;
             self.len += 1;
@@ -283,6 +321,10 @@ fn body(status: &str) -> Option<bytes::Bytes> {
             "This is no request in HTTP/1.1: its head can't be read, or its length is told in a \
              way that can't be trusted. Check the client, what stands between it and this proxy, \
              and that it speaks plain HTTP here (`http://`).",
+        ),
+        "408" => (
+            "request_timeout",
+            "The request's head did not come whole within `server.header_timeout`.",
         ),
         "414" => ("uri_too_long", "The request's path is too long. Shorten it, or its query."),
         "431" => (
