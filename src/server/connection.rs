@@ -27,6 +27,7 @@ use tower_service::Service;
 
 use super::{
     StallGuard,
+    bounds::{Bounds, refused},
     clock::Clock,
     refusal::{Exchange, Exchanges, Refusals},
     streams::{Streams, Watched},
@@ -79,13 +80,14 @@ struct Entrance<S> {
     stack: S,
     peer: PeerAddr,
     patience: Duration,
+    bounds: Bounds,
     exchanges: Exchanges,
 }
 
 impl<S> Entrance<S> {
     fn new(stack: S, peer: SocketAddr, config: &Server) -> Self {
-        let patience = config.body_timeout;
-        Self { stack, peer: PeerAddr(peer), patience, exchanges: Exchanges::default() }
+        let (patience, bounds) = (config.body_timeout, Bounds::new(config));
+        Self { stack, peer: PeerAddr(peer), patience, bounds, exchanges: Exchanges::default() }
     }
 }
 
@@ -98,19 +100,23 @@ where
     type Future = EntranceFuture<Oneshot<S, Request<RequestBody>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if !self.bounds.admit(&request) {
+            return EntranceFuture { inner: None, exchange: None };
+        }
         let patience = self.patience;
         let mut request = request.map(|inner| RequestBody { inner, patience, waiting: None });
         request.extensions_mut().insert(self.peer);
         let inner = Oneshot::new(self.stack.clone(), request);
-        EntranceFuture { inner, exchange: Some(self.exchanges.begin()) }
+        EntranceFuture { inner: Some(inner), exchange: Some(self.exchanges.begin()) }
     }
 }
 
 #[derive(Debug)]
 #[pin_project]
 struct EntranceFuture<F> {
+    /// `None`: the head was too large for anybody to see the request.
     #[pin]
-    inner: F,
+    inner: Option<F>,
     /// Until it moves into the reply's body.
     exchange: Option<Exchange>,
 }
@@ -123,7 +129,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let reply = ready!(this.inner.poll(cx));
+        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(Ok(refused())) };
+        let reply = ready!(inner.poll(cx));
         let exchange = this.exchange.take();
         Poll::Ready(reply.map(|reply| reply.map(|inner| Watched::new(inner, exchange))))
     }
@@ -213,7 +220,7 @@ pub async fn serve_connection<I, S, R>(
         .half_close(false);
     http.http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(config.max_header_bytes.try_into().unwrap_or(u32::MAX))
+        .max_header_list_size(Bounds::new(config).read_at_most())
         .max_concurrent_streams(1024)
         .keep_alive_interval(config.header_timeout)
         .keep_alive_timeout(config.header_timeout);

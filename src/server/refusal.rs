@@ -314,7 +314,8 @@ impl Refusal {
     }
 }
 
-fn body(status: &str) -> Option<bytes::Bytes> {
+/// What is said with a refusal of this status.
+pub(super) fn body(status: &str) -> Option<bytes::Bytes> {
     let (code, message) = match status {
         "400" => (
             "invalid_http",

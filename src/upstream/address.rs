@@ -1,8 +1,8 @@
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION, header::InvalidHeaderValue};
 use secrecy::ExposeSecret;
-use tollway_core::{Ask, Dialect, ErrorClass, Failure, Operation, ProxyCredential};
+use tollway_core::{Ask, Dialect, ErrorClass, Failure, Operation, ProxyCredential, key_in_query};
 use tollway_dialect::translate::Form;
-use tollway_identify::{CREDENTIAL_HEADERS, key_in_query};
+use tollway_identify::CREDENTIAL_HEADERS;
 
 use crate::policy::{Auth, HttpEndpoint, ProviderKey};
 

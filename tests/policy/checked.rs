@@ -249,6 +249,20 @@ fn policy_warns_of_apis_that_a_provider_is_not_known_for() {
 }
 
 #[test]
+fn policy_warns_of_a_translation_that_drops_nothing() {
+    let warned = |how: &str| warned(&format!("{SIM}translation: {{ {how} }}"));
+    assert_eq!(
+        warned("meaning: drop, harmless: refuse"),
+        [
+            "policy.yaml:2:25 translation.meaning: nothing is dropped where even what is harmless is refused"
+        ]
+    );
+    for fine in ["meaning: drop", "harmless: refuse", "meaning: refuse, harmless: refuse"] {
+        assert_eq!(warned(fine), [""; 0], "{fine}");
+    }
+}
+
+#[test]
 fn policy_warns_of_users_without_a_name() {
     let told = "policy.yaml:2:26 limits[0].per: callers without a name share one bucket of `a`: not all of them have one by `callers.identify`; add `ip` there to tell them apart";
     let by = |identify: &str| {

@@ -39,7 +39,7 @@ pub use ask::{Ask, Dialect, Operation, Prompt};
 pub use body::{Ending, Guard, GuardedBody};
 pub use caller::{Caller, PeerAddr, Tags};
 pub use clock::{SystemClock, WallClock};
-pub use credential::ProxyCredential;
+pub use credential::{ProxyCredential, key_in_query};
 pub use failure::{ErrorClass, Failure, Severity, SuggestedAction};
 pub use hook::Hook;
 pub use meter::{Meter, Metered};

@@ -2,6 +2,7 @@ use http::{
     HeaderMap, HeaderName,
     header::{AUTHORIZATION, HeaderValue},
 };
+use tollway_core::key_in_query;
 
 /// The headers in which clients of OpenAI, Anthropic, Azure and Google send their key; in
 /// `Authorization` it is a `Bearer` token.
@@ -28,36 +29,6 @@ pub(crate) fn credentials<'a>(
     let pairs = query.into_iter().flat_map(|query| query.split('&'));
     let in_query = pairs.filter_map(key_in_query).map(str::as_bytes);
     in_headers.chain(in_query.filter(|key| !key.is_empty()))
-}
-
-/// The credential that a pair of a query holds, as clients of Google send theirs: `key=...`, in
-/// whatever way its name is encoded. Whoever forwards a request of an authenticated caller must
-/// take these out as well.
-///
-/// ```
-/// use tollway_identify::key_in_query;
-///
-/// assert_eq!(key_in_query("key=AIza"), Some("AIza"));
-/// assert_eq!(key_in_query("%6bey=AIza"), Some("AIza"));
-/// assert_eq!(key_in_query("monkey=AIza"), None);
-/// ```
-pub fn key_in_query(pair: &str) -> Option<&str> {
-    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-    let mut rest = name.as_bytes();
-    for wanted in b"key" {
-        rest = match rest {
-            [byte, rest @ ..] if byte == wanted => rest,
-            [b'%', high, low, rest @ ..] if is_byte([*high, *low], *wanted) => rest,
-            _ => return None,
-        };
-    }
-    rest.is_empty().then_some(value)
-}
-
-fn is_byte(hex: [u8; 2], byte: u8) -> bool {
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    let [high, low] = hex.map(digit);
-    high.zip(low).is_some_and(|(high, low)| high * 16 + low == u32::from(byte))
 }
 
 fn credential(value: &HeaderValue, bearer: bool) -> Option<&[u8]> {

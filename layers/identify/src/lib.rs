@@ -99,7 +99,7 @@ mod service;
 mod state;
 
 pub use config::{Config, Source};
-pub use credential::{CREDENTIAL_HEADERS, key_in_query};
+pub use credential::CREDENTIAL_HEADERS;
 pub use error::{ConfigError, Reason, Unauthorized};
 pub use events::Event;
 pub use future::ResponseFuture;

@@ -60,7 +60,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         routes,
         aliases,
         streams: server::streams(&written),
-        translation: server::translation(&written),
+        translation: server::translation(&written, &mut check),
         registry,
         warnings: check.warnings,
     }
