@@ -1,6 +1,6 @@
 use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONTENT_TYPE};
 
-use super::{refusal, streams::Watched};
+use super::{bare, streams::Watched};
 use crate::policy::Server;
 
 /// What a head may hold over HTTP/2, whose library bounds no number of headers and refuses what is
@@ -38,7 +38,7 @@ impl Bounds {
 
 /// The answer to a head that is not.
 pub(super) fn refused<R>() -> Response<Watched<R>> {
-    let mut reply = Response::new(Watched::whole(refusal::body("431").unwrap_or_default()));
+    let mut reply = Response::new(Watched::whole(bare::body("431").unwrap_or_default()));
     *reply.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
