@@ -27,6 +27,8 @@ use tower_service::Service;
 
 use super::{
     StallGuard,
+    bounds::{Bounds, refused},
+    clock::Clock,
     refusal::{Exchange, Exchanges, Refusals},
     streams::{Streams, Watched},
 };
@@ -78,13 +80,14 @@ struct Entrance<S> {
     stack: S,
     peer: PeerAddr,
     patience: Duration,
+    bounds: Bounds,
     exchanges: Exchanges,
 }
 
 impl<S> Entrance<S> {
     fn new(stack: S, peer: SocketAddr, config: &Server) -> Self {
-        let patience = config.body_timeout;
-        Self { stack, peer: PeerAddr(peer), patience, exchanges: Exchanges::default() }
+        let (patience, bounds) = (config.body_timeout, Bounds::new(config));
+        Self { stack, peer: PeerAddr(peer), patience, bounds, exchanges: Exchanges::default() }
     }
 }
 
@@ -97,19 +100,23 @@ where
     type Future = EntranceFuture<Oneshot<S, Request<RequestBody>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
+        if !self.bounds.admit(&request) {
+            return EntranceFuture { inner: None, exchange: None };
+        }
         let patience = self.patience;
         let mut request = request.map(|inner| RequestBody { inner, patience, waiting: None });
         request.extensions_mut().insert(self.peer);
         let inner = Oneshot::new(self.stack.clone(), request);
-        EntranceFuture { inner, exchange: Some(self.exchanges.begin()) }
+        EntranceFuture { inner: Some(inner), exchange: Some(self.exchanges.begin()) }
     }
 }
 
 #[derive(Debug)]
 #[pin_project]
 struct EntranceFuture<F> {
+    /// `None`: the head was too large for anybody to see the request.
     #[pin]
-    inner: F,
+    inner: Option<F>,
     /// Until it moves into the reply's body.
     exchange: Option<Exchange>,
 }
@@ -122,7 +129,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let reply = ready!(this.inner.poll(cx));
+        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(Ok(refused())) };
+        let reply = ready!(inner.poll(cx));
         let exchange = this.exchange.take();
         Poll::Ready(reply.map(|reply| reply.map(|inner| Watched::new(inner, exchange))))
     }
@@ -150,7 +158,7 @@ pub(super) async fn serve_socket<S, R>(
     let mut first = [0; 3];
     let peeked = tokio::select! {
         biased;
-        peeked = timeout(idle(config), stream.peek(&mut first)) => peeked,
+        peeked = timeout(config.idle_timeout, stream.peek(&mut first)) => peeked,
         // Nothing was sent yet, so nothing is lost.
         () = stop.cancelled() => return,
     };
@@ -165,13 +173,12 @@ pub(super) async fn serve_socket<S, R>(
     }
     let entrance = Entrance::new(stack, peer, config);
     let io = StallGuard::new(stream, config.body_timeout);
-    let io = TokioIo::new(Refusals::new(io, entrance.exchanges.clone()));
+    let io = Refusals::new(io, entrance.exchanges.clone(), Clock::new(config));
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(idle(config))
+        .header_read_timeout(None)
         .max_buf_size(config.max_header_bytes.max(8 * 1024))
         .max_headers(config.max_headers)
-        .serve_connection(io, entrance);
+        .serve_connection(TokioIo::new(io), entrance);
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;
@@ -184,11 +191,6 @@ pub(super) async fn serve_socket<S, R>(
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended early");
     }
-}
-
-/// hyper has one clock for a head that is slow to come and for a connection that lies idle.
-fn idle(config: &Server) -> Duration {
-    config.header_timeout.max(config.idle_timeout)
 }
 
 /// Serves one connection until its end; after `stop`, only what is under way. `io` is a socket, or
@@ -207,19 +209,18 @@ pub async fn serve_connection<I, S, R>(
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    let io = StallGuard::new(io, config.body_timeout).with_greeting_within(idle(config));
+    let io = StallGuard::new(io, config.body_timeout);
     let entrance = Entrance::new(stack, peer, config);
-    let io = TokioIo::new(Refusals::new(io, entrance.exchanges.clone()));
+    let io = TokioIo::new(Refusals::new(io, entrance.exchanges.clone(), Clock::new(config)));
     let mut http = auto::Builder::new(Streams { patience: config.body_timeout });
     http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(idle(config))
+        .header_read_timeout(None)
         .max_buf_size(config.max_header_bytes.max(8 * 1024))
         .max_headers(config.max_headers)
         .half_close(false);
     http.http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(config.max_header_bytes.try_into().unwrap_or(u32::MAX))
+        .max_header_list_size(Bounds::new(config).read_at_most())
         .max_concurrent_streams(1024)
         .keep_alive_interval(config.header_timeout)
         .keep_alive_timeout(config.header_timeout);

@@ -21,30 +21,12 @@ pub struct StallGuard<I> {
     io: I,
     patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
-    greeting: Option<Greeting>,
 }
-
-/// What a client still has to send before it has said which protocol it speaks.
-#[derive(Debug)]
-struct Greeting {
-    missing: usize,
-    until: Pin<Box<Sleep>>,
-}
-
-/// Length of HTTP/2's connection preface (RFC 9113, section 3.4).
-const PREFACE: usize = 24;
 
 impl<I> StallGuard<I> {
     /// Guards `io`.
     pub fn new(io: I, patience: Duration) -> Self {
-        Self { io, patience, stalled: None, greeting: None }
-    }
-
-    /// With a bound on the time to the first 24 bytes, for a server that has to read them before
-    /// it knows the protocol, and has no clock of its own while it does.
-    pub fn with_greeting_within(mut self, time: Duration) -> Self {
-        self.greeting = Some(Greeting { missing: PREFACE, until: Box::pin(sleep(time)) });
-        self
+        Self { io, patience, stalled: None }
     }
 }
 
@@ -71,21 +53,7 @@ impl<I: AsyncRead> AsyncRead for StallGuard<I> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.project();
-        let before = buf.filled().len();
-        let read = this.io.poll_read(cx, buf);
-        let Some(greeting) = this.greeting else { return read };
-        if read.is_ready() {
-            greeting.missing = greeting.missing.saturating_sub(buf.filled().len() - before);
-            if greeting.missing == 0 {
-                *this.greeting = None;
-            }
-            return read;
-        }
-        match greeting.until.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
+        self.project().io.poll_read(cx, buf)
     }
 }
 
@@ -140,19 +108,6 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(start.elapsed(), PATIENCE);
         drop(far);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn half_a_greeting_is_not_waited_for_for_ever() {
-        let (near, mut far) = duplex(64);
-        let mut near = StallGuard::new(near, PATIENCE).with_greeting_within(PATIENCE);
-        far.write_all(b"PRI * HTTP").await.unwrap();
-        let error = near.read_exact(&mut [0; 24]).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        far.write_all(b"/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
-        near.read_exact(&mut [0; 14]).await.unwrap();
-        let quiet = tokio::time::timeout(2 * PATIENCE, near.read_u8());
-        assert!(quiet.await.is_err(), "after the greeting a silent client is no error");
     }
 
     #[tokio::test(start_paused = true)]

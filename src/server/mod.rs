@@ -4,6 +4,9 @@
 //! is one thread with a runtime, a stack and connection pools of its own: a request is read,
 //! sent, answered and written on one thread, and no two threads share a wake-up.
 
+mod bare;
+mod bounds;
+mod clock;
 mod connection;
 mod io;
 mod refusal;

@@ -4,7 +4,8 @@
 //! answers it with a bare head and closes the connection, and has no hook for it. That head is
 //! recognised on its way to the socket, by what is being written when, and not by its looks:
 //! hyper writes it while no request is in the stack's hands, and nothing else is written then.
-//! Should it ever stand behind bytes of a reply that the socket hasn't taken yet (an early reply,
+//! A head that does not come in time (408) is refused here alone, as only here its first byte is seen.
+//! Should a bare one ever stand behind bytes of a reply that the socket hasn't taken yet (an early reply,
 //! a client that reads slowly and goes on to send nonsense), it goes out bare.
 
 use std::{
@@ -19,12 +20,15 @@ use std::{
     time::Duration,
 };
 
+use super::{
+    bare::{LATE, Refusal, Start},
+    clock::{Clock, Wait},
+};
 use pin_project::pin_project;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
-use tollway_dialect::openai;
 
 /// How many requests a connection has brought, and how many of them are over.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +81,8 @@ pub(super) struct Refusals<I> {
     settled: usize,
     /// The first bytes read since then.
     start: Start,
+    /// How long the wait for a head may last.
+    clock: Clock,
     state: State,
 }
 
@@ -84,6 +90,8 @@ pub(super) struct Refusals<I> {
 enum State {
     Watching,
     Refusing(Refusal),
+    /// The head is late: nothing of it is read any more.
+    Late(Option<Refusal>),
     Lingering {
         left: usize,
         until: Pin<Box<Sleep>>,
@@ -93,22 +101,41 @@ enum State {
 }
 
 impl<I> Refusals<I> {
-    pub(super) fn new(io: I, exchanges: Exchanges) -> Self {
-        Self { io, exchanges, settled: 0, start: Start::default(), state: State::Watching }
+    pub(super) fn new(io: I, exchanges: Exchanges, clock: Clock) -> Self {
+        let start = Start::default();
+        Self { io, exchanges, settled: 0, start, clock, state: State::Watching }
     }
 }
 
-impl<I: AsyncRead> AsyncRead for Refusals<I> {
+impl<I: AsyncRead + AsyncWrite> AsyncRead for Refusals<I> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.project();
-        let before = buf.filled().len();
-        let read = this.io.poll_read(cx, buf);
-        this.start.add(buf.filled().get(before..).unwrap_or_default());
-        read
+        let mut this = self.project();
+        if let State::Watching = this.state {
+            let before = buf.filled().len();
+            let read = this.io.as_mut().poll_read(cx, buf);
+            this.start.add(buf.filled().get(before..).unwrap_or_default());
+            if read.is_ready() || *this.settled != this.exchanges.begun() {
+                return read;
+            }
+            let wait = if this.start.is_empty() { Wait::Idle } else { Wait::Head };
+            ready!(this.clock.poll(wait, cx));
+            if wait == Wait::Idle {
+                // As if the client had closed it.
+                return Poll::Ready(Ok(()));
+            }
+            let http1 = !this.start.begins_http2();
+            *this.state = State::Late(Refusal::of(LATE, this.start).filter(|_| http1));
+        }
+        let State::Late(refusal) = this.state else { return this.io.poll_read(cx, buf) };
+        if let Some(refusal) = refusal {
+            ready!(refusal.poll_write(this.io.as_mut(), cx))?;
+        }
+        ready!(this.io.poll_flush(cx))?;
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -171,6 +198,11 @@ impl<I: AsyncRead + AsyncWrite> AsyncWrite for Refusals<I> {
         if *this.settled != begun && this.exchanges.ended() == begun {
             *this.settled = begun;
             *this.start = Start::default();
+            this.clock.stop();
+            // hyper may have asked for the next head already.
+            if matches!(this.state, State::Watching) && this.clock.poll(Wait::Idle, cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -198,99 +230,4 @@ impl<I: AsyncRead + AsyncWrite> AsyncWrite for Refusals<I> {
         }
         Poll::Ready(Ok(()))
     }
-}
-
-/// The first bytes of a request's head, where a read began with it.
-#[derive(Debug, Default)]
-struct Start {
-    bytes: [u8; 5],
-    len: usize,
-}
-
-impl Start {
-    fn add(&mut self, read: &[u8]) {
-        for (to, from) in self.bytes.iter_mut().skip(self.len).zip(read) {
-            *to = *from;
-            self.len += 1;
-        }
-    }
-
-    fn asks_for_head_only(&self) -> bool {
-        &self.bytes == b"HEAD "
-    }
-}
-
-#[derive(Debug)]
-struct Refusal {
-    bytes: Vec<u8>,
-    sent: usize,
-    /// Length of hyper's own.
-    instead_of: usize,
-}
-
-impl Refusal {
-    /// The refusal in place of `bare`, if that is one: a head with no more than hyper puts there.
-    fn of(bare: &[u8], start: &Start) -> Option<Self> {
-        let head = std::str::from_utf8(bare).ok()?.strip_suffix("\r\n\r\n")?;
-        let (line, headers) = head.split_once("\r\n")?;
-        let status = line.strip_prefix("HTTP/1.1 ").or_else(|| line.strip_prefix("HTTP/1.0 "))?;
-        let body = body(status.get(..3)?)?;
-        let mut out = format!("{line}\r\n");
-        let mut empty = false;
-        for header in headers.split("\r\n") {
-            match header.split_once(": ")? {
-                ("content-length", "0") => empty = true,
-                ("connection" | "date", _) => {
-                    out.push_str(header);
-                    out.push_str("\r\n");
-                }
-                _ => return None,
-            }
-        }
-        if !empty {
-            return None;
-        }
-        let length = body.len();
-        out.push_str(&format!(
-            "content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
-        ));
-        let mut bytes = out.into_bytes();
-        if !start.asks_for_head_only() {
-            bytes.extend_from_slice(&body);
-        }
-        Some(Self { bytes, sent: 0, instead_of: bare.len() })
-    }
-
-    fn poll_write<I: AsyncWrite>(
-        &mut self,
-        mut io: Pin<&mut I>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        while let Some(rest) = self.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
-            match ready!(io.as_mut().poll_write(cx, rest))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => self.sent += n,
-            }
-        }
-        Poll::Ready(Ok(self.instead_of))
-    }
-}
-
-fn body(status: &str) -> Option<bytes::Bytes> {
-    let (code, message) = match status {
-        "400" => (
-            "invalid_http",
-            "This is no request in HTTP/1.1: its head can't be read, or its length is told in a \
-             way that can't be trusted. Check the client, what stands between it and this proxy, \
-             and that it speaks plain HTTP here (`http://`).",
-        ),
-        "414" => ("uri_too_long", "The request's path is too long. Shorten it, or its query."),
-        "431" => (
-            "headers_too_large",
-            "The request's headers are too large, or too many. Send fewer or shorter ones, or ask \
-             the operator for a larger `server.max_header_bytes` or `server.max_headers`.",
-        ),
-        _ => return None,
-    };
-    Some(openai::error::body(message, "invalid_request_error", None, Some(code)))
 }

@@ -96,15 +96,21 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
 #[derive(Debug)]
 #[pin_project]
 pub(super) struct Watched<R> {
+    /// `None`: `rest` is all.
     #[pin]
-    inner: R,
+    inner: Option<R>,
     rest: Bytes,
     exchange: Option<Exchange>,
 }
 
 impl<R> Watched<R> {
     pub(super) fn new(inner: R, exchange: Option<Exchange>) -> Self {
-        Self { inner, rest: Bytes::new(), exchange }
+        Self { inner: Some(inner), rest: Bytes::new(), exchange }
+    }
+
+    /// A body for HTTP/2, of these bytes.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self { inner: None, rest: bytes, exchange: None }
     }
 }
 
@@ -117,14 +123,18 @@ impl<R: Body<Data = Bytes>> Body for Watched<R> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         let this = self.project();
-        if TURN.get().is_none() {
-            return this.inner.poll_frame(cx);
+        let over_http2 = TURN.get().is_some();
+        if over_http2 {
+            TURN.set(Some(Turn::Client));
+            if !this.rest.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(piece(this.rest)))));
+            }
         }
-        TURN.set(Some(Turn::Client));
-        if !this.rest.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(piece(this.rest)))));
+        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
+        let frame = inner.poll_frame(cx);
+        if !over_http2 {
+            return frame;
         }
-        let frame = this.inner.poll_frame(cx);
         if frame.is_pending() {
             TURN.set(Some(Turn::Provider));
         }
@@ -138,11 +148,13 @@ impl<R: Body<Data = Bytes>> Body for Watched<R> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.inner.is_end_stream()
+        self.rest.is_empty() && self.inner.as_ref().is_none_or(R::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (inner, rest) = (self.inner.size_hint(), self.rest.len() as u64);
+        let none = SizeHint::with_exact(0);
+        let inner = self.inner.as_ref().map_or(none, R::size_hint);
+        let rest = self.rest.len() as u64;
         let mut hint = SizeHint::new();
         hint.set_lower(inner.lower().saturating_add(rest));
         if let Some(upper) = inner.upper() {

@@ -18,7 +18,7 @@ use http::{
 };
 use http_body_util::{Either, Full};
 use pin_project::pin_project;
-use tollway_circuit_breaker::CircuitOpen;
+use tollway_circuit_breaker::{CircuitOpen, Reason};
 use tollway_core::{BoxError, Dialect, ErrorClass, Failure, find_error};
 use tollway_dialect::{BadRequest, ErrorReply, openai, recognize};
 use tollway_identify::Unauthorized;
@@ -29,7 +29,7 @@ use tollway_route::NoRoute;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::models::ModelForbidden;
+use super::{models::ModelForbidden, providers::in_words};
 
 /// A reply that came, or the answer made of an error.
 type Rescued<R> = Response<Either<R, Full<Bytes>>>;
@@ -239,6 +239,9 @@ fn to_answer(error: &(dyn Error + 'static)) -> Answer {
         };
     }
     if let Some(open) = find_error::<CircuitOpen>(error) {
+        if let Reason::Benched(class) = open.reason() {
+            return keyless(class);
+        }
         let failure = Failure::new(ErrorClass::Overloaded, open.to_string());
         return Answer::of(&failure.with_retry_after(open.retry_after()));
     }
@@ -253,6 +256,18 @@ fn to_answer(error: &(dyn Error + 'static)) -> Answer {
     }
     tracing::error!(%error, "an error nobody knows");
     internal()
+}
+
+/// Every key is set aside. That is no overload: it passes when a person has acted, so no wait is
+/// named, which an SDK might sit out.
+fn keyless(class: ErrorClass) -> Answer {
+    let why = in_words(class);
+    let message = format!(
+        "Every key by which this request could go is set aside, the last one because it is {why}. \
+         The operator has to see to it: trying again soon is of no use."
+    );
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    Answer { final_: true, ..Answer::new(status, "server_error", "provider_unavailable", message) }
 }
 
 fn internal() -> Answer {

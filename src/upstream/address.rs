@@ -1,7 +1,8 @@
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION, header::InvalidHeaderValue};
 use secrecy::ExposeSecret;
-use tollway_core::{Ask, Dialect, ErrorClass, Failure, Operation};
+use tollway_core::{Ask, Dialect, ErrorClass, Failure, Operation, ProxyCredential, key_in_query};
 use tollway_dialect::translate::Form;
+use tollway_identify::CREDENTIAL_HEADERS;
 
 use crate::policy::{Auth, HttpEndpoint, ProviderKey};
 
@@ -95,7 +96,7 @@ fn joined(base: &str, rest: &str) -> String {
 /// Takes `key=...` out of the query: the client's credential, in Gemini's way.
 fn drop_key(path: &mut String) {
     let Some((before, query)) = path.split_once('?') else { return };
-    let is_key = |pair: &&str| pair.split('=').next() == Some("key");
+    let is_key = |pair: &&str| key_in_query(pair).is_some();
     if !query.split('&').any(|pair| is_key(&pair)) {
         return;
     }
@@ -109,6 +110,8 @@ fn drop_key(path: &mut String) {
 pub(super) struct Credential {
     usual: (HeaderName, HeaderValue),
     openai: (HeaderName, HeaderValue),
+    /// By which it is known where a provider repeats it.
+    pub(super) told: ProxyCredential,
 }
 
 impl Credential {
@@ -130,12 +133,20 @@ impl Credential {
             value.set_sensitive(true);
             Ok((name, value))
         };
-        Some(ready(usual).and_then(|usual| Ok(Self { usual, openai: ready(openai)? })))
+        let told = ProxyCredential::new(secrets_in(&config.headers).chain([secret]));
+        Some(ready(usual).and_then(|usual| Ok(Self { usual, openai: ready(openai)?, told })))
     }
 
     pub(super) fn header(&self, openai_form: bool) -> &(HeaderName, HeaderValue) {
         if openai_form { &self.openai } else { &self.usual }
     }
+}
+
+/// What is secret among the policy's headers: those in which credentials are sent.
+pub(super) fn secrets_in(headers: &[(HeaderName, HeaderValue)]) -> impl Iterator<Item = &str> {
+    let credentials = headers.iter().filter(|(name, _)| CREDENTIAL_HEADERS.contains(name));
+    // Behind its scheme, where it has one.
+    credentials.filter_map(|(_, value)| value.to_str().ok()?.split_whitespace().next_back())
 }
 
 #[cfg(test)]
@@ -156,13 +167,13 @@ mod tests {
     #[test]
     fn our_own_key_goes_no_further() {
         let at = paths(Dialect::OpenAi, "/v1", None);
-        let path = "/v1/files?key=k&purpose=batch&monkey=1";
+        let path = "/v1/files?%6Bey=k&key&ke%79=%6b&purpose=batch&monkey=1&%6=%zz";
         let openai = ask(Dialect::OpenAi, Operation::Other);
         // Nobody here took it for a credential.
         assert_eq!(at.path(Some(&openai), path, true, false).unwrap(), path);
         for ask in [Some(&openai), None] {
             let sent = at.path(ask, path, false, true).unwrap();
-            assert_eq!(sent, "/v1/files?purpose=batch&monkey=1");
+            assert_eq!(sent, "/v1/files?purpose=batch&monkey=1&%6=%zz");
         }
     }
 

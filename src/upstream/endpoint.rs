@@ -3,7 +3,7 @@ use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
-    header::{AUTHORIZATION, HOST},
+    header::{ACCEPT_ENCODING, AUTHORIZATION, HOST},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body;
@@ -13,10 +13,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
-use tollway_core::{Ask, BoxError, Caller, ErrorClass, Failure, Target};
+use tollway_core::{Ask, BoxError, Caller, ErrorClass, Failure, ProxyCredential, Target};
 use tollway_dialect::translate::Form;
 
-use super::address::{Credential, Paths};
+use super::address::{Credential, Paths, secrets_in};
 
 use crate::policy::{Auth, Http2, HttpEndpoint, ProviderKey, Timeouts};
 
@@ -49,6 +49,8 @@ pub struct Endpoint<B> {
     headers: Vec<(HeaderName, HeaderValue)>,
     /// By key name: what makes a request that key's, ready to be sent.
     credentials: HashMap<Arc<str>, Credential>,
+    /// What is secret in the policy's headers alone.
+    told: ProxyCredential,
     timeouts: Timeouts,
 }
 
@@ -108,22 +110,22 @@ where
             passthrough: matches!(config.auth, Auth::Passthrough),
             headers: config.headers.clone(),
             credentials,
+            told: ProxyCredential::new(secrets_in(&config.headers)),
             private,
             timeouts: config.timeouts,
         })
-    }
-
-    /// Whether requests carry this proxy's own credential.
-    pub(super) fn signs(&self) -> bool {
-        !self.passthrough
     }
 
     pub(super) fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
 
-    /// Addresses, signs and sends `request`; nothing moves before the future is polled.
-    pub(super) fn send(&self, request: Request<B>) -> Result<ResponseFuture, Failure> {
+    /// Addresses, signs and sends `request`; nothing moves before the future is polled. With it
+    /// comes what it was signed with, unless that is the client's own.
+    pub(super) fn send(
+        &self,
+        request: Request<B>,
+    ) -> Result<(ResponseFuture, Option<ProxyCredential>), Failure> {
         let (mut parts, body) = request.into_parts();
         if parts.method == Method::CONNECT || !parts.uri.path().starts_with('/') {
             let message = "This proxy forwards requests for a path, no tunnels and no `*`.";
@@ -136,12 +138,18 @@ where
         let openai_form = self.paths.is_openai_form(ask);
         let target = parts.extensions.get::<Target>();
         let credential = target.and_then(|target| self.credentials.get(target.key()));
+        let told = credential.map_or(&self.told, |credential| &credential.told);
+        let told = (!self.passthrough).then(|| told.clone());
         let credential = credential.map(|credential| credential.header(openai_form));
         self.sign(&mut parts.headers, credential, ours);
+        if told.as_ref().is_some_and(ProxyCredential::is_known) && parts.method != Method::GET {
+            // What can't be read can't be searched; what is large is got by GET.
+            parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         parts.headers.insert(HOST, self.host.clone());
         // The rest of the extensions is the stack's own business.
         parts.extensions = http::Extensions::new();
-        Ok(self.client.request(Request::from_parts(parts, body)))
+        Ok((self.client.request(Request::from_parts(parts, body)), told))
     }
 
     fn address(&self, ask: Option<&Ask>, uri: &Uri, ours: bool) -> Result<Uri, Failure> {

@@ -5,6 +5,7 @@
 //! chunks, and the whole.
 
 mod address;
+mod blanked;
 mod endpoint;
 mod headers;
 mod sent;
@@ -23,6 +24,7 @@ use hyper::body::Incoming;
 use tollway_core::{BoxError, ErrorClass, Failure, Target};
 use tower_service::Service;
 
+pub use blanked::BlankedBody;
 pub use endpoint::{Endpoint, EndpointError, tls_config};
 pub use headers::remove_hop_by_hop;
 pub use sent::SentBody;
@@ -65,7 +67,7 @@ impl<B> Upstream<B> {
 }
 
 /// The body of a provider's reply.
-pub type ReplyBody = TimedBody<http_body_util::Either<Incoming, SimulatedBody>>;
+pub type ReplyBody = TimedBody<BlankedBody<http_body_util::Either<Incoming, SimulatedBody>>>;
 
 impl<B> Service<Request<B>> for Upstream<B>
 where
@@ -92,8 +94,8 @@ where
         let mut request = request.map(|body| SentBody::new(body, exchange.clone()));
         match provider {
             Some(Provider::Http(endpoint)) => match endpoint.send(request) {
-                Ok(sending) => {
-                    SendFuture::http(sending, endpoint.timeouts(), exchange, endpoint.signs())
+                Ok((sending, credential)) => {
+                    SendFuture::http(sending, endpoint.timeouts(), exchange, credential)
                 }
                 Err(failure) => SendFuture::failed(failure),
             },

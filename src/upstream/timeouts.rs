@@ -17,7 +17,7 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tollway_core::{BoxError, ErrorClass, Failure, ProxyCredential};
 
-use super::{ReplyBody, SentBody, headers::remove_hop_by_hop};
+use super::{BlankedBody, ReplyBody, SentBody, blanked::blank_headers, headers::remove_hop_by_hop};
 use crate::{
     policy::Timeouts,
     simulate::{SimulateFuture, SimulatedBody},
@@ -44,8 +44,8 @@ enum State<B> {
         #[pin]
         sleep: Sleep,
         timeouts: Timeouts,
-        /// The credential is this proxy's own.
-        ours: bool,
+        /// Where the credential is this proxy's own.
+        credential: Option<ProxyCredential>,
     },
     Simulated(#[pin] SimulateFuture<SentBody<B>>),
 }
@@ -70,16 +70,16 @@ impl<B> SendFuture<B> {
         sending: ResponseFuture,
         timeouts: Timeouts,
         exchange: Option<Arc<Exchange>>,
-        ours: bool,
+        credential: Option<ProxyCredential>,
     ) -> Self {
         let started = Instant::now();
         let due = started + timeouts.first_byte.min(timeouts.total);
-        let state = State::Http { sending, sleep: sleep_until(due), timeouts, ours };
+        let state = State::Http { sending, sleep: sleep_until(due), timeouts, credential };
         Self::new(state, started, exchange)
     }
 }
 
-type Received = Result<Response<Either<Incoming, SimulatedBody>>, BoxError>;
+type Received = Result<Response<BlankedBody<Either<Incoming, SimulatedBody>>>, BoxError>;
 
 impl<B> State<B>
 where
@@ -98,11 +98,12 @@ where
             }
             StateProj::Simulated(future) => {
                 let answer: Result<Response<SimulatedBody>, Infallible> = ready!(future.poll(cx));
-                (None, answer.map(|reply| reply.map(Either::Right)).map_err(|e| match e {}))
+                let plain = |body| BlankedBody::plain(Either::Right(body));
+                (None, answer.map(|reply| reply.map(plain)).map_err(|e| match e {}))
             }
-            StateProj::Http { sending, sleep, timeouts, ours } => {
+            StateProj::Http { sending, sleep, timeouts, credential } => {
                 match Pin::new(sending).poll(cx) {
-                    Poll::Ready(answer) => (Some(*timeouts), received(answer, *ours)),
+                    Poll::Ready(answer) => (Some(*timeouts), received(answer, credential.take())),
                     Poll::Pending => {
                         ready!(sleep.poll(cx));
                         let waited = started.elapsed();
@@ -146,7 +147,7 @@ where
 
 fn received(
     answer: Result<Response<Incoming>, hyper_util::client::legacy::Error>,
-    ours: bool,
+    credential: Option<ProxyCredential>,
 ) -> Received {
     let mut reply = answer.map_err(|error| {
         let said = if error.is_connect() {
@@ -157,10 +158,13 @@ fn received(
         Failure::new(ErrorClass::Network, said).with_source(error)
     })?;
     remove_hop_by_hop(reply.headers_mut());
-    if ours {
-        reply.extensions_mut().insert(ProxyCredential);
-    }
-    Ok(reply.map(Either::Left))
+    let Some(credential) = credential else {
+        return Ok(reply.map(|body| BlankedBody::plain(Either::Left(body))));
+    };
+    blank_headers(reply.headers_mut(), &credential);
+    reply.extensions_mut().insert(credential.clone());
+    let is_error = !reply.status().is_success();
+    Ok(reply.map(|body| BlankedBody::new(Either::Left(body), credential, is_error)))
 }
 
 fn timed_out(what: &str, waited: Duration) -> Failure {

@@ -648,6 +648,17 @@ fn policy_broken_forms() {
   = help: leave `forms` out for the default
 ",
     );
+    check(
+        r"providers: { lab: { base_url: http://lab/v1, forms: [chat, messages, chat] } }
+",
+        r"error: stands here twice
+ --> policy.yaml:1:70 (providers.lab.forms[2])
+  |
+1 | providers: { lab: { base_url: http://lab/v1, forms: [chat, messages, chat] } }
+  |                                                                      ^^^^
+  = help: name each API once
+",
+    );
 }
 
 #[test]

@@ -228,6 +228,41 @@ fn policy_warns_of_an_open_admin_listener() {
 }
 
 #[test]
+fn policy_warns_of_apis_that_a_provider_is_not_known_for() {
+    assert_eq!(
+        warned(
+            "providers: { openai: { forms: [chat, generate] }, g: { like: gemini, forms: [messages] } }"
+        ),
+        [
+            "policy.yaml:1:38 providers.openai.forms[1]: `openai` is not known to offer `generate`, only chat, responses: for a server of your own that does, say its `base_url`",
+            "policy.yaml:1:78 providers.g.forms[0]: `g` is not known to offer `messages`, only chat, generate: for a server of your own that does, say its `base_url`",
+        ]
+    );
+    for fine in [
+        "anthropic: { forms: [chat] }",
+        "openai: { base_url: http://lab/v1, forms: [messages] }",
+        "openai: { simulate: {}, forms: [messages] }",
+        "lab: { base_url: http://lab/v1, forms: [generate] }",
+    ] {
+        assert_eq!(warned(&format!("providers: {{ {fine} }}")), [""; 0], "{fine}");
+    }
+}
+
+#[test]
+fn policy_warns_of_a_translation_that_drops_nothing() {
+    let warned = |how: &str| warned(&format!("{SIM}translation: {{ {how} }}"));
+    assert_eq!(
+        warned("meaning: drop, harmless: refuse"),
+        [
+            "policy.yaml:2:25 translation.meaning: nothing is dropped where even what is harmless is refused"
+        ]
+    );
+    for fine in ["meaning: drop", "harmless: refuse", "meaning: refuse, harmless: refuse"] {
+        assert_eq!(warned(fine), [""; 0], "{fine}");
+    }
+}
+
+#[test]
 fn policy_warns_of_users_without_a_name() {
     let told = "policy.yaml:2:26 limits[0].per: callers without a name share one bucket of `a`: not all of them have one by `callers.identify`; add `ip` there to tell them apart";
     let by = |identify: &str| {

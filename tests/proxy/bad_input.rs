@@ -304,14 +304,26 @@ async fn http2_is_held_to_the_same_bounds() {
     let reply = Reply::read(within("a reply", client.request(large)).await.unwrap()).await;
     assert_eq!(reply.status, 413);
     reply.error();
-    // hyper's refusal: 431 and no body, or the stream is reset.
-    let bomb = request().header("x-bomb", "b".repeat(60_000)).body(full(ask(false))).unwrap();
+    for (size, number) in [(17_000, 1), (60_000, 1), (1, 100)] {
+        let mut bomb = request();
+        for n in 0..number {
+            bomb = bomb.header(format!("x-bomb-{n}"), "b".repeat(size));
+        }
+        let bomb = bomb.body(full(ask(false))).unwrap();
+        let reply = Reply::read(within("a reply", client.request(bomb)).await.unwrap()).await;
+        assert_eq!(reply.status, 431);
+        assert_eq!(reply.error().code.as_deref(), Some("headers_too_large"));
+    }
+    // So large that its end is never read: 431 and no body, or the stream is reset.
+    let bomb = request().header("x-bomb", "b".repeat(90_000)).body(full(ask(false))).unwrap();
     if let Ok(reply) = within("an end", client.request(bomb)).await {
         assert_eq!(reply.status(), 431);
     }
+    let fits = request().header("x-fits", "b".repeat(15_000)).body(full(ask(false))).unwrap();
+    assert_eq!(within("a reply", client.request(fits)).await.unwrap().status(), 200);
     let good = request().body(full(ask(false))).unwrap();
     assert_eq!(within("a reply", client.request(good)).await.unwrap().status(), 200);
-    assert_eq!(proxy.sim("sim").stats().requests, 1);
+    assert_eq!(proxy.sim("sim").stats().requests, 2);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use http::{Request, Response};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     net::TcpStream,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tollway::server::{RequestBody, serve_connection};
@@ -21,12 +22,13 @@ const BARE: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-len
                     date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n";
 
 /// A connection through whose other end `buffer` bytes fit at once, to a stack that answers with
-/// [`BARE`] as its body, twice.
+/// [`BARE`] as its body, twice, a second apart, or five minutes.
 fn connect(buffer: usize) -> DuplexStream {
     let stack = tower::service_fn(|request: Request<RequestBody>| {
-        let steps = [Step::data(BARE), Step::Sleep(Duration::from_secs(1)), Step::data(BARE)];
+        let pause = if request.uri().path() == "/slow" { 300 } else { 1 };
+        let steps = [Step::data(BARE), Step::Sleep(Duration::from_secs(pause)), Step::data(BARE)];
         let mut reply = Response::new(ScriptedBody::new(steps));
-        if request.uri().path() == "/good" {
+        if request.uri().path() != "/endless" {
             reply.headers_mut().insert("content-length", (2 * BARE.len()).into());
         }
         ready(Ok::<_, Infallible>(reply))
@@ -145,6 +147,96 @@ async fn the_rest_of_a_refused_request_is_read_for_a_while() {
     let mut flood = BAD.as_bytes().to_vec();
     flood.resize(2 << 20, b'x');
     assert!(connection.write_all(&flood).await.is_err(), "nor without end");
+}
+
+/// Reads two replies' worth of [`BARE`], or until the end.
+async fn read_good(connection: &mut DuplexStream) {
+    let mut text = String::new();
+    while text.matches(BARE).count() < 2 {
+        text.push(connection.read_u8().await.unwrap().into());
+    }
+    assert_eq!(after_good(&text), "");
+}
+
+async fn rest_after(connection: &mut DuplexStream) -> (String, u64) {
+    let (start, mut text) = (Instant::now(), String::new());
+    connection.read_to_string(&mut text).await.unwrap();
+    (text, start.elapsed().as_secs())
+}
+
+async fn secs(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_ten_seconds_from_its_first_byte() {
+    for (head, has_body) in [(GOOD, true), (&GOOD.replace("GET", "HEAD"), false)] {
+        for idle in [0, 119] {
+            let mut connection = connect(1 << 16);
+            for _ in 0..2 {
+                secs(idle).await;
+                connection.write_all(GOOD.as_bytes()).await.unwrap();
+                read_good(&mut connection).await;
+            }
+            secs(idle).await;
+            // Byte by byte, none of them late by itself.
+            for byte in head.as_bytes().iter().take(5) {
+                connection.write_all(&[*byte]).await.unwrap();
+                secs(1).await;
+            }
+            let (text, after) = rest_after(&mut connection).await;
+            assert_eq!(after, 5, "{text}");
+            let reply = Raw::parse(text.as_bytes()).unwrap();
+            assert_eq!(reply.status, 408);
+            assert!(text.contains("connection: close"), "{text}");
+            if has_body {
+                assert_eq!(reply.refusal(), "request_timeout");
+            } else {
+                assert_eq!(reply.body, "");
+            }
+        }
+    }
+    // Of a client of HTTP/2 nothing is asked in HTTP/1.1.
+    let mut connection = connect(1 << 16);
+    connection.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+    assert_eq!(rest_after(&mut connection).await, (String::new(), 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_may_stay_for_two_minutes() {
+    let mut connection = connect(1 << 16);
+    assert_eq!(rest_after(&mut connection).await, (String::new(), 120), "never used");
+    for buffer in [1, 1 << 16] {
+        let mut connection = connect(buffer);
+        for _ in 0..3 {
+            connection.write_all(GOOD.as_bytes()).await.unwrap();
+            read_good(&mut connection).await;
+            secs(60).await;
+            // Blank lines are no head, nor do they keep a connection open.
+            connection.write_all(b"\r\n").await.unwrap();
+            secs(59).await;
+        }
+        connection.write_all(GOOD.as_bytes()).await.unwrap();
+        read_good(&mut connection).await;
+        assert_eq!(rest_after(&mut connection).await, (String::new(), 120));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_under_way_is_no_wait_for_a_head() {
+    for more in ["", "GET", GOOD] {
+        let mut connection = connect(1 << 16);
+        let slow = GOOD.replace("/good", "/slow");
+        connection.write_all(slow.as_bytes()).await.unwrap();
+        secs(1).await;
+        connection.write_all(more.as_bytes()).await.unwrap();
+        read_good(&mut connection).await;
+        if more == GOOD {
+            read_good(&mut connection).await;
+        }
+        let (_, after) = rest_after(&mut connection).await;
+        assert!(after <= 120, "{after}");
+    }
 }
 
 #[tokio::test]

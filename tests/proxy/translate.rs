@@ -204,12 +204,31 @@ providers: {{ gemini: {{ base_url: \"http://{}\", api_key: own-key }} }}
 ",
         recording.address
     ));
-    let path = format!("{GENERATE}?key=clients-secret&x=1");
-    let reply = proxy.send(Method::POST, &path, &[JSON], contents()).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let seen = recording.last();
-    assert_eq!(seen.uri.to_string(), "/v1beta/models/m:generateContent?x=1");
-    assert_eq!(seen.header("x-goog-api-key"), "own-key");
+    for name in ["key", "%6bey"] {
+        let path = format!("{GENERATE}?{name}=clients-secret&x=1");
+        let reply = proxy.send(Method::POST, &path, &[JSON], contents()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let seen = recording.last();
+        assert_eq!(seen.uri.to_string(), "/v1beta/models/m:generateContent?x=1");
+        assert_eq!(seen.header("x-goog-api-key"), "own-key");
+    }
+}
+
+#[tokio::test]
+async fn a_clients_key_in_the_query_is_carried_to_another_api() {
+    let recording = Recording::new(|_| reply(200, &[JSON], COMPLETION)).await;
+    let proxy = Running::new(&format!(
+        "providers: {{ lab: {{ base_url: \"http://{}/v1\", forms: [chat] }} }}",
+        recording.address
+    ));
+    for name in ["key", "%6bey"] {
+        let path = format!("{GENERATE}?{name}=clients-secret");
+        let reply = proxy.send(Method::POST, &path, &[JSON], contents()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let seen = recording.last();
+        assert_eq!(seen.uri.to_string(), CHAT);
+        assert_eq!(seen.header("authorization"), "Bearer clients-secret");
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 //! | [`AtWork`] | upstream, whoever sees the caller leave | limits, retry's policy, cost, telemetry | request |
 //! | [`Metered`] | dialect | limits, breaker, cost, telemetry | response |
 //! | [`Failure`] | dialect, upstream | retry, breaker | response, or inside an error |
+//! | [`ProxyCredential`] | upstream | dialect | response |
 //!
 //! ```
 //! use tollway_core::{Ask, Operation};
@@ -26,6 +27,7 @@ mod ask;
 mod body;
 mod caller;
 mod clock;
+mod credential;
 mod failure;
 mod hook;
 mod meter;
@@ -37,11 +39,12 @@ pub use ask::{Ask, Dialect, Operation, Prompt};
 pub use body::{Ending, Guard, GuardedBody};
 pub use caller::{Caller, PeerAddr, Tags};
 pub use clock::{SystemClock, WallClock};
+pub use credential::{ProxyCredential, key_in_query};
 pub use failure::{ErrorClass, Failure, Severity, SuggestedAction};
 pub use hook::Hook;
 pub use meter::{Meter, Metered};
 pub use money::{ParseUsdError, Usd};
-pub use target::{AtWork, Candidate, Plan, ProxyCredential, Rejected, Target};
+pub use target::{AtWork, Candidate, Plan, Rejected, Target};
 pub use usage::{Usage, UsageSource};
 
 /// The error type that layers answer with; its source chain holds the typed reason.

@@ -112,11 +112,6 @@ impl Plan {
     }
 }
 
-/// In a response's extensions: the provider was called with this proxy's own credential, so what
-/// it says of the credential is not for the caller's eyes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProxyCredential;
-
 /// Which target is at work on a request, in the request's extensions.
 ///
 /// Work that a caller abandons before its reply has a head costs all the same: guards that never

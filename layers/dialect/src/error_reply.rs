@@ -12,10 +12,14 @@ use crate::{BadRequest, openai};
 /// Conversations are not held here: the client is to send all of it.
 pub(crate) const THREAD_UNSUPPORTED: &str = "thread_unsupported_request";
 
+/// OpenAI's `type` of an overload.
+const OVERLOAD: &str = "service_unavailable_error";
+
 /// An error answer, before it is written for a client of one dialect.
 ///
 /// `kind`, `code` and `param` are OpenAI's; the other families go by the status, and carry the wait
-/// or the request's id in the body instead.
+/// or the request's id in the body instead. A 503 whose `kind` is set to anything but
+/// `service_unavailable_error` is no overload, for Anthropic's clients neither.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,7 +63,7 @@ impl<'a> ErrorReply<'a> {
     pub fn new(status: StatusCode, message: &'a str) -> Self {
         let kind = match status.as_u16() {
             429 => "rate_limit_error",
-            503 | 529 => "service_unavailable_error",
+            503 | 529 => OVERLOAD,
             400..=499 => "invalid_request_error",
             _ => "server_error",
         };
@@ -81,14 +85,18 @@ impl<'a> ErrorReply<'a> {
         Self { code, param, ..Self::new(refused.status(), refused.message()) }
     }
 
-    /// The status as a client of this dialect knows it: Anthropic says 529 for 503.
+    /// The status as a client of this dialect knows it: Anthropic says 529 for an overload.
     pub fn status_in(&self, dialect: Dialect) -> StatusCode {
         match dialect {
-            Dialect::Anthropic if self.status == StatusCode::SERVICE_UNAVAILABLE => {
+            Dialect::Anthropic if self.is_overload() => {
                 StatusCode::from_u16(529).unwrap_or(self.status)
             }
             _ => self.status,
         }
+    }
+
+    fn is_overload(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE && self.kind == OVERLOAD
     }
 
     /// The answer's body, JSON.
@@ -101,7 +109,8 @@ impl<'a> ErrorReply<'a> {
     }
 
     fn anthropic(&self) -> Bytes {
-        let (kind, message) = (anthropic_type(self.status), json!(self.message));
+        let (kind, message) =
+            (anthropic_type(self.status_in(Dialect::Anthropic)), json!(self.message));
         let id =
             self.request_id.map_or(String::new(), |id| format!(r#","request_id":{}"#, json!(id)));
         // The one code that Anthropic's SDKs act on; the others are OpenAI's.
@@ -138,7 +147,7 @@ fn anthropic_type(status: StatusCode) -> &'static str {
         413 => "request_too_large",
         429 => "rate_limit_error",
         408 | 504 => "timeout_error",
-        503 | 529 => "overloaded_error",
+        529 => "overloaded_error",
         400..=499 => "invalid_request_error",
         _ => "api_error",
     }

@@ -107,7 +107,10 @@
 //! edge's HTML page: in the calls that are only ever answered in JSON those give way to the
 //! failure's own body in the caller's form ([`ErrorReply`]), as no client could read them. So does,
 //! in every call, what a provider says of a credential that is not the caller's
-//! ([`ProxyCredential`](tollway_core::ProxyCredential)): it may repeat part of it.
+//! ([`ProxyCredential`](tollway_core::ProxyCredential)): it may repeat part of it. Where an error of
+//! another kind, inside a success or a stream, repeats all of it, stars stand in its place; whoever
+//! sends sees to the errors that have a status of their own. A packed one of those can't be looked
+//! into, and gives way too.
 //!
 //! Once content has gone out, a failure is noted in the [`Meter`](tollway_core::Meter), and no end
 //! is invented. A chat stream counts as failed that stops before `[DONE]` and before all of its

@@ -107,7 +107,7 @@ async fn with_our_key(operation: Operation, status: u16, body: String) -> Out {
         let body = ScriptedBody::new([Step::data(body.clone())]);
         let response =
             Response::builder().status(status).header("content-type", "application/json");
-        let response = response.extension(ProxyCredential).body(body).unwrap();
+        let response = response.extension(ProxyCredential::default()).body(body).unwrap();
         std::future::ready(Ok::<_, BoxError>(response))
     });
     let mut config = AttemptConfig::default();
@@ -149,7 +149,7 @@ async fn nor_does_it_go_out_in_a_stream() {
                 text.as_bytes().chunks(size).map(|chunk| Step::data(chunk.to_vec())).collect();
             let probe = Probe::new(move |_: Sent| {
                 let reply = Response::builder().header("content-type", "text/event-stream");
-                let reply = reply.extension(ProxyCredential);
+                let reply = reply.extension(ProxyCredential::default());
                 let reply = reply.body(ScriptedBody::new(steps.clone())).unwrap();
                 std::future::ready(Ok::<_, BoxError>(reply))
             });

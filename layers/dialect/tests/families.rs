@@ -367,7 +367,7 @@ async fn what_no_client_can_read_is_told_in_its_own_form() {
                 .header("content-type", "application/json")
                 .header("request-id", "req_1");
             std::future::ready(Ok::<_, BoxError>(
-                response.extension(ProxyCredential).body(body).unwrap(),
+                response.extension(ProxyCredential::default()).body(body).unwrap(),
             ))
         });
         let response =

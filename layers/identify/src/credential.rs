@@ -2,6 +2,7 @@ use http::{
     HeaderMap, HeaderName,
     header::{AUTHORIZATION, HeaderValue},
 };
+use tollway_core::key_in_query;
 
 /// The headers in which clients of OpenAI, Anthropic, Azure and Google send their key; in
 /// `Authorization` it is a `Bearer` token.
@@ -26,7 +27,7 @@ pub(crate) fn credentials<'a>(
         headers.get_all(name).into_iter().filter_map(move |value| credential(value, bearer))
     });
     let pairs = query.into_iter().flat_map(|query| query.split('&'));
-    let in_query = pairs.filter_map(|pair| pair.strip_prefix("key=")).map(str::as_bytes);
+    let in_query = pairs.filter_map(key_in_query).map(str::as_bytes);
     in_headers.chain(in_query.filter(|key| !key.is_empty()))
 }
 

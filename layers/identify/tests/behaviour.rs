@@ -53,6 +53,23 @@ fn user(caller: &Caller) -> Option<&str> {
 }
 
 #[test]
+fn a_key_in_the_query_names_its_owner_however_its_name_is_written() {
+    let identifier = Identifier::new(with_keys([Source::Key])).unwrap();
+    let call = |query: &str| {
+        let caller = identifier.identify_call(None, &HeaderMap::new(), Some(query));
+        caller.map_err(|refusal| refusal.reason())
+    };
+    for name in ["key", "%6bey", "%6B%65%79", "alt=sse&ke%79"] {
+        assert_eq!(user(&call(&format!("{name}={}", secret(1))).unwrap()), Some("ada"), "{name}");
+    }
+    for name in ["Key", "monkey", "%6Bey%", "%256bey", "%6gey", "ke", "keys", "%6"] {
+        let query = format!("{name}={}", secret(1));
+        assert_eq!(call(&query).unwrap_err(), Reason::Missing, "{name}");
+    }
+    assert_eq!(call("%6bey=").unwrap_err(), Reason::Missing);
+}
+
+#[test]
 fn a_key_in_any_of_the_headers_names_its_owner() {
     let bearer = format!("Bearer {}", secret(1));
     let loose = format!("bEARER   {} ", secret(1));

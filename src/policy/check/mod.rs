@@ -1,6 +1,7 @@
 //! From the policy as written to the checked one: references, ranges, and what can never happen.
 
 mod callers;
+mod forms;
 mod keys;
 mod limits;
 mod models;
@@ -59,7 +60,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         routes,
         aliases,
         streams: server::streams(&written),
-        translation: server::translation(&written),
+        translation: server::translation(&written, &mut check),
         registry,
         warnings: check.warnings,
     }

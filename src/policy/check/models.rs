@@ -44,21 +44,24 @@ pub(in crate::policy) fn registry(written: &RegistryWritten, reader: &mut Reader
     registry
 }
 
+impl From<FormName> for Form {
+    fn from(name: FormName) -> Self {
+        match name {
+            FormName::Chat => Self::Chat,
+            FormName::Responses => Self::Responses,
+            FormName::Messages => Self::Messages,
+            FormName::Generate => Self::Generate,
+        }
+    }
+}
+
 /// What a provider offers: as written, or what its dialect has.
 pub(super) fn forms(
     dialect: Option<DialectName>,
     written: &Option<At<List<FormName>>>,
 ) -> Vec<Form> {
-    let written: Vec<Form> = written
-        .iter()
-        .flat_map(|list| &list.value.0)
-        .map(|at| match at.value {
-            FormName::Chat => Form::Chat,
-            FormName::Responses => Form::Responses,
-            FormName::Messages => Form::Messages,
-            FormName::Generate => Form::Generate,
-        })
-        .collect();
+    let written: Vec<Form> =
+        written.iter().flat_map(|list| &list.value.0).map(|at| at.value.into()).collect();
     match dialect {
         _ if !written.is_empty() => written,
         None | Some(DialectName::OpenAi) => vec![Form::Chat, Form::Responses],

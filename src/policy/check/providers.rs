@@ -1,15 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
 use tollway_core::Dialect;
-use tollway_dialect::translate::Form;
 
-use super::{Check, keys::keys, server::positive};
+use super::{Check, forms::forms, keys::keys, server::positive};
 use crate::policy::{
     Auth, Endpoint, Http2, HttpEndpoint, Provider, Secret, SimulateConfig, Timeouts,
     diag::nearest,
-    read::{At, List},
+    read::At,
     registry::{KnownProvider, Registry},
-    values::{AuthName, DialectName, FormName, Hidden, Http2Name, Share, Text},
+    values::{AuthName, DialectName, Hidden, Http2Name, Share, Text},
     written::{PolicyWritten, ProviderWritten, SimulateWritten, TimeoutsWritten},
 };
 
@@ -78,7 +77,7 @@ fn provider(
         }
         None => Endpoint::Http(Box::new(http(name, written, known.map(|known| &**known), check)?)),
     };
-    let forms = forms(written, known.map(|known| &**known), check);
+    let forms = forms(name, written, known.map(|known| &**known), check);
     Some(Provider {
         name: name.value.as_str().into(),
         known: known.map(|known| known.name.clone()),
@@ -86,31 +85,6 @@ fn provider(
         keys,
         endpoint,
     })
-}
-
-fn forms(
-    written: &ProviderWritten,
-    known: Option<&KnownProvider>,
-    check: &mut Check<'_, '_>,
-) -> Vec<Form> {
-    let dialect = written.dialect.as_ref().map(|at| at.value);
-    // A name that is none was told, and is left out.
-    let empty = |at: &&At<List<FormName>>| {
-        at.value.0.is_empty() && !check.reader.told_at(&format!("{}[0]", at.path))
-    };
-    if let Some(at) = written.forms.as_ref().filter(empty) {
-        let help = "leave `forms` out for the default";
-        check.reader.wrong(at, "there is no API in the list").help(help);
-    }
-    match known {
-        _ if written.forms.is_some() || dialect.is_some() => {
-            super::models::forms(dialect, &written.forms)
-        }
-        Some(known) => known.forms.clone(),
-        // The simulated provider speaks whatever it is spoken to.
-        None if written.simulate.is_some() => Form::ALL.to_vec(),
-        None => super::models::forms(None, &None),
-    }
 }
 
 /// What a simulated provider has no use for is refused, not ignored.

@@ -100,8 +100,16 @@ pub(super) fn log(written: &PolicyWritten) -> Log {
     Log { format, level: written.level.map_or_else(|| "info".into(), |at| at.value.0) }
 }
 
-pub(super) fn translation(written: &PolicyWritten) -> Strictness {
+pub(super) fn translation(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Strictness {
     let written = written.translation.as_ref().map(|at| at.value.clone()).unwrap_or_default();
+    let is = |at: &&At<LossName>, name| at.value == name;
+    let strict = written.harmless.as_ref().filter(|at| is(at, LossName::Refuse));
+    if let (Some(at), Some(_)) =
+        (written.meaning.as_ref().filter(|at| is(at, LossName::Drop)), strict)
+    {
+        let message = "nothing is dropped where even what is harmless is refused".to_owned();
+        check.warn(at.span, &at.path, message);
+    }
     let refuses = |at: &Option<At<LossName>>, default| {
         at.as_ref().map_or(default, |at| at.value == LossName::Refuse)
     };

@@ -95,8 +95,7 @@ pub struct Server {
     pub max_body: u64,
     /// Bytes of any other body, which streams through.
     pub max_upload: u64,
-    /// From the connection's first byte to the end of a request's head; on HTTP/1 the longer of
-    /// this and `idle_timeout` holds.
+    /// From the first byte to the end of a request's head.
     pub header_timeout: Duration,
     /// The longest silence inside a request's body.
     pub body_timeout: Duration,

@@ -80,7 +80,7 @@ section! {
         may max_body: Size,
         /// Any other body (uploads, files), which streams through. Default 512MiB.
         may max_upload: Size,
-        /// For a request's head to arrive; on HTTP/1 the longer of this and `idle_timeout` holds.
+        /// For a request's head to arrive, from its first byte on.
         /// Default 10s.
         may header_timeout: Time,
         /// The longest silence inside a request's body. Default 30s.

@@ -60,7 +60,7 @@ impl Call {
         let reader = Reader::of(self.dialect);
         Tap::new(metered.0, clock.clone(), self.strip_usage, tell, config.max_event)
             .reading(reader, elements)
-            .signed(parts.extensions.get::<ProxyCredential>().is_some())
+            .signed(parts.extensions.get::<ProxyCredential>().cloned())
     }
 }
 
@@ -175,8 +175,7 @@ fn reading(parts: &mut Parts, call: &Call) -> Option<Reading> {
     }
     let content_type = parts.headers.get(header::CONTENT_TYPE);
     let content_type = content_type.map(|value| value.to_str().unwrap_or_default());
-    let readable = text(&parts.headers, header::CONTENT_ENCODING)
-        .is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity"));
+    let readable = is_plain(&parts.headers);
     let kind = match content_type {
         _ if !readable => None,
         Some(json) if is_json(json) => Some(call.json()),
@@ -196,8 +195,10 @@ fn reading(parts: &mut Parts, call: &Call) -> Option<Reading> {
     kind
 }
 
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
+/// Whether a body is what it looks like, and not packed.
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    encoding.is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn is(content_type: &str, expected: &str) -> bool {

@@ -14,7 +14,7 @@ use tollway_core::{
 
 use super::{
     AttemptBody, AttemptConfig, Commit,
-    future::{Call, only_json},
+    future::{Call, is_plain, only_json},
     interruption,
     reader::read_whole,
 };
@@ -194,7 +194,7 @@ where
         let failure = error::classify(parts.status, &parts.headers, &body.head, clock.now());
         let unreadable =
             only_json(call.operation) && is_nobodys(&parts) && !is_json_error(&body.head, cut);
-        if unreadable || tells_secret(&parts, &failure) {
+        if unreadable || may_tell_secret(&parts) || tells_secret(&parts, &failure) {
             return instead(parts, call.dialect, failure);
         }
         parts.extensions.insert(failure);
@@ -233,6 +233,10 @@ where
             Ok(read) => {
                 note(&read, &metered);
                 if read.error {
+                    let ours = parts.extensions.get::<ProxyCredential>();
+                    if let Some(clean) = ours.and_then(|ours| ours.blanked(&body.head)) {
+                        body.head = clean.into();
+                    }
                     let failure = error::classify_event(&body.head, clock.now());
                     if tells_secret(&parts, &failure) {
                         return instead(parts, dialect, failure);
@@ -309,6 +313,12 @@ fn is_json_error(body: &[u8], cut: bool) -> bool {
         && (cut
             || std::str::from_utf8(body)
                 .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok()))
+}
+
+/// Whether an error is packed, so that nobody could see whether it repeats the proxy's own key.
+fn may_tell_secret(parts: &Parts) -> bool {
+    parts.extensions.get::<ProxyCredential>().is_some_and(ProxyCredential::is_known)
+        && !is_plain(&parts.headers)
 }
 
 /// Providers repeat part of a key they refuse: this one is not the caller's.

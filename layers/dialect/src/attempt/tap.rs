@@ -2,7 +2,9 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use tollway_core::{BoxError, Dialect, ErrorClass, Failure, Meter, Usage, WallClock};
+use tollway_core::{
+    BoxError, Dialect, ErrorClass, Failure, Meter, ProxyCredential, Usage, WallClock,
+};
 
 use super::{
     interruption::{self, Tell},
@@ -33,8 +35,8 @@ pub(super) struct Tap {
     /// Pieces of an unfinished event that may yet be left out, or turn out to be half of one.
     held: Vec<Bytes>,
     last_left_out: bool,
-    /// The call carried the proxy's own credential.
-    signed: bool,
+    /// What the call carried, if it was the proxy's own.
+    credential: Option<ProxyCredential>,
     state: State,
 }
 
@@ -88,14 +90,14 @@ impl Tap {
             out: VecDeque::new(),
             held: Vec::new(),
             last_left_out: false,
-            signed: false,
+            credential: None,
             state: State::default(),
         }
     }
 
     /// For a call that carried the proxy's own credential: what is said of it goes no further.
-    pub(super) fn signed(self, signed: bool) -> Self {
-        Self { signed, ..self }
+    pub(super) fn signed(self, credential: Option<ProxyCredential>) -> Self {
+        Self { credential, ..self }
     }
 
     /// As this reader reads it, and as an array if there are to be elements.
@@ -129,21 +131,18 @@ impl Tap {
         if self.elements.is_some() {
             return self.feed_array(chunk);
         }
-        let Self { parser, reader, meter, clock, state, .. } = self;
+        let Self { parser, reader, meter, clock, state, credential, .. } = self;
+        let credential = credential.as_ref();
         let mut outlet = Outlet::new(&mut self.out, &chunk);
-        let holds = self.strip_usage || self.tell.is_some();
+        let holds = self.strip_usage || self.tell.is_some() || credential.is_some();
         let mut at = 0;
         while let Some(event) = parser.next(&chunk, &mut at) {
-            let reading = see_whole(&event, reader, meter, &**clock, state);
+            let reading = see_whole(&event, reader, meter, &**clock, state, credential);
             if !holds {
                 continue;
             }
-            let told = match reading {
-                Some(reading) if reading.error && self.signed => {
-                    secret_told(meter, self.tell, state)
-                }
-                _ => None,
-            };
+            let error = credential.filter(|_| reading.is_some_and(|reading| reading.error));
+            let told = error.and_then(|ours| without_secret(&event, ours, meter, self.tell, state));
             if let Some(told) = told {
                 if std::mem::take(&mut self.last_left_out) {
                     outlet.skip_to(event.raw.start);
@@ -188,18 +187,28 @@ impl Tap {
         }
     }
 
-    /// Every byte passes at once; each object is read when it is whole.
-    fn feed_array(&mut self, chunk: Bytes) {
-        let Self { elements: Some(elements), reader, meter, clock, state, .. } = self else {
+    /// Every byte passes at once; each object is read when it is whole. Since an error's bytes are
+    /// out by then, all are searched for the proxy's own credential.
+    fn feed_array(&mut self, mut chunk: Bytes) {
+        let Self { elements: Some(elements), reader, meter, clock, state, credential, .. } = self
+        else {
             return;
         };
+        let credential = credential.as_ref();
         let mut at = 0;
         while let Some(element) = elements.next(&chunk, &mut at) {
             let data = Some(element).filter(|element| !element.is_empty());
             let event = Event { data, ..Event::default() };
-            see_whole(&event, reader, meter, &**clock, state);
+            see_whole(&event, reader, meter, &**clock, state, credential);
         }
-        self.out.push_back(chunk);
+        if let Some(ours) = credential {
+            let (clean, rest) = ours.blanked_piece(self.held.pop().unwrap_or_default(), chunk);
+            self.held.extend(Some(rest).filter(|rest| !rest.is_empty()));
+            chunk = clean;
+        }
+        if !chunk.is_empty() {
+            self.out.push_back(chunk);
+        }
     }
 
     /// The body has ended, or broken: then its error comes back if the caller is to get it.
@@ -256,11 +265,19 @@ impl Tap {
 
     /// Sees the event that was not finished; true if nothing but its blank line is missing.
     fn finish_tail(&mut self) -> bool {
-        let Self { parser, reader, meter, clock, state, .. } = self;
+        let Self { parser, reader, meter, clock, state, credential, .. } = self;
+        let credential = credential.as_ref();
         let Some(event) = parser.finish() else { return false };
         let Some(data) = event.data else { return false };
-        let Some(reading) = see(&event, reader, meter, &**clock, state) else { return false };
-        if self.strip_usage {
+        let Some(reading) = see(&event, reader, meter, &**clock, state, credential) else {
+            return false;
+        };
+        let error = credential.filter(|_| reading.error);
+        if let Some(told) =
+            error.and_then(|ours| without_secret(&event, ours, meter, self.tell, state))
+        {
+            self.held = vec![told];
+        } else if self.strip_usage {
             if reading.usage_only {
                 self.held.clear();
             } else if let Some(parts) = around_null(&event, &reading) {
@@ -290,10 +307,20 @@ fn around_null<'a>(event: &Event<'a>, reading: &Reading) -> Option<[&'a [u8]; 2]
     Some([block.get(..start + member.start)?, block.get(start + member.end..)?])
 }
 
-/// The event in the place of one that speaks of a credential, and may repeat part of it.
-fn secret_told(meter: &Meter, tell: Option<Tell>, state: &State) -> Option<Bytes> {
-    let failure = meter.failure().filter(|failure| failure.class() == ErrorClass::Auth)?;
-    Some(tell?.event(failure, false, state.next_number))
+/// What goes out in the place of an error that speaks of the credential, and may repeat part of
+/// it, or that repeats it; `None`: the event is fit to pass.
+fn without_secret(
+    event: &Event<'_>,
+    ours: &ProxyCredential,
+    meter: &Meter,
+    tell: Option<Tell>,
+    state: &State,
+) -> Option<Bytes> {
+    let failure = meter.failure().filter(|failure| failure.class() == ErrorClass::Auth);
+    match (failure, tell) {
+        (Some(failure), Some(tell)) => Some(tell.event(failure, false, state.next_number)),
+        _ => ours.blanked(event.block).map(Bytes::from),
+    }
 }
 
 fn start_is_broken(meter: &Meter, state: &mut State) {
@@ -310,12 +337,13 @@ fn see_whole(
     meter: &Meter,
     clock: &dyn WallClock,
     state: &mut State,
+    credential: Option<&ProxyCredential>,
 ) -> Option<Reading> {
     // What is not UTF-8 where nothing looks for it here breaks a client all the same.
     if !state.content && event.data.is_some_and(|data| std::str::from_utf8(data).is_err()) {
         start_is_broken(meter, state);
     }
-    let reading = see(event, reader, meter, clock, state);
+    let reading = see(event, reader, meter, clock, state, credential);
     if !state.content && reading.is_none() {
         start_is_broken(meter, state);
     }
@@ -329,6 +357,7 @@ fn see(
     meter: &Meter,
     clock: &dyn WallClock,
     state: &mut State,
+    credential: Option<&ProxyCredential>,
 ) -> Option<Reading> {
     let Some(data) = event.data else { return Some(Reading::default()) };
     state.events += 1;
@@ -344,7 +373,8 @@ fn see(
     }
     if reading.error {
         state.failed = true;
-        meter.fail(error::classify_event(data, clock.now()));
+        let clean = credential.and_then(|ours| ours.blanked(data));
+        meter.fail(error::classify_event(clean.as_deref().unwrap_or(data), clock.now()));
         return Some(reading);
     }
     if reading.interrupted {

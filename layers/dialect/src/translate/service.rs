@@ -7,7 +7,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 use http_body::Body;
-use tollway_core::{Ask, BoxError, Dialect, Operation, Target};
+use tollway_core::{Ask, BoxError, Dialect, Operation, Target, key_in_query};
 use tower_service::Service;
 
 use super::{
@@ -121,7 +121,7 @@ impl<S> Translate<S> {
         let Translated { body, dropped } =
             super::request(&asked, &model, fit, self.shared.strictness)?;
         replace_body(request, body);
-        let in_query = request.uri().query().and_then(key_in_query);
+        let in_query = request.uri().query().and_then(credential_in);
         let path = PathAndQuery::try_from(fit.form.path(&model, ask.stream));
         let mut uri = request.uri().clone().into_parts();
         uri.path_and_query = path.ok();
@@ -146,8 +146,8 @@ impl<S> Translate<S> {
 }
 
 /// Gemini's clients may send their key as `?key=`.
-fn key_in_query(query: &str) -> Option<HeaderValue> {
-    let key = query.split('&').find_map(|pair| pair.strip_prefix("key="))?;
+fn credential_in(query: &str) -> Option<HeaderValue> {
+    let key = query.split('&').find_map(key_in_query)?;
     HeaderValue::from_str(key).ok()
 }
 

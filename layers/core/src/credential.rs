@@ -1,0 +1,180 @@
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use memchr::memmem::Finder;
+
+/// Shorter ones are placeholders (`none`, `ollama`), which any text may hold by chance.
+const SHORTEST: usize = 8;
+
+/// In a response's extensions: the provider was called with this proxy's own credential, so what
+/// it says of the credential is not for the caller's eyes.
+///
+/// It knows the credential, to blank it out wherever a provider repeats it: by as many stars, so
+/// that no length changes. Printed, it tells nothing. Cheap to clone.
+///
+/// ```
+/// use tollway_core::ProxyCredential;
+///
+/// let ours = ProxyCredential::new(["sk-our-secret"]);
+/// assert_eq!(ours.blanked(b"no such key: sk-our-secret").unwrap(), b"no such key: *************");
+/// assert_eq!(ours.blanked(b"no such key: sk-theirs"), None);
+/// ```
+#[derive(Clone, Default)]
+pub struct ProxyCredential(Option<Arc<[Finder<'static>]>>);
+
+impl fmt::Debug for ProxyCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyCredential")
+    }
+}
+
+impl ProxyCredential {
+    /// Of what a request is sent with. Secrets of fewer than eight bytes are not looked for: those
+    /// are words, which stand in texts by chance.
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let long = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST);
+        let finders: Arc<[_]> = long
+            .flat_map(spellings)
+            .map(|text| Finder::new(text.as_bytes()).into_owned())
+            .collect();
+        Self(Some(finders).filter(|finders| !finders.is_empty()))
+    }
+
+    /// Whether there is anything to look for.
+    pub fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn secrets(&self) -> &[Finder<'static>] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// `text` with every secret in it blanked out; `None` if there is none.
+    pub fn blanked(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut clean: Option<Vec<u8>> = None;
+        for secret in self.secrets() {
+            let mut from = 0;
+            while let Some(at) =
+                clean.as_deref().unwrap_or(text).get(from..).and_then(|rest| secret.find(rest))
+            {
+                let start = from + at;
+                from = start + secret.needle().len();
+                let clean = clean.get_or_insert_with(|| text.to_vec());
+                clean.get_mut(start..from).unwrap_or_default().fill(b'*');
+            }
+        }
+        clean
+    }
+
+    /// The same for a body that comes in pieces: gives what may go out, and what has to wait for
+    /// the next piece, as it may be the beginning of a secret. `held` is what waited until now.
+    pub fn blanked_piece(&self, held: Bytes, piece: Bytes) -> (Bytes, Bytes) {
+        let mut text = match held.is_empty() {
+            true => piece,
+            false => {
+                let mut joined = BytesMut::from(held);
+                joined.extend_from_slice(&piece);
+                joined.freeze()
+            }
+        };
+        if let Some(clean) = self.blanked(&text) {
+            text = clean.into();
+        }
+        let waits = self.secrets().iter().map(|secret| begun(secret.needle(), &text)).max();
+        let held = text.split_off(text.len() - waits.unwrap_or_default());
+        (text, held)
+    }
+}
+
+/// How many bytes at the end of `text` are the beginning of `secret`.
+fn begun(secret: &[u8], text: &[u8]) -> usize {
+    let longest = secret.len().saturating_sub(1).min(text.len());
+    let is_begun = |n: &usize| secret.get(..*n).is_some_and(|start| text.ends_with(start));
+    (1..=longest).rev().find(is_begun).unwrap_or_default()
+}
+
+/// How a secret may be written: as it is, and as JSON may have it.
+fn spellings(secret: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let escaped = secret.replace('\\', r"\\").replace('"', r#"\""#);
+    let slashed = escaped.replace('/', r"\/");
+    let other = slashed != escaped;
+    let escaped = (escaped != secret).then_some(escaped);
+    let slashed = other.then_some(slashed);
+    std::iter::once(secret.into()).chain(escaped.into_iter().chain(slashed).map(Cow::from))
+}
+
+/// The credential that a pair of a query holds, as clients of Google send theirs: `key=...`, in
+/// whatever way its name is encoded. Whoever forwards a request of an authenticated caller must
+/// take these out as well.
+///
+/// ```
+/// use tollway_core::key_in_query;
+///
+/// assert_eq!(key_in_query("key=AIza"), Some("AIza"));
+/// assert_eq!(key_in_query("%6bey=AIza"), Some("AIza"));
+/// assert_eq!(key_in_query("monkey=AIza"), None);
+/// ```
+pub fn key_in_query(pair: &str) -> Option<&str> {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let mut rest = name.as_bytes();
+    for wanted in b"key" {
+        rest = match rest {
+            [byte, rest @ ..] if byte == wanted => rest,
+            [b'%', high, low, rest @ ..] if is_byte([*high, *low], *wanted) => rest,
+            _ => return None,
+        };
+    }
+    rest.is_empty().then_some(value)
+}
+
+fn is_byte(hex: [u8; 2], byte: u8) -> bool {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    let [high, low] = hex.map(digit);
+    high.zip(low).is_some_and(|(high, low)| high * 16 + low == u32::from(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_and_spelling_is_blanked() {
+        let ours = ProxyCredential::new([r#"sk/own\"key"#, "another-one", "short"]);
+        let text = br#"short another-one sk/own\"key sk\/own\\\"key another-oneanother-one"#;
+        let clean = ours.blanked(text).unwrap();
+        assert_eq!(
+            String::from_utf8(clean).unwrap(),
+            format!(
+                "short {} {} {} {}",
+                "*".repeat(11),
+                "*".repeat(11),
+                "*".repeat(14),
+                "*".repeat(22)
+            )
+        );
+        assert_eq!(ours.blanked(b"another-on sk/own short"), None);
+        assert!(!format!("{ours:?}").contains("own"));
+        assert!(ours.is_known() && !ProxyCredential::new(["short"]).is_known());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn pieces_make_the_same_text(
+            text in proptest::collection::vec(proptest::sample::select(b"aaaaaaaab\\/".to_vec()), 0..80),
+            size in 1usize..20,
+        ) {
+            let ours = ProxyCredential::new(["aaaaaaab", "aaaa/aaaa"]);
+            let (mut out, mut held) = (Vec::new(), Bytes::new());
+            for piece in text.chunks(size) {
+                let (clean, rest) = ours.blanked_piece(held, Bytes::copy_from_slice(piece));
+                out.extend_from_slice(&clean);
+                held = rest;
+            }
+            out.extend_from_slice(&held);
+            proptest::prop_assert_eq!(out.len(), text.len());
+            proptest::prop_assert_eq!(ours.blanked(&out), None);
+            let kept = out.iter().zip(&text).all(|(out, text)| out == text || *out == b'*');
+            proptest::prop_assert!(kept);
+        }
+    }
+}
