@@ -36,7 +36,6 @@ pub struct SendFuture<B> {
 
 #[pin_project(project = StateProj)]
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a box would cost each request an allocation")]
 enum State<B> {
     Failed(Option<Failure>),
     Http {
@@ -47,7 +46,8 @@ enum State<B> {
         /// Where the credential is this proxy's own.
         credential: Option<ProxyCredential>,
     },
-    Simulated(#[pin] SimulateFuture<SentBody<B>>),
+    /// Boxed, so that a request to a provider over the network is no larger for it.
+    Simulated(Pin<Box<SimulateFuture<SentBody<B>>>>),
 }
 
 impl<B> SendFuture<B> {
@@ -63,7 +63,7 @@ impl<B> SendFuture<B> {
         future: SimulateFuture<SentBody<B>>,
         exchange: Option<Arc<Exchange>>,
     ) -> Self {
-        Self::new(State::Simulated(future), Instant::now(), exchange)
+        Self::new(State::Simulated(Box::pin(future)), Instant::now(), exchange)
     }
 
     pub(super) fn http(
@@ -97,7 +97,8 @@ where
                 (None, Err(failure.into()))
             }
             StateProj::Simulated(future) => {
-                let answer: Result<Response<SimulatedBody>, Infallible> = ready!(future.poll(cx));
+                let answer: Result<Response<SimulatedBody>, Infallible> =
+                    ready!(future.as_mut().poll(cx));
                 let plain = |body| BlankedBody::plain(Either::Right(body));
                 (None, answer.map(|reply| reply.map(plain)).map_err(|e| match e {}))
             }
