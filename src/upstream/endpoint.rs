@@ -3,7 +3,7 @@ use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
-    header::{ACCEPT_ENCODING, AUTHORIZATION, HOST},
+    header::{AUTHORIZATION, HOST},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body;
@@ -145,10 +145,6 @@ where
         let told = (!self.passthrough).then(|| told.clone());
         let credential = credential.map(|credential| credential.header(openai_form));
         self.sign(&mut parts.headers, credential, ours);
-        if told.as_ref().is_some_and(ProxyCredential::is_known) && parts.method != Method::GET {
-            // What can't be read can't be searched; what is large is got by GET.
-            parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
         parts.headers.insert(HOST, self.host.clone());
         // The rest of the extensions is the stack's own business.
         parts.extensions = http::Extensions::new();

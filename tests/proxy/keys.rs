@@ -299,7 +299,9 @@ async fn no_reply_repeats_a_key() {
             assert!(!got.text().contains("secret"), "{at}");
             let headers = got.headers.values().map(|value| value.to_str().unwrap());
             assert!(headers.into_iter().all(|value| !value.contains("secret")), "{at}");
-            assert_eq!(up.last().header("accept-encoding"), "identity");
+            // Where the reply is read; elsewhere what the client takes is its own business.
+            let packed = if path == "/v1/batches" { "gzip" } else { "identity" };
+            assert_eq!(up.last().header("accept-encoding"), packed);
         }
     }
     // The rest of an error is as it was.

@@ -9,12 +9,12 @@ use http_body::Body;
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
 use tollway_core::{
-    BoxError, Dialect, ErrorClass, Failure, Meter, Metered, ProxyCredential, WallClock,
+    BoxError, Dialect, ErrorClass, Failure, Meter, Metered, Operation, ProxyCredential, WallClock,
 };
 
 use super::{
     AttemptBody, AttemptConfig, Commit,
-    future::{Call, is_plain, only_json},
+    future::{Call, is_plain, only_json, reads},
     interruption,
     reader::read_whole,
 };
@@ -194,7 +194,7 @@ where
         let failure = error::classify(parts.status, &parts.headers, &body.head, clock.now());
         let unreadable =
             only_json(call.operation) && is_nobodys(&parts) && !is_json_error(&body.head, cut);
-        if unreadable || may_tell_secret(&parts) || tells_secret(&parts, &failure) {
+        if unreadable || may_tell_secret(&parts, call.operation) || tells_secret(&parts, &failure) {
             return instead(parts, call.dialect, failure);
         }
         parts.extensions.insert(failure);
@@ -315,9 +315,11 @@ fn is_json_error(body: &[u8], cut: bool) -> bool {
                 .is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok()))
 }
 
-/// Whether an error is packed, so that nobody could see whether it repeats the proxy's own key.
-fn may_tell_secret(parts: &Parts) -> bool {
-    parts.extensions.get::<ProxyCredential>().is_some_and(ProxyCredential::is_known)
+/// Whether an error is packed although we asked for none that is, so that nobody could see whether
+/// it repeats the proxy's own key.
+fn may_tell_secret(parts: &Parts, operation: Operation) -> bool {
+    reads(operation)
+        && parts.extensions.get::<ProxyCredential>().is_some_and(ProxyCredential::is_known)
         && !is_plain(&parts.headers)
 }
 
