@@ -7,7 +7,7 @@ use tollway_core::Dialect;
 use tollway_dialect::translate::{Field, Fit, Form, Reasoning};
 use tollway_route::Glob;
 
-use super::check;
+use super::{Size, check};
 
 /// Known providers and models.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -85,6 +85,8 @@ pub struct Model {
     pub max_output_tokens: Option<u64>,
     /// What it can do: `streaming`, `tools`, `vision`, `json`, `reasoning`...
     pub capabilities: Vec<Arc<str>>,
+    /// How large it is, as far as somebody judged it.
+    pub size: Option<Size>,
     /// Price of a request under every tier's bound.
     pub price: Price,
     /// Higher prices for long prompts, by rising bound.

@@ -128,7 +128,7 @@ const FAILOVERS: u32 = 8;
 
 /// Whether any route has somewhere else to go: another target, or another key.
 fn can_fail_over(policy: &policy::Policy) -> bool {
-    policy.routes.iter().any(|route| route.targets.len() > 1) || keys::has_pool(policy)
+    policy.routes.iter().any(|route| route.places().nth(1).is_some()) || keys::has_pool(policy)
 }
 
 /// Whether a request may be tried more than once.

@@ -92,7 +92,7 @@ pub(super) fn layer(
 ) -> Result<RouteLayer<Availability, Hook>, StackError> {
     let wrong = |error| StackError::new("routes", error);
     let aliases = policy.aliases.iter().map(|alias| (alias.name.clone(), alias.model.clone()));
-    let router = Router::with_aliases(routes(policy), aliases).map_err(wrong)?;
+    let router = Router::with_aliases(routes(policy)?, aliases).map_err(wrong)?;
     let decides = |limit: &&policy::Limit| {
         let by_target =
             |scope: &Scope| scope.is_of_target() || matches!(scope, Scope::Model | Scope::All);
@@ -118,7 +118,7 @@ pub(super) fn layer(
     Ok(RouteLayer::with(router, state, tell::routes(telemetry.clone())))
 }
 
-fn routes(policy: &Policy) -> Vec<Route> {
+fn routes(policy: &Policy) -> Result<Vec<Route>, StackError> {
     if !policy.routes.is_empty() {
         return policy.routes.iter().map(|route| written(policy, route)).collect();
     }
@@ -135,7 +135,7 @@ fn routes(policy: &Policy) -> Vec<Route> {
         .collect();
     routes
         .extend(policy.providers.first().map(|first| only(policy, &first.name, Match::default())));
-    routes
+    Ok(routes)
 }
 
 fn only(policy: &Policy, provider: &Arc<str>, when: Match) -> Route {
@@ -156,21 +156,27 @@ fn models_of(policy: &Policy, provider: &policy::Provider) -> Vec<Glob> {
         .collect()
 }
 
-fn written(policy: &Policy, route: &policy::Route) -> Route {
-    Route {
-        name: route.name.clone(),
-        when: route.matches.clone(),
-        strategy: match route.strategy {
-            policy::Strategy::Failover => Strategy::Failover,
-            policy::Strategy::RoundRobin => Strategy::RoundRobin,
-            policy::Strategy::Weighted => Strategy::Weighted,
-        },
-        targets: route
-            .targets
-            .iter()
-            .map(|to| target(policy, &to.provider, to.model.clone(), to.weight.get()))
-            .collect(),
+fn written(policy: &Policy, route: &policy::Route) -> Result<Route, StackError> {
+    let not_yet = |what: &str| {
+        StackError::new("routes", format!("route `{}`: {what} can't be served yet", route.name))
+    };
+    if !route.rules.is_empty() {
+        return Err(not_yet("rules"));
     }
+    let strategy = match route.group.strategy {
+        policy::Strategy::Failover => Strategy::Failover,
+        policy::Strategy::RoundRobin => Strategy::RoundRobin,
+        policy::Strategy::Weighted => Strategy::Weighted,
+        _ => return Err(not_yet("its strategy")),
+    };
+    let member = |member: &policy::Member| match &member.node {
+        policy::Node::Place(to) => {
+            Ok(target(policy, &to.provider, to.model.clone(), member.weight.get()))
+        }
+        policy::Node::Group(_) => Err(not_yet("a group")),
+    };
+    let targets = route.group.members.iter().map(member).collect::<Result<_, _>>()?;
+    Ok(Route { name: route.name.clone(), when: route.matches.clone(), strategy, targets })
 }
 
 /// A provider's keys are a pool: to the route one target, whatever their number.

@@ -21,7 +21,7 @@ pub(super) fn telemetry(policy: &Policy) -> Telemetry {
         known.insert((&*model.id).into());
         known.extend(model.aliases.iter().map(|alias| (&**alias).into()));
     }
-    let targets = policy.routes.iter().flat_map(|route| &route.targets);
+    let targets = policy.routes.iter().flat_map(|route| route.places());
     known.extend(targets.filter_map(|target| target.model.as_deref().map(Into::into)));
     let exact = policy.routes.iter().flat_map(|route| &route.matches.models);
     known.extend(exact.filter(|glob| glob.is_exact()).map(|glob| glob.as_str().into()));

@@ -7,7 +7,10 @@ mod models;
 mod providers;
 mod resilience;
 mod routes;
+mod routing;
+mod rules;
 mod server;
+mod targets;
 mod together;
 
 use std::num::{NonZeroU32, NonZeroU64};
@@ -32,7 +35,10 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
     let providers = providers::providers(&written, &registry, &mut check);
     let limits = limits::limits(&written, &mut check);
     let aliases = routes::aliases(&written, &registry, &mut check);
-    let routes = routes::routes(&written, &providers, &registry, &mut check);
+    let routing = routing::routing(&written, &mut check);
+    let expect = routing.expect.unwrap_or(super::Timing::FirstToken);
+    let targets = targets::Targets { providers: &providers, registry: &registry, expect };
+    let routes = routes::routes(&written, &targets, &mut check);
     let callers = callers::callers(&written, &mut check);
     let sections = together::Sections {
         written: &written,
@@ -56,6 +62,8 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         pacing: resilience::pacing(&written),
         circuit_breaker,
         retry,
+        routing,
+        health: routing::health(&written, &mut check),
         routes,
         aliases,
         streams: server::streams(&written),

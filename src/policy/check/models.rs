@@ -195,6 +195,7 @@ fn model(
             (Some(at), _) => texts(&at.value),
             (None, before) => before.map(|before| before.capabilities.clone()).unwrap_or_default(),
         },
+        size: written.size.as_ref().map(|at| at.value.into()).or(before.and_then(|m| m.size)),
         price,
         tiers,
         status: match written.status.as_ref().map(|at| at.value) {

@@ -8,7 +8,9 @@ use crate::policy::{
     read::{At, OneOrMany},
     registry::{Model, Registry},
     values::Text,
-    written::{KeyWritten, LimitWritten, PolicyWritten, RouteWritten},
+    written::{
+        KeyWritten, LimitWritten, PolicyWritten, RouteWritten, StrategyWritten, TargetWritten,
+    },
 };
 
 /// Headers that carry a credential. A policy may set one itself instead of an `api_key`.
@@ -183,6 +185,20 @@ impl Sections<'_> {
         for (name, _) in tags.flat_map(|named| &named.value.0) {
             self.tag(&name.value, "the route is never reached", name, check);
         }
+        let rules = || route.rules.iter().flat_map(|list| &list.value.0).map(|at| &at.value);
+        let tags = rules().filter_map(|rule| rule.when.as_ref()?.value.tag.as_ref());
+        for (name, _) in tags.flat_map(|named| &named.value.0) {
+            self.tag(&name.value, "the rule never holds", name, check);
+        }
+        let strategies = rules().filter_map(|rule| rule.strategy.as_ref());
+        let groups = route.targets.iter().flat_map(nested);
+        for at in route.strategy.iter().chain(strategies).chain(groups) {
+            if let StrategyWritten::Nearest(nearest) = &at.value
+                && let Some(tag) = &nearest.value.tag
+            {
+                self.tag(&tag.value.0, "it tells nobody's region", tag, check);
+            }
+        }
     }
 
     /// What nobody has priced can't be held against a budget.
@@ -222,9 +238,10 @@ impl Sections<'_> {
                 })
             });
         }
-        let mut targets = self.routes.iter().flat_map(|route| {
-            route.targets.iter().map(move |target| (&route.matches.models[..], target))
-        });
+        let mut targets = self
+            .routes
+            .iter()
+            .flat_map(|route| route.places().map(move |place| (&route.matches.models[..], place)));
         targets.find_map(|(asked, target)| {
             let seller = provider(&target.provider)?.checked.as_ref()?;
             let Some(model) = &target.model else { return self.unpriced_at(seller, asked, &only) };
@@ -264,6 +281,18 @@ impl Sections<'_> {
         let models = self.registry.models.iter().map(|model| &**model);
         models.filter(move |model| simulated || model.provider == kind)
     }
+}
+
+/// The strategies of the groups in a list, whatever their depth.
+fn nested(written: &At<OneOrMany<TargetWritten>>) -> Vec<&At<StrategyWritten>> {
+    let mut all = vec![];
+    for at in &written.value.0 {
+        if let TargetWritten::Group(group) = &at.value {
+            all.extend(&group.strategy);
+            all.extend(group.targets.iter().flat_map(nested));
+        }
+    }
+    all
 }
 
 type Unpriced = (Arc<str>, Option<Arc<str>>);

@@ -87,14 +87,14 @@ section! {
         may max_input: Count,
         /// The completion alone.
         may max_output_tokens: Count,
-        /// What it can do: streaming, tools, vision, json, reasoning.
+        /// What it can do: streaming, tools, vision, json, reasoning, audio.
         may capabilities: List<Text>,
         /// USD for a million tokens.
         may price: PriceWritten,
         /// Other prices for long prompts, by rising bound.
         may price_tiers: List<TierWritten>,
         /// tiny, small, large or reasoning.
-        may size: Text,
+        may size: SizeName,
         /// Whether it still answers. Default active.
         may status: StatusName,
         /// The day it is shut down.
