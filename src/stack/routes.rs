@@ -5,8 +5,8 @@ use tollway_core::Target;
 use tollway_pace::{PaceHandle, PaceLayer};
 use tollway_rate_limit::{Handle, Key, Part, RateLimitLayer};
 use tollway_route::{
-    Availability as Standing, Glob, Match, Member, Route, RouteLayer, RouteTarget, Router,
-    Strategy, TargetState,
+    Availability as Standing, Glob, Group, Match, Member, Route, RouteLayer, Router, Strategy,
+    TargetState,
 };
 
 use super::{
@@ -139,12 +139,8 @@ fn routes(policy: &Policy) -> Vec<Route> {
 }
 
 fn only(policy: &Policy, provider: &Arc<str>, when: Match) -> Route {
-    Route {
-        name: provider.clone(),
-        when,
-        strategy: Strategy::Failover,
-        targets: vec![target(policy, provider, None, 1)],
-    }
+    let group = Group::new(Strategy::Failover, [member(policy, provider, None, 1)]);
+    Route::new(provider.clone(), when, group)
 }
 
 fn models_of(policy: &Policy, provider: &policy::Provider) -> Vec<Glob> {
@@ -157,31 +153,21 @@ fn models_of(policy: &Policy, provider: &policy::Provider) -> Vec<Glob> {
 }
 
 fn written(policy: &Policy, route: &policy::Route) -> Route {
-    Route {
-        name: route.name.clone(),
-        when: route.matches.clone(),
-        strategy: match route.strategy {
-            policy::Strategy::Failover => Strategy::Failover,
-            policy::Strategy::RoundRobin => Strategy::RoundRobin,
-            policy::Strategy::Weighted => Strategy::Weighted,
-        },
-        targets: route
-            .targets
-            .iter()
-            .map(|to| target(policy, &to.provider, to.model.clone(), to.weight.get()))
-            .collect(),
-    }
+    let strategy = match route.strategy {
+        policy::Strategy::Failover => Strategy::Failover,
+        policy::Strategy::RoundRobin => Strategy::RoundRobin,
+        policy::Strategy::Weighted => Strategy::Weighted,
+    };
+    let targets = route.targets.iter();
+    let members = targets.map(|to| member(policy, &to.provider, to.model.clone(), to.weight.get()));
+    Route::new(route.name.clone(), route.matches.clone(), Group::new(strategy, members))
 }
 
-/// A provider's keys are a pool: to the route one target, whatever their number.
-fn target(
-    policy: &Policy,
-    provider: &Arc<str>,
-    model: Option<Arc<str>>,
-    weight: u32,
-) -> RouteTarget {
+/// A provider's keys are a group by weight: to the route one member, whatever their number.
+fn member(policy: &Policy, provider: &Arc<str>, model: Option<Arc<str>>, weight: u32) -> Member {
     let keys = policy.provider(provider).map(keys::of).unwrap_or_default();
-    let member =
-        |(key, weight)| Member::new(Target::new(provider.clone(), key, model.clone()), weight);
-    RouteTarget { pool: keys.into_iter().map(member).collect(), weight }
+    let key = |(key, weight)| {
+        Member::new(Target::new(provider.clone(), key, model.clone())).weighing(weight)
+    };
+    Member::new(Group::new(Strategy::Weighted, keys.into_iter().map(key))).weighing(weight)
 }
