@@ -5,8 +5,8 @@ use tollway_core::Target;
 use tollway_pace::{PaceHandle, PaceLayer};
 use tollway_rate_limit::{Handle, Key, Part, RateLimitLayer};
 use tollway_route::{
-    Availability as Standing, Glob, Match, Member, Route, RouteLayer, RouteTarget, Router,
-    Strategy, TargetState,
+    Availability as Standing, Glob, Group, Match, Member, Route, RouteLayer, Router, Strategy,
+    TargetState,
 };
 
 use super::{
@@ -92,7 +92,7 @@ pub(super) fn layer(
 ) -> Result<RouteLayer<Availability, Hook>, StackError> {
     let wrong = |error| StackError::new("routes", error);
     let aliases = policy.aliases.iter().map(|alias| (alias.name.clone(), alias.model.clone()));
-    let router = Router::with_aliases(routes(policy)?, aliases).map_err(wrong)?;
+    let router = Router::with_aliases(routes(policy), aliases).map_err(wrong)?;
     let decides = |limit: &&policy::Limit| {
         let by_target =
             |scope: &Scope| scope.is_of_target() || matches!(scope, Scope::Model | Scope::All);
@@ -118,7 +118,7 @@ pub(super) fn layer(
     Ok(RouteLayer::with(router, state, tell::routes(telemetry.clone())))
 }
 
-fn routes(policy: &Policy) -> Result<Vec<Route>, StackError> {
+fn routes(policy: &Policy) -> Vec<Route> {
     if !policy.routes.is_empty() {
         return policy.routes.iter().map(|route| written(policy, route)).collect();
     }
@@ -135,16 +135,12 @@ fn routes(policy: &Policy) -> Result<Vec<Route>, StackError> {
         .collect();
     routes
         .extend(policy.providers.first().map(|first| only(policy, &first.name, Match::default())));
-    Ok(routes)
+    routes
 }
 
 fn only(policy: &Policy, provider: &Arc<str>, when: Match) -> Route {
-    Route {
-        name: provider.clone(),
-        when,
-        strategy: Strategy::Failover,
-        targets: vec![target(policy, provider, None, 1)],
-    }
+    let group = Group::new(Strategy::Failover, [member(policy, provider, None, 1)]);
+    Route::new(provider.clone(), when, group)
 }
 
 fn models_of(policy: &Policy, provider: &policy::Provider) -> Vec<Glob> {
@@ -156,38 +152,48 @@ fn models_of(policy: &Policy, provider: &policy::Provider) -> Vec<Glob> {
         .collect()
 }
 
-fn written(policy: &Policy, route: &policy::Route) -> Result<Route, StackError> {
-    let not_yet = |what: &str| {
-        StackError::new("routes", format!("route `{}`: {what} can't be served yet", route.name))
-    };
-    if !route.rules.is_empty() {
-        return Err(not_yet("rules"));
-    }
-    let strategy = match route.group.strategy {
-        policy::Strategy::Failover => Strategy::Failover,
-        policy::Strategy::RoundRobin => Strategy::RoundRobin,
-        policy::Strategy::Weighted => Strategy::Weighted,
-        _ => return Err(not_yet("its strategy")),
-    };
-    let member = |member: &policy::Member| match &member.node {
-        policy::Node::Place(to) => {
-            Ok(target(policy, &to.provider, to.model.clone(), member.weight.get()))
-        }
-        policy::Node::Group(_) => Err(not_yet("a group")),
-    };
-    let targets = route.group.members.iter().map(member).collect::<Result<_, _>>()?;
-    Ok(Route { name: route.name.clone(), when: route.matches.clone(), strategy, targets })
+fn written(policy: &Policy, route: &policy::Route) -> Route {
+    let rules = route.rules.iter().map(|one| rule(policy, one));
+    let group = group(policy, &route.group);
+    Route::new(route.name.clone(), route.matches.clone(), group).with_rules(rules)
 }
 
-/// A provider's keys are a pool: to the route one target, whatever their number.
-fn target(
-    policy: &Policy,
-    provider: &Arc<str>,
-    model: Option<Arc<str>>,
-    weight: u32,
-) -> RouteTarget {
+fn rule(policy: &Policy, rule: &policy::Rule) -> Rule {
+    Rule {
+        name: rule.name.clone(),
+        when: rule.when.clone(),
+        then: Then {
+            prefer: match &rule.prefer {
+                policy::Prefer::Nobody => Prefer::Nobody,
+                policy::Prefer::Targets(targets) => Prefer::Group(group(policy, targets)),
+                policy::Prefer::Sizes(sizes) => Prefer::Sizes(sizes.clone()),
+            },
+            strategy: rule.strategy.clone(),
+            free_first: rule.free_first,
+            max_cost: rule.max_cost,
+            max_latency: rule.max_latency,
+        },
+    }
+}
+
+fn group(policy: &Policy, written: &policy::Group) -> Group {
+    let members = written.members.iter().map(|member| {
+        let weight = member.weight.get();
+        let inner = match &member.node {
+            policy::Node::Place(to) => self::member(policy, &to.provider, to.model.clone(), weight),
+            policy::Node::Group(inner) => Member::new(group(policy, inner)).weighing(weight),
+        };
+        Member { region: member.region.clone(), ..inner }
+    });
+    let name = written.name.clone();
+    Group { name, ..Group::new(written.strategy.clone(), members) }
+}
+
+/// A provider's keys are a group by weight: to the route one member, whatever their number.
+fn member(policy: &Policy, provider: &Arc<str>, model: Option<Arc<str>>, weight: u32) -> Member {
     let keys = policy.provider(provider).map(keys::of).unwrap_or_default();
-    let member =
-        |(key, weight)| Member::new(Target::new(provider.clone(), key, model.clone()), weight);
-    RouteTarget { pool: keys.into_iter().map(member).collect(), weight }
+    let key = |(key, weight)| {
+        Member::new(Target::new(provider.clone(), key, model.clone())).weighing(weight)
+    };
+    Member::new(Group::new(Strategy::Weighted, keys.into_iter().map(key))).weighing(weight)
 }

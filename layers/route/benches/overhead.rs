@@ -5,8 +5,11 @@ use std::{convert::Infallible, future::Ready, hint::black_box, task::Context, ta
 
 use divan::{AllocProfiler, Bencher};
 use http::{HeaderMap, Request, Response};
+use tokio::time::Instant;
 use tollway_core::{Ask, Operation, Target};
-use tollway_route::{Availability, Facts, Match, Route, RouteLayer, Router, Strategy, TargetState};
+use tollway_route::{
+    Availability, Group, Match, Query, Route, RouteLayer, Router, Strategy, TargetState,
+};
 use tower::{Layer, Service};
 
 #[global_allocator]
@@ -35,13 +38,10 @@ impl Service<Request<()>> for Bare {
 
 /// Ten routes; the last takes `gpt-*` and has `targets` targets.
 fn router(strategy: Strategy, targets: usize) -> Router {
-    let route = |name: String, glob: &str, targets: usize| Route {
-        name: name.into(),
-        when: Match::model(glob.parse().expect("a pattern")),
-        strategy,
-        targets: (0..targets)
-            .map(|at| Target::new(format!("provider-{at}"), "default", None).into())
-            .collect(),
+    let route = |name: String, glob: &str, targets: usize| {
+        let target = |at| Target::new(format!("provider-{at}"), "default", None).into();
+        let group = Group::new(strategy.clone(), (0..targets).map(target));
+        Route::new(name, Match::model(glob.parse().expect("a pattern")), group)
     };
     let others = (0..9).map(|at| route(format!("r{at}"), &format!("other-{at}-*"), 1));
     Router::new(others.chain([route("gpt".into(), "gpt-*", targets)])).expect("valid")
@@ -71,8 +71,8 @@ fn decide(bencher: Bencher<'_, '_>, strategy: Strategy, targets: usize, state: i
     let router = router(strategy, targets);
     let headers = HeaderMap::new();
     let ask = Ask::new(Operation::ChatCompletions).with_model("gpt-4o-mini");
-    let facts = Facts::new("/v1/chat/completions", &headers).with_ask(&ask);
-    bencher.bench_local(|| router.decide(black_box(&facts), &state));
+    let query = Query::new("/v1/chat/completions", &headers, Instant::now()).with_ask(&ask);
+    bencher.bench_local(|| router.decide(black_box(&query), &state));
 }
 
 #[divan::bench(args = [3, 20])]

@@ -4,8 +4,9 @@
 use std::sync::LazyLock;
 
 use http::HeaderMap;
+use tokio::time::Instant;
 use tollway_core::{Ask, Operation, Plan, Target};
-use tollway_route::{Facts, Match, Route, RouteTarget, Strategy};
+use tollway_route::{Group, Match, Member, Query, Route, Strategy};
 
 pub(crate) static NO_HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
 
@@ -18,28 +19,34 @@ pub(crate) fn target(text: &str) -> Target {
 }
 
 pub(crate) fn route(name: &str, when: Match, targets: &[&str]) -> Route {
-    let targets = targets.iter().map(|text| target(text).into()).collect();
-    Route { name: name.into(), when, strategy: Strategy::Failover, targets }
+    let members = targets.iter().map(|text| target(text).into());
+    Route::new(name, when, Group::new(Strategy::Failover, members))
+}
+
+/// The same route under another strategy.
+pub(crate) fn by(strategy: Strategy, route: Route) -> Route {
+    Route { group: Group { strategy, ..route.group }, ..route }
 }
 
 pub(crate) fn weighted(weights: &[u32]) -> Route {
-    let target = |(at, weight): (usize, &u32)| {
-        RouteTarget::new(Target::new(format!("t{at}"), "default", None), *weight)
+    let member = |(at, weight): (usize, &u32)| {
+        Member::new(Target::new(format!("t{at}"), "default", None)).weighing(*weight)
     };
-    Route {
-        name: "weighted".into(),
-        when: Match::default(),
-        strategy: Strategy::Weighted,
-        targets: weights.iter().enumerate().map(target).collect(),
-    }
+    let members = weights.iter().enumerate().map(member);
+    Route::new("weighted", Match::default(), Group::new(Strategy::Weighted, members))
 }
 
 pub(crate) fn ask(model: &str) -> Ask {
     Ask::new(Operation::ChatCompletions).with_model(model)
 }
 
-pub(crate) fn facts(ask: &Ask) -> Facts<'_> {
-    Facts::new("/v1/chat/completions", &NO_HEADERS).with_ask(ask)
+pub(crate) fn query(ask: &Ask) -> Query<'_> {
+    at("/v1/chat/completions").with_ask(ask)
+}
+
+/// A request of which only the path is known.
+pub(crate) fn at(path: &str) -> Query<'_> {
+    Query::new(path, &NO_HEADERS, Instant::now())
 }
 
 pub(crate) fn candidates(plan: &Plan) -> Vec<String> {

@@ -1,0 +1,70 @@
+use std::time::Duration;
+
+use tollway_core::Usd;
+
+use crate::{Figures, Health, Of, Query, Traits};
+
+/// A place that always fails is not infinitely slow, or nothing could be compared with it.
+const LEAST_SUCCESS: f32 = 0.05;
+
+/// What a request would meet at one place.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Estimate {
+    /// The 95th percentile; `None`: too little is known.
+    pub(crate) latency: Option<Duration>,
+    pub(crate) cost: Option<Usd>,
+    pub(crate) samples: u32,
+    pub(crate) health: Health,
+    pub(crate) in_flight: u32,
+    /// Seconds to expect, with what is under way and what fails.
+    pub(crate) expected: Option<f32>,
+    /// Nano-dollars to expect, with what fails.
+    pub(crate) dearness: Option<f32>,
+    /// Seconds; `None`: nothing is known.
+    pub(crate) peak: Option<f32>,
+}
+
+impl Estimate {
+    pub(crate) fn new(figures: &Figures, traits: &Traits, query: &Query<'_>, of: Of) -> Self {
+        let times = match of {
+            Of::FirstToken => figures.first_token,
+            Of::Whole => figures.whole,
+        };
+        let latency = times.map(|times| times.p95);
+        let cost =
+            query.ask.and_then(|ask| traits.cost(ask, figures.output_tokens, figures.cached_share));
+        let success = figures.success.clamp(LEAST_SUCCESS, 1.0);
+        let crowd = crowd(figures.in_flight as f32, figures.usual_in_flight);
+        Self {
+            latency,
+            cost,
+            samples: figures.samples,
+            health: figures.health,
+            in_flight: figures.in_flight,
+            expected: latency.map(|latency| latency.as_secs_f32() * crowd / success),
+            dearness: cost.map(|cost| cost.nanos() as f32 / success),
+            peak: (figures.peak_ewma > 0.0).then_some(figures.peak_ewma),
+        }
+    }
+}
+
+/// How much longer it takes when more is under way than usual: in proportion to what is beyond the
+/// ups and downs of chance (twice the root of the mean). So load spreads before the times tell.
+fn crowd(now: f32, usual: f32) -> f32 {
+    let usual = usual.max(0.0) + 1.0;
+    let beyond = now - usual - 2.0 * usual.sqrt();
+    1.0 + beyond.max(0.0) / usual
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_unusual_crowd_counts() {
+        assert_eq!(crowd(0.0, 0.0), 1.0);
+        assert_eq!(crowd(14.0, 8.0), 1.0, "chance");
+        assert_eq!(crowd(24.0, 8.0), 2.0);
+        assert!(crowd(1e9, f32::NAN) > 1.0, "no figure can make it no number");
+    }
+}

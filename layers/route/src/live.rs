@@ -1,0 +1,180 @@
+use std::time::Duration;
+
+use tollway_core::{Plan, Usd};
+
+use crate::{
+    Group, Of, Prefer, Query, Route, Rule, TargetState,
+    builder::Sources,
+    chance::hash,
+    estimate::Estimate,
+    resolved::{Out, Places, Resolved},
+    rules::Judge,
+    scored::{Bounds, Scored},
+    set::Set,
+    tree::Tree,
+    walk::{Order, Scene},
+    write,
+};
+
+/// A checked route with its state.
+#[derive(Debug)]
+pub(crate) struct LiveRoute {
+    pub(crate) route: Route,
+    pub(crate) tree: Tree,
+    pub(crate) rules: Box<[LiveRule]>,
+    places: Places,
+}
+
+/// A rule with the groups that it orders by, where they aren't the route's own.
+#[derive(Debug)]
+pub(crate) struct LiveRule {
+    pub(crate) rule: Rule,
+    pub(crate) preferred: Option<Tree>,
+    pub(crate) own: Option<Tree>,
+}
+
+/// Which places a request could go to, and why not to the others.
+pub(crate) struct Standing {
+    pub(crate) usable: Set,
+    /// Passed over; told, unless they are the last resort.
+    pub(crate) out: Out,
+    /// Why all are tried although none should be.
+    pub(crate) resort: Option<&'static str>,
+}
+
+impl LiveRoute {
+    pub(crate) fn new(route: Route) -> Self {
+        let places = route.places();
+        let salt = hash(route.name.as_bytes());
+        let tree = |group: &Group| Tree::new(group, &places, salt);
+        let rules = route.rules.iter().map(|rule| LiveRule {
+            preferred: match &rule.then.prefer {
+                Prefer::Group(group) => Some(tree(group)),
+                _ => None,
+            },
+            own: rule
+                .then
+                .strategy
+                .clone()
+                .map(|strategy| tree(&Group { strategy, ..route.group.clone() })),
+            rule: rule.clone(),
+        });
+        let rules = rules.collect();
+        let tree = tree(&route.group);
+        Self { rules, places: Places::new(places, tree.choices), tree, route }
+    }
+
+    pub(crate) fn plan(
+        &self,
+        query: &Query<'_>,
+        model: Option<&std::sync::Arc<str>>,
+        state: &impl TargetState,
+        sources: &Sources,
+    ) -> Plan {
+        let among = self.places.resolve(model, sources);
+        let judge = Judge::new(query, &sources.weights);
+        let rule = self.rules.iter().find(|live| live.rule.when.holds(&judge));
+        let bounds = Bounds::new(query, rule);
+        if rule.is_none() && self.tree.fixed && !bounds.any() {
+            return self.by_turns(&among, query, state, sources);
+        }
+        let scored = Scored { live: self, rule, bounds, among: &among, query, sources };
+        let standing = scored.standing(state, Set::NONE);
+        Plan { complexity: judge.judged(), ..scored.plan(&standing) }
+    }
+
+    /// The plan of a route that looks at no figures: made once for each choice.
+    fn by_turns(
+        &self,
+        among: &Resolved,
+        query: &Query<'_>,
+        state: &impl TargetState,
+        sources: &Sources,
+    ) -> Plan {
+        let standing = standing(among, self.tree.places, query, state);
+        let choice = self.tree.choose(standing.usable);
+        among.kept(choice.number, &standing.out, || {
+            let chance = &sources.chance;
+            let scene = Scene { query, estimates: &[], traits: &among.traits, chance };
+            let mut order = Order::new();
+            let (usable, resort) = (standing.usable, standing.resort);
+            self.tree.arrange(&scene, Some(&choice), usable, resort, &mut order);
+            let head = write::Head { route: self, rule: None, tree: &self.tree };
+            write::plan(&head, among, &standing, &order, &[])
+        })
+    }
+
+    /// What is left of `plan`, in the order of now; `None`: nothing.
+    pub(crate) fn rescore(
+        &self,
+        plan: &Plan,
+        tried: &[tollway_core::Target],
+        (query, model): (&Query<'_>, Option<&std::sync::Arc<str>>),
+        state: &impl TargetState,
+        sources: &Sources,
+    ) -> Option<Plan> {
+        let among = self.places.resolve(model, sources);
+        let named = |live: &&LiveRule| plan.rule.as_ref() == Some(&live.rule.name);
+        let rule = self.rules.iter().find(named);
+        let bounds = Bounds::new(query, rule);
+        let place = |target| among.targets.iter().position(|known| known == target);
+        let done: Set = tried.iter().filter_map(place).collect();
+        let scored = Scored { live: self, rule, bounds, among: &among, query, sources };
+        let standing = scored.standing(state, done);
+        if standing.usable.is_empty() {
+            return None;
+        }
+        let then = plan.candidates.iter().filter_map(|one| Some((place(&one.target)?, one.reason)));
+        let anew = scored.again(&standing, then);
+        Some(Plan { complexity: plan.complexity, arm: plan.arm.clone(), ..anew })
+    }
+}
+
+/// What `able` and ready say of the places asked for.
+pub(crate) fn standing(
+    among: &Resolved,
+    places: Set,
+    query: &Query<'_>,
+    state: &impl TargetState,
+) -> Standing {
+    let (mut able, mut ready) = (places, places);
+    // Stays without memory of its own as long as every target is ready.
+    let mut out = Out::new();
+    for at in places.iter() {
+        let (Some(target), Some(traits)) = (among.targets.get(at), among.traits.get(at)) else {
+            continue;
+        };
+        let unable = query.ask.and_then(|ask| traits.unable(ask));
+        let reason = match unable {
+            Some(reason) => {
+                able = able.without(Set::one(at));
+                Some(reason)
+            }
+            None => state.availability(target).reason(),
+        };
+        if let Some(reason) = reason {
+            ready = ready.without(Set::one(at));
+            out.push((at, reason));
+        }
+    }
+    let (usable, resort) = if !ready.is_empty() {
+        (ready, None)
+    } else if !able.is_empty() {
+        (able, Some("last resort: every target is out"))
+    } else {
+        (places, Some("last resort: no target is known to be able"))
+    };
+    Standing { usable, out, resort }
+}
+
+/// Which time a request is estimated by where its strategy doesn't say: that its client waits for.
+pub(crate) fn of(tree: &Tree, query: &Query<'_>) -> Of {
+    let streams = query.ask.is_some_and(|ask| ask.stream);
+    tree.of.unwrap_or(if streams { Of::FirstToken } else { Of::Whole })
+}
+
+/// Whether a figure is above a bound; what isn't known never is.
+pub(crate) fn above(estimate: &Estimate, cost: Option<Usd>, latency: Option<Duration>) -> bool {
+    let dear = estimate.cost.zip(cost).is_some_and(|(cost, most)| cost > most);
+    dear || estimate.latency.zip(latency).is_some_and(|(latency, most)| latency > most)
+}

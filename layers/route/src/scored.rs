@@ -1,0 +1,198 @@
+//! Decisions that look at figures or at what is asked.
+
+use std::time::Duration;
+
+use tollway_core::{Plan, Usd};
+
+use crate::{
+    Health, Prefer, Query, TargetState,
+    builder::Sources,
+    estimate::Estimate,
+    live::{self, LiveRoute, LiveRule, Standing},
+    resolved::Resolved,
+    set::{MAX, Set},
+    tree::Tree,
+    walk::{Order, Scene},
+    write,
+};
+
+/// What a request may cost, and how long it may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bounds {
+    cost: Option<Usd>,
+    latency: Option<Duration>,
+}
+
+impl Bounds {
+    /// The narrower of what the client and the rule say.
+    pub(crate) fn new(query: &Query<'_>, rule: Option<&LiveRule>) -> Self {
+        fn narrower<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }
+        }
+        let then = rule.map(|live| &live.rule.then);
+        Self {
+            cost: narrower(query.max_cost(), then.and_then(|then| then.max_cost)),
+            latency: narrower(query.max_latency(), then.and_then(|then| then.max_latency)),
+        }
+    }
+
+    pub(crate) fn any(&self) -> bool {
+        self.cost.is_some() || self.latency.is_some()
+    }
+}
+
+/// One decision.
+pub(crate) struct Scored<'a> {
+    pub(crate) live: &'a LiveRoute,
+    pub(crate) rule: Option<&'a LiveRule>,
+    pub(crate) bounds: Bounds,
+    pub(crate) among: &'a Resolved,
+    pub(crate) query: &'a Query<'a>,
+    pub(crate) sources: &'a Sources,
+}
+
+type Estimates = [Estimate; MAX];
+
+/// Usable places, the best first: places of one part come before all of the next.
+struct Stage {
+    places: Set,
+    said: Option<&'static str>,
+}
+
+impl Scored<'_> {
+    /// The trees in the order they are gone through: what the rule prefers, then the route's own.
+    fn trees(&self) -> impl Iterator<Item = &Tree> {
+        let own = self.rule.and_then(|live| live.own.as_ref()).unwrap_or(&self.live.tree);
+        self.rule.and_then(|live| live.preferred.as_ref()).into_iter().chain([own])
+    }
+
+    /// Who can take the request now, those that are `done` left out.
+    pub(crate) fn standing(&self, state: &impl TargetState, done: Set) -> Standing {
+        let places = self.trees().fold(Set::NONE, |all, tree| all.or(tree.places)).without(done);
+        live::standing(self.among, places, self.query, state)
+    }
+
+    pub(crate) fn plan(&self, standing: &Standing) -> Plan {
+        let estimates = self.estimates(standing.usable);
+        let mut order = Order::new();
+        let tree = self.fill(standing, &estimates, &mut order);
+        let head = write::Head { route: self.live, rule: self.rule, tree };
+        write::plan(&head, self.among, standing, &order, &estimates)
+    }
+
+    /// The plan for what is left after a failure. An order of turns, hashes or writing stays as it
+    /// was; one by figures is made anew from those of now.
+    pub(crate) fn again(
+        &self,
+        standing: &Standing,
+        then: impl Iterator<Item = (usize, &'static str)>,
+    ) -> Plan {
+        let first = self.trees().next().unwrap_or(&self.live.tree);
+        if first.strategy().compares() {
+            return self.plan(standing);
+        }
+        let estimates = self.estimates(standing.usable);
+        let mut order = Order::new();
+        for (place, reason) in then.filter(|(place, _)| standing.usable.contains(*place)) {
+            order.push(place, standing.resort.unwrap_or(reason), None);
+        }
+        // What was out when the plan was made and is back.
+        self.fill(standing, &estimates, &mut order);
+        let head = write::Head { route: self.live, rule: self.rule, tree: first };
+        write::plan(&head, self.among, standing, &order, &estimates)
+    }
+
+    fn estimates(&self, usable: Set) -> Estimates {
+        let mut estimates = [Estimate::default(); MAX];
+        let of =
+            self.trees().next().map_or_else(Default::default, |tree| live::of(tree, self.query));
+        for at in usable.iter() {
+            let (Some(slot), Some(traits), Some(estimate)) =
+                (self.among.live.get(at), self.among.traits.get(at), estimates.get_mut(at))
+            else {
+                continue;
+            };
+            *estimate = Estimate::new(&slot.figures(self.query.now), traits, self.query, of);
+        }
+        estimates
+    }
+
+    /// Puts every usable place into the order, and returns the tree that chose the first.
+    fn fill(&self, standing: &Standing, estimates: &Estimates, order: &mut Order) -> &Tree {
+        let scene = Scene {
+            query: self.query,
+            estimates,
+            traits: &self.among.traits,
+            chance: &self.sources.chance,
+        };
+        let mut chose = None;
+        for stage in self.stages(standing, estimates) {
+            for tree in self.trees() {
+                self.in_parts(stage.places.and(tree.places), |part| {
+                    if order.placed.is_empty() && !part.is_empty() {
+                        chose = Some(tree);
+                        self.explore(tree, part, estimates, order);
+                    }
+                    tree.arrange(&scene, None, part, stage.said, order);
+                });
+            }
+        }
+        chose.or(self.trees().next()).unwrap_or(&self.live.tree)
+    }
+
+    /// What is within the bounds, then what is above them, then what doesn't answer.
+    fn stages(&self, standing: &Standing, estimates: &Estimates) -> [Stage; 3] {
+        let bounds = self.bounds;
+        let estimate = |at: usize| estimates.get(at).copied().unwrap_or_default();
+        let usable = standing.usable;
+        let down = usable.filter(|at| estimate(at).health == Health::Down);
+        let above = |at| live::above(&estimate(at), bounds.cost, bounds.latency);
+        let above = if bounds.any() { usable.without(down).filter(above) } else { Set::NONE };
+        let said = |reason| standing.resort.or(Some(reason));
+        [
+            Stage { places: usable.without(down).without(above), said: standing.resort },
+            Stage { places: above, said: said("above the bound on cost or latency") },
+            Stage { places: down, said: said("it doesn't answer of late") },
+        ]
+    }
+
+    /// Cuts places up as the rule prefers: what is free, and by size.
+    fn in_parts(&self, places: Set, mut each: impl FnMut(Set)) {
+        let Some(then) = self.rule.map(|live| &live.rule.then) else { return each(places) };
+        let traits = |at: usize| self.among.traits.get(at);
+        let free = match then.free_first {
+            true => places.filter(|at| traits(at).is_some_and(|traits| traits.free)),
+            false => Set::NONE,
+        };
+        for mut rest in [free, places.without(free)] {
+            if let Prefer::Sizes(sizes) = &then.prefer {
+                for size in sizes {
+                    let part = rest.filter(|at| traits(at).is_some_and(|t| t.size == Some(*size)));
+                    each(part);
+                    rest = rest.without(part);
+                }
+            }
+            each(rest);
+        }
+    }
+
+    /// Now and then, one of which too little is known goes first: or nothing more would be known.
+    fn explore(&self, tree: &Tree, part: Set, estimates: &Estimates, order: &mut Order) {
+        if !tree.explores {
+            return;
+        }
+        let unknown = |at| estimates.get(at).is_some_and(|one: &Estimate| one.expected.is_none());
+        let unknown = part.filter(unknown);
+        let chance = &self.sources.chance;
+        // Where nothing is known of anybody, every choice explores.
+        if unknown.is_empty() || unknown == part || !chance.happens(self.sources.explore) {
+            return;
+        }
+        if let Some(place) = unknown.iter().nth(chance.below(unknown.len())) {
+            order.push(place, "explored: too little is known of it", None);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! From an order to the plan that is told.
+
+use tollway_core::{Candidate, PerMille, Plan, Rejected};
+
+use crate::{
+    estimate::Estimate,
+    live::{LiveRoute, LiveRule, Standing},
+    resolved::Resolved,
+    tree::Tree,
+    walk::Order,
+};
+
+/// Samples at which half the confidence is there that samples can give.
+const HALF_SAMPLES: f32 = 20.0;
+/// Lead at which half of it is there that a lead can give.
+const HALF_LEAD: f32 = 0.05;
+
+/// Under what a plan was made.
+pub(crate) struct Head<'a> {
+    pub(crate) route: &'a LiveRoute,
+    pub(crate) rule: Option<&'a LiveRule>,
+    pub(crate) tree: &'a Tree,
+}
+
+/// `estimates` may be missing, where none were made.
+pub(crate) fn plan(
+    head: &Head<'_>,
+    among: &Resolved,
+    standing: &Standing,
+    order: &Order,
+    estimates: &[Estimate],
+) -> Plan {
+    let entries = order.entries.as_slice();
+    // By number, so that the list's length is known and it is allocated once.
+    let candidates = (0..entries.len()).map(|index| {
+        let entry = entries.get(index).copied().unwrap_or_default();
+        let place = usize::from(entry.place);
+        let known = estimates.get(place).copied().unwrap_or_default();
+        Candidate {
+            target: among.targets.get(place).expect("orders name places of the route").clone(),
+            reason: entry.reason,
+            score: entry.score,
+            cost: known.cost,
+            latency: known.latency,
+            samples: known.samples,
+        }
+    });
+    let rejected = standing
+        .out
+        .iter()
+        .filter(|(at, _)| !standing.usable.contains(*at))
+        .filter_map(|(at, reason)| Some((among.targets.get(*at)?.clone(), *reason)))
+        .map(|(target, reason)| Rejected { target, reason });
+    let first = entries.first().and_then(|entry| estimates.get(usize::from(entry.place)));
+    Plan {
+        route: head.route.route.name.clone(),
+        rule: head.rule.map(|live| live.rule.name.clone()),
+        strategy: head.tree.strategy().as_str(),
+        arm: order.arm.clone(),
+        complexity: None,
+        confidence: confidence(order.lead, first.map_or(0, |first| first.samples)),
+        candidates: candidates.collect(),
+        rejected: if standing.out.is_empty() { Default::default() } else { rejected.collect() },
+    }
+}
+
+/// Little from few samples, little from a narrow lead, and near 1 from many samples and a wide one.
+fn confidence(lead: Option<f32>, samples: u32) -> PerMille {
+    let Some(lead) = lead else { return PerMille::ZERO };
+    let samples = samples as f32;
+    PerMille::of(samples / (samples + HALF_SAMPLES) * (lead / (lead + HALF_LEAD)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn confidence_takes_samples_and_a_lead() {
+        assert_eq!(confidence(None, 1_000), PerMille::ZERO);
+        assert_eq!(confidence(Some(0.5), 0), PerMille::ZERO);
+        assert_eq!(confidence(Some(0.0), 1_000), PerMille::ZERO);
+        assert!(confidence(Some(0.9), 10_000).get() > 930);
+        assert!(confidence(Some(0.05), 10_000) < confidence(Some(0.3), 10_000));
+        assert!(confidence(Some(0.3), 10) < confidence(Some(0.3), 100));
+    }
+}
