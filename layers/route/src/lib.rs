@@ -110,6 +110,8 @@
 mod availability;
 mod error;
 mod events;
+pub mod facts;
+mod figures;
 mod future;
 mod glob;
 mod layer;
@@ -124,6 +126,7 @@ mod strategy;
 pub use availability::{Availability, TargetState};
 pub use error::{ConfigError, NoRoute};
 pub use events::Event;
+pub use figures::{Figures, Health, Live, Quantiles, Track};
 pub use future::ResponseFuture;
 pub use glob::Glob;
 pub use layer::RouteLayer;
