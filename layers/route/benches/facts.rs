@@ -61,16 +61,18 @@ fn trip(slot: &Arc<Slot>, now: Instant) {
     trip.end(now + Duration::from_millis(1_500), outcome());
 }
 
-/// Few samples: quantiles are taken at each end. Many: ten times a second.
-#[divan::bench(args = [10, 10_000])]
+/// Few samples in the window, where quantiles are taken at each end; many, where it is ten times a
+/// second.
+#[divan::bench(args = [75, 300_000])]
 fn begin_and_end(bencher: Bencher<'_, '_>, samples: u64) {
-    let config = Config { window: Duration::from_millis(samples.max(50)), ..Config::default() };
-    let slot = Tracker::new(config).expect("a good config").slot(&target());
-    let (start, mut at) = (Instant::now(), 0);
-    bencher.bench_local(|| {
+    let (slot, start, mut at) = (tracker().slot(&target()), Instant::now(), 0);
+    let step = Config::default().window.as_millis() as u64 / samples;
+    let mut next = || {
         at += 1;
-        trip(&slot, start + Duration::from_millis(at));
-    });
+        trip(&slot, start + Duration::from_millis(at * step));
+    };
+    (0..200).for_each(|_| next());
+    bencher.bench_local(next);
 }
 
 #[divan::bench]
@@ -84,6 +86,17 @@ fn figures(bencher: Bencher<'_, '_>) {
     let (slot, now) = slot(1_000);
     let now = now + Duration::from_secs(3);
     bencher.bench_local(|| slot.figures(black_box(now)));
+}
+
+/// What a decision among twenty targets reads.
+#[divan::bench]
+fn figures_of_20_targets(bencher: Bencher<'_, '_>) {
+    let slots: Vec<_> = (0..20).map(|_| slot(1_000)).collect();
+    let now = Instant::now() + Duration::from_secs(4);
+    bencher.bench_local(|| {
+        let figures = slots.iter().map(|(slot, _)| black_box(slot).figures(black_box(now)));
+        figures.map(|figures| figures.success).sum::<f32>()
+    });
 }
 
 #[divan::bench]

@@ -30,7 +30,8 @@ impl<F: Fn(&Target, &Usage) -> Option<Usd>> CostOf for F {
 /// Reads the target and, to estimate usage that nobody reported, the [`Ask`](tollway_core::Ask)
 /// from the request's extensions, and [`Metered`](tollway_core::Metered) from the response's. A
 /// request without a target, or whose target the tracker has no room for, passes untouched. A
-/// reply's time lasts to the end of its body, so a client that reads slowly makes it longer.
+/// reply's time lasts to the end of its body, so a client that reads slowly makes it longer; the
+/// time to its first token is the meter's, which for a reply that comes whole is when it came.
 ///
 /// Whatever refuses requests by itself (a breaker, a limit) belongs outside of this layer: its
 /// refusals say nothing of the target.

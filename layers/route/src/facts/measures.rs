@@ -170,10 +170,19 @@ impl Success {
     }
 }
 
-/// What is left of a weight of one that halves every `half_life`.
-pub(super) fn decay(age: u64, half_life: Duration) -> f32 {
-    match age {
-        0 => 1.0,
-        age => (-(age as f32) / (nanos(half_life).max(1) as f32)).exp2(),
+/// How fast weights fade.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HalfLife {
+    per_nano: f32,
+}
+
+impl HalfLife {
+    pub(super) fn new(time: Duration) -> Self {
+        Self { per_nano: 1.0 / nanos(time).max(1) as f32 }
+    }
+
+    /// What is left of a weight of one after so many nanoseconds.
+    pub(super) fn keeps(self, age: u64) -> f32 {
+        (-(age as f32) * self.per_nano).exp2()
     }
 }

@@ -42,7 +42,8 @@ impl Pacing {
 }
 
 /// When to probe which target. Sends nothing and has no clock: who does the sending asks
-/// [`due`](Self::due) and tells [`report`](Self::report).
+/// [`due`](Self::due) and tells [`report`](Self::report) (and the target's slot by
+/// [`Slot::probed`](super::Slot::probed), as its health hangs on it).
 ///
 /// `R` gives random numbers, uniform over all of `u64`.
 ///

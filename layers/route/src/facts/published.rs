@@ -6,9 +6,9 @@ use std::{
 use tollway_core::Usd;
 
 use super::{
-    Config, Nanos,
+    Nanos, Thresholds,
     health::Standing,
-    measures::{Marks, Success, decay},
+    measures::{HalfLife, Marks, Success},
 };
 use crate::Figures;
 
@@ -41,6 +41,13 @@ pub(super) struct Latest {
     pub(super) success: Success,
     pub(super) standing: Standing,
     pub(super) peak: f32,
+}
+
+/// How success rate and peak fade.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fading {
+    pub(super) success: HalfLife,
+    pub(super) peak: HalfLife,
 }
 
 const NO_COST: u64 = u64::MAX;
@@ -95,7 +102,13 @@ impl Published {
         now >= self.changes_at.load(Relaxed)
     }
 
-    pub(super) fn read(&self, now: Nanos, in_flight: u32, config: &Config) -> Figures {
+    pub(super) fn read(
+        &self,
+        now: Nanos,
+        in_flight: u32,
+        fading: &Fading,
+        limits: &Thresholds,
+    ) -> Figures {
         let float = |cell: &AtomicU32| f32::from_bits(cell.load(Relaxed));
         let known = |cell: &AtomicU32| Some(float(cell)).filter(|value| !value.is_nan());
         let marks = Marks::from_bits(self.marks.load(Relaxed));
@@ -112,16 +125,15 @@ impl Published {
             samples: self.samples.load(Relaxed),
             first_token: marks.first_token(),
             whole,
-            peak_ewma: (float(&self.peak) * decay(age, config.peak_half_life))
-                .max(median.as_secs_f32()),
-            success: success.decayed(decay(age, config.half_life)).share(),
+            peak_ewma: (float(&self.peak) * fading.peak.keeps(age)).max(median.as_secs_f32()),
+            success: success.decayed(fading.success.keeps(age)).share(),
             tokens_per_second: known(&self.tokens_per_second),
             cost: (cost != NO_COST).then(|| Usd::from_nanos(cost)),
             output_tokens: known(&self.output_tokens),
             cached_share: float(&self.cached_share),
             in_flight,
             usual_in_flight: float(&self.usual_in_flight),
-            health: standing.health(now, in_flight, &config.health),
+            health: standing.health(now, in_flight, limits),
         }
     }
 }

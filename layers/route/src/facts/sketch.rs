@@ -11,17 +11,17 @@ const LONGEST: u64 = 600_000_000;
 /// 19 doublings lie between the shortest and the longest time, and two steps of the twentieth.
 const BUCKETS: usize = 192;
 
-/// The time in microseconds that each bucket stands for.
-static TIMES: [u32; BUCKETS] = times();
+/// The time that each bucket stands for.
+static TIMES: [Duration; BUCKETS] = times();
 
-const fn times() -> [u32; BUCKETS] {
-    let mut times = [0; BUCKETS];
+const fn times() -> [Duration; BUCKETS] {
+    let mut times = [Duration::ZERO; BUCKETS];
     let mut bucket = 0;
     while bucket < BUCKETS {
         let (doublings, step) = (bucket as u64 / STEPS, bucket as u64 % STEPS);
         let (low, high) = (STEPS + step, STEPS + step + 1);
         let mean = (SHORTEST << doublings) * 2 * low * high / (STEPS * (low + high));
-        times[bucket] = if mean < LONGEST { mean as u32 } else { LONGEST as u32 };
+        times[bucket] = Duration::from_micros(if mean < LONGEST { mean } else { LONGEST });
         bucket += 1;
     }
     times
@@ -122,7 +122,7 @@ pub(super) fn quantiles_of([p50, p95, p99]: [u8; 3]) -> Option<Quantiles> {
 }
 
 fn time_of(bucket: u8) -> Option<Duration> {
-    TIMES.get(usize::from(bucket)).map(|micros| Duration::from_micros((*micros).into()))
+    TIMES.get(usize::from(bucket)).copied()
 }
 
 fn bucket_of(micros: u64) -> usize {
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn each_bucket_is_within_five_percent_of_its_ends() {
         for micros in (SHORTEST..LONGEST).step_by(7_919) {
-            let told = f64::from(TIMES[bucket_of(micros)]);
+            let told = TIMES[bucket_of(micros)].as_micros() as f64;
             let error = (told - micros as f64).abs() / micros as f64;
             assert!(error <= 0.05, "{micros} is told as {told}");
         }

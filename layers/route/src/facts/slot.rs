@@ -13,9 +13,9 @@ use tollway_core::{ErrorClass, Target};
 use super::{
     Config, Nanos, Outcome, Trip,
     health::{Seen, Standing, State},
-    measures::{Marks, Measures, Sample, Success, decay},
+    measures::{HalfLife, Marks, Measures, Sample, Success},
     nanos,
-    published::{Latest, Published},
+    published::{Fading, Latest, Published},
     snapshot::{Merged, TargetFacts},
     window::Window,
 };
@@ -45,6 +45,7 @@ pub struct PastError {
 pub struct Slot {
     target: Target,
     config: Arc<Config>,
+    fading: Fading,
     epoch: Instant,
     in_flight: AtomicU32,
     /// When a request last began; 0: never.
@@ -79,9 +80,14 @@ impl Slot {
             state: State::default(),
             errors: [None; ERRORS],
         };
+        let fading = Fading {
+            success: HalfLife::new(config.half_life),
+            peak: HalfLife::new(config.peak_half_life),
+        };
         Self {
             target,
             config,
+            fading,
             epoch,
             in_flight: AtomicU32::new(0),
             touched: AtomicU64::new(0),
@@ -114,7 +120,8 @@ impl Slot {
                 Err(TryLockError::WouldBlock) => {}
             }
         }
-        self.published.read(now, self.in_flight.load(Relaxed), &self.config)
+        let in_flight = self.in_flight.load(Relaxed);
+        self.published.read(now, in_flight, &self.fading, &self.config.health)
     }
 
     /// A probe of the target, which is no request, has ended: counts for its health alone.
@@ -143,7 +150,7 @@ impl Slot {
     pub(super) fn settle(&self, trip: &Trip, now: Instant, outcome: &Outcome) {
         let now = self.clock(now);
         let mut book = self.lock();
-        book.age(now, &self.config);
+        book.age(now, &self.fading);
         let timeout = outcome.class == Some(ErrorClass::Timeout);
         if outcome.ok || timeout {
             let whole = trip.until(now);
@@ -187,7 +194,7 @@ impl Slot {
     pub(super) fn add_to(&self, merged: &mut Merged, now: Instant) {
         let figures = self.figures(now);
         let mut book = self.lock();
-        book.age(self.clock(now), &self.config);
+        book.age(self.clock(now), &self.fading);
         merged.add(&figures, book.window.total(), book.success);
     }
 
@@ -196,7 +203,7 @@ impl Slot {
     }
 
     fn publish(&self, mut book: MutexGuard<'_, Book>, now: Nanos, mark: bool) {
-        book.age(now, &self.config);
+        book.age(now, &self.fading);
         book.window.forget(now);
         let means = match book.window.total() {
             Some(measures) => measures.means(),
@@ -240,10 +247,10 @@ impl Live for Slot {
 
 impl Book {
     /// Lets success rate and peak grow older.
-    fn age(&mut self, now: Nanos, config: &Config) {
+    fn age(&mut self, now: Nanos, fading: &Fading) {
         let age = now.saturating_sub(self.at);
-        self.success = self.success.decayed(decay(age, config.half_life));
-        self.peak *= decay(age, config.peak_half_life);
+        self.success = self.success.decayed(fading.success.keeps(age));
+        self.peak *= fading.peak.keeps(age);
         self.at = self.at.max(now);
     }
 

@@ -37,7 +37,8 @@ impl<P: Part> Window<P> {
     /// Lets go of what has left the window by `now`.
     pub(super) fn forget(&mut self, now: Nanos) {
         let (number, held) = (now / self.step, self.live.len());
-        while self.live.front().is_some_and(|(oldest, _)| oldest + self.parts <= number) {
+        let gone = number.checked_sub(self.parts);
+        while self.live.front().is_some_and(|(oldest, _)| Some(*oldest) <= gone) {
             self.live.pop_front();
         }
         if self.live.len() < held {
@@ -56,8 +57,8 @@ impl<P: Part> Window<P> {
 
     /// When it has something to forget.
     pub(super) fn forgets_at(&self) -> Nanos {
-        let oldest = self.live.front();
-        oldest.map_or(Nanos::MAX, |(oldest, _)| (oldest + self.parts).saturating_mul(self.step))
+        let last = self.live.front().map(|(oldest, _)| oldest.saturating_add(self.parts));
+        last.map_or(Nanos::MAX, |last| last.saturating_mul(self.step))
     }
 }
 
