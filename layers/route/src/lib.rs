@@ -170,6 +170,7 @@ mod check;
 mod error;
 mod estimate;
 mod events;
+pub mod facts;
 mod figures;
 mod future;
 mod glob;
