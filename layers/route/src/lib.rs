@@ -107,6 +107,7 @@
 //! allocation but `http`'s for the extension slot. While some are out, one more: the list of them.
 //! The shared state is bounded whatever model names clients make up.
 
+pub mod auto;
 mod availability;
 mod error;
 mod events;
