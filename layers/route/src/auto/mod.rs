@@ -1,58 +1,42 @@
-//! How hard a request looks.
+//! How hard a request is, told from its words: a deterministic scorer for routing by complexity.
+//!
+//! A [`Scanner`] is fed with a request's texts and counts what they contain; [`Weights`] make a
+//! [`Judgement`] of the [`Signals`] found. No model is asked, nothing is learnt on the way, and no
+//! byte of the text is kept.
+//!
+//! ```
+//! use tollway_route::auto::{Complexity, Role, Scanner, Weights};
+//!
+//! let judge = |text: &str| {
+//!     let mut scanner = Scanner::new();
+//!     scanner.turn(Role::User);
+//!     scanner.text(text);
+//!     Weights::default().score(&scanner.finish())
+//! };
+//! assert_eq!(judge("What's the capital of Mongolia?").complexity, Complexity::Simple);
+//! let proof = judge("Prove that every Cauchy sequence of real numbers converges, step by step.");
+//! assert_eq!(proof.complexity, Complexity::Complex);
+//! assert!(proof.reasoning);
+//! ```
+//!
+//! # What it can't know
+//!
+//! It counts words, and understands none. A short question that is hard without a word that says
+//! so ("Is 1,000,003 prime?") looks easy to it. Words of thirteen languages are known (English,
+//! German, French, Spanish, Italian, Portuguese, Polish, Russian, Chinese, Japanese, Korean, Hindi,
+//! Arabic); of others it sees lengths, code, mathematics, tools and the like.
 
-/// How hard a request looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Complexity {
-    /// A small model will do.
-    #[default]
-    Simple,
-    /// In between.
-    Moderate,
-    /// It takes a large model.
-    Complex,
-}
+mod ends;
+mod feature;
+mod judgement;
+mod lexicon;
+mod scanner;
+mod signals;
+mod weights;
+mod words;
 
-impl Complexity {
-    /// The lower-case name used in policies, labels and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Simple => "simple",
-            Self::Moderate => "moderate",
-            Self::Complex => "complex",
-        }
-    }
-}
-
-/// What was read of a prompt.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Signals {
-    /// Tokens of the prompt.
-    pub tokens: u64,
-}
-
-/// What [`Weights`] say of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Judgement {
-    /// How hard it looks.
-    pub complexity: Complexity,
-    /// Whether it asks for thinking.
-    pub reasoning: bool,
-}
-
-/// How much each feature counts.
-#[derive(Clone, Debug, Default)]
-pub struct Weights {
-    _to_come: (),
-}
-
-impl Weights {
-    /// Judges a request.
-    pub fn score(&self, signals: &Signals) -> Judgement {
-        let complexity = match signals.tokens {
-            0..=199 => Complexity::Simple,
-            200..=1_999 => Complexity::Moderate,
-            _ => Complexity::Complex,
-        };
-        Judgement { complexity, reasoning: false }
-    }
-}
+pub use feature::Feature;
+pub use judgement::{Complexity, Judgement};
+pub use scanner::{Role, Scanner};
+pub use signals::Signals;
+pub use weights::{Weight, Weights, WeightsError};
