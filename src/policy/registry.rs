@@ -5,9 +5,9 @@ use std::sync::{Arc, LazyLock};
 use http::{HeaderName, Uri};
 use tollway_core::Dialect;
 use tollway_dialect::translate::{Field, Fit, Form, Reasoning};
-use tollway_route::Glob;
+use tollway_route::{Glob, Size};
 
-use super::{Size, check};
+use super::check;
 
 /// Known providers and models.
 #[derive(Clone, Debug, Default, PartialEq)]

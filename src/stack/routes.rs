@@ -5,8 +5,8 @@ use tollway_core::Target;
 use tollway_pace::{PaceHandle, PaceLayer};
 use tollway_rate_limit::{Handle, Key, Part, RateLimitLayer};
 use tollway_route::{
-    Availability as Standing, Glob, Group, Match, Member, Route, RouteLayer, Router, Strategy,
-    TargetState,
+    Availability as Standing, Glob, Group, Match, Member, Prefer, Route, RouteLayer, Router, Rule,
+    Strategy, TargetState, Then,
 };
 
 use super::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollway::policy::*;
-use tollway_core::Usd;
+use tollway_core::{Needs, PerMille, Usd};
 
 use super::{parse, told};
 
@@ -484,6 +484,76 @@ error: stands here twice
 }
 
 #[test]
+fn policy_broken_sets_never_reached() {
+    check(
+        r"providers: { openai: {} }
+routes:
+  - { match: { model: a }, use: [budget, auto], targets: [openai/gpt-5.6-luna] }
+  - { match: { model: b }, use: vision, targets: [openai/gpt-5.6-luna], rules: [{ name: all, strategy: cost }] }
+  - { match: { model: c }, use: vision, targets: [openai/gpt-5.6-luna], rules: [{ name: vision, strategy: cost }] }
+",
+        r"error: the set `auto` is never reached
+ --> policy.yaml:3:42 (routes[0].use[1])
+  |
+3 |   - { match: { model: a }, use: [budget, auto], targets: [openai/gpt-5.6-luna] }
+  |                                          ^^^^
+  = help: the set `budget` holds for every request; take one of the two away
+
+error: the set `vision` is never reached
+ --> policy.yaml:4:33 (routes[1].use)
+  |
+4 |   - { match: { model: b }, use: vision, targets: [openai/gpt-5.6-luna], rules: [{ name: all, strategy: cost }] }
+  |                                 ^^^^^^
+  = help: rule `all` in line 4 holds for every request; take one of the two away
+",
+    );
+}
+
+#[test]
+fn policy_broken_callers_in_two_places() {
+    check(
+        r"providers: { openai: { region: us }, anthropic: { region: eu }, sim: { simulate: {} } }
+routes:
+  - strategy: { nearest: { header: x-region } }
+    targets:
+      - { name: g, strategy: { nearest: { header: x-region } }, targets: [openai/gpt-4o, anthropic/claude-haiku-5-5] }
+      - { name: h, strategy: { nearest: { header: x-place } }, targets: [openai, anthropic] }
+",
+        r"error: no target here has a region, so none is nearer than another
+ --> policy.yaml:3:26 (routes[0].strategy.nearest)
+  |
+3 |   - strategy: { nearest: { header: x-region } }
+  |                          ^
+  = help: give providers a `region`, or make groups: `{ region: eu, targets: [...] }`
+
+error: the route's callers are said to be elsewhere already
+ --> policy.yaml:6:41 (routes[0].targets[1].strategy.nearest)
+  |
+6 |       - { name: h, strategy: { nearest: { header: x-place } }, targets: [openai, anthropic] }
+  |                                         ^
+  = help: write the same in both: the other one is in line 3
+",
+    );
+}
+
+#[test]
+fn policy_broken_more_places_than_can_be_tried() {
+    let keys: Vec<String> = (0..40).map(|n| format!("k{n}: \"${{K{n}_KEY}}\"")).collect();
+    let keys = keys.join(", ");
+    let told = told(&format!(
+        "providers:\n  a: {{ base_url: http://a, keys: {{ {keys} }} }}\n  b: {{ base_url: http://b, keys: {{ {keys} }} }}\nroutes:\n  - {{ targets: [a], rules: [{{ prefer: b }}] }}\n"
+    ));
+    let expected = r"error: 80 targets with those of its rules, each key of a provider counted
+ --> policy.yaml:5:16 (routes[0].targets)
+  |
+5 |   - { targets: [a], rules: [{ prefer: b }] }
+  |                ^
+  = expected at most 64
+";
+    assert!(told == expected, "{told}");
+}
+
+#[test]
 fn policy_broken_routing_and_health() {
     check(
         r"providers: { openai: {}, anthropic: {}, sim: { simulate: {} } }
@@ -494,7 +564,7 @@ routing:
   expect: { latency: all }
   header: sometimes
   decisions: 2M
-  auto: { moderate_from: 70, complex_from: 65, weights: { code: many } }
+  auto: { moderate_from: 70, complex_from: 65, weights: { code: many, cod: 5, tools: { point: 3 } } }
 health:
   degraded: { success: 40%, p95: 0s }
   down: { success: 50%, failures: 0 }
@@ -546,16 +616,31 @@ error: `2M` is too large
 error: a request would be complex from 65 points on, and moderate from 70: none is moderate
  --> policy.yaml:9:44 (routing.auto.complex_from)
   |
-9 |   auto: { moderate_from: 70, complex_from: 65, weights: { code: many } }
+9 |   auto: { moderate_from: 70, complex_from: 65, weights: { code: many, cod: 5, tools: { point: * } } }
   |                                            ^^
   = expected `moderate_from` below `complex_from`
 
 error: `many` is not a whole number
  --> policy.yaml:9:65 (routing.auto.weights.code)
   |
-9 |   auto: { moderate_from: 70, complex_from: 65, weights: { code: many } }
+9 |   auto: { moderate_from: 70, complex_from: 65, weights: { code: many, cod: 5, tools: { point: * } } }
   |                                                                 ^^^^
   = expected a whole number from -1000 to 1000
+
+error: `cod` is nothing that is counted
+ --> policy.yaml:9:71 (routing.auto.weights.cod)
+  |
+9 |   auto: { moderate_from: 70, complex_from: 65, weights: { code: many, cod: 5, tools: { point: * } } }
+  |                                                                       ^^^
+  = expected one of: ask_length, prompt_length, turns, tools, images, schema, code, trace, maths, figures, proof, reasoning, analysis, design, task, topic, constraints, questions, items, length_asked, trivial, brief, context
+  = help: did you mean `code`?
+
+error: unknown key `point`
+ --> policy.yaml:9:88 (routing.auto.weights.tools.point)
+  |
+9 |   auto: { moderate_from: 70, complex_from: 65, weights: { code: many, cod: 5, tools: { point: * } } }
+  |                                                                                        ^^^^^
+  = help: did you mean `points`?
 
 error: a time of zero would let nothing through
   --> policy.yaml:11:34 (health.degraded.p95)
@@ -660,30 +745,32 @@ fn policy_strategies() {
         ("cost", Strategy::Cost),
         ("power_of_two", Strategy::PowerOfTwo),
         ("capability", Strategy::Capability),
-        ("latency", Strategy::Latency(Timing::FirstToken)),
-        ("{ latency: whole }", Strategy::Latency(Timing::Whole)),
+        ("latency", Strategy::Latency { of: Of::FirstToken }),
+        ("{ latency: whole }", Strategy::Latency { of: Of::Whole }),
         ("{ score: { latency: 60, cost: 40 } }", Strategy::Score { latency: 60, cost: 40 }),
         ("{ score: { cost: 1 } }", Strategy::Score { latency: 0, cost: 1 }),
-        ("{ affinity: prompt }", Strategy::Affinity(Session::Prompt)),
-        ("{ affinity: { header: X-Chat } }", Strategy::Affinity(header("x-chat"))),
-        ("{ split: user }", Strategy::Split(Session::User)),
-        ("{ split: { header: x-user } }", Strategy::Split(header("x-user"))),
+        ("{ affinity: prompt }", Strategy::Affinity { by: By::Prompt }),
+        ("{ affinity: { header: X-Chat } }", Strategy::Affinity { by: header("x-chat") }),
+        ("{ split: user }", Strategy::Split { by: By::User }),
+        ("{ split: { header: x-user } }", Strategy::Split { by: header("x-user") }),
     ] {
         assert_eq!(strategy(text), expected, "{text}");
     }
     let nearest =
         "{ nearest: { header: x-region, default: eu, order: { asia: [us, eu], eu: us } } }";
-    let Strategy::Nearest(nearest) = strategy(nearest) else { panic!() };
+    let near = route(&format!("strategy: {nearest}, {two}"));
+    assert_eq!(near.group.strategy, Strategy::Nearest);
+    let nearest = near.nearest.unwrap();
     assert_eq!(nearest.default.as_deref(), Some("eu"));
     assert_eq!(nearest.order[0], ("asia".into(), vec!["us".into(), "eu".into()]));
     let expecting = format!(
         "routing: {{ expect: {{ latency: whole }} }}\n{TWO}routes: [{{ strategy: latency, {two} }}]"
     );
-    assert_eq!(parse(&expecting).routes[0].group.strategy, Strategy::Latency(Timing::Whole));
+    assert_eq!(parse(&expecting).routes[0].group.strategy, Strategy::Latency { of: Of::Whole });
 }
 
-fn header(name: &'static str) -> Session {
-    Session::Header(http::HeaderName::from_static(name))
+fn header(name: &'static str) -> By {
+    By::Header(http::HeaderName::from_static(name))
 }
 
 #[test]
@@ -735,26 +822,27 @@ fn policy_rules() {
     assert_eq!(last.preferred().unwrap().strategy, Strategy::RoundRobin, "that of its own list");
 
     let [seeing, long, hard, daily] = &route.rules[..] else { panic!() };
-    assert_eq!(seeing.when.needs, [Need::Vision, Need::Tools]);
+    assert_eq!(seeing.when.needs, Needs::VISION | Needs::TOOLS);
     let preferred = seeing.preferred().unwrap();
     assert_eq!(preferred.strategy, Strategy::Weighted, "weights are there to be read");
     assert_eq!(preferred.members[0].weight.get(), 60);
 
-    assert_eq!(long.when.input_tokens, Some(Bounds { first: Some(100_001), last: None }));
-    assert_eq!(long.when.max_cost, Some(Bounds { first: None, last: Some(500_000_000) }));
-    let times = Bounds { first: Some(500_000_000), last: Some(1_999_999_999) };
-    assert_eq!((long.when.max_latency, long.when.reasoning), (Some(times), Some(true)));
+    assert_eq!(long.when.input_tokens, Between::from(100_001));
+    assert_eq!(long.when.max_cost, Between::to(Usd::from_nanos(500_000_000)));
+    let nanos = Duration::from_nanos;
+    let times = Between { from: Some(nanos(500_000_000)), to: Some(nanos(1_999_999_999)) };
+    assert_eq!((long.when.max_latency, long.when.reasoning), (times, Some(true)));
     assert_eq!(long.preferred().unwrap().strategy, Strategy::Failover);
 
     assert_eq!(hard.when.complexity, [Complexity::Complex]);
-    assert_eq!(hard.when.sizes, [PromptSize::Tiny, PromptSize::Huge]);
-    assert!(hard.when.tasks[0].matches("code-review"));
+    assert_eq!(hard.when.size, [SizeClass::Tiny, SizeClass::Huge]);
+    assert!(hard.when.task[0].matches("code-review"));
     assert_eq!(hard.when.callers.len(), 2, "user, or name of the key");
-    assert_eq!(hard.prefer, Some(Prefer::Sizes(vec![Size::Reasoning])));
-    assert_eq!(hard.strategy, Some(Strategy::Latency(Timing::FirstToken)));
+    assert_eq!(hard.prefer, Prefer::Sizes(vec![Size::Reasoning]));
+    assert_eq!(hard.strategy, Some(Strategy::Latency { of: Of::FirstToken }));
 
-    let night = Hours { days: 0b111_1111, from: 1320, to: 360 };
-    assert_eq!(daily.when.times[1], night);
+    let night = TimeRange { days: Days::ALL, from: 1320, to: 360 };
+    assert_eq!(daily.when.time[1], night);
     assert_eq!((daily.max_cost, daily.free_first), (Some(Usd::from_nanos(20_000_000)), true));
     assert_eq!(daily.max_latency, Some(Duration::from_secs(3)));
 }
@@ -807,7 +895,7 @@ fn policy_warns_of_sizes_that_no_target_has() {
     assert_eq!(
         warned("use: auto, targets: [openai]"),
         [
-            "policy.yaml:3:10 routes[0].use: `auto` chooses by the size of models, and no target of the route has a model whose size is known: name models, or give yours a `size` under `models:`"
+            "policy.yaml:3:12 routes[0].use: `auto` chooses by the size of models, and no target of the route has a model whose size is known: name models, or give yours a `size` under `models:`"
         ]
     );
     assert_eq!(warned("use: [auto, vision], targets: [openai/gpt-5.6-luna]").len(), 0);
@@ -818,14 +906,50 @@ fn policy_warns_of_sizes_that_no_target_has() {
 }
 
 #[test]
+fn policy_sets_stand_behind_the_rules_of_the_route() {
+    let route = route(
+        "targets: [openai/gpt-5.6-sol, openai/gpt-5.6-luna], use: [vision, auto], rules: [
+    { name: 'auto: complex', prefer: anthropic },
+    { name: mine, when: { needs: tools }, strategy: cost },
+    { name: vision, when: { needs: [vision, json] }, prefer: sim }]",
+    );
+    let names: Vec<&str> = route.rules.iter().map(|rule| &*rule.name).collect();
+    assert_eq!(names[..2], ["mine", "vision"]);
+    assert!(names[2..].iter().all(|name| name.starts_with("auto: ")), "{names:?}");
+    let find = |name: &str| route.rules.iter().find(|rule| &*rule.name == name).unwrap();
+    let complex = find("auto: complex");
+    assert!(complex.preferred().is_some(), "what the route says instead");
+    assert_eq!(complex.when.complexity, [Complexity::Complex], "the set's, as none is written");
+    assert_eq!(find("vision").when.needs, Needs::VISION | Needs::JSON);
+    assert!(matches!(find("auto: simple").prefer, Prefer::Sizes(_)));
+}
+
+#[test]
+fn policy_weights_of_auto() {
+    let usual = Weights::default();
+    let auto = |text: &str| parse(&format!("{TWO}routing: {{ auto: {{ {text} }} }}")).routing.auto;
+    assert_eq!(auto(""), usual);
+    let weights = auto(
+        "moderate_from: 1, complex_from: 2, reasoning_from: 3, weights: { code: 40, trivial: -5, maths: { reasoning: 9, at_most: 2 } }",
+    );
+    assert_eq!((weights.moderate, weights.complex, weights.reasoning), (1, 2, 3));
+    let code = weights.get(Feature::Code);
+    assert_eq!((code.points, code.at_most), (40, usual.get(Feature::Code).at_most));
+    assert_eq!(weights.get(Feature::Trivial).points, -5);
+    let maths = weights.get(Feature::Maths);
+    assert_eq!(
+        (maths.points, maths.reasoning, maths.at_most),
+        (usual.get(Feature::Maths).points, 9, 2)
+    );
+}
+
+#[test]
 fn policy_routing_and_health() {
     let policy = parse(TWO);
     let Routing { min_samples, window, explore, expect, header, decisions, .. } = policy.routing;
-    assert_eq!((min_samples.get(), window.as_secs(), explore), (10, 300, 0.05));
+    assert_eq!((min_samples.get(), window.as_secs(), explore), (10, 300, PerMille::new(50)));
     assert_eq!((expect, header, decisions), (None, Tell::Chosen, 1000));
-    let health = policy.health;
-    assert_eq!((health.degraded_success, health.down_success), (0.9, 0.5));
-    assert_eq!((health.down_failures.get(), health.recover_after.as_secs()), (5, 30));
+    assert_eq!(policy.health, Thresholds::default());
     assert!(policy.providers.iter().all(|provider| provider.probe.is_none()));
 
     let policy = parse(
@@ -833,7 +957,8 @@ fn policy_routing_and_health() {
 routing: { explore: 0%, header: never, decisions: 0 }
 health:
   degraded: { p95: 20s }
-  down: { success: 95% }
+  down: { success: 97% }
+  recover_after: 1m
   probe: { interval: 3s, path: /health }
 providers:
   openai: { probe: off }
@@ -841,14 +966,15 @@ providers:
   groq: { region: us }
 ",
     );
-    assert_eq!((policy.routing.explore, policy.routing.header), (0.0, Tell::Never));
-    assert_eq!(policy.health.degraded_p95, Some(Duration::from_secs(20)));
-    assert_eq!(policy.health.degraded_success, 0.95, "at least that of `down`");
+    assert_eq!(policy.health.cooldown, Duration::from_secs(60));
+    assert_eq!((policy.routing.explore, policy.routing.header), (PerMille::ZERO, Tell::Never));
+    assert_eq!(policy.health.slow_whole, Some(Duration::from_secs(20)));
+    assert_eq!(policy.health.degraded_below, 970, "at least that of `down`");
     let [openai, anthropic, groq] = &policy.providers[..] else { panic!() };
     assert_eq!(openai.probe, None);
     let probe = anthropic.probe.as_ref().unwrap();
     assert_eq!(
-        (probe.interval.as_secs(), probe.timeout.as_secs(), &*probe.path),
+        (probe.pacing.every.as_secs(), probe.timeout.as_secs(), &*probe.path),
         (3, 1, "/health")
     );
     assert_eq!(groq.probe.as_ref().unwrap().timeout.as_secs(), 3, "never longer than the interval");

@@ -36,7 +36,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
     let limits = limits::limits(&written, &mut check);
     let aliases = routes::aliases(&written, &registry, &mut check);
     let routing = routing::routing(&written, &mut check);
-    let expect = routing.expect.unwrap_or(super::Timing::FirstToken);
+    let expect = routing.expect.unwrap_or(super::Of::FirstToken);
     let targets = targets::Targets { providers: &providers, registry: &registry, expect };
     let routes = routes::routes(&written, &targets, &mut check);
     let callers = callers::callers(&written, &mut check);

@@ -3,7 +3,11 @@ use std::sync::Arc;
 use jiff::ToSpan;
 use tollway_route::{CallerMatch, HeaderMatch, TagMatch, shadows};
 
-use super::{Check, glob, globs, rules::rules, targets::Targets};
+use super::{
+    Check, glob, globs,
+    rules::rules,
+    targets::{Targets, nearest_of},
+};
 use crate::policy::{
     Alias, Glob, Match, Route,
     node::Span,
@@ -97,8 +101,9 @@ pub(super) fn routes(
         };
         let group = targets.of_route(&at.value, check);
         let rules = rules(&at.value, &group, targets, check);
+        let nearest = nearest_of(&at.value, check);
         targets.too_many(&at.value, &group, &rules, check);
-        routes.push((Route { name, matches, rules, group }, at.span.line));
+        routes.push((Route { name, matches, rules, group, nearest }, at.span.line));
     }
     routes.into_iter().map(|(route, _)| route).collect()
 }

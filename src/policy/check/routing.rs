@@ -1,18 +1,24 @@
 use std::time::Duration;
 
+use tollway_core::PerMille;
+
 use super::{Check, server::positive};
 use crate::policy::{
-    Auto, Health, Probe, Routing, Tell, Timing,
+    Feature, Of, Probe, ProbePacing, Routing, Tell, Thresholds, Weights,
     read::At,
     values::{Count, Share, TellName, TimingName},
-    written::{AutoWritten, PolicyWritten, ProbeOrOff, ProbeWritten},
+    written::{AutoWritten, PolicyWritten, ProbeOrOff, ProbeWritten, WeightMapWritten},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Share of requests that explore, where the policy says nothing.
+const EXPLORE: PerMille = PerMille::new(50);
+const PACING: ProbePacing =
+    ProbePacing { every: Duration::from_secs(30), jitter: 200, at_most: Duration::from_secs(600) };
 /// Decisions kept at most; each is about a kilobyte.
 const MOST_DECISIONS: u64 = 100_000;
 
-impl From<TimingName> for Timing {
+impl From<TimingName> for Of {
     fn from(name: TimingName) -> Self {
         match name {
             TimingName::FirstToken => Self::FirstToken,
@@ -33,7 +39,7 @@ pub(super) fn routing(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Rou
     Routing {
         min_samples: check.at_least_one_u32(&written.min_samples, 10),
         window: positive(&written.window, 300 * SECOND, check),
-        explore: written.explore.as_ref().map_or(0.05, |at| at.value.0),
+        explore: written.explore.as_ref().map_or(EXPLORE, |at| PerMille::of(at.value.0 as f32)),
         expect: expect.map(|at| at.value.into()),
         header: match written.header.as_ref().map(|at| at.value) {
             Some(TellName::Always) => Tell::Always,
@@ -41,41 +47,63 @@ pub(super) fn routing(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Rou
             Some(TellName::Chosen) | None => Tell::Chosen,
         },
         decisions: usize::try_from(decisions).unwrap_or(usize::MAX),
-        auto: auto(written.auto.map(|at| at.value).unwrap_or_default(), check),
+        auto: auto(&written.auto.map(|at| at.value).unwrap_or_default(), check),
     }
 }
 
-fn auto(written: AutoWritten, check: &mut Check<'_, '_>) -> Auto {
-    let points = |at: &Option<At<Count>>, default: i32| {
-        at.as_ref().map_or(default, |at| i32::try_from(at.value.0).unwrap_or(i32::MAX))
+fn auto(written: &AutoWritten, check: &mut Check<'_, '_>) -> Weights {
+    let mut weights = Weights::default();
+    let from = |at: &Option<At<Count>>, usual: i32| {
+        at.as_ref().map_or(usual, |at| i32::try_from(at.value.0).unwrap_or(i32::MAX))
     };
-    let moderate_from = points(&written.moderate_from, 30);
-    let complex_from = points(&written.complex_from, 65);
-    if let (Some(at), true) = (
-        written.complex_from.as_ref().or(written.moderate_from.as_ref()),
-        moderate_from >= complex_from,
-    ) {
+    weights.moderate = from(&written.moderate_from, weights.moderate);
+    weights.complex = from(&written.complex_from, weights.complex);
+    weights.reasoning = from(&written.reasoning_from, weights.reasoning);
+    let threshold = written.complex_from.as_ref().or(written.moderate_from.as_ref());
+    if let Some(at) = threshold.filter(|_| weights.complex <= weights.moderate) {
         let message = format!(
-            "a request would be complex from {complex_from} points on, and moderate from {moderate_from}: none is moderate"
+            "a request would be complex from {} points on, and moderate from {}: none is moderate",
+            weights.complex, weights.moderate
         );
         check.reader.wrong(at, message).expected("`moderate_from` below `complex_from`");
     }
-    let weights = written.weights.iter().flat_map(|named| &named.value.0);
-    let weights = weights.filter_map(|(name, at)| Some((name.value.clone(), at.as_ref()?.value.0)));
-    Auto { moderate_from, complex_from, weights: weights.collect() }
+    for (name, at) in written.weights.iter().flat_map(|named| &named.value.0) {
+        let Some(feature) = Feature::ALL.into_iter().find(|one| one.as_str() == name.value) else {
+            let quote = check.reader.quote(name);
+            let names: Vec<&str> = Feature::ALL.iter().map(|one| one.as_str()).collect();
+            let said = check.reader.wrong(name, format!("`{quote}` is nothing that is counted"));
+            said.expected(format!("one of: {}", names.join(", "))).did_you_mean(&quote, names);
+            continue;
+        };
+        let Some(WeightMapWritten { points, reasoning, at_most }) =
+            at.as_ref().map(|at| &at.value.0)
+        else {
+            continue;
+        };
+        let mut weight = weights.get(feature);
+        weight.points = points.as_ref().map_or(weight.points, |at| at.value.0);
+        weight.reasoning = reasoning.as_ref().map_or(weight.reasoning, |at| at.value.0);
+        let counts = |at: &At<Count>| u16::try_from(at.value.0).unwrap_or(u16::MAX);
+        weight.at_most = at_most.as_ref().map_or(weight.at_most, counts);
+        weights.set(feature, weight);
+    }
+    weights
 }
 
 /// When a target counts as degraded or down.
-pub(super) fn health(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Health {
+pub(super) fn health(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Thresholds {
     let written = written.health.as_ref().map(|at| at.value.clone()).unwrap_or_default();
     let degraded = written.degraded.map(|at| at.value).unwrap_or_default();
     let down = written.down.map(|at| at.value).unwrap_or_default();
-    let share = |at: &Option<At<Share>>| at.as_ref().map(|at| at.value.0);
-    let degraded_success = share(&degraded.success)
-        .unwrap_or_else(|| share(&down.success).map_or(0.9, |down| down.max(0.9)));
-    let down_success = share(&down.success).unwrap_or(degraded_success.min(0.5));
-    if let (Some(at), true) = (&down.success, down_success > degraded_success) {
-        let percent = degraded_success * 100.0;
+    let usual = Thresholds::default();
+    let share = |at: &Option<At<Share>>| at.as_ref().map(|at| (at.value.0 * 1000.0).round() as u32);
+    let down_below = share(&down.success);
+    // What is said of one of the two moves the other along, if that is not said.
+    let degraded_below = share(&degraded.success)
+        .unwrap_or(usual.degraded_below.max(down_below.unwrap_or(usual.down_below)));
+    let down_below = down_below.unwrap_or(usual.down_below.min(degraded_below));
+    if let Some(at) = down.success.as_ref().filter(|_| down_below > degraded_below) {
+        let percent = f64::from(degraded_below) / 10.0;
         check
             .reader
             .wrong(at, format!("a target would be down before it is degraded (below {percent}%)"))
@@ -86,12 +114,14 @@ pub(super) fn health(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Heal
         span: at.span,
         path: at.path.clone(),
     });
-    Health {
-        degraded_success,
-        degraded_p95: degraded.p95.as_ref().map(|_| positive(&degraded.p95, SECOND, check)),
-        down_success,
-        down_failures: check.at_least_one_u32(&failures, 5),
-        recover_after: positive(&written.recover_after, 30 * SECOND, check),
+    let slow = degraded.p95.as_ref().map(|_| positive(&degraded.p95, SECOND, check));
+    Thresholds {
+        degraded_below,
+        down_below,
+        down_after: check.at_least_one_u32(&failures, usual.down_after.into()).get(),
+        slow_whole: slow,
+        cooldown: positive(&written.recover_after, usual.cooldown, check),
+        ..usual
     }
 }
 
@@ -109,10 +139,11 @@ pub(super) fn probe(
 ) -> Option<Probe> {
     let ProbeOrOff::Probe(written) = &at.value else { return None };
     let ProbeWritten { interval, jitter, timeout, path } = written;
-    let interval = positive(interval, usual.map_or(30 * SECOND, |usual| usual.interval), check);
-    let usual_timeout = usual.map_or(5 * SECOND, |usual| usual.timeout).min(interval);
+    let pacing = usual.map_or(PACING, |usual| usual.pacing);
+    let every = positive(interval, pacing.every, check);
+    let usual_timeout = usual.map_or(5 * SECOND, |usual| usual.timeout).min(every);
     let longest = positive(timeout, usual_timeout, check);
-    if let (Some(at), true) = (timeout, longest > interval) {
+    if let Some(at) = timeout.as_ref().filter(|_| longest > every) {
         check
             .reader
             .wrong(at, "a probe would still wait when the next one begins")
@@ -125,10 +156,14 @@ pub(super) fn probe(
             .wrong(at, format!("`{quote}` does not begin with a slash"))
             .expected("a path behind the base URL, such as /models");
     }
+    let per_mille = |at: &At<Share>| (at.value.0 * 1000.0).round() as u32;
     let usual_path = || usual.map_or_else(|| "/models".into(), |usual| usual.path.clone());
     Some(Probe {
-        interval,
-        jitter: jitter.as_ref().map_or(usual.map_or(0.2, |usual| usual.jitter), |at| at.value.0),
+        pacing: ProbePacing {
+            every,
+            jitter: jitter.as_ref().map_or(pacing.jitter, per_mille),
+            at_most: pacing.at_most.max(every),
+        },
         timeout: longest,
         path: path.as_ref().map_or_else(usual_path, |at| at.value.0.as_str().into()),
     })

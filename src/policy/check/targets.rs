@@ -2,14 +2,13 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use super::{Check, providers::Declared, routes::aged};
 use crate::policy::{
-    Endpoint, Group, Member, Nearest, Node, Place, Rule, Session, Strategy, Timing,
-    diag::nearest,
+    By, Endpoint, Group, Member, Nearest, Node, Of, Place, Rule, Strategy, diag,
     read::{At, OneOrMany},
     registry::{Model, Registry},
     values::{AffinityName, Count, SplitName, StrategyName, Text},
     written::{
-        By, GroupWritten, NearestWritten, RouteWritten, ScoreWritten, StrategyWritten,
-        TargetWritten,
+        GroupWritten, NearestWritten, PreferWritten, RouteWritten, ScoreWritten, Sticky,
+        StrategyWritten, TargetWritten,
     },
 };
 
@@ -25,7 +24,7 @@ pub(super) struct Targets<'c> {
     pub(super) providers: &'c [Declared],
     pub(super) registry: &'c Registry,
     /// The latency that is meant where a strategy doesn't say.
-    pub(super) expect: Timing,
+    pub(super) expect: Of,
 }
 
 impl Targets<'_> {
@@ -36,7 +35,7 @@ impl Targets<'_> {
         // A rule's strategy orders the same targets.
         let rules = route.rules.iter().flat_map(|list| &list.value.0);
         let mut by_rule = rules.filter(|rule| rule.value.prefer.is_none());
-        let weighted = strategy.reads_weights()
+        let weighted = shares(&strategy)
             || by_rule.any(|rule| rule.value.strategy.as_ref().is_some_and(reads_weights));
         let Some(written) = &route.targets else {
             return Group { name: None, strategy, members: vec![] };
@@ -88,7 +87,7 @@ impl Targets<'_> {
             None if written.value.0.iter().any(has_weight) => Strategy::Weighted,
             at => self.strategy(at, check),
         };
-        let weighted = checked.reads_weights();
+        let weighted = shares(&checked);
         let members = self.members(written, weighted, &mut vec![], ("rule", 0), check);
         let group = self.group(None, (checked, strategy), members, check);
         group
@@ -102,7 +101,7 @@ impl Targets<'_> {
         check: &mut Check<'_, '_>,
     ) -> Group {
         if let Some(at) = at {
-            self.suits(&strategy, at, &members, check);
+            self.suits(at, &members, check);
         }
         Group { name, strategy, members }
     }
@@ -158,7 +157,7 @@ impl Targets<'_> {
         }
         let at = written.strategy.as_ref();
         let strategy = self.strategy(at, check);
-        let inner = strategy.reads_weights();
+        let inner = shares(&strategy);
         let members = self.members(written.targets.as_ref()?, inner, seen, ("group", depth), check);
         let region = match &written.region {
             Some(at) => Some(at.value.0.as_str().into()),
@@ -203,50 +202,40 @@ impl Targets<'_> {
                 StrategyName::RoundRobin => Strategy::RoundRobin,
                 StrategyName::Weighted => Strategy::Weighted,
                 StrategyName::LeastBusy => Strategy::LeastBusy,
-                StrategyName::Latency => Strategy::Latency(self.expect),
+                StrategyName::Latency => Strategy::Latency { of: self.expect },
                 StrategyName::Cost => Strategy::Cost,
                 StrategyName::PowerOfTwo => Strategy::PowerOfTwo,
                 StrategyName::Capability => Strategy::Capability,
             },
-            StrategyWritten::Latency(of) => Strategy::Latency(of.value.into()),
-            StrategyWritten::Score(at) => Self::score(at, check),
-            StrategyWritten::Affinity(at) => Strategy::Affinity(match &at.value {
-                By::Name(AffinityName::User) => Session::User,
-                By::Name(AffinityName::Prompt) => Session::Prompt,
-                By::Header(name) => Session::Header(name.clone()),
-            }),
-            StrategyWritten::Split(at) => Strategy::Split(match &at.value {
-                By::Name(SplitName::User) => Session::User,
-                By::Header(name) => Session::Header(name.clone()),
-            }),
-            StrategyWritten::Nearest(at) => Strategy::Nearest(near(at, check)),
+            StrategyWritten::Latency(of) => Strategy::Latency { of: of.value.into() },
+            StrategyWritten::Score(at) => score(at, check),
+            StrategyWritten::Affinity(at) => Strategy::Affinity {
+                by: match &at.value {
+                    Sticky::Name(AffinityName::User) => By::User,
+                    Sticky::Name(AffinityName::Prompt) => By::Prompt,
+                    Sticky::Header(name) => By::Header(name.clone()),
+                },
+            },
+            StrategyWritten::Split(at) => Strategy::Split {
+                by: match &at.value {
+                    Sticky::Name(SplitName::User) => By::User,
+                    Sticky::Header(name) => By::Header(name.clone()),
+                },
+            },
+            StrategyWritten::Nearest(_) => Strategy::Nearest,
         }
-    }
-
-    fn score(at: &At<ScoreWritten>, check: &mut Check<'_, '_>) -> Strategy {
-        let share = |at: &Option<At<Count>>| at.as_ref().map_or(0, |at| at.value.0);
-        let (latency, cost) = (share(&at.value.latency), share(&at.value.cost));
-        if latency == 0 && cost == 0 {
-            check
-                .reader
-                .wrong(at, "no share is above 0, so nothing counts")
-                .expected("shares of latency and cost, such as `{ latency: 60, cost: 40 }`");
-        }
-        let narrow = |share: u64| u32::try_from(share).unwrap_or(u32::MAX);
-        Strategy::Score { latency: narrow(latency), cost: narrow(cost) }
     }
 
     /// Whether a strategy can work with its members.
     pub(super) fn suits(
         &self,
-        strategy: &Strategy,
         at: &At<StrategyWritten>,
         members: &[Member],
         check: &mut Check<'_, '_>,
     ) {
-        match (strategy, &at.value) {
-            (Strategy::Split(_), _) => arms(at, members, check),
-            (Strategy::Nearest(_), StrategyWritten::Nearest(written)) if !members.is_empty() => {
+        match &at.value {
+            StrategyWritten::Split(_) => arms(at, members, check),
+            StrategyWritten::Nearest(written) if !members.is_empty() => {
                 regions(written, members, check);
             }
             _ => {}
@@ -274,7 +263,7 @@ impl Targets<'_> {
             let quote = check.reader.quote(to);
             let (name, rest) = quote.split_once('/').unwrap_or((&quote, ""));
             let names = self.providers.iter().map(|known| &*known.name);
-            let near = nearest(name, names.clone());
+            let near = diag::nearest(name, names.clone());
             let message = format!("there is no provider `{name}`");
             let said = check.reader.wrong(to, message);
             match near {
@@ -338,6 +327,20 @@ impl Targets<'_> {
     }
 }
 
+/// Latency and cost together; one that is not said counts nothing.
+fn score(at: &At<ScoreWritten>, check: &mut Check<'_, '_>) -> Strategy {
+    let share = |at: &Option<At<Count>>| at.as_ref().map_or(0, |at| at.value.0);
+    let (latency, cost) = (share(&at.value.latency), share(&at.value.cost));
+    if latency == 0 && cost == 0 {
+        check
+            .reader
+            .wrong(at, "no share is above 0, so nothing counts")
+            .expected("shares of latency and cost, such as `{ latency: 60, cost: 40 }`");
+    }
+    let narrow = |share: u64| u32::try_from(share).unwrap_or(u32::MAX);
+    Strategy::Score { latency: narrow(latency), cost: narrow(cost) }
+}
+
 fn reads_weights(at: &At<StrategyWritten>) -> bool {
     matches!(
         at.value,
@@ -345,6 +348,57 @@ fn reads_weights(at: &At<StrategyWritten>) -> bool {
             | StrategyWritten::Affinity(_)
             | StrategyWritten::Split(_)
     )
+}
+
+/// Whether it shares out by its members' weights.
+fn shares(strategy: &Strategy) -> bool {
+    matches!(strategy, Strategy::Weighted | Strategy::Affinity { .. } | Strategy::Split { .. })
+}
+
+/// Every strategy that stands in a route, in the order written.
+pub(super) fn strategies(route: &RouteWritten) -> Vec<&At<StrategyWritten>> {
+    let rules = route.rules.iter().flat_map(|list| &list.value.0);
+    let rules = rules.flat_map(|rule| {
+        let inner = rule.value.prefer.iter().flat_map(|at| match &at.value {
+            PreferWritten::Targets(many) => nested(many),
+            PreferWritten::Sizes(_) => vec![],
+        });
+        rule.value.strategy.iter().chain(inner)
+    });
+    let groups = route.targets.iter().flat_map(|many| nested(&many.value));
+    route.strategy.iter().chain(rules).chain(groups).collect()
+}
+
+fn nested(many: &OneOrMany<TargetWritten>) -> Vec<&At<StrategyWritten>> {
+    let mut all = vec![];
+    for at in &many.0 {
+        if let TargetWritten::Group(group) = &at.value {
+            all.extend(&group.strategy);
+            all.extend(group.targets.iter().flat_map(|many| nested(&many.value)));
+        }
+    }
+    all
+}
+
+/// Where a route's callers are: the same for all of its groups.
+pub(super) fn nearest_of(route: &RouteWritten, check: &mut Check<'_, '_>) -> Option<Nearest> {
+    let mut found: Option<(Nearest, usize)> = None;
+    for at in strategies(route) {
+        let StrategyWritten::Nearest(written) = &at.value else { continue };
+        let near = near(written, check);
+        match &found {
+            Some((first, line)) if *first != near => {
+                let help = format!("write the same in both: the other one is in line {line}");
+                check
+                    .reader
+                    .wrong(written, "the route's callers are said to be elsewhere already")
+                    .help(help);
+            }
+            Some(_) => {}
+            None => found = Some((near, at.span.line)),
+        }
+    }
+    found.map(|(near, _)| near)
 }
 
 /// The region that all members share.
@@ -472,7 +526,7 @@ fn known_model(
     let quote = check.reader.quote(at);
     let quote = quote.split_once('/').map_or(quote.as_str(), |(_, model)| model).to_owned();
     let of_it = registry.models.iter().filter(|known| &*known.provider == kind);
-    let near = nearest(&quote, of_it.map(|known| &*known.id));
+    let near = diag::nearest(&quote, of_it.map(|known| &*known.id));
     let help = match near {
         Some(near) => format!("did you mean `{near}`? A model that is new goes under `models:`"),
         None => "a model that is new goes under `models:`, with its price".into(),

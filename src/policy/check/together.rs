@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Check, providers::Declared};
+use super::{Check, providers::Declared, targets::strategies};
 use crate::policy::{
     Auth, Callers, Endpoint, Glob, Provider, Route, Scope, Source,
     read::{At, OneOrMany},
     registry::{Model, Registry},
     values::Text,
-    written::{
-        KeyWritten, LimitWritten, PolicyWritten, RouteWritten, StrategyWritten, TargetWritten,
-    },
+    written::{KeyWritten, LimitWritten, PolicyWritten, RouteWritten, StrategyWritten},
 };
 
 /// Headers that carry a credential. A policy may set one itself instead of an `api_key`.
@@ -185,14 +183,12 @@ impl Sections<'_> {
         for (name, _) in tags.flat_map(|named| &named.value.0) {
             self.tag(&name.value, "the route is never reached", name, check);
         }
-        let rules = || route.rules.iter().flat_map(|list| &list.value.0).map(|at| &at.value);
-        let tags = rules().filter_map(|rule| rule.when.as_ref()?.value.tag.as_ref());
+        let rules = route.rules.iter().flat_map(|list| &list.value.0);
+        let tags = rules.filter_map(|rule| rule.value.when.as_ref()?.value.tag.as_ref());
         for (name, _) in tags.flat_map(|named| &named.value.0) {
             self.tag(&name.value, "the rule never holds", name, check);
         }
-        let strategies = rules().filter_map(|rule| rule.strategy.as_ref());
-        let groups = route.targets.iter().flat_map(nested);
-        for at in route.strategy.iter().chain(strategies).chain(groups) {
+        for at in strategies(route) {
             if let StrategyWritten::Nearest(nearest) = &at.value
                 && let Some(tag) = &nearest.value.tag
             {
@@ -281,18 +277,6 @@ impl Sections<'_> {
         let models = self.registry.models.iter().map(|model| &**model);
         models.filter(move |model| simulated || model.provider == kind)
     }
-}
-
-/// The strategies of the groups in a list, whatever their depth.
-fn nested(written: &At<OneOrMany<TargetWritten>>) -> Vec<&At<StrategyWritten>> {
-    let mut all = vec![];
-    for at in &written.value.0 {
-        if let TargetWritten::Group(group) = &at.value {
-            all.extend(&group.strategy);
-            all.extend(group.targets.iter().flat_map(nested));
-        }
-    }
-    all
 }
 
 type Unpriced = (Arc<str>, Option<Arc<str>>);

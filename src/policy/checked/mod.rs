@@ -4,7 +4,6 @@
 //! lie in their range; counts that must not be zero are not.
 
 mod limits;
-mod plain;
 mod resilience;
 mod routes;
 mod routing;
@@ -24,12 +23,11 @@ use tollway_dialect::translate::{Form, Strictness};
 
 pub use crate::simulate::SimulateConfig;
 pub use limits::*;
-pub use plain::*;
 pub use resilience::*;
 pub use routes::*;
 pub use routing::*;
 
-use tollway_route::Glob;
+use tollway_route::{Glob, facts::Thresholds};
 
 use super::registry::Registry;
 
@@ -62,7 +60,7 @@ pub struct Policy {
     /// How routes that go by figures decide.
     pub routing: Routing,
     /// When a target counts as degraded or down.
-    pub health: Health,
+    pub health: Thresholds,
     /// In the order they are tried. Empty: a model that the registry knows goes to its provider
     /// where the policy has that provider, anything else to the first provider.
     pub routes: Vec<Route>,

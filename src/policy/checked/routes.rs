@@ -2,9 +2,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::HeaderName;
 use tollway_core::Usd;
-use tollway_route::{CallerMatch, Glob, Match, TagMatch};
-
-use super::{Bounds, Complexity, Hours, Need, PromptSize, Size, Timing};
+use tollway_route::{Match, Size, Strategy, When};
 
 /// Which requests go where.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +16,8 @@ pub struct Route {
     pub rules: Vec<Rule>,
     /// Where to.
     pub group: Group,
+    /// Where its callers are, if any of its groups is ordered by that.
+    pub nearest: Option<Nearest>,
 }
 
 impl Route {
@@ -86,58 +86,6 @@ pub struct Place {
     pub model: Option<Arc<str>>,
 }
 
-/// How the members of a group are ordered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    /// In the order written.
-    Failover,
-    /// Each in turn first.
-    RoundRobin,
-    /// Each first as often as its weight says.
-    Weighted,
-    /// The one with the fewest requests under way first.
-    LeastBusy,
-    /// The quickest first.
-    Latency(Timing),
-    /// The cheapest for the request first.
-    Cost,
-    /// By latency and cost together. Never both 0.
-    Score {
-        /// Share of latency.
-        latency: u32,
-        /// Share of cost.
-        cost: u32,
-    },
-    /// The better of two that chance picks.
-    PowerOfTwo,
-    /// In the order written, those that can't do what is asked passed over.
-    Capability,
-    /// The same one for the same session.
-    Affinity(Session),
-    /// An A/B test; its arms have names.
-    Split(Session),
-    /// The nearest to the caller first.
-    Nearest(Nearest),
-}
-
-impl Strategy {
-    /// Whether it looks at its members' weights.
-    pub fn reads_weights(&self) -> bool {
-        matches!(self, Self::Weighted | Self::Affinity(_) | Self::Split(_))
-    }
-}
-
-/// What makes two requests the same session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Session {
-    /// The same user.
-    User,
-    /// The same start of the prompt.
-    Prompt,
-    /// The same value of a header.
-    Header(HeaderName),
-}
-
 /// Where callers are, and what is near to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nearest {
@@ -159,8 +107,8 @@ pub struct Rule {
     /// What a request has to be.
     pub when: When,
     /// What comes first; the rest of the route stands behind it.
-    pub prefer: Option<Prefer>,
-    /// In place of the route's own strategy.
+    pub prefer: Prefer,
+    /// Orders the route's own group, in place of its strategy.
     pub strategy: Option<Strategy>,
     /// Targets that cost nothing come first.
     pub free_first: bool,
@@ -174,44 +122,20 @@ impl Rule {
     /// The targets that it prefers, if it names any.
     pub fn preferred(&self) -> Option<&Group> {
         match &self.prefer {
-            Some(Prefer::Targets(group)) => Some(group),
+            Prefer::Targets(group) => Some(group),
             _ => None,
         }
     }
 }
 
 /// What comes first.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Prefer {
+    /// Nothing in particular.
+    #[default]
+    Nobody,
     /// These targets.
     Targets(Group),
     /// The route's own targets of these sizes, in this order. Never empty.
     Sizes(Vec<Size>),
-}
-
-/// What a request has to be for a rule: all parts have to hold, an empty one always does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct When {
-    /// All of these.
-    pub needs: Vec<Need>,
-    /// Tokens of the prompt.
-    pub input_tokens: Option<Bounds>,
-    /// What the client is ready to pay, in nano-USD.
-    pub max_cost: Option<Bounds>,
-    /// How long the client is ready to wait, in nanoseconds.
-    pub max_latency: Option<Bounds>,
-    /// One of these.
-    pub complexity: Vec<Complexity>,
-    /// It reads as if it took thinking, or as if it didn't.
-    pub reasoning: Option<bool>,
-    /// One of these.
-    pub sizes: Vec<PromptSize>,
-    /// One of these fits what the client says it is for.
-    pub tasks: Vec<Glob>,
-    /// One of these is calling.
-    pub callers: Vec<CallerMatch>,
-    /// The caller carries all of these.
-    pub tags: Vec<TagMatch>,
-    /// Now is in one of these.
-    pub times: Vec<Hours>,
 }

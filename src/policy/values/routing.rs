@@ -3,7 +3,7 @@
 use schemars::{Schema, json_schema};
 
 use super::{Count, Time, names::one_of, pattern, scaled};
-use crate::policy::read::Scalar;
+use crate::policy::{Days, TimeRange, read::Scalar};
 
 one_of!(
     /// How targets are ordered.
@@ -184,15 +184,8 @@ impl<T: Amount> Scalar for Within<T> {
 }
 
 /// Hours of the week: `mon-fri 08:00-18:00`, `sat,sun`, `22:00-06:00`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::policy) struct Hours {
-    /// A bit for each day, Monday the lowest.
-    pub(in crate::policy) days: u8,
-    /// Minutes since midnight.
-    pub(in crate::policy) from: u16,
-    /// The first minute behind it; not later than `from`: on the next day.
-    pub(in crate::policy) to: u16,
-}
+#[derive(Clone, Copy, Debug)]
+pub(in crate::policy) struct Hours(pub(in crate::policy) TimeRange);
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const MIDNIGHT: u16 = 24 * 60;
@@ -202,7 +195,7 @@ impl Scalar for Hours {
         "days, hours or both (UTC), such as `mon-fri 08:00-18:00`, `sat,sun` or `22:00-06:00`";
 
     fn parse(text: &str) -> Result<Self, String> {
-        let mut hours = Self { days: 0b111_1111, from: 0, to: MIDNIGHT };
+        let mut hours = TimeRange { days: Days::ALL, from: 0, to: MIDNIGHT };
         let mut words = text.split_whitespace();
         let (first, second) = (words.next().unwrap_or_default(), words.next());
         let (days, times) = match second {
@@ -213,8 +206,8 @@ impl Scalar for Hours {
             return Err("is more than days and hours".into());
         }
         if let Some(days) = days {
-            hours.days =
-                days.split(',').try_fold(0, |all, part| Ok::<_, String>(all | run(part)?))?;
+            let runs = days.split(',').map(run).collect::<Result<Vec<_>, _>>()?;
+            hours.days = Days::new(runs.into_iter().flatten());
         }
         if let Some(times) = times {
             let (from, to) = times.split_once('-').ok_or("has no end: `08:00-18:00`")?;
@@ -223,7 +216,7 @@ impl Scalar for Hours {
         if hours.from == hours.to || hours.from == MIDNIGHT {
             return Err("is an empty time: it ends where it begins".into());
         }
-        Ok(hours)
+        Ok(Self(hours))
     }
 
     fn schema() -> Schema {
@@ -235,18 +228,18 @@ impl Scalar for Hours {
     }
 }
 
-/// `mon`, or `mon-fri`.
-fn run(text: &str) -> Result<u8, String> {
+/// `mon`, or `mon-fri`: numbers of days from Monday, 0, on.
+fn run(text: &str) -> Result<Vec<u8>, String> {
     let day = |text: &str| {
-        let at = DAYS.iter().position(|day| text.trim() == *day);
-        at.ok_or_else(|| "names no day of the week that is known".to_owned())
+        let known = DAYS.iter().zip(0..).find(|(day, _)| text.trim() == **day);
+        known.map(|(_, at)| at).ok_or_else(|| "names no day of the week that is known".to_owned())
     };
-    let (from, to) = match text.split_once('-') {
+    let (from, to): (u8, u8) = match text.split_once('-') {
         Some((from, to)) => (day(from)?, day(to)?),
         None => (day(text)?, day(text)?),
     };
-    let length = (to + DAYS.len() - from) % DAYS.len();
-    Ok((0..=length).fold(0, |all, step| all | 1 << ((from + step) % DAYS.len())))
+    let length = (to + 7 - from) % 7;
+    Ok((0..=length).map(|step| (from + step) % 7).collect())
 }
 
 fn minute(text: &str) -> Result<u16, String> {
@@ -284,12 +277,12 @@ mod tests {
 
     #[test]
     fn hours() {
-        let hours = |text: &str| Hours::parse(text).map(|one| (one.days, one.from, one.to));
-        assert_eq!(hours("mon-fri 08:00-18:00"), Ok((0b001_1111, 480, 1080)));
-        assert_eq!(hours("sat,sun"), Ok((0b110_0000, 0, 1440)));
-        assert_eq!(hours("sat-mon"), Ok((0b110_0001, 0, 1440)));
-        assert_eq!(hours("22:00-6:00"), Ok((0b111_1111, 1320, 360)));
-        assert_eq!(hours("mon 18:00-24:00"), Ok((1, 1080, 1440)));
+        let hours = |text: &str| Hours::parse(text).map(|Hours(one)| (one.days, one.from, one.to));
+        assert_eq!(hours("mon-fri 08:00-18:00"), Ok((Days::WORKING, 480, 1080)));
+        assert_eq!(hours("sat,sun"), Ok((Days::WEEKEND, 0, 1440)));
+        assert_eq!(hours("sat-mon"), Ok((Days::new([5, 6, 0]), 0, 1440)));
+        assert_eq!(hours("22:00-6:00"), Ok((Days::ALL, 1320, 360)));
+        assert_eq!(hours("mon 18:00-24:00"), Ok((Days::new([0]), 1080, 1440)));
         for text in [
             "",
             "monday",

@@ -2,7 +2,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use crate::policy::{
     node::{Node, Value},
-    read::{Named, Read, Reader},
+    read::{At, Named, Read, Reader},
     section::section,
     values::*,
 };
@@ -44,8 +44,43 @@ section! {
         may moderate_from: Count,
         /// Points from which on it is complex.
         may complex_from: Count,
-        /// Points of each feature: `{ code: 12 }`.
-        may weights: Named<Points>,
+        /// Points of reasoning from which on it asks for thinking.
+        may reasoning_from: Count,
+        /// Points of features that differ from the usual ones: `{ code: 12 }`, or
+        /// `{ code: { points: 12, reasoning: 3, at_most: 4 } }`.
+        may weights: Named<WeightWritten>,
+    }
+}
+
+section! {
+    /// What each count of a feature is worth.
+    WeightMapWritten {
+        /// Points of complexity.
+        may points: Points,
+        /// Points of reasoning.
+        may reasoning: Points,
+        /// Counts above are as good as this one.
+        may at_most: Count,
+    }
+}
+
+/// The points of complexity alone, or all of it.
+#[derive(Clone, Debug)]
+pub(in crate::policy) struct WeightWritten(pub(in crate::policy) WeightMapWritten);
+
+impl Read for WeightWritten {
+    fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        if let Value::Map(_) | Value::Null = node.value {
+            return WeightMapWritten::read(node, path, reader).map(Self);
+        }
+        let points = Some(At::read(node, path, reader)?);
+        Some(Self(WeightMapWritten { points, ..WeightMapWritten::default() }))
+    }
+
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        let points = <Points as Read>::schema(generator);
+        let all = WeightMapWritten::schema(generator);
+        json_schema!({ "anyOf": [points, all] })
     }
 }
 
@@ -66,7 +101,7 @@ section! {
 section! {
     /// Answers, but not well.
     DegradedWritten {
-        /// Below this share of successes. Default 90%.
+        /// Below this share of successes. Default 95%.
         may success: Share,
         /// Above this 95th percentile of time to the whole reply. Default: at no time.
         may p95: Time,

@@ -98,8 +98,8 @@ pub(in crate::policy) enum StrategyWritten {
     Name(StrategyName),
     Latency(At<TimingName>),
     Score(At<ScoreWritten>),
-    Affinity(At<By<AffinityName>>),
-    Split(At<By<SplitName>>),
+    Affinity(At<Sticky<AffinityName>>),
+    Split(At<Sticky<SplitName>>),
     Nearest(At<NearestWritten>),
 }
 
@@ -111,9 +111,9 @@ section! {
         /// Latency and cost together, by these shares.
         may score: ScoreWritten,
         /// The same target for the same user, prompt or header, so that providers' caches hit.
-        may affinity: By<AffinityName>,
+        may affinity: Sticky<AffinityName>,
         /// An A/B test: each user, or value of a header, keeps its arm.
-        may split: By<SplitName>,
+        may split: Sticky<SplitName>,
         /// The targets nearest to the caller first.
         may nearest: NearestWritten,
     }
@@ -153,12 +153,12 @@ section! {
 
 /// One of a few names, or `{ header: NAME }`.
 #[derive(Clone, Debug)]
-pub(in crate::policy) enum By<T> {
+pub(in crate::policy) enum Sticky<T> {
     Name(T),
     Header(HeaderName),
 }
 
-impl<T: Scalar> Read for By<T> {
+impl<T: Scalar> Read for Sticky<T> {
     fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         if let Value::Map(_) = node.value {
             let header = HeaderWritten::read(node, path, reader)?.header?;
