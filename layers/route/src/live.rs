@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use tollway_core::{Plan, Usd};
+use tollway_core::{Plan, Target, Usd};
 
 use crate::{
     Group, Of, Prefer, Query, Route, Rule, TargetState,
@@ -36,10 +36,23 @@ pub(crate) struct LiveRule {
 /// Which places a request could go to, and why not to the others.
 pub(crate) struct Standing {
     pub(crate) usable: Set,
-    /// Passed over; told, unless they are the last resort.
+    /// Who should not be tried, and why.
     pub(crate) out: Out,
     /// Why all are tried although none should be.
     pub(crate) resort: Option<&'static str>,
+}
+
+impl Standing {
+    /// Those that are out and not tried as the last resort either.
+    pub(crate) fn passed_over(&self) -> Cow<'_, Out> {
+        match self.resort {
+            None => Cow::Borrowed(&self.out),
+            Some(_) => {
+                let left = self.out.iter().filter(|(at, _)| !self.usable.contains(*at));
+                Cow::Owned(left.copied().collect())
+            }
+        }
+    }
 }
 
 impl LiveRoute {
@@ -67,7 +80,7 @@ impl LiveRoute {
     pub(crate) fn plan(
         &self,
         query: &Query<'_>,
-        model: Option<&std::sync::Arc<str>>,
+        model: Option<&Arc<str>>,
         state: &impl TargetState,
         sources: &Sources,
     ) -> Plan {
@@ -100,7 +113,7 @@ impl LiveRoute {
             let (usable, resort) = (standing.usable, standing.resort);
             self.tree.arrange(&scene, Some(&choice), usable, resort, &mut order);
             let head = write::Head { route: self, rule: None, tree: &self.tree };
-            write::plan(&head, among, &standing, &order, &[])
+            write::plan(&head, among, &standing.passed_over(), &order, &[])
         })
     }
 
@@ -108,8 +121,8 @@ impl LiveRoute {
     pub(crate) fn rescore(
         &self,
         plan: &Plan,
-        tried: &[tollway_core::Target],
-        (query, model): (&Query<'_>, Option<&std::sync::Arc<str>>),
+        tried: &[Target],
+        (query, model): (&Query<'_>, Option<&Arc<str>>),
         state: &impl TargetState,
         sources: &Sources,
     ) -> Option<Plan> {
@@ -130,7 +143,7 @@ impl LiveRoute {
     }
 }
 
-/// What `able` and ready say of the places asked for.
+/// Which of `places` can serve the request and are ready for it.
 pub(crate) fn standing(
     among: &Resolved,
     places: Set,

@@ -56,7 +56,7 @@ pub(crate) struct Scored<'a> {
 
 type Estimates = [Estimate; MAX];
 
-/// Usable places, the best first: places of one part come before all of the next.
+/// Places that come before all of the next stage, and why so late, where it is late.
 struct Stage {
     places: Set,
     said: Option<&'static str>,
@@ -80,7 +80,7 @@ impl Scored<'_> {
         let mut order = Order::new();
         let tree = self.fill(standing, &estimates, &mut order);
         let head = write::Head { route: self.live, rule: self.rule, tree };
-        write::plan(&head, self.among, standing, &order, &estimates)
+        write::plan(&head, self.among, &standing.passed_over(), &order, &estimates)
     }
 
     /// The plan for what is left after a failure. An order of turns, hashes or writing stays as it
@@ -102,7 +102,7 @@ impl Scored<'_> {
         // What was out when the plan was made and is back.
         self.fill(standing, &estimates, &mut order);
         let head = write::Head { route: self.live, rule: self.rule, tree: first };
-        write::plan(&head, self.among, standing, &order, &estimates)
+        write::plan(&head, self.among, &standing.passed_over(), &order, &estimates)
     }
 
     fn estimates(&self, usable: Set) -> Estimates {
