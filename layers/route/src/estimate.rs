@@ -33,7 +33,8 @@ impl Estimate {
         let latency = times.map(|times| times.p95);
         let cost =
             query.ask.and_then(|ask| traits.cost(ask, figures.output_tokens, figures.cached_share));
-        let success = figures.success.clamp(LEAST_SUCCESS, 1.0);
+        // In this order what is no number becomes the least, too.
+        let success = figures.success.max(LEAST_SUCCESS).min(1.0);
         let crowd = crowd(figures.in_flight as f32, figures.usual_in_flight);
         Self {
             latency,
