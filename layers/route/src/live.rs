@@ -91,7 +91,8 @@ impl LiveRoute {
         if rule.is_none() && self.tree.fixed && !bounds.any() {
             return self.by_turns(&among, query, state, sources);
         }
-        let scored = Scored { live: self, rule, bounds, among: &among, query, sources };
+        let (live, among) = (self, &*among);
+        let scored = Scored { live, rule, bounds, among, query, sources, explores: true };
         let standing = scored.standing(state, Set::NONE);
         Plan { complexity: judge.judged(), ..scored.plan(&standing) }
     }
@@ -132,7 +133,8 @@ impl LiveRoute {
         let bounds = Bounds::new(query, rule);
         let place = |target| among.targets.iter().position(|known| known == target);
         let done: Set = tried.iter().filter_map(place).collect();
-        let scored = Scored { live: self, rule, bounds, among: &among, query, sources };
+        let (live, among) = (self, &*among);
+        let scored = Scored { live, rule, bounds, among, query, sources, explores: false };
         let standing = scored.standing(state, done);
         if standing.usable.is_empty() {
             return None;
@@ -189,5 +191,5 @@ pub(crate) fn of(tree: &Tree, query: &Query<'_>) -> Of {
 /// Whether a figure is above a bound; what isn't known never is.
 pub(crate) fn above(estimate: &Estimate, cost: Option<Usd>, latency: Option<Duration>) -> bool {
     let dear = estimate.cost.zip(cost).is_some_and(|(cost, most)| cost > most);
-    dear || estimate.latency.zip(latency).is_some_and(|(latency, most)| latency > most)
+    dear || estimate.latency().zip(latency).is_some_and(|(latency, most)| latency > most)
 }

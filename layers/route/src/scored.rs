@@ -52,6 +52,8 @@ pub(crate) struct Scored<'a> {
     pub(crate) among: &'a Resolved,
     pub(crate) query: &'a Query<'a>,
     pub(crate) sources: &'a Sources,
+    /// Whether it may explore: what has failed once should not be tried with the unknown.
+    pub(crate) explores: bool,
 }
 
 type Estimates = [Estimate; MAX];
@@ -181,7 +183,7 @@ impl Scored<'_> {
 
     /// Now and then, one of which too little is known goes first: or nothing more would be known.
     fn explore(&self, tree: &Tree, part: Set, estimates: &Estimates, order: &mut Order) {
-        if !tree.explores {
+        if !(self.explores && tree.explores) {
             return;
         }
         let unknown = |at| estimates.get(at).is_some_and(|one: &Estimate| one.expected.is_none());

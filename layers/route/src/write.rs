@@ -40,10 +40,10 @@ pub(crate) fn plan(
         let known = estimates.get(place).copied().unwrap_or_default();
         Candidate {
             target: among.targets.get(place).expect("orders name places of the route").clone(),
-            reason: entry.reason,
+            reason: entry.reason.unwrap_or_default(),
             score: entry.score,
             cost: known.cost,
-            latency: known.latency,
+            latency: known.latency(),
             samples: known.samples,
         }
     });

@@ -142,8 +142,8 @@ proptest! {
 
             // What is left after a failure: the same places, without that one.
             let failed = plan.candidates[0].target.clone();
-            let rest = router.rescore(&plan, &[failed.clone()], &query, &state);
-            prop_assert_eq!(&rest, &twin.rescore(&plan, &[failed.clone()], &query, &state));
+            let rest = router.rescore(&plan, std::slice::from_ref(&failed), &query, &state);
+            prop_assert_eq!(&rest, &twin.rescore(&plan, std::slice::from_ref(&failed), &query, &state));
             match rest {
                 Some(rest) => {
                     let again = rest.candidates.iter().any(|one| one.target == failed);
