@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tollway_core::{Ask, Needs, Target, Usd};
+use tollway_core::{Ask, Needs, PerMille, Target, Usd};
 
 /// Output tokens that are assumed where nothing is known.
 const USUAL_OUTPUT: u64 = 256;
@@ -117,14 +117,14 @@ impl Traits {
         let input = ask.input_tokens;
         let tier = self.prices.iter().rev().find(|tier| tier.from <= input);
         let tier = tier.or(self.prices.first())?;
-        let share = u128::from(tollway_core::PerMille::of(cached_share).get());
-        let cached = u128::from(input) * share / 1000;
+        // In 64 bits, which are quick: they saturate at 18 million USD.
+        let cached = input.saturating_mul(PerMille::of(cached_share).get().into()) / 1000;
         let output = if ask.operation.has_output() { expected_output(ask, output) } else { 0 };
-        let picos = (u128::from(input) - cached)
-            .saturating_mul(tier.input.into())
-            .saturating_add(cached.saturating_mul(tier.cached.into()))
-            .saturating_add(u128::from(output).saturating_mul(tier.output.into()));
-        Some(Usd::from_nanos(u64::try_from(picos.div_ceil(1000)).unwrap_or(u64::MAX)))
+        let picos = (input.saturating_sub(cached))
+            .saturating_mul(tier.input)
+            .saturating_add(cached.saturating_mul(tier.cached))
+            .saturating_add(output.saturating_mul(tier.output));
+        Some(Usd::from_nanos(picos.div_ceil(1000)))
     }
 }
 

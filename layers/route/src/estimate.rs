@@ -7,11 +7,12 @@ use crate::{Figures, Health, Of, Query, Traits};
 /// A place that always fails is not infinitely slow, or nothing could be compared with it.
 const LEAST_SUCCESS: f32 = 0.05;
 
-/// What a request would meet at one place.
+/// What a request would meet at one place. Many are made for each decision: the default is all
+/// zeros, which costs next to nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Estimate {
-    /// The 95th percentile; `None`: too little is known.
-    pub(crate) latency: Option<Duration>,
+    /// Nanoseconds of the 95th percentile; `None`: too little is known.
+    p95: Option<u64>,
     pub(crate) cost: Option<Usd>,
     pub(crate) samples: u32,
     pub(crate) health: Health,
@@ -33,10 +34,10 @@ impl Estimate {
         let latency = times.map(|times| times.p95);
         let cost =
             query.ask.and_then(|ask| traits.cost(ask, figures.output_tokens, figures.cached_share));
-        let success = figures.success.clamp(LEAST_SUCCESS, 1.0);
+        let success = sound(figures.success).clamp(LEAST_SUCCESS, 1.0);
         let crowd = crowd(figures.in_flight as f32, figures.usual_in_flight);
         Self {
-            latency,
+            p95: latency.map(|latency| u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX)),
             cost,
             samples: figures.samples,
             health: figures.health,
@@ -46,12 +47,25 @@ impl Estimate {
             peak: (figures.peak_ewma > 0.0).then_some(figures.peak_ewma),
         }
     }
+
+    /// The 95th percentile; `None`: too little is known.
+    pub(crate) fn latency(&self) -> Option<Duration> {
+        self.p95.map(Duration::from_nanos)
+    }
+}
+
+/// What is no number is nobody's advantage.
+fn sound(share: f32) -> f32 {
+    if share.is_nan() { 0.0 } else { share }
 }
 
 /// How much longer it takes when more is under way than usual: in proportion to what is beyond the
 /// ups and downs of chance (twice the root of the mean). So load spreads before the times tell.
 fn crowd(now: f32, usual: f32) -> f32 {
     let usual = usual.max(0.0) + 1.0;
+    if now <= usual {
+        return 1.0;
+    }
     let beyond = now - usual - 2.0 * usual.sqrt();
     1.0 + beyond.max(0.0) / usual
 }

@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use tollway_core::{Plan, Usd};
+use tollway_core::{Plan, Target, Usd};
 
 use crate::{
     Group, Of, Prefer, Query, Route, Rule, TargetState,
@@ -36,10 +36,23 @@ pub(crate) struct LiveRule {
 /// Which places a request could go to, and why not to the others.
 pub(crate) struct Standing {
     pub(crate) usable: Set,
-    /// Passed over; told, unless they are the last resort.
+    /// Who should not be tried, and why.
     pub(crate) out: Out,
     /// Why all are tried although none should be.
     pub(crate) resort: Option<&'static str>,
+}
+
+impl Standing {
+    /// Those that are out and not tried as the last resort either.
+    pub(crate) fn passed_over(&self) -> Cow<'_, Out> {
+        match self.resort {
+            None => Cow::Borrowed(&self.out),
+            Some(_) => {
+                let left = self.out.iter().filter(|(at, _)| !self.usable.contains(*at));
+                Cow::Owned(left.copied().collect())
+            }
+        }
+    }
 }
 
 impl LiveRoute {
@@ -67,7 +80,7 @@ impl LiveRoute {
     pub(crate) fn plan(
         &self,
         query: &Query<'_>,
-        model: Option<&std::sync::Arc<str>>,
+        model: Option<&Arc<str>>,
         state: &impl TargetState,
         sources: &Sources,
     ) -> Plan {
@@ -78,7 +91,8 @@ impl LiveRoute {
         if rule.is_none() && self.tree.fixed && !bounds.any() {
             return self.by_turns(&among, query, state, sources);
         }
-        let scored = Scored { live: self, rule, bounds, among: &among, query, sources };
+        let (live, among) = (self, &*among);
+        let scored = Scored { live, rule, bounds, among, query, sources, explores: true };
         let standing = scored.standing(state, Set::NONE);
         Plan { complexity: judge.judged(), ..scored.plan(&standing) }
     }
@@ -100,7 +114,7 @@ impl LiveRoute {
             let (usable, resort) = (standing.usable, standing.resort);
             self.tree.arrange(&scene, Some(&choice), usable, resort, &mut order);
             let head = write::Head { route: self, rule: None, tree: &self.tree };
-            write::plan(&head, among, &standing, &order, &[])
+            write::plan(&head, among, &standing.passed_over(), &order, &[])
         })
     }
 
@@ -108,8 +122,8 @@ impl LiveRoute {
     pub(crate) fn rescore(
         &self,
         plan: &Plan,
-        tried: &[tollway_core::Target],
-        (query, model): (&Query<'_>, Option<&std::sync::Arc<str>>),
+        tried: &[Target],
+        (query, model): (&Query<'_>, Option<&Arc<str>>),
         state: &impl TargetState,
         sources: &Sources,
     ) -> Option<Plan> {
@@ -119,7 +133,8 @@ impl LiveRoute {
         let bounds = Bounds::new(query, rule);
         let place = |target| among.targets.iter().position(|known| known == target);
         let done: Set = tried.iter().filter_map(place).collect();
-        let scored = Scored { live: self, rule, bounds, among: &among, query, sources };
+        let (live, among) = (self, &*among);
+        let scored = Scored { live, rule, bounds, among, query, sources, explores: false };
         let standing = scored.standing(state, done);
         if standing.usable.is_empty() {
             return None;
@@ -130,7 +145,7 @@ impl LiveRoute {
     }
 }
 
-/// What `able` and ready say of the places asked for.
+/// Which of `places` can serve the request and are ready for it.
 pub(crate) fn standing(
     among: &Resolved,
     places: Set,
@@ -176,5 +191,5 @@ pub(crate) fn of(tree: &Tree, query: &Query<'_>) -> Of {
 /// Whether a figure is above a bound; what isn't known never is.
 pub(crate) fn above(estimate: &Estimate, cost: Option<Usd>, latency: Option<Duration>) -> bool {
     let dear = estimate.cost.zip(cost).is_some_and(|(cost, most)| cost > most);
-    dear || estimate.latency.zip(latency).is_some_and(|(latency, most)| latency > most)
+    dear || estimate.latency().zip(latency).is_some_and(|(latency, most)| latency > most)
 }

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderName, Request};
 use tokio::time::Instant;
 use tollway_core::{Ask, Caller, Needs, Usd};
 
@@ -14,6 +14,12 @@ pub const MAX_LATENCY: &str = "x-tollway-max-latency";
 pub const TASK: &str = "x-tollway-task";
 /// Header in which a client says in which region it is.
 pub const REGION: &str = "x-tollway-region";
+
+// Made once: the first two are looked for in every request.
+static MAX_COST_NAME: HeaderName = HeaderName::from_static(MAX_COST);
+static MAX_LATENCY_NAME: HeaderName = HeaderName::from_static(MAX_LATENCY);
+static TASK_NAME: HeaderName = HeaderName::from_static(TASK);
+static REGION_NAME: HeaderName = HeaderName::from_static(REGION);
 
 /// What a decision goes by.
 ///
@@ -103,20 +109,20 @@ impl<'a> Query<'a> {
 
     /// The most it may cost, by the client's word.
     pub(crate) fn max_cost(&self) -> Option<Usd> {
-        self.header(MAX_COST)?.parse().ok()
+        self.header(&MAX_COST_NAME)?.parse().ok()
     }
 
     /// The longest it may take, by the client's word.
     pub(crate) fn max_latency(&self) -> Option<Duration> {
-        duration(self.header(MAX_LATENCY)?)
+        duration(self.header(&MAX_LATENCY_NAME)?)
     }
 
     pub(crate) fn task(&self) -> Option<&'a str> {
-        self.header(TASK)
+        self.header(&TASK_NAME)
     }
 
     pub(crate) fn region(&self) -> Option<&'a str> {
-        self.lazy.region().or_else(|| self.header(REGION))
+        self.lazy.region().or_else(|| self.header(&REGION_NAME))
     }
 
     pub(crate) fn signals(&self) -> Option<Signals> {
@@ -131,7 +137,7 @@ impl<'a> Query<'a> {
         self.lazy.moment()
     }
 
-    fn header(&self, name: &'static str) -> Option<&'a str> {
+    fn header(&self, name: &HeaderName) -> Option<&'a str> {
         let text = self.headers.get(name)?.to_str().ok()?.trim();
         (!text.is_empty()).then_some(text)
     }

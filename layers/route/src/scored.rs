@@ -52,11 +52,13 @@ pub(crate) struct Scored<'a> {
     pub(crate) among: &'a Resolved,
     pub(crate) query: &'a Query<'a>,
     pub(crate) sources: &'a Sources,
+    /// Whether it may explore: what has failed once should not be tried with the unknown.
+    pub(crate) explores: bool,
 }
 
 type Estimates = [Estimate; MAX];
 
-/// Usable places, the best first: places of one part come before all of the next.
+/// Places that come before all of the next stage, and why so late, where it is late.
 struct Stage {
     places: Set,
     said: Option<&'static str>,
@@ -80,7 +82,7 @@ impl Scored<'_> {
         let mut order = Order::new();
         let tree = self.fill(standing, &estimates, &mut order);
         let head = write::Head { route: self.live, rule: self.rule, tree };
-        write::plan(&head, self.among, standing, &order, &estimates)
+        write::plan(&head, self.among, &standing.passed_over(), &order, &estimates)
     }
 
     /// The plan for what is left after a failure. An order of turns, hashes or writing stays as it
@@ -102,7 +104,7 @@ impl Scored<'_> {
         // What was out when the plan was made and is back.
         self.fill(standing, &estimates, &mut order);
         let head = write::Head { route: self.live, rule: self.rule, tree: first };
-        write::plan(&head, self.among, standing, &order, &estimates)
+        write::plan(&head, self.among, &standing.passed_over(), &order, &estimates)
     }
 
     fn estimates(&self, usable: Set) -> Estimates {
@@ -181,7 +183,7 @@ impl Scored<'_> {
 
     /// Now and then, one of which too little is known goes first: or nothing more would be known.
     fn explore(&self, tree: &Tree, part: Set, estimates: &Estimates, order: &mut Order) {
-        if !tree.explores {
+        if !(self.explores && tree.explores) {
             return;
         }
         let unknown = |at| estimates.get(at).is_some_and(|one: &Estimate| one.expected.is_none());

@@ -35,7 +35,8 @@ pub(crate) struct Order {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Entry {
     pub(crate) place: u8,
-    pub(crate) reason: &'static str,
+    /// `None` only where nothing is.
+    pub(crate) reason: Option<&'static str>,
     pub(crate) score: Option<PerMille>,
 }
 
@@ -46,7 +47,8 @@ impl Order {
 
     pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Option<PerMille>) {
         self.placed = self.placed.or(Set::one(place));
-        self.entries.push(Entry { place: u8::try_from(place).unwrap_or(0), reason, score });
+        let place = u8::try_from(place).unwrap_or(0);
+        self.entries.push(Entry { place, reason: Some(reason), score });
     }
 }
 

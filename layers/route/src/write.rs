@@ -1,10 +1,12 @@
 //! From an order to the plan that is told.
 
+use std::sync::Arc;
+
 use tollway_core::{Candidate, PerMille, Plan, Rejected};
 
 use crate::{
     estimate::Estimate,
-    live::{LiveRoute, LiveRule, Standing},
+    live::{LiveRoute, LiveRule},
     resolved::Resolved,
     tree::Tree,
     walk::Order,
@@ -22,11 +24,11 @@ pub(crate) struct Head<'a> {
     pub(crate) tree: &'a Tree,
 }
 
-/// `estimates` may be missing, where none were made.
+/// `out`: what is told as passed over. `estimates` may be missing, where none were made.
 pub(crate) fn plan(
     head: &Head<'_>,
     among: &Resolved,
-    standing: &Standing,
+    out: &[(usize, &'static str)],
     order: &Order,
     estimates: &[Estimate],
 ) -> Plan {
@@ -38,19 +40,19 @@ pub(crate) fn plan(
         let known = estimates.get(place).copied().unwrap_or_default();
         Candidate {
             target: among.targets.get(place).expect("orders name places of the route").clone(),
-            reason: entry.reason,
+            reason: entry.reason.unwrap_or_default(),
             score: entry.score,
             cost: known.cost,
-            latency: known.latency,
+            latency: known.latency(),
             samples: known.samples,
         }
     });
-    let rejected = standing
-        .out
-        .iter()
-        .filter(|(at, _)| !standing.usable.contains(*at))
-        .filter_map(|(at, reason)| Some((among.targets.get(*at)?.clone(), *reason)))
-        .map(|(target, reason)| Rejected { target, reason });
+    let rejected = || {
+        out.iter().map(|(at, reason)| Rejected {
+            target: among.targets.get(*at).expect("only places of the route are out").clone(),
+            reason,
+        })
+    };
     let first = entries.first().and_then(|entry| estimates.get(usize::from(entry.place)));
     Plan {
         route: head.route.route.name.clone(),
@@ -60,7 +62,7 @@ pub(crate) fn plan(
         complexity: None,
         confidence: confidence(order.lead, first.map_or(0, |first| first.samples)),
         candidates: candidates.collect(),
-        rejected: if standing.out.is_empty() { Default::default() } else { rejected.collect() },
+        rejected: if out.is_empty() { Arc::default() } else { rejected().collect() },
     }
 }
 

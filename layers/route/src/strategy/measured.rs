@@ -10,8 +10,11 @@ use crate::{
 const NEAR_LATENCY: f32 = 1.1;
 /// Costs that are: estimates of the same price.
 const NEAR_COST: f32 = 1.005;
-/// Scores that are, of 1.
-const NEAR_SCORE: f32 = 0.02;
+/// Scores that are, as a logarithm: 5 %.
+const NEAR_SCORE: f32 = 0.05;
+/// Seconds and nano-dollars below which no member is better: nothing is infinitely good.
+const LEAST_LATENCY: f32 = 0.001;
+const LEAST_COST: f32 = 10_000.0;
 
 /// The middle one of some values; of an even number the lower.
 pub(super) fn median(values: impl Iterator<Item = f32>) -> Option<f32> {
@@ -38,10 +41,6 @@ pub(super) fn beside(best: f32, key: f32) -> f32 {
     } else {
         0.0
     }
-}
-
-fn best(values: impl Iterator<Item = f32>) -> f32 {
-    values.fold(f32::INFINITY, f32::min)
 }
 
 /// By key, where a key that rests on the median of the others is marked as such: nobody is first for
@@ -97,20 +96,25 @@ pub(super) fn cost(all: &[Entrant], chance: &Chance) -> Few<Rank> {
     finish(all, placed(all, key), near, beside, chance)
 }
 
-/// The sum of how far a member is behind the quickest and behind the cheapest, each 0 to 1.
+/// Latency and cost multiplied, each to the power of its share: what is half as quick must cost less
+/// by as much to be as good. How two members compare depends on no third.
 pub(super) fn score(all: &[Entrant], shares: (u32, u32), chance: &Chance) -> Few<Rank> {
     let total = (shares.0 as f32 + shares.1 as f32).max(1.0);
     let (for_latency, for_cost) = (shares.0 as f32 / total, shares.1 as f32 / total);
-    let quickest = best(all.iter().filter_map(|one| one.latency));
-    let cheapest = best(all.iter().filter_map(|one| one.cost));
     let usual = median(all.iter().filter_map(|one| one.latency));
-    let behind = |best: f32, key: Option<f32>| key.map_or(1.0, |key| 1.0 - beside(best, key));
+    let priced = all.iter().any(|one| one.cost.is_some());
+    let power = |share: f32, least: f32, value: Option<f32>| match value {
+        _ if share <= 0.0 => 0.0,
+        Some(value) => share * value.max(least).ln(),
+        None => f32::INFINITY,
+    };
     let key = |one: &Entrant| {
-        let lag = if usual.is_some() { behind(quickest, one.latency.or(usual)) } else { 0.0 };
-        let dear = if cheapest.is_finite() { behind(cheapest, one.cost) } else { 0.0 };
+        let time = one.latency.or(usual).or(Some(LEAST_LATENCY));
+        let cost = if priced { one.cost } else { Some(LEAST_COST) };
         let known = one.latency.is_some() || usual.is_none() || shares.0 == 0;
-        (for_latency * lag + for_cost * dear, known)
+        (power(for_latency, LEAST_LATENCY, time) + power(for_cost, LEAST_COST, cost), known)
     };
     let near = |best: f32, key: f32| key <= best + NEAR_SCORE;
-    finish(all, placed(all, key), near, |_, key| 1.0 - key, chance)
+    let score = |best: f32, key: f32| if key <= best { 1.0 } else { (best - key).exp() };
+    finish(all, placed(all, key), near, score, chance)
 }

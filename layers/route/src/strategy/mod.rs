@@ -43,7 +43,7 @@ pub enum Strategy {
     },
     /// The lowest estimated cost of the request at hand. Members without a price come last.
     Cost,
-    /// Latency and cost together, each by how far a member is from the best.
+    /// Latency and cost multiplied, each to the power of its share. Members without a price come last.
     Score {
         /// Share of latency.
         latency: u32,
