@@ -120,6 +120,11 @@ fn a_reply_that_came_all_at_once_tells_no_speed() {
     trip.end(rig.now + secs(2), Outcome { usage: Some(Usage::new(10, 500)), ..ok() });
     assert_eq!(rig.figures().tokens_per_second, None);
     close(rig.figures().output_tokens.unwrap(), 500.0);
+    // Nor does it quicken the speed of another.
+    let mut trip = rig.slot.begin(rig.now);
+    trip.first_token(rig.now);
+    trip.end(rig.now + secs(1), Outcome { usage: Some(Usage::new(10, 101)), ..ok() });
+    close(rig.figures().tokens_per_second.unwrap(), 100.0);
 }
 
 #[test]
@@ -294,6 +299,22 @@ fn clones_share_their_slots() {
     let other = rig.tracker.clone().slot(&target("groq/llama"));
     assert!(Arc::ptr_eq(&rig.slot, &other));
     assert!(!Arc::ptr_eq(&rig.slot, &rig.tracker.slot(&target("groq/qwen"))));
+}
+
+#[test]
+fn quantiles_of_many_samples_are_late_by_a_tenth_of_a_second_and_no_more() {
+    let mut rig = rig(Config::default());
+    rig.times(200, ms(1), ok());
+    let trips: Vec<_> = (0..300).map(|_| rig.slot.begin(rig.now)).collect();
+    rig.now += secs(2);
+    rig.run(Duration::ZERO, ok());
+    rig.now += ms(1);
+    trips.into_iter().for_each(|trip| trip.end(rig.now, ok()));
+    near(rig.figures().whole.unwrap().p50, ms(1));
+    assert_eq!(rig.figures().samples, 501);
+    // Though nobody writes.
+    rig.now += ms(99);
+    near(rig.figures().whole.unwrap().p50, secs(2));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::Figures;
 pub(super) struct Published {
     /// When success rate and peak were what they are told as.
     at: AtomicU64,
-    /// When time alone changes the figures: part of the window is to be forgotten.
+    /// When time alone changes the figures.
     changes_at: AtomicU64,
     marks: AtomicU64,
     success: AtomicU64,

@@ -39,8 +39,8 @@ pub struct PastError {
 /// The live figures of one target.
 ///
 /// Requests write at their ends, under a mutex held for some hundred nanoseconds. Reading takes no
-/// lock, but once for each part of the window that runs out without anybody writing: then the
-/// reader forgets that part, if the lock is free.
+/// lock but where time alone has changed the figures (a part of the window has run out, say) and
+/// nobody has written since: then the reader does it, if the lock is free.
 #[derive(Debug)]
 pub struct Slot {
     target: Target,
@@ -115,8 +115,8 @@ impl Slot {
         if self.published.is_behind(now) {
             // Whoever holds the lock brings them up to date itself.
             match self.book.try_lock() {
-                Ok(book) => self.publish(book, now, true),
-                Err(TryLockError::Poisoned(book)) => self.publish(book.into_inner(), now, true),
+                Ok(book) => self.publish(book, now),
+                Err(TryLockError::Poisoned(book)) => self.publish(book.into_inner(), now),
                 Err(TryLockError::WouldBlock) => {}
             }
         }
@@ -131,7 +131,7 @@ impl Slot {
         if book.state.probed(ok, now, &self.config.health) {
             book.success = Success::default();
         }
-        self.publish(book, now, false);
+        self.publish(book, now);
     }
 
     /// All there is to tell of it.
@@ -179,7 +179,7 @@ impl Slot {
                 book.success.add(true);
             }
         }
-        self.publish(book, now, false);
+        self.publish(book, now);
     }
 
     pub(super) fn leave(&self) {
@@ -202,17 +202,18 @@ impl Slot {
         nanos(now.saturating_duration_since(self.epoch))
     }
 
-    fn publish(&self, mut book: MutexGuard<'_, Book>, now: Nanos, mark: bool) {
+    fn publish(&self, mut book: MutexGuard<'_, Book>, now: Nanos) {
         book.age(now, &self.fading);
         book.window.forget(now);
         let means = match book.window.total() {
             Some(measures) => measures.means(),
             None => Figures::default(),
         };
-        if mark || means.samples < MANY || now.saturating_sub(book.marked_at) >= EVERY {
+        let mut marks_at = book.marked_at.saturating_add(EVERY);
+        if means.samples < MANY || now >= marks_at {
             let total = book.window.total();
             book.marks = total.map_or(Marks::NONE, |total| total.marks(self.config.min_samples));
-            book.marked_at = now;
+            (book.marked_at, marks_at) = (now, Nanos::MAX);
         }
         let seen = book.seen();
         book.state.judge(&seen, now, &self.config.health);
@@ -225,7 +226,7 @@ impl Slot {
             &means,
             &Latest {
                 at: book.at,
-                changes_at: book.window.forgets_at().min(fades_at),
+                changes_at: book.window.forgets_at().min(fades_at).min(marks_at),
                 marks: book.marks,
                 success: book.success,
                 standing: book.state.standing(),

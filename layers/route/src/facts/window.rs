@@ -105,6 +105,7 @@ mod tests {
         let mut window = window();
         window.add(500, |count| count.0 += 1);
         window.add(3, |count| count.0 += 1);
+        assert_eq!(window.live.len(), 1, "not a part for each that is late");
         assert_eq!(count(&mut window, 590), 2);
         assert_eq!(count(&mut window, 600), 0);
     }
