@@ -1,6 +1,8 @@
 //! How often `auto` is right about the labelled requests of `tests/fixtures/auto`, and how much of
 //! a request it reads.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write as _;
 
 use serde_json::Value;
