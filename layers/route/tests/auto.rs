@@ -222,7 +222,7 @@ fn a_judgement_names_what_weighs_most() {
     assert_eq!(
         judgement.to_string(),
         format!(
-            "complex at {} points, with reasoning: proof +50, topic +24, design +22",
+            "complex at {} points, with reasoning: proof +54, topic +24, design +22",
             judgement.score
         )
     );
