@@ -1,6 +1,8 @@
 //! How often `auto` is right about the labelled requests of `tests/fixtures/auto`, and how much of
 //! a request it reads.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -220,7 +222,7 @@ fn a_judgement_names_what_weighs_most() {
     assert_eq!(
         judgement.to_string(),
         format!(
-            "complex at {} points, with reasoning: proof +50, topic +24, design +22",
+            "complex at {} points, with reasoning: proof +54, topic +24, design +22",
             judgement.score
         )
     );

@@ -154,7 +154,7 @@ impl<'e> Walk<'_, 'e> {
     }
 
     fn message<'de, A: MapAccess<'de>>(mut self, map: &mut A) -> Result<(), A::Error> {
-        let (mut role, mut held) = (None, None::<&'de RawValue>);
+        let (mut role, mut held) = (None, [None::<&'de RawValue>; 2]);
         while let Some(key) = map.next_key_seed(Name(|key: &str| Member::try_from(key).ok()))? {
             match key {
                 Some(Member::Role) => {
@@ -163,9 +163,12 @@ impl<'e> Walk<'_, 'e> {
                     role = Some(named);
                 }
                 // Who speaks may stand behind what is said.
-                Some(Member::Content) => match role {
-                    Some(role) => map.next_value_seed(self.below(At::Content(role)))?,
-                    None => held = Some(map.next_value()?),
+                Some(Member::Content(name)) => match (role, held.get_mut(name)) {
+                    (None, Some(held)) => *held = Some(map.next_value()?),
+                    (role, _) => {
+                        let role = role.unwrap_or(Role::User);
+                        map.next_value_seed(self.below(At::Content(role)))?;
+                    }
                 },
                 Some(Member::Output) => {
                     self.tell(Piece::Message(Role::Tool));
@@ -176,11 +179,11 @@ impl<'e> Walk<'_, 'e> {
                 }
             }
         }
-        if let Some(content) = held {
+        if role.is_none() && held.iter().any(Option::is_some) {
+            self.tell(Piece::Message(Role::User));
+        }
+        for content in held.into_iter().flatten() {
             let known = role.unwrap_or(Role::User);
-            if role.is_none() {
-                self.tell(Piece::Message(known));
-            }
             let mut json = serde_json::Deserializer::from_str(content.get());
             walk(&mut json, At::Content(known), self.each);
         }
@@ -215,7 +218,8 @@ impl<'e> Walk<'_, 'e> {
 /// Members of a message.
 enum Member {
     Role,
-    Content,
+    /// By which of its names.
+    Content(usize),
     /// What a tool of Responses answered.
     Output,
 }
@@ -226,7 +230,8 @@ impl TryFrom<&str> for Member {
     fn try_from(key: &str) -> Result<Self, ()> {
         match key {
             "role" => Ok(Self::Role),
-            "content" | "parts" => Ok(Self::Content),
+            "content" => Ok(Self::Content(0)),
+            "parts" => Ok(Self::Content(1)),
             "output" => Ok(Self::Output),
             _ => Err(()),
         }

@@ -19,6 +19,8 @@ const LONGEST_QUOTE: usize = 160;
 const BEGINNING: usize = 240;
 /// Letters below are of alphabets whose words stand between spaces.
 const SPACED: char = '\u{590}';
+/// Words of so few bytes stand in many others: they are looked for with the space before them.
+const SHORT: usize = 4;
 const QUOTES: [&str; 8] = ["\"", "“", "”", "„", "«", "»", "「", "」"];
 
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +54,27 @@ impl Default for Found {
 }
 
 pub(super) struct Lexicon {
+    /// Of ASCII text alone: small enough to be fast.
+    ascii: Table,
+    any: Table,
+}
+
+struct Table {
     automaton: Option<AhoCorasick>,
     patterns: Vec<Pattern>,
+}
+
+impl Table {
+    fn new(kind: AhoCorasickKind, all: impl Iterator<Item = (String, Pattern)>) -> Self {
+        let (texts, patterns): (Vec<_>, _) = all.unzip();
+        let automaton = AhoCorasick::builder()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::LeftmostLongest)
+            .kind(Some(kind))
+            .build(texts);
+        // It fails for more patterns than a u32 counts.
+        Self { automaton: automaton.ok(), patterns }
+    }
 }
 
 impl Lexicon {
@@ -62,7 +83,7 @@ impl Lexicon {
     }
 
     fn new() -> Self {
-        let (mut texts, mut patterns) = (Vec::<String>::new(), Vec::new());
+        let mut all = Vec::new();
         let mut add = |text: &str, sign| {
             let stem = text.strip_suffix('*');
             let text = stem.unwrap_or(text);
@@ -72,8 +93,12 @@ impl Lexicon {
             let starts = spaced(text.chars().next()) && !matches!(sign, Sign::Unit(_));
             let ends = spaced(text.chars().next_back()) && stem.is_none();
             for text in [Some(text.to_owned()), capital(text)].into_iter().flatten() {
-                texts.push(text);
-                patterns.push(Pattern { sign, starts, ends });
+                if starts && text.len() <= SHORT {
+                    let pattern = Pattern { sign, starts: false, ends };
+                    all.extend([" ", "\n"].map(|before| (format!("{before}{text}"), pattern)));
+                } else {
+                    all.push((text, Pattern { sign, starts, ends }));
+                }
             }
         };
         for (feature, words) in TABLES.iter().copied().flatten() {
@@ -81,24 +106,23 @@ impl Lexicon {
         }
         UNITS.iter().for_each(|(unit, words)| add(unit, Sign::Unit(*words)));
         QUOTES.iter().for_each(|quote| add(quote, Sign::Quote));
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::LeftmostLongest)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(texts);
-        // It fails for more patterns than a u32 counts.
-        Self { automaton: automaton.ok(), patterns }
+        let ascii = all.iter().filter(|(text, _)| text.is_ascii()).cloned();
+        Self {
+            ascii: Table::new(AhoCorasickKind::DFA, ascii),
+            any: Table::new(AhoCorasickKind::ContiguousNFA, all.into_iter()),
+        }
     }
 
     /// Adds what is found in `text`; only where it is `first`, it has a beginning.
     pub(super) fn read(&self, text: &str, first: bool, found: &mut Found) {
-        let Some(automaton) = &self.automaton else { return };
+        let Table { automaton, patterns } = if text.is_ascii() { &self.ascii } else { &self.any };
+        let Some(automaton) = automaton else { return };
         let mut quote: Option<(usize, Found)> = None;
         for hit in automaton.find_iter(text) {
-            let Some(pattern) = self.patterns.get(hit.pattern().as_usize()) else { continue };
-            let before = text.get(..hit.start()).and_then(|text| text.chars().next_back());
-            let behind = text.get(hit.end()..).and_then(|text| text.chars().next());
-            if pattern.starts && is_letter(before) || pattern.ends && is_letter(behind) {
+            let Some(pattern) = patterns.get(hit.pattern().as_usize()) else { continue };
+            if pattern.starts && letter_before(text, hit.start())
+                || pattern.ends && letter_behind(text, hit.end())
+            {
                 continue;
             }
             match pattern.sign {
@@ -120,8 +144,24 @@ impl Lexicon {
     }
 }
 
-fn is_letter(letter: Option<char>) -> bool {
-    letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
+fn letter_before(text: &str, at: usize) -> bool {
+    match at.checked_sub(1).and_then(|at| text.as_bytes().get(at)) {
+        None => false,
+        Some(byte) if byte.is_ascii() => is_letter(char::from(*byte)),
+        _ => text.get(..at).and_then(|text| text.chars().next_back()).is_some_and(is_letter),
+    }
+}
+
+fn letter_behind(text: &str, at: usize) -> bool {
+    match text.as_bytes().get(at) {
+        None => false,
+        Some(byte) if byte.is_ascii() => is_letter(char::from(*byte)),
+        _ => text.get(at..).and_then(|text| text.chars().next()).is_some_and(is_letter),
+    }
+}
+
+fn is_letter(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
 }
 
 /// With a capital, if the automaton would not find it by itself.

@@ -78,6 +78,16 @@ pub(super) const FRENCH: Table = &[
     (
         Task,
         &[
+            "prépare*",
+            "préparer",
+            "élabore*",
+            "aide-moi",
+            "améliore*",
+            "propose-moi",
+            "programme de",
+            "programme d",
+            "guide",
+            "dois-je",
             "écris",
             "écrire",
             "écrivez",
@@ -101,6 +111,10 @@ pub(super) const FRENCH: Table = &[
     (
         Topic,
         &[
+            "juridique*",
+            "fiscal*",
+            "contrat*",
+            "base de données",
             "théorème*",
             "axiome*",
             "suite de",
@@ -234,6 +248,13 @@ pub(super) const SPANISH: Table = &[
     (
         Task,
         &[
+            "prepara*",
+            "elabora*",
+            "ayúdame",
+            "mejora*",
+            "plan de",
+            "guía",
+            "debería",
             "escribe",
             "escribir",
             "escriba",
@@ -256,6 +277,10 @@ pub(super) const SPANISH: Table = &[
     (
         Topic,
         &[
+            "jurídic*",
+            "fiscal*",
+            "contrato*",
+            "base de datos",
             "teorema*",
             "integral",
             "números primos",
@@ -382,6 +407,13 @@ pub(super) const ITALIAN: Table = &[
     (
         Task,
         &[
+            "prepara*",
+            "elabora*",
+            "aiutami",
+            "migliora*",
+            "piano di",
+            "guida",
+            "dovrei",
             "scrivi",
             "scrivere",
             "spiega",
@@ -402,6 +434,9 @@ pub(super) const ITALIAN: Table = &[
     (
         Topic,
         &[
+            "giuridic*",
+            "fiscal*",
+            "contratto",
             "teorema",
             "insieme dei",
             "numeri primi",
@@ -518,6 +553,14 @@ pub(super) const PORTUGUESE: Table = &[
     (
         Task,
         &[
+            "prepare*",
+            "elabore*",
+            "monte um",
+            "me ajude",
+            "melhore*",
+            "plano de",
+            "guia",
+            "devo",
             "escreva",
             "escrever",
             "explique",
@@ -538,6 +581,9 @@ pub(super) const PORTUGUESE: Table = &[
     (
         Topic,
         &[
+            "contrato*",
+            "fiscal*",
+            "banco de dados",
             "teorema",
             "bijeção",
             "conjunto",
