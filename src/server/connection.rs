@@ -2,7 +2,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tollway_core::{BoxError, PeerAddr};
-use tower::util::Oneshot;
+use tower::{ServiceExt, util::Oneshot};
 use tower_service::Service;
 
 use super::{
@@ -94,35 +94,49 @@ where
 {
     type Response = Response<Watched<R>>;
     type Error = S::Error;
-    type Future = EntranceFuture<Oneshot<S, Request<RequestBody>>>;
+    type Future = EntranceFuture<S>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let patience = self.patience;
         let mut request = request.map(|inner| RequestBody { inner, patience, waiting: None });
         request.extensions_mut().insert(self.peer);
-        let inner = Oneshot::new(self.stack.clone(), request);
-        EntranceFuture { inner, exchange: Some(self.exchanges.begin()) }
+        let mut stack = self.stack.clone();
+        let ready = stack.poll_ready(&mut Context::from_waker(Waker::noop()));
+        let stage = match ready {
+            Poll::Ready(Ok(())) => Stage::Called(stack.call(request)),
+            _ => Stage::Waiting(Box::pin(stack.oneshot(request))),
+        };
+        EntranceFuture { stage, exchange: Some(self.exchanges.begin()) }
     }
 }
 
-#[derive(Debug)]
 #[pin_project]
-struct EntranceFuture<F> {
+struct EntranceFuture<S: Service<Request<RequestBody>>> {
     #[pin]
-    inner: F,
+    stage: Stage<S, S::Future>,
     /// Until it moves into the reply's body.
     exchange: Option<Exchange>,
 }
 
-impl<F, R, E> Future for EntranceFuture<F>
+#[pin_project(project = StageProj)]
+enum Stage<S: Service<Request<RequestBody>>, F> {
+    Called(#[pin] F),
+    /// The stack is always ready; a service that is not is waited for here.
+    Waiting(Pin<Box<Oneshot<S, Request<RequestBody>>>>),
+}
+
+impl<S, R> Future for EntranceFuture<S>
 where
-    F: Future<Output = Result<Response<R>, E>>,
+    S: Service<Request<RequestBody>, Response = Response<R>>,
 {
-    type Output = Result<Response<Watched<R>>, E>;
+    type Output = Result<Response<Watched<R>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let reply = ready!(this.inner.poll(cx));
+        let reply = match this.stage.project() {
+            StageProj::Called(future) => ready!(future.poll(cx)),
+            StageProj::Waiting(future) => ready!(future.as_mut().poll(cx)),
+        };
         let exchange = this.exchange.take();
         Poll::Ready(reply.map(|reply| reply.map(|inner| Watched::new(inner, exchange))))
     }

@@ -24,7 +24,9 @@ use super::{
     models::ModelsLayer,
     pace,
     prices::Prices,
-    rescue, retry, routes, tell,
+    rescue, retry, routes,
+    shared::SharedLayer,
+    tell,
     tokens::InputTokens,
     upstream,
 };
@@ -127,6 +129,8 @@ impl Stack {
             OnHangup::Drain => Some(DRAIN_ABANDONED),
         };
         ServiceBuilder::new()
+            // All connections of a worker hold the same stack.
+            .layer(SharedLayer)
             // What concerns the client's connection alone ends here: nobody below may be told by it
             // which of our own headers to drop.
             .map_request(|mut request: Request<RequestBody>| {
@@ -149,6 +153,8 @@ impl Stack {
             .layer(NoteLayer)
             // What is asked? Everything below goes by it.
             .layer(self.inspect)
+            // A request whose body is yet to come holds what is below; so does one that may be tried again.
+            .layer(SharedLayer)
             // How many tokens is that, by what replies of this model taught?
             .map_request({
                 let tokens = self.input_tokens.clone();
@@ -166,6 +172,7 @@ impl Stack {
             .layer(self.route.clone())
             // Walks the plan; everything below is one attempt.
             .layer(self.retry.clone())
+            .layer(SharedLayer)
             // How many tokens is that for this target?
             .map_request({
                 let tokens = self.input_tokens.clone();

@@ -1,4 +1,6 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, hash::BuildHasher, sync::LazyLock};
+
+use foldhash::quality::RandomState;
 
 /// How the tokens of a prompt's text relate to its bytes' estimate, learnt from what providers
 /// report: by caller, provider and model, and for callers that nothing is known of by provider and
@@ -9,12 +11,35 @@ use std::{collections::HashMap, sync::Arc};
 /// sends and however often: a caller of odd prompts makes its own estimates odd, and nobody else's.
 #[derive(Debug, Default)]
 pub(super) struct Calibration {
-    shared: HashMap<Key, f64>,
-    own: HashMap<(Option<Arc<str>>, Key), Own>,
+    shared: HashMap<u64, f64, RandomState>,
+    /// By caller besides.
+    own: HashMap<u64, Own, RandomState>,
 }
 
 /// Provider, where it is known, and model.
-pub(super) type Key = (Option<Arc<str>>, Option<Arc<str>>);
+///
+/// Names are known by their hash alone, so that nothing is copied to look them up. It is keyed:
+/// nobody can choose names that meet, and two that meet by chance have one ratio.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    served: u64,
+    /// The model, whoever serves it.
+    model: u64,
+}
+
+static NAMES: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+
+impl Key {
+    pub(super) fn new(provider: Option<&str>, model: Option<&str>) -> Self {
+        let of = |provider: Option<&str>| NAMES.hash_one((provider, model));
+        let anywhere = of(None);
+        Self { served: provider.map_or(anywhere, |_| of(provider)), model: anywhere }
+    }
+}
+
+fn whose(user: Option<&str>, key: u64) -> u64 {
+    NAMES.hash_one((user, key))
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Own {
@@ -42,17 +67,17 @@ const MAX_KEYS: usize = 20_000;
 
 impl Calibration {
     /// Tokens to expect of text that was estimated at `text`; some, if that is.
-    pub(super) fn tokens(&self, user: Option<&Arc<str>>, key: &Key, text: u64) -> u64 {
-        let known = |key: Key| {
-            let own = self.own.get(&(user.cloned(), key.clone())).map(|own| own.ratio);
+    pub(super) fn tokens(&self, user: Option<&str>, key: Key, text: u64) -> u64 {
+        let known = |key: u64| {
+            let own = self.own.get(&whose(user, key)).map(|own| own.ratio);
             own.or_else(|| self.shared.get(&key).copied())
         };
-        let ratio = known(key.clone()).or_else(|| known((None, key.1.clone()))).unwrap_or(0.0);
+        let ratio = known(key.served).or_else(|| known(key.model)).unwrap_or(0.0);
         ((text as f64 * ratio.exp()).round() as u64).max(text.min(1))
     }
 
     /// Text that was estimated at `text` was `reported` by who counts it.
-    pub(super) fn learn(&mut self, user: Option<&Arc<str>>, key: &Key, text: u64, reported: u64) {
+    pub(super) fn learn(&mut self, user: Option<&str>, key: Key, text: u64, reported: u64) {
         let observed = reported as f64 / text as f64;
         if text < LEAST || !(1.0 / ABSURD..=ABSURD).contains(&observed) {
             return;
@@ -61,11 +86,11 @@ impl Calibration {
         let step = |ratio: f64| (GAIN * weight * (observed - ratio)).clamp(-STEP, STEP);
         let within = |ratio: f64| ratio.clamp(-FARTHEST, FARTHEST);
         let full = self.own.len() >= MAX_KEYS || self.shared.len() >= MAX_KEYS;
-        let whose = (user.cloned(), key.clone());
+        let whose = whose(user, key.served);
         if full && !self.own.contains_key(&whose) {
             return;
         }
-        let shared = self.shared.entry(key.clone()).or_default();
+        let shared = self.shared.entry(key.served).or_default();
         let own = self.own.entry(whose).or_insert(Own { ratio: *shared, swayed: 0.0 });
         own.ratio = within(own.ratio + step(own.ratio));
         let swayed = (own.swayed + step(*shared)).clamp(-SWAY, SWAY);
@@ -83,11 +108,11 @@ mod tests {
     const TEXT: u64 = 1000;
 
     fn key() -> Key {
-        (Some("p".into()), Some("m".into()))
+        Key::new(Some("p"), Some("m"))
     }
 
-    fn user(number: u64) -> Arc<str> {
-        number.to_string().into()
+    fn user(number: u64) -> String {
+        number.to_string()
     }
 
     struct Random(u64);
@@ -115,12 +140,12 @@ mod tests {
     fn learns_each_providers_ratio() {
         for ratio in [0.6, 1.0, 1.7] {
             let (mut calibration, mut random) = (Calibration::default(), Random(7));
-            assert_eq!(calibration.tokens(None, &key(), TEXT), TEXT);
+            assert_eq!(calibration.tokens(None, key(), TEXT), TEXT);
             for _ in 0..200 {
                 let (text, reported) = random.prompt(ratio);
-                calibration.learn(None, &key(), text, reported);
+                calibration.learn(None, key(), text, reported);
             }
-            let got = calibration.tokens(None, &key(), TEXT);
+            let got = calibration.tokens(None, key(), TEXT);
             assert!(off(got, ratio) < 0.05, "{ratio}: {got}");
         }
     }
@@ -131,9 +156,9 @@ mod tests {
             let (mut calibration, mut random) = (Calibration::default(), Random(3));
             for number in 0..200 {
                 let (text, reported) = random.prompt(ratio);
-                calibration.learn(Some(&user(number % 20)), &key(), text, reported);
+                calibration.learn(Some(&user(number % 20)), key(), text, reported);
             }
-            let got = calibration.tokens(Some(&user(99)), &key(), TEXT);
+            let got = calibration.tokens(Some(&user(99)), key(), TEXT);
             assert!(off(got, ratio) < 0.05, "{ratio}: {got}");
         }
     }
@@ -141,15 +166,15 @@ mod tests {
     #[test]
     fn before_routing_and_elsewhere_the_model_alone_tells() {
         let mut calibration = Calibration::default();
-        let anywhere = (None, key().1);
+        let anywhere = Key::new(None, Some("m"));
         for _ in 0..200 {
-            calibration.learn(None, &anywhere, TEXT, 2 * TEXT);
+            calibration.learn(None, anywhere, TEXT, 2 * TEXT);
         }
-        let elsewhere = (Some("q".into()), key().1);
+        let elsewhere = Key::new(Some("q"), Some("m"));
         for key in [anywhere, elsewhere] {
-            assert!(off(calibration.tokens(None, &key, TEXT), 2.0) < 0.05);
+            assert!(off(calibration.tokens(None, key, TEXT), 2.0) < 0.05);
         }
-        assert_eq!(calibration.tokens(None, &(None, Some("other".into())), TEXT), TEXT);
+        assert_eq!(calibration.tokens(None, Key::new(None, Some("other")), TEXT), TEXT);
     }
 
     #[test]
@@ -158,9 +183,9 @@ mod tests {
         for (text, reported) in
             [(0, 0), (0, 9), (LEAST - 1, 60), (TEXT, 0), (TEXT, 100), (TEXT, 9000)]
         {
-            calibration.learn(None, &key(), text, reported);
+            calibration.learn(None, key(), text, reported);
         }
-        assert_eq!(calibration.tokens(None, &key(), TEXT), TEXT);
+        assert_eq!(calibration.tokens(None, key(), TEXT), TEXT);
         assert!(calibration.own.is_empty());
     }
 
@@ -168,13 +193,13 @@ mod tests {
     fn keys_are_bounded() {
         let mut calibration = Calibration::default();
         for number in 0..MAX_KEYS as u64 + 10 {
-            calibration.learn(Some(&user(number)), &key(), TEXT, 2 * TEXT);
+            calibration.learn(Some(&user(number)), key(), TEXT, 2 * TEXT);
         }
         assert_eq!((calibration.own.len(), calibration.shared.len()), (MAX_KEYS, 1));
         // Those who are known still learn.
-        let before = calibration.tokens(Some(&user(1)), &key(), TEXT);
-        calibration.learn(Some(&user(1)), &key(), TEXT, TEXT / 2);
-        assert!(calibration.tokens(Some(&user(1)), &key(), TEXT) < before);
+        let before = calibration.tokens(Some(&user(1)), key(), TEXT);
+        calibration.learn(Some(&user(1)), key(), TEXT, TEXT / 2);
+        assert!(calibration.tokens(Some(&user(1)), key(), TEXT) < before);
     }
 
     proptest! {
@@ -187,13 +212,13 @@ mod tests {
             let (mut calibration, mut random) = (Calibration::default(), Random(5));
             for number in 0..400 {
                 let (text, reported) = random.prompt(1.2);
-                calibration.learn(Some(&user(number % 20)), &key(), text, reported);
+                calibration.learn(Some(&user(number % 20)), key(), text, reported);
             }
             let others = [user(0), user(99)];
-            let tokens = |calibration: &Calibration, user| calibration.tokens(Some(user), &key(), TEXT);
+            let tokens = |calibration: &Calibration, user: &str| calibration.tokens(Some(user), key(), TEXT);
             let before = others.each_ref().map(|user| tokens(&calibration, user));
             for (text, reported) in odd {
-                calibration.learn(Some(&user(50)), &key(), text, reported);
+                calibration.learn(Some(&user(50)), key(), text, reported);
             }
             let after = others.each_ref().map(|user| tokens(&calibration, user));
             prop_assert_eq!(before[0], after[0], "who has taught keeps its own");
@@ -207,9 +232,9 @@ mod tests {
         ) {
             let mut calibration = Calibration::default();
             for (text, reported) in taught {
-                calibration.learn(None, &key(), text, reported);
+                calibration.learn(None, key(), text, reported);
             }
-            let got = calibration.tokens(None, &key(), text);
+            let got = calibration.tokens(None, key(), text);
             prop_assert_eq!(got == 0, text == 0);
             let text = text as f64;
             prop_assert!((text / 4.1 - 1.0..=text * 4.1 + 1.0).contains(&(got as f64)), "{text} {got}");

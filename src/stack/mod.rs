@@ -21,6 +21,7 @@ mod providers;
 mod rescue;
 mod retry;
 mod routes;
+mod shared;
 mod tell;
 mod tokens;
 mod upstream;

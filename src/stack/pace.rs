@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use http::{Request, request, response};
 use tollway_core::{Ask, ErrorClass, Failure, Operation, Plan, SystemClock, Target, WallClock};
@@ -56,11 +56,12 @@ fn patience(request: &request::Parts, wait: Duration) -> Duration {
 
 fn reading(head: &response::Parts) -> Reading {
     let limits = RateLimits::from_headers(&head.headers);
-    let now = SystemClock.now();
+    // Few replies need the date.
+    let now = LazyCell::new(|| SystemClock.now());
     let told = |window: Window| Told {
         limit: window.limit,
         remaining: window.remaining,
-        reset: window.reset.map(|reset| reset.after(now)),
+        reset: window.reset.map(|reset| reset.after(*now)),
     };
     // Both bind; the one that has less left binds first.
     let tokens = [limits.tokens, limits.project_tokens].into_iter().flatten();

@@ -31,10 +31,10 @@ impl InputTokens {
         let Some(ask) = parts.get::<Ask>().filter(|ask| ask.prompt != Prompt::default()) else {
             return request;
         };
-        let key = (None, self.resolved(ask));
+        let model = self.resolved(ask);
         let mut prompt = ask.prompt;
-        prompt.exact = exact(ask, key.1.as_deref(), body);
-        let tokens = self.tokens(parts.get(), &key, &prompt, prompt.exact);
+        prompt.exact = exact(ask, model, body);
+        let tokens = self.tokens(parts.get(), (None, model), &prompt, prompt.exact);
         self.write(&mut request, prompt, tokens);
         request
     }
@@ -45,27 +45,30 @@ impl InputTokens {
         let (Some(ask), Some(target)) = (parts.get::<Ask>(), parts.get::<Target>()) else {
             return request;
         };
-        let asked = self.resolved(ask);
-        let model = target.model().cloned().or_else(|| asked.clone());
-        let key = (Some(target.provider().clone()), model);
-        let exact = ask.prompt.exact.filter(|_| alike(asked.as_deref(), key.1.as_deref()));
-        let (prompt, tokens) = (ask.prompt, self.tokens(parts.get(), &key, &ask.prompt, exact));
-        if prompt != Prompt::default() {
-            self.write(&mut request, prompt, tokens);
+        let prompt = ask.prompt;
+        if prompt == Prompt::default() {
+            return request;
         }
+        let asked = self.resolved(ask);
+        let model = target.model().map(|model| &**model).or(asked);
+        let exact = prompt.exact.filter(|_| alike(asked, model));
+        let tokens = self.tokens(parts.get(), (Some(target.provider()), model), &prompt, exact);
+        self.write(&mut request, prompt, tokens);
         request
     }
 
     fn tokens(
         &self,
         caller: Option<&Caller>,
-        key: &Key,
+        (provider, model): (Option<&str>, Option<&str>),
         prompt: &Prompt,
         exact: Option<u64>,
     ) -> u64 {
-        let user = caller.and_then(|caller| caller.user.as_ref());
-        let text = exact.unwrap_or_else(|| self.learnt().tokens(user, key, prompt.text));
-        text.saturating_add(prompt.media(family(key)))
+        let text = exact.unwrap_or_else(|| {
+            let key = Key::new(provider, model);
+            self.learnt().tokens(user(caller), key, prompt.text)
+        });
+        text.saturating_add(media(prompt, model))
     }
 
     fn write<B>(&self, request: &mut Request<B>, prompt: Prompt, tokens: u64) {
@@ -75,8 +78,8 @@ impl InputTokens {
         }
     }
 
-    fn resolved(&self, ask: &Ask) -> Option<Arc<str>> {
-        ask.model.as_ref().map(|model| self.aliases.resolve(model).clone())
+    fn resolved<'a>(&'a self, ask: &'a Ask) -> Option<&'a str> {
+        ask.model.as_ref().map(|model| &**self.aliases.resolve(model))
     }
 
     fn learnt(&self) -> MutexGuard<'_, Calibration> {
@@ -94,24 +97,32 @@ impl Hook<Record> for InputTokens {
         if usage.is_estimate() || odd || !record.ask.operation.uses_tokens() {
             return;
         }
-        let asked = (None, self.resolved(&record.ask));
-        let model = target.model().cloned().or_else(|| asked.1.clone());
-        let served = (Some(target.provider().clone()), model);
+        let asked = self.resolved(&record.ask);
+        let model = target.model().map(|model| &**model).or(asked);
         // Where most of it is media, nothing is known of the text.
-        let media = record.ask.prompt.media(family(&served));
+        let media = media(&record.ask.prompt, model);
         if media > usage.input / 2 {
             return;
         }
         let (text, reported) = (record.ask.prompt.text, usage.input.saturating_sub(media));
-        let user = record.caller.user.as_ref();
+        let user = user(Some(&record.caller));
+        let (served, asked) = (Key::new(Some(target.provider()), model), Key::new(None, asked));
         let mut learnt = self.learnt();
-        learnt.learn(user, &served, text, reported);
-        learnt.learn(user, &asked, text, reported);
+        learnt.learn(user, served, text, reported);
+        learnt.learn(user, asked, text, reported);
     }
 }
 
-fn family(key: &Key) -> tollway_core::Dialect {
-    tokens::family(key.1.as_deref().unwrap_or_default())
+fn user(caller: Option<&Caller>) -> Option<&str> {
+    caller?.user.as_deref()
+}
+
+/// Few prompts hold any; for the others nobody has to ask whose model it is.
+fn media(prompt: &Prompt, model: Option<&str>) -> u64 {
+    if prompt.media == [0; 3] {
+        return 0;
+    }
+    prompt.media(tokens::family(model.unwrap_or_default()))
 }
 
 /// The text counted by the asked model's own vocabulary.

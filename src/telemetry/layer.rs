@@ -49,7 +49,7 @@ impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, inner: S) -> Observe<S> {
-        Observe { inner, layer: self.clone() }
+        Observe { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -57,7 +57,8 @@ impl<S> Layer<S> for ObserveLayer {
 #[derive(Clone, Debug)]
 pub struct Observe<S> {
     inner: S,
-    layer: ObserveLayer,
+    /// One count to take for each request, and not one that all workers share.
+    layer: Arc<ObserveLayer>,
 }
 
 impl<S, B, R> Service<Request<B>> for Observe<S>
@@ -118,7 +119,7 @@ where
 
 /// Rides on a reply to its end, then tells.
 pub struct Observed {
-    layer: ObserveLayer,
+    layer: Arc<ObserveLayer>,
     exchange: Arc<Exchange>,
     method: Method,
     reply: Option<Reply>,

@@ -47,7 +47,8 @@ enum State<B> {
         /// The credential is this proxy's own.
         ours: bool,
     },
-    Simulated(#[pin] SimulateFuture<SentBody<B>>),
+    /// Boxed, so that a request to a provider over the network is no larger for it.
+    Simulated(Pin<Box<SimulateFuture<SentBody<B>>>>),
 }
 
 impl<B> SendFuture<B> {
@@ -63,7 +64,7 @@ impl<B> SendFuture<B> {
         future: SimulateFuture<SentBody<B>>,
         exchange: Option<Arc<Exchange>>,
     ) -> Self {
-        Self::new(State::Simulated(future), Instant::now(), exchange)
+        Self::new(State::Simulated(Box::pin(future)), Instant::now(), exchange)
     }
 
     pub(super) fn http(
@@ -97,7 +98,8 @@ where
                 (None, Err(failure.into()))
             }
             StateProj::Simulated(future) => {
-                let answer: Result<Response<SimulatedBody>, Infallible> = ready!(future.poll(cx));
+                let answer: Result<Response<SimulatedBody>, Infallible> =
+                    ready!(future.as_mut().poll(cx));
                 (None, answer.map(|reply| reply.map(Either::Right)).map_err(|e| match e {}))
             }
             StateProj::Http { sending, sleep, timeouts, ours } => {

@@ -1,6 +1,7 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 /// One place a request can be sent: a provider, the name of the key used there, and a model.
@@ -9,12 +10,23 @@ use std::{
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target(Arc<Inner>);
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq)]
 struct Inner {
+    /// Of all three: targets are keys of many tables, and most are made once.
+    hash: u64,
     provider: Arc<str>,
     key: Arc<str>,
     model: Option<Arc<str>>,
 }
+
+impl Hash for Inner {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Keyed, as some names come from outside.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl Target {
     /// `key` is the key's name, never the secret. `model` `None` means: the model that was asked
@@ -24,7 +36,9 @@ impl Target {
         key: impl Into<Arc<str>>,
         model: Option<Arc<str>>,
     ) -> Self {
-        Self(Arc::new(Inner { provider: provider.into(), key: key.into(), model }))
+        let (provider, key) = (provider.into(), key.into());
+        let hash = HASHER.hash_one((&provider, &key, &model));
+        Self(Arc::new(Inner { hash, provider, key, model }))
     }
 
     /// Name of the provider in the policy.
@@ -120,5 +134,27 @@ impl AtWork {
 
     fn lock(&self) -> MutexGuard<'_, Work> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_target_is_one_key_however_often_it_is_made() {
+        let all = || {
+            ["a", "ab"].into_iter().flat_map(|provider| {
+                let models = [None, Some(""), Some("c")];
+                let of =
+                    move |model: Option<&str>| Target::new(provider, "b", model.map(Into::into));
+                models.into_iter().map(of)
+            })
+        };
+        let made: HashSet<Target> = all().chain(all()).collect();
+        assert_eq!(made.len(), 6);
+        assert!(all().all(|target| made.contains(&target)));
     }
 }

@@ -27,12 +27,29 @@ use crate::{anthropic, gemini, openai, path};
 /// );
 /// ```
 pub fn recognize(method: &Method, path: &str, headers: &HeaderMap) -> (Dialect, Operation) {
+    if let Some(usual) = usual(method, path) {
+        return usual;
+    }
     let path = path.split_once('?').map_or(path, |(path, _)| path);
     let path = path::spelled(path);
     match of(method, &path) {
         (Some(dialect), operation) => (dialect, operation),
         (None, operation) => (by_surroundings(&path, headers), operation),
     }
+}
+
+/// Nearly all calls, as nearly all spell them: what the long way says of these, at once.
+fn usual(method: &Method, path: &str) -> Option<(Dialect, Operation)> {
+    if method != Method::POST {
+        return None;
+    }
+    Some(match path {
+        "/v1/chat/completions" => (Dialect::OpenAi, Operation::ChatCompletions),
+        "/v1/responses" => (Dialect::OpenAi, Operation::Responses),
+        "/v1/embeddings" => (Dialect::OpenAi, Operation::Embeddings),
+        "/v1/messages" => (Dialect::Anthropic, Operation::Messages),
+        _ => return None,
+    })
 }
 
 /// The call, and whose it is where the path alone can tell; `path` is spelled out.
@@ -153,6 +170,16 @@ mod tests {
         assert_eq!(batches, (Dialect::Anthropic, Operation::Batches));
         let get = method(Method::GET, "/v1beta/models/m:generateContent");
         assert_eq!(get, (Dialect::Gemini, Operation::Other));
+    }
+
+    #[test]
+    fn the_short_way_says_what_the_long_one_does() {
+        for path in ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/messages"] {
+            let (dialect, operation) = of(&Method::POST, path);
+            let short = usual(&Method::POST, path);
+            assert_eq!(short, dialect.map(|dialect| (dialect, operation)), "{path}");
+            assert_eq!(usual(&Method::GET, path), None);
+        }
     }
 
     #[test]

@@ -96,8 +96,7 @@ where
                         };
                         let (mut parts, body) = request.into_parts();
                         parts.extensions.insert(Waited);
-                        let (limiter, settle) = (place.limiter().clone(), settle.clone());
-                        let reservation = Reservation::new(limiter, settle, claims, &parts);
+                        let reservation = Reservation::new(place.limiter(), settle, claims, &parts);
                         let future = inner.call(Request::from_parts(parts, body));
                         state.set(State::Running { future, reservation: Some(reservation) });
                     }

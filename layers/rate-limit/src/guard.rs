@@ -6,7 +6,9 @@ use tollway_core::{Ending, Guard};
 use crate::{Settle, decide::Claim, limiter::Limiter};
 
 /// What a request holds of its limits; settled once, at the latest when it is dropped.
-pub struct Reservation<T: Settle> {
+pub struct Reservation<T: Settle>(Option<Held<T>>);
+
+struct Held<T: Settle> {
     limiter: Arc<Limiter>,
     settle: Arc<T>,
     claims: Vec<Claim>,
@@ -15,32 +17,32 @@ pub struct Reservation<T: Settle> {
 
 impl<T: Settle> Reservation<T> {
     pub(crate) fn new(
-        limiter: Arc<Limiter>,
-        settle: Arc<T>,
+        limiter: &Arc<Limiter>,
+        settle: &Arc<T>,
         claims: Vec<Claim>,
         request: &request::Parts,
     ) -> Self {
-        let mut reservation = Self { limiter, settle, claims, ticket: None };
+        if claims.is_empty() {
+            return Self(None);
+        }
+        let (limiter, settle) = (limiter.clone(), settle.clone());
+        let mut reservation = Self(Some(Held { limiter, settle, claims, ticket: None }));
         // After the claims are in safe hands: `open` is the caller's code and may panic.
-        if !reservation.claims.is_empty() {
-            reservation.ticket = Some(reservation.settle.open(request));
+        if let Some(held) = &mut reservation.0 {
+            held.ticket = Some(held.settle.open(request));
         }
         reservation
     }
 
     pub(crate) fn head(&mut self, response: &response::Parts) {
-        if let Some(ticket) = &mut self.ticket {
-            self.settle.head(ticket, response);
+        if let Some(Held { settle, ticket: Some(ticket), .. }) = &mut self.0 {
+            settle.head(ticket, response);
         }
     }
 
     fn release(&mut self, ending: Option<Ending>) {
-        let mut claims = std::mem::take(&mut self.claims);
-        if claims.is_empty() {
-            return;
-        }
-        let Self { limiter, settle, ticket, .. } = self;
-        limiter.settle(&mut claims, |rule, reserved| match (&*ticket, ending) {
+        let Some(Held { limiter, settle, mut claims, ticket }) = self.0.take() else { return };
+        limiter.settle(&mut claims, |rule, reserved| match (&ticket, ending) {
             (Some(ticket), Some(ending)) => {
                 settle.spent(ticket, rule.unit, ending).unwrap_or(reserved)
             }
@@ -64,6 +66,7 @@ impl<T: Settle> Drop for Reservation<T> {
 
 impl<T: Settle> fmt::Debug for Reservation<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation").field("claims", &self.claims).finish_non_exhaustive()
+        let claims = self.0.as_ref().map(|held| &held.claims);
+        f.debug_struct("Reservation").field("claims", &claims).finish_non_exhaustive()
     }
 }

@@ -54,8 +54,7 @@ where
         let (parts, body) = request.into_parts();
         match self.limiter.enter(&parts) {
             Entry::Admitted(claims) => {
-                let (limiter, settle) = (self.limiter.clone(), self.settle.clone());
-                let reservation = Reservation::new(limiter, settle, claims, &parts);
+                let reservation = Reservation::new(&self.limiter, &self.settle, claims, &parts);
                 let future = self.inner.call(Request::from_parts(parts, body));
                 ResponseFuture::running(future, reservation)
             }

@@ -113,7 +113,7 @@
 //!
 //! Where the first attempt succeeds, the layer itself allocates nothing without a plan; with one, the
 //! boxes that hold the `Target` in the extensions of request and response. What remains is the copy of
-//! the request (its header map, and one box for each extension), made only where a further attempt
+//! the request (a box, its header map, and a box for each extension), made only where a further attempt
 //! is possible: with `attempts: 1`, or a policy that copies nothing, there is none.
 
 mod attempts;

@@ -32,9 +32,10 @@ pub(crate) struct Run<S, B, R, P, H> {
     /// Waits so far, which the backoff grows with.
     repeats: u32,
     tried: Vec<Tried>,
-    /// What a further attempt needs; `None`: there will be none.
-    spare: Option<(S, Request<B>)>,
-    best: Option<(Weight, Outcome<R>)>,
+    /// What a further attempt needs; `None`: there will be none. Boxed, as `best` is, so that a
+    /// request that is sent once does not carry the room.
+    spare: Option<Box<(S, Request<B>)>>,
+    best: Option<Box<(Weight, Outcome<R>)>>,
     last: Option<Failure>,
 }
 
@@ -69,7 +70,7 @@ where
             waited: Duration::ZERO,
             repeats: 0,
             tried: Vec::new(),
-            spare: spare.map(|request| (inner.clone(), request)),
+            spare: spare.map(|request| Box::new((inner.clone(), request))),
             best: None,
             last: None,
         }
@@ -159,7 +160,7 @@ where
     /// The next step, with the budget's leave.
     fn decide(&self, failure: &Failure, now: Instant) -> Step {
         let policy = &self.shared.policy;
-        let sendable = self.spare.as_ref().is_some_and(|(_, kept)| policy.can_replay(kept));
+        let sendable = self.spare.as_ref().is_some_and(|spare| policy.can_replay(&spare.1));
         let last = self.tried.last().map_or(Duration::ZERO, |tried| tried.attempt.waited);
         let (config, random) = (&self.shared.config, &*self.shared.random);
         let mut walk = Walk {
@@ -224,8 +225,7 @@ where
                 self.keep(last);
                 // A response would hold its connection all the while.
                 let policy = &self.shared.policy;
-                self.best
-                    .take_if(|(_, best)| best.as_ref().is_ok_and(|best| !policy.may_keep(best)));
+                self.best.take_if(|best| best.1.as_ref().is_ok_and(|best| !policy.may_keep(best)));
                 let target = self.target().cloned();
                 self.tell(Event::Retrying { attempt, class, wait: self.waited, target });
                 Next::Wait(at)
@@ -235,7 +235,7 @@ where
                     self.tell(Event::Exhausted { attempts: self.attempts(), class, why });
                     self.keep(last);
                 } else {
-                    self.best = Some(last);
+                    self.best = Some(Box::new(last));
                 }
                 Next::Answer(self.hand_on_best())
             }
@@ -244,14 +244,14 @@ where
 
     /// Keeps the more telling of two outcomes and drops the other.
     fn keep(&mut self, last: (Weight, Outcome<R>)) {
-        if !self.best.as_ref().is_some_and(|(best, _)| best.beats(&last.0)) {
-            self.best = Some(last);
+        if !self.best.as_ref().is_some_and(|best| best.0.beats(&last.0)) {
+            self.best = Some(Box::new(last));
         }
     }
 
     fn hand_on_best(&mut self) -> Outcome<R> {
         match self.best.take() {
-            Some((_, outcome)) => self.with_history(outcome, None),
+            Some(best) => self.with_history(best.1, None),
             // Its response was dropped before a wait that then led to no further attempt.
             None => {
                 let failure = self.last.take().unwrap_or_else(|| {
@@ -295,7 +295,7 @@ where
 
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         match &mut self.spare {
-            Some((inner, _)) => inner.poll_ready(cx).map_err(Into::into),
+            Some(spare) => spare.0.poll_ready(cx).map_err(Into::into),
             None => Poll::Ready(Ok(())),
         }
     }
@@ -303,10 +303,10 @@ where
     /// Calls the inner service, which has been polled ready; a copy of the request stays where still
     /// another attempt may follow.
     pub(crate) fn launch(&mut self) -> Option<S::Future> {
-        let (mut inner, mut request) = self.spare.take()?;
+        let (mut inner, mut request) = *self.spare.take()?;
         if self.attempts().saturating_add(1) < self.shared.config.attempts {
             if let Some(copy) = self.shared.policy.clone_request(&request) {
-                self.spare = Some((inner.clone(), copy));
+                self.spare = Some(Box::new((inner.clone(), copy)));
             }
         }
         self.aim(&mut request);

@@ -21,10 +21,11 @@ use super::tap::Tap;
 pub struct AttemptBody<R> {
     /// Bytes that were read ahead.
     pub(super) head: Bytes,
-    pub(super) tap: Option<Tap>,
+    /// Boxed, as all that few replies have: a body moves through every layer above.
+    pub(super) tap: Option<Box<Tap>>,
     /// None once it has ended.
     pub(super) rest: Option<R>,
-    pub(super) trailers: Option<HeaderMap>,
+    pub(super) trailers: Option<Box<HeaderMap>>,
     pub(super) error: Option<BoxError>,
 }
 
@@ -61,7 +62,7 @@ where
                         return Poll::Ready(None);
                     }
                     Err(frame) => {
-                        self.trailers = frame.into_trailers().ok();
+                        self.trailers = frame.into_trailers().ok().map(Box::new);
                         self.end(None);
                     }
                 },
@@ -86,7 +87,7 @@ where
         if self.rest.is_none() {
             self.error = tap.finish(self.error.take());
         }
-        self.tap = Some(tap);
+        self.tap = Some(Box::new(tap));
     }
 }
 
@@ -106,14 +107,14 @@ where
             if !self.head.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.head)))));
             }
-            if let Some(bytes) = self.tap.as_mut().and_then(Tap::pop) {
+            if let Some(bytes) = self.tap.as_mut().and_then(|tap| tap.pop()) {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             if let Some(error) = self.error.take() {
                 return Poll::Ready(Some(Err(error)));
             }
             if let Some(trailers) = self.trailers.take() {
-                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
             }
             if self.rest.is_none() {
                 return Poll::Ready(None);
@@ -129,7 +130,7 @@ where
         self.head.is_empty()
             && self.error.is_none()
             && self.trailers.is_none()
-            && !self.tap.as_ref().is_some_and(Tap::has_output)
+            && !self.tap.as_ref().is_some_and(|tap| tap.has_output())
             && self.rest.as_ref().is_none_or(|rest| !tapped && rest.is_end_stream())
     }
 

@@ -194,12 +194,14 @@ impl Read {
 
     fn json(&self, parts: &Parts) -> Result<(Ask, Edits), BadRequest> {
         let (path, body) = (parts.uri.path(), self.held.as_slice());
-        match (self.call, gemini::Call::of(path)) {
-            ((Dialect::Gemini, _), Some(call)) => {
+        let (dialect, operation) = self.call;
+        let named = if dialect == Dialect::Gemini { gemini::Call::of(path) } else { None };
+        match (dialect, named) {
+            (_, Some(call)) => {
                 gemini::request::read(&call, body).map(|ask| (ask, Edits::default()))
             }
-            ((Dialect::Anthropic, operation), _) => anthropic::request::read(operation, body),
-            ((_, operation), _) => {
+            (Dialect::Anthropic, None) => anthropic::request::read(operation, body),
+            (_, None) => {
                 let named = openai::path_model(path);
                 openai::request::read_named(operation, body, named.as_deref())
             }
