@@ -474,7 +474,7 @@ error: the route is never reached
   |     ^
   = help: route `route-1` in line 3 takes every request that this one matches; move this one before it
 
-error: nobody reads this weight: only weighted, affinity and split do
+error: nobody reads this weight: only weighted, least_busy, affinity and split do
  --> policy.yaml:4:63 (routes[1].targets[0])
   |
 4 |   - { strategy: failover, match: { model: x }, targets: [sim: 5] }

@@ -257,28 +257,28 @@ routes:
   - { match: { model: a }, strategy: cost, targets: [openai: 60, { weight: 2, targets: [anthropic] }] }
   - { match: { model: b }, targets: [openai], rules: [{ prefer: [anthropic: 2, sim: 1], strategy: latency }] }
 ",
-        r"error: nobody reads this weight: only weighted, affinity and split do
+        r"error: nobody reads this weight: only weighted, least_busy, affinity and split do
  --> policy.yaml:3:62 (routes[0].targets[0])
   |
 3 |   - { match: { model: a }, strategy: cost, targets: [openai: 60, { weight: 2, targets: [anthropic] }] }
   |                                                              ^^
   = help: say `strategy: weighted`, or take the weight away
 
-error: nobody reads this weight: only weighted, affinity and split do
+error: nobody reads this weight: only weighted, least_busy, affinity and split do
  --> policy.yaml:3:76 (routes[0].targets[1].weight)
   |
 3 |   - { match: { model: a }, strategy: cost, targets: [openai: 60, { weight: 2, targets: [anthropic] }] }
   |                                                                            ^
   = help: say `strategy: weighted`, or take the weight away
 
-error: nobody reads this weight: only weighted, affinity and split do
+error: nobody reads this weight: only weighted, least_busy, affinity and split do
  --> policy.yaml:4:77 (routes[1].rules[0].prefer[0])
   |
 4 |   - { match: { model: b }, targets: [openai], rules: [{ prefer: [anthropic: 2, sim: 1], strategy: latency }] }
   |                                                                             ^
   = help: say `strategy: weighted`, or take the weight away
 
-error: nobody reads this weight: only weighted, affinity and split do
+error: nobody reads this weight: only weighted, least_busy, affinity and split do
  --> policy.yaml:4:85 (routes[1].rules[0].prefer[1])
   |
 4 |   - { match: { model: b }, targets: [openai], rules: [{ prefer: [anthropic: 2, sim: 1], strategy: latency }] }
@@ -301,7 +301,7 @@ routes:
       - { when: { needs: [visoin], complexity: hard, size: [], tag: { tier: free } }, prefer: { size: [huge] } }
       - { when: { time: [mon-fri 18:00, weekend, "08:00-08:00"], task: [] }, prefer: [] }
 "#,
-        r#"error: the rule never holds: a `tiny` prompt has 0 to 199 tokens, and `input_tokens` is `>100k`
+        r#"error: the rule never holds: no `tiny` prompt has `>100k` tokens (`input_tokens`)
  --> policy.yaml:6:57 (routes[0].rules[0].when.size)
   |
 6 |       - { name: x, when: { input_tokens: ">100k", size: [tiny, small] }, prefer: anthropic }

@@ -4,14 +4,17 @@ mod callers;
 mod keys;
 mod limits;
 mod models;
+mod places;
 mod providers;
 mod resilience;
 mod routes;
 mod routing;
 mod rules;
 mod server;
+mod strategies;
 mod targets;
 mod together;
+mod when;
 
 use std::num::{NonZeroU32, NonZeroU64};
 

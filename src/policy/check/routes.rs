@@ -3,11 +3,7 @@ use std::sync::Arc;
 use jiff::ToSpan;
 use tollway_route::{CallerMatch, HeaderMatch, TagMatch, shadows};
 
-use super::{
-    Check, glob, globs,
-    rules::rules,
-    targets::{Targets, nearest_of},
-};
+use super::{Check, glob, globs, rules::rules, strategies::nearest_of, targets::Targets};
 use crate::policy::{
     Alias, Glob, Match, Route,
     node::Span,

@@ -1,20 +1,23 @@
-use std::{sync::Arc, time::Duration};
+//! What is preferred for which requests.
+
+use std::sync::Arc;
 
 use tollway_core::{Needs, Usd};
 use tollway_route::ready;
 
 use super::{
-    Check, globs,
-    routes::{callers, some, tags},
-    targets::Targets,
+    Check,
+    strategies::suits,
+    targets::{Many, Targets},
+    when::when,
 };
 use crate::policy::{
-    Between, Complexity, Group, Prefer, Rule, Size, SizeClass, When,
+    Group, Prefer, Rule, Size, When,
     node::Span,
     read::{At, OneOrMany, Scalar},
     registry::Model,
-    values::{Amount, ComplexityName, NeedName, PromptSizeName, SetName, SizeName, Within},
-    written::{PreferWritten, RouteWritten, RuleWritten, TargetWritten, WhenWritten},
+    values::{NeedName, SetName, SizeName},
+    written::{PreferWritten, RouteWritten, RuleWritten},
 };
 
 /// A rule, and where it comes from.
@@ -22,10 +25,10 @@ struct Stated {
     rule: Rule,
     /// Something in it was told as wrong, so that nothing can be said of it.
     broken: bool,
-    from: From,
+    origin: Origin,
 }
 
-enum From {
+enum Origin {
     /// The route's own.
     Route { span: Span, path: String },
     /// A set.
@@ -49,15 +52,15 @@ pub(super) fn rules(
         }
         let mut rule = rule(index, at, own, targets, check);
         let broken = check.reader.told_under(&at.path);
-        let from = From::Route { span: at.span, path: at.path.clone() };
+        let origin = Origin::Route { span: at.span, path: at.path.clone() };
         match sets.iter_mut().find(|stated| stated.rule.name == rule.name) {
             Some(place) => {
                 if at.value.when.is_none() {
                     rule.when = place.rule.when.clone();
                 }
-                *place = Stated { rule, broken, from };
+                *place = Stated { rule, broken, origin };
             }
-            None => all.push(Stated { rule, broken, from }),
+            None => all.push(Stated { rule, broken, origin }),
         }
     }
     all.append(&mut sets);
@@ -81,7 +84,7 @@ fn sets(route: &RouteWritten, check: &mut Check<'_, '_>) -> Vec<Stated> {
         all.extend(rules.into_iter().map(|rule| Stated {
             rule: of_set(rule),
             broken: false,
-            from: From::Set { name: at.value, span: at.span, path: at.path.clone() },
+            origin: Origin::Set { name: at.value, span: at.span, path: at.path.clone() },
         }));
     }
     all
@@ -112,39 +115,40 @@ fn unreached(all: &[Stated], check: &mut Check<'_, '_>) {
             let always = earlier.rule.when == When::default();
             let same = earlier.rule.when == later.rule.when;
             // The author may know a set's condition better than the set.
-            !earlier.broken && (always || same && matches!(later.from, From::Route { .. }))
+            !earlier.broken && (always || same && matches!(later.origin, Origin::Route { .. }))
         };
         let Some(earlier) = all.iter().take(at).find(hides) else { continue };
-        let by = match &earlier.from {
-            From::Set { name, .. } => format!("the set `{}`", name.word()),
-            From::Route { span, .. } if earlier.rule.name.starts_with("rule-") => {
+        let by = match &earlier.origin {
+            Origin::Set { name, .. } => format!("the set `{}`", name.word()),
+            Origin::Route { span, .. } if earlier.rule.name.starts_with("rule-") => {
                 format!("rule `{}` in line {}", earlier.rule.name, span.line)
             }
-            From::Route { span, .. } => {
+            Origin::Route { span, .. } => {
                 format!("rule `{}` in line {}", check.name(&earlier.rule.name), span.line)
             }
         };
-        match &later.from {
-            From::Route { span, path } => {
+        match &later.origin {
+            Origin::Route { span, path } => {
                 let help = format!(
                     "{by} holds for every request that this one is for; move this one before it"
                 );
                 check.reader.error(*span, path, "the rule is never reached").help(help);
             }
-            From::Set { name, span, path } if !told.contains(name) => {
+            Origin::Set { name, span, path } if !told.contains(name) => {
                 told.push(*name);
                 let message = format!("the set `{}` is never reached", name.word());
                 let help = format!("{by} holds for every request; take one of the two away");
                 check.reader.error(*span, path, message).help(help);
             }
-            From::Set { .. } => {}
+            Origin::Set { .. } => {}
         }
     }
 }
 
 /// A rule that changes nothing is of use only as an exception from those behind it.
 fn idle(all: &[Stated], check: &mut Check<'_, '_>) {
-    let Some(Stated { rule, broken: false, from: From::Route { span, path } }) = all.last() else {
+    let Some(Stated { rule, broken: false, origin: Origin::Route { span, path } }) = all.last()
+    else {
         return;
     };
     let nothing = Rule { name: rule.name.clone(), when: rule.when.clone(), ..Rule::default() };
@@ -162,8 +166,8 @@ fn without_sizes(all: &[Stated], own: &Group, targets: &Targets<'_>, check: &mut
     }
     let mut told: Vec<SetName> = vec![];
     for stated in all {
-        let (From::Set { name, span, path }, Prefer::Sizes(_)) =
-            (&stated.from, &stated.rule.prefer)
+        let (Origin::Set { name, span, path }, Prefer::Sizes(_)) =
+            (&stated.origin, &stated.rule.prefer)
         else {
             continue;
         };
@@ -201,7 +205,7 @@ fn rule(
         Prefer::Targets(_) => None,
         _ => written.strategy.as_ref().map(|at| {
             let strategy = targets.strategy(Some(at), check);
-            targets.suits(at, &own.members, check);
+            suits(at, &own.members, check);
             strategy
         }),
     };
@@ -217,81 +221,6 @@ fn rule(
         free_first: written.free_first.as_ref().is_some_and(|at| at.value),
         max_cost: written.max_cost.as_ref().map(|at| Usd::from_nanos(at.value.0)),
         max_latency: written.max_latency.as_ref().map(|at| at.value.0),
-    }
-}
-
-fn when(written: &WhenWritten, check: &mut Check<'_, '_>) -> When {
-    some(&written.needs, check);
-    some(&written.complexity, check);
-    some(&written.size, check);
-    some(&written.task, check);
-    some(&written.caller, check);
-    some(&written.time, check);
-    never_both(written, check);
-    let needs = written.needs.iter().flat_map(|many| &many.value.0);
-    let times = written.time.iter().flat_map(|many| &many.value.0);
-    When {
-        needs: needs.fold(Needs::NONE, |all, at| all | at.value.into()),
-        input_tokens: between(&written.input_tokens, |tokens| tokens),
-        max_cost: between(&written.max_cost, Usd::from_nanos),
-        max_latency: between(&written.max_latency, Duration::from_nanos),
-        complexity: all(&written.complexity),
-        reasoning: written.reasoning.as_ref().map(|at| at.value),
-        size: all(&written.size),
-        task: globs(&written.task, check),
-        callers: callers(&written.caller, check),
-        tags: tags(&written.tag, check),
-        time: times.map(|at| at.value.0).collect(),
-    }
-}
-
-fn all<T: Copy, U: std::convert::From<T>>(written: &Option<At<OneOrMany<T>>>) -> Vec<U> {
-    written.iter().flat_map(|many| &many.value.0).map(|at| at.value.into()).collect()
-}
-
-fn between<T: Amount, U>(written: &Option<At<Within<T>>>, unit: impl Fn(u64) -> U) -> Between<U> {
-    let within = written.as_ref().map(|at| &at.value);
-    let end = |end: fn(&Within<T>) -> Option<u64>| within.and_then(end).map(&unit);
-    Between { from: end(|within| within.first), to: end(|within| within.last) }
-}
-
-/// A prompt has one length: the class and the range must meet.
-fn never_both(written: &WhenWritten, check: &mut Check<'_, '_>) {
-    let (Some(sizes), Some(tokens)) = (&written.size, &written.input_tokens) else { return };
-    let meets = |size: PromptSizeName| {
-        let (first, last) = size.tokens();
-        tokens.value.last.is_none_or(|most| first <= most)
-            && tokens.value.first.is_none_or(|least| least <= last)
-    };
-    if let [first, ..] = &sizes.value.0[..]
-        && !sizes.value.0.iter().any(|at| meets(at.value))
-    {
-        let range = check.reader.quote(tokens);
-        let (from, to) = first.value.tokens();
-        let length = match to {
-            u64::MAX => format!("{from} tokens or more"),
-            _ => format!("{from} to {to} tokens"),
-        };
-        let size = check.reader.quote(first);
-        check
-            .reader
-            .wrong(
-                sizes,
-                format!("the rule never holds: a `{size}` prompt has {length}, and `input_tokens` is `{range}`"),
-            )
-            .help("take one of the two away");
-    }
-}
-
-impl PromptSizeName {
-    fn tokens(self) -> (u64, u64) {
-        match self {
-            Self::Tiny => (0, 199),
-            Self::Small => (200, 1_999),
-            Self::Medium => (2_000, 19_999),
-            Self::Large => (20_000, 99_999),
-            Self::Huge => (100_000, u64::MAX),
-        }
     }
 }
 
@@ -329,7 +258,7 @@ fn known_sizes(own: &Group, targets: &Targets<'_>) -> impl Iterator<Item = Size>
 /// Warns of a preferred model that is known not to do what the rule is about.
 fn unable(
     needs: Option<&At<OneOrMany<NeedName>>>,
-    many: &At<OneOrMany<TargetWritten>>,
+    many: &Many,
     targets: &Targets<'_>,
     check: &mut Check<'_, '_>,
 ) {
@@ -364,25 +293,4 @@ impl SetName {
             Self::Auto => "auto",
         }
     }
-}
-
-/// Names of the policy for values of the same names.
-macro_rules! same {
-    ($($from:ident => $to:ident: $($variant:ident $value:ident),+;)+) => {
-        $(impl std::convert::From<$from> for $to {
-            fn from(name: $from) -> Self {
-                match name {
-                    $($from::$variant => Self::$value,)+
-                }
-            }
-        })+
-    };
-}
-
-same! {
-    NeedName => Needs: Vision VISION, Tools TOOLS, Json JSON, Reasoning REASONING,
-        Streaming STREAMING, Audio AUDIO;
-    ComplexityName => Complexity: Simple Simple, Moderate Moderate, Complex Complex;
-    SizeName => Size: Tiny Tiny, Small Small, Large Large, Reasoning Reasoning;
-    PromptSizeName => SizeClass: Tiny Tiny, Small Small, Medium Medium, Large Large, Huge Huge;
 }

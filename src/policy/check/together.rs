@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Check, providers::Declared, targets::strategies};
+use super::{Check, providers::Declared, strategies::strategies};
 use crate::policy::{
     Auth, Callers, Endpoint, Glob, Provider, Route, Scope, Source,
     read::{At, OneOrMany},
