@@ -161,7 +161,7 @@
 //! one allocation, three while some are out, about a microsecond for 20 targets. The shared state is
 //! bounded whatever model names clients make up.
 
-mod auto;
+pub mod auto;
 mod availability;
 mod builder;
 mod catalog;
@@ -192,7 +192,6 @@ mod tree;
 mod walk;
 mod write;
 
-pub use auto::{Complexity, Judgement, Signals, Weights};
 pub use availability::{Availability, TargetState};
 pub use builder::RouterBuilder;
 pub use catalog::{Catalog, PriceTier, Size, Traits};
