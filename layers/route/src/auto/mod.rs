@@ -22,7 +22,7 @@
 //! # What it can't know
 //!
 //! It counts words, and understands none. A short question that is hard without a word that says
-//! so ("Is 1,000,003 prime?") looks easy to it. Words of thirteen languages are known (English,
+//! so ("Who keeps the fish?") looks easy to it, and length alone makes a request moderate. Words of thirteen languages are known (English,
 //! German, French, Spanish, Italian, Portuguese, Polish, Russian, Chinese, Japanese, Korean, Hindi,
 //! Arabic); of others it sees lengths, code, mathematics, tools and the like.
 
