@@ -96,6 +96,8 @@ pub struct Plan {
     /// How sure the choice is, by the number of samples and the lead over the next; 0 where it
     /// rests on no figures, but on an order, turns or chance.
     pub confidence: PerMille,
+    /// Whether its latencies are those to the first token, not to the end of a reply.
+    pub first_token: bool,
     /// In the order to try. Never empty.
     pub candidates: Arc<[Candidate]>,
     /// Passed over; the last resort of nobody.
@@ -116,6 +118,7 @@ impl Plan {
             arm: None,
             complexity: None,
             confidence: PerMille::ZERO,
+            first_token: false,
             candidates: candidates.into_iter().collect(),
             rejected: Arc::default(),
         }

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use tollway_core::PerMille;
 
-use crate::{Catalog, ConfigError, Route, Router, Track, auto::Weights, chance::Chance};
+use crate::{Catalog, ConfigError, Of, Route, Router, Track, auto::Weights, chance::Chance};
 
 /// Share of requests that explore, unless said otherwise.
 const EXPLORE: PerMille = PerMille::new(50);
@@ -13,6 +13,7 @@ pub(crate) struct Sources {
     pub(crate) figures: Box<dyn Track>,
     pub(crate) weights: Weights,
     pub(crate) explore: PerMille,
+    pub(crate) expect: Option<Of>,
     pub(crate) chance: Chance,
 }
 
@@ -58,6 +59,7 @@ impl RouterBuilder {
                 figures: Box::new(()),
                 weights: Weights::default(),
                 explore: EXPLORE,
+                expect: None,
                 chance: Chance::new(0),
             },
         }
@@ -95,6 +97,13 @@ impl RouterBuilder {
     /// known and the strategy compares times. The default is 5 %.
     pub fn explore(mut self, share: PerMille) -> Self {
         self.sources.explore = share;
+        self
+    }
+
+    /// Which time is meant where a strategy doesn't say. The default, `None`: of a stream that to
+    /// the first token, of any other reply that to its end.
+    pub fn expect(mut self, of: Option<Of>) -> Self {
+        self.sources.expect = of;
         self
     }
 

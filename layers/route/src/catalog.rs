@@ -85,7 +85,12 @@ impl<F: Fn(&Target) -> Traits + Send + Sync> Catalog for F {
 impl Traits {
     /// Why it surely can't serve a request; `None`: it can, as far as is known.
     pub fn unable(&self, ask: &Ask) -> Option<&'static str> {
-        let lacks = self.can.map_or(Needs::NONE, |can| needs(ask).without(can));
+        self.unable_for(ask, needs(ask))
+    }
+
+    /// The same for a request that needs this, whatever its ask says of it.
+    pub(crate) fn unable_for(&self, ask: &Ask, needs: Needs) -> Option<&'static str> {
+        let lacks = self.can.map_or(Needs::NONE, |can| needs.without(can));
         if !lacks.is_empty() {
             return Some(lack(lacks));
         }

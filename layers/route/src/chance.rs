@@ -13,6 +13,11 @@ impl Chance {
         Self(AtomicU64::new(seed))
     }
 
+    /// The same stream from here on, so that what it gives takes nothing from this one.
+    pub(crate) fn fork(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+
     pub(crate) fn draw(&self) -> u64 {
         mix(self.0.fetch_add(STEP, Ordering::Relaxed))
     }

@@ -178,6 +178,7 @@ mod group;
 mod layer;
 mod live;
 mod matching;
+mod near;
 mod nearest;
 mod query;
 mod resolved;
@@ -204,6 +205,7 @@ pub use glob::Glob;
 pub use group::{Group, Member, Node};
 pub use layer::RouteLayer;
 pub use matching::{CallerMatch, HeaderMatch, Match, TagMatch, shadows};
+pub use near::Near;
 pub use query::{Lazy, MAX_COST, MAX_LATENCY, Query, REGION, TASK};
 pub use route::Route;
 pub use router::Router;
@@ -211,5 +213,5 @@ pub use rules::{
     Between, Days, Moment, Prefer, READY, Rule, SizeClass, Then, TimeRange, When, ready,
 };
 pub use service::RouteService;
-pub use signals::ReadSignals;
+pub use signals::{ReadSignals, Reading};
 pub use strategy::{By, Of, Strategy};

@@ -23,6 +23,8 @@ pub(crate) struct LiveRoute {
     pub(crate) tree: Tree,
     pub(crate) rules: Box<[LiveRule]>,
     places: Places,
+    /// It goes by more than order and turns: what a request needs is worth reading.
+    looks: bool,
 }
 
 /// A rule with the groups that it orders by, where they aren't the route's own.
@@ -74,7 +76,9 @@ impl LiveRoute {
         });
         let rules = rules.collect();
         let tree = tree(&route.group);
-        Self { rules, places: Places::new(places, tree.choices), tree, route }
+        let mut groups = route.group.groups().into_iter();
+        let looks = !route.rules.is_empty() || groups.any(|group| group.strategy.looks());
+        Self { rules, places: Places::new(places, tree.choices), tree, looks, route }
     }
 
     pub(crate) fn plan(
@@ -85,6 +89,7 @@ impl LiveRoute {
         sources: &Sources,
     ) -> Plan {
         let among = self.places.resolve(model, sources);
+        let query = &if self.looks { query.with_needs_read() } else { *query };
         let judge = Judge::new(query, &sources.weights);
         let rule = self.rules.iter().find(|live| live.rule.when.holds(&judge));
         let bounds = Bounds::new(query, rule);
@@ -92,7 +97,9 @@ impl LiveRoute {
             return self.by_turns(&among, query, state, sources);
         }
         let (live, among) = (self, &*among);
-        let scored = Scored { live, rule, bounds, among, query, sources, explores: true };
+        let fork = query.rehearsed.then(|| sources.chance.fork());
+        let chance = fork.as_ref().unwrap_or(&sources.chance);
+        let scored = Scored { live, rule, bounds, among, query, sources, chance, explores: true };
         let standing = scored.standing(state, Set::NONE);
         Plan { complexity: judge.judged(), ..scored.plan(&standing) }
     }
@@ -106,10 +113,10 @@ impl LiveRoute {
         sources: &Sources,
     ) -> Plan {
         let standing = standing(among, self.tree.places, query, state);
-        let choice = self.tree.choose(standing.usable);
+        let choice = self.tree.choose(standing.usable, query.rehearsed);
         among.kept(choice.number, &standing.out, || {
-            let chance = &sources.chance;
-            let scene = Scene { query, estimates: &[], traits: &among.traits, chance };
+            let (traits, chance, near) = (&among.traits, &sources.chance, &self.route.near);
+            let scene = Scene { query, estimates: &[], traits, chance, near };
             let mut order = Order::new();
             let (usable, resort) = (standing.usable, standing.resort);
             self.tree.arrange(&scene, Some(&choice), usable, resort, &mut order);
@@ -128,13 +135,15 @@ impl LiveRoute {
         sources: &Sources,
     ) -> Option<Plan> {
         let among = self.places.resolve(model, sources);
+        let query = &if self.looks { query.with_needs_read() } else { *query };
         let named = |live: &&LiveRule| plan.rule.as_ref() == Some(&live.rule.name);
         let rule = self.rules.iter().find(named);
         let bounds = Bounds::new(query, rule);
         let place = |target| among.targets.iter().position(|known| known == target);
         let done: Set = tried.iter().filter_map(place).collect();
         let (live, among) = (self, &*among);
-        let scored = Scored { live, rule, bounds, among, query, sources, explores: false };
+        let chance = &sources.chance;
+        let scored = Scored { live, rule, bounds, among, query, sources, chance, explores: false };
         let standing = scored.standing(state, done);
         if standing.usable.is_empty() {
             return None;
@@ -153,13 +162,14 @@ pub(crate) fn standing(
     state: &impl TargetState,
 ) -> Standing {
     let (mut able, mut ready) = (places, places);
+    let needs = query.needs();
     // Stays without memory of its own as long as every target is ready.
     let mut out = Out::new();
     for at in places.iter() {
         let (Some(target), Some(traits)) = (among.targets.get(at), among.traits.get(at)) else {
             continue;
         };
-        let unable = query.ask.and_then(|ask| traits.unable(ask));
+        let unable = query.ask.and_then(|ask| traits.unable_for(ask, needs));
         let reason = match unable {
             Some(reason) => {
                 able = able.without(Set::one(at));
@@ -183,9 +193,9 @@ pub(crate) fn standing(
 }
 
 /// Which time a request is estimated by where its strategy doesn't say: that its client waits for.
-pub(crate) fn of(tree: &Tree, query: &Query<'_>) -> Of {
+pub(crate) fn of(tree: &Tree, query: &Query<'_>, expect: Option<Of>) -> Of {
     let streams = query.ask.is_some_and(|ask| ask.stream);
-    tree.of.unwrap_or(if streams { Of::FirstToken } else { Of::Whole })
+    tree.of.or(expect).unwrap_or(if streams { Of::FirstToken } else { Of::Whole })
 }
 
 /// Whether a figure is above a bound; what isn't known never is.

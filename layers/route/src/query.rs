@@ -38,10 +38,20 @@ pub struct Query<'a> {
     /// When: what live figures are read for.
     pub now: Instant,
     lazy: &'a dyn Lazy,
+    /// What `lazy` told of its needs, where the route cares.
+    read: Needs,
+    /// No turn is taken for it.
+    pub(crate) rehearsed: bool,
 }
 
 /// What is found out about a request only when a route asks for it.
 pub trait Lazy {
+    /// What it needs, beside what its [`Ask`] says. Asked for routes that have rules, or a strategy
+    /// other than failover, round robin and weighted.
+    fn needs(&self) -> Needs {
+        Needs::NONE
+    }
+
     /// What its prompt looks like.
     fn signals(&self) -> Option<Signals> {
         None
@@ -69,7 +79,16 @@ impl Lazy for () {}
 impl<'a> Query<'a> {
     /// A request for `path` with these headers; neither ask nor caller is known.
     pub fn new(path: &'a str, headers: &'a HeaderMap, now: Instant) -> Self {
-        Self { ask: None, caller: None, path, headers, now, lazy: &() }
+        Self {
+            ask: None,
+            caller: None,
+            path,
+            headers,
+            now,
+            lazy: &(),
+            read: Needs::NONE,
+            rehearsed: false,
+        }
     }
 
     /// What the request says, and what earlier layers wrote into its extensions.
@@ -77,10 +96,7 @@ impl<'a> Query<'a> {
         Self {
             ask: request.extensions().get(),
             caller: request.extensions().get(),
-            path: request.uri().path(),
-            headers: request.headers(),
-            now,
-            lazy: &(),
+            ..Self::new(request.uri().path(), request.headers(), now)
         }
     }
 
@@ -99,12 +115,23 @@ impl<'a> Query<'a> {
         Self { lazy, ..self }
     }
 
+    /// The same query as a rehearsal: it takes no turn and draws no lot, so that the next one that
+    /// is not gets the answer that this one got.
+    pub fn rehearsed(self) -> Self {
+        Self { rehearsed: true, ..self }
+    }
+
+    /// The same query with all that it needs.
+    pub(crate) fn with_needs_read(self) -> Self {
+        Self { read: self.lazy.needs(), ..self }
+    }
+
     pub(crate) fn model(&self) -> Option<&'a Arc<str>> {
         self.ask?.model.as_ref()
     }
 
     pub(crate) fn needs(&self) -> Needs {
-        self.ask.map_or(Needs::NONE, needs)
+        self.ask.map_or(Needs::NONE, needs) | self.read
     }
 
     /// The most it may cost, by the client's word.
@@ -137,7 +164,7 @@ impl<'a> Query<'a> {
         self.lazy.moment()
     }
 
-    fn header(&self, name: &HeaderName) -> Option<&'a str> {
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&'a str> {
         let text = self.headers.get(name)?.to_str().ok()?.trim();
         (!text.is_empty()).then_some(text)
     }

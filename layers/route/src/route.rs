@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tollway_core::Target;
 
-use crate::{Group, Match, Prefer, Rule};
+use crate::{Group, Match, Near, Prefer, Rule};
 
 /// Requests, and the targets that may answer them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,17 +15,24 @@ pub struct Route {
     pub rules: Vec<Rule>,
     /// 1 to 64 places, each once, and how they are ordered. The groups that rules prefer count too.
     pub group: Group,
+    /// Where its callers are, for [`Strategy::Nearest`](crate::Strategy::Nearest).
+    pub near: Near,
 }
 
 impl Route {
     /// A route without rules.
     pub fn new(name: impl Into<Arc<str>>, when: Match, group: Group) -> Self {
-        Self { name: name.into(), when, rules: Vec::new(), group }
+        Self { name: name.into(), when, rules: Vec::new(), group, near: Near::default() }
     }
 
     /// The same route with these rules.
     pub fn with_rules(self, rules: impl IntoIterator<Item = Rule>) -> Self {
         Self { rules: rules.into_iter().collect(), ..self }
+    }
+
+    /// The same route, whose callers are where `near` says.
+    pub fn near(self, near: Near) -> Self {
+        Self { near, ..self }
     }
 
     /// Its own group, and those that its rules prefer.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tollway_core::{Plan, Usd};
 
 use crate::{
-    Health, Prefer, Query, TargetState,
+    Health, Of, Prefer, Query, TargetState,
     builder::Sources,
+    chance::Chance,
     estimate::Estimate,
     live::{self, LiveRoute, LiveRule, Standing},
     resolved::Resolved,
@@ -52,6 +53,7 @@ pub(crate) struct Scored<'a> {
     pub(crate) among: &'a Resolved,
     pub(crate) query: &'a Query<'a>,
     pub(crate) sources: &'a Sources,
+    pub(crate) chance: &'a Chance,
     /// Whether it may explore: what has failed once should not be tried with the unknown.
     pub(crate) explores: bool,
 }
@@ -81,8 +83,19 @@ impl Scored<'_> {
         let estimates = self.estimates(standing.usable);
         let mut order = Order::new();
         let tree = self.fill(standing, &estimates, &mut order);
+        self.write(tree, standing, &order, &estimates)
+    }
+
+    fn write(
+        &self,
+        tree: &Tree,
+        standing: &Standing,
+        order: &Order,
+        estimates: &Estimates,
+    ) -> Plan {
         let head = write::Head { route: self.live, rule: self.rule, tree };
-        write::plan(&head, self.among, &standing.passed_over(), &order, &estimates)
+        let plan = write::plan(&head, self.among, &standing.passed_over(), order, estimates);
+        Plan { first_token: self.of() == Of::FirstToken, ..plan }
     }
 
     /// The plan for what is left after a failure. An order of turns, hashes or writing stays as it
@@ -103,14 +116,18 @@ impl Scored<'_> {
         }
         // What was out when the plan was made and is back.
         self.fill(standing, &estimates, &mut order);
-        let head = write::Head { route: self.live, rule: self.rule, tree: first };
-        write::plan(&head, self.among, &standing.passed_over(), &order, &estimates)
+        self.write(first, standing, &order, &estimates)
+    }
+
+    /// Which time its estimates are of.
+    fn of(&self) -> Of {
+        let first = self.trees().next();
+        first.map_or_else(Of::default, |tree| live::of(tree, self.query, self.sources.expect))
     }
 
     fn estimates(&self, usable: Set) -> Estimates {
         let mut estimates = [Estimate::default(); MAX];
-        let of =
-            self.trees().next().map_or_else(Default::default, |tree| live::of(tree, self.query));
+        let of = self.of();
         for at in usable.iter() {
             let (Some(slot), Some(traits), Some(estimate)) =
                 (self.among.live.get(at), self.among.traits.get(at), estimates.get_mut(at))
@@ -128,7 +145,8 @@ impl Scored<'_> {
             query: self.query,
             estimates,
             traits: &self.among.traits,
-            chance: &self.sources.chance,
+            chance: self.chance,
+            near: &self.live.route.near,
         };
         let mut chose = None;
         for stage in self.stages(standing, estimates) {
@@ -188,7 +206,7 @@ impl Scored<'_> {
         }
         let unknown = |at| estimates.get(at).is_some_and(|one: &Estimate| one.expected.is_none());
         let unknown = part.filter(unknown);
-        let chance = &self.sources.chance;
+        let chance = self.chance;
         // Where nothing is known of anybody, every choice explores.
         if unknown.is_empty() || unknown == part || !chance.happens(self.sources.explore) {
             return;

@@ -1,10 +1,17 @@
 use http::Request;
+use tollway_core::Needs;
 
 use crate::{Lazy, Moment, auto::Signals};
 
 /// Finds out about a request what only some routes ask: see [`Lazy`]. `()` knows nothing; a closure
 /// from request to [`Signals`] is one.
 pub trait ReadSignals<B> {
+    /// What it needs, beside what its [`Ask`](tollway_core::Ask) says.
+    fn needs(&self, request: &Request<B>) -> Needs {
+        let _ = request;
+        Needs::NONE
+    }
+
     /// What its prompt looks like.
     fn signals(&self, request: &Request<B>) -> Option<Signals>;
 
@@ -38,10 +45,15 @@ impl<B, F: Fn(&Request<B>) -> Signals> ReadSignals<B> for F {
     }
 }
 
-/// A reader with the request at hand.
-pub(crate) struct Reading<'a, R, B>(pub(crate) &'a R, pub(crate) &'a Request<B>);
+/// A reader with the request at hand: what [`Query::with_lazy`](crate::Query::with_lazy) takes.
+#[derive(Debug)]
+pub struct Reading<'a, R, B>(pub &'a R, pub &'a Request<B>);
 
 impl<R: ReadSignals<B>, B> Lazy for Reading<'_, R, B> {
+    fn needs(&self) -> Needs {
+        self.0.needs(self.1)
+    }
+
     fn signals(&self) -> Option<Signals> {
         self.0.signals(self.1)
     }

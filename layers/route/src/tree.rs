@@ -85,9 +85,9 @@ impl Tree {
     }
 
     /// Chooses among the places of a fixed tree that are usable.
-    pub(crate) fn choose(&self, usable: Set) -> Choice {
+    pub(crate) fn choose(&self, usable: Set, rehearsed: bool) -> Choice {
         let mut choice = Choice { firsts: [0; MAX], number: 0 };
-        self.root.choose(usable, true, &mut choice);
+        self.root.choose(usable, (true, rehearsed), &mut choice);
         choice
     }
 }
@@ -145,19 +145,19 @@ impl Branch {
         limbs.filter(|(_, limb)| any(limb)).map(|(at, _)| at).collect()
     }
 
-    pub(crate) fn draw(&self, limbs: Set, lead: bool) -> usize {
-        if lead { self.turns.first(limbs) } else { self.behind.first(limbs) }
+    pub(crate) fn draw(&self, limbs: Set, lead: bool, rehearsed: bool) -> usize {
+        if lead { self.turns.first(limbs, rehearsed) } else { self.behind.first(limbs, rehearsed) }
     }
 
-    fn choose(&self, usable: Set, lead: bool, choice: &mut Choice) {
-        let first = self.draw(self.usable(usable), lead);
+    fn choose(&self, usable: Set, (lead, rehearsed): (bool, bool), choice: &mut Choice) {
+        let first = self.draw(self.usable(usable), lead, rehearsed);
         if let Some(slot) = choice.firsts.get_mut(self.number) {
             *slot = u8::try_from(first).unwrap_or(0);
         }
         choice.number = choice.number.saturating_mul(self.limbs.len()).saturating_add(first);
         for (at, limb) in self.limbs.iter().enumerate() {
             if let Grown::Group(branch) = &limb.node {
-                branch.choose(usable, lead && at == first, choice);
+                branch.choose(usable, (lead && at == first, rehearsed), choice);
             }
         }
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tollway_core::PerMille;
 
 use crate::{
-    Query, Strategy, Traits,
+    Near, Query, Strategy, Traits,
     chance::Chance,
     estimate::Estimate,
     set::{Few, Set},
-    strategy::{self, Entrant, Rank, away},
+    strategy::{self, Entrant, Rank},
     tree::{Branch, Choice, Grown, Limb, Tree},
 };
 
@@ -20,6 +20,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) estimates: &'a [Estimate],
     pub(crate) traits: &'a [Traits],
     pub(crate) chance: &'a Chance,
+    pub(crate) near: &'a Near,
 }
 
 /// Places in the order to try them.
@@ -135,11 +136,14 @@ impl Branch {
         let limbs = self.usable(walk.usable);
         if self.strategy.is_fixed() {
             let chosen = walk.choice.and_then(|choice| choice.firsts.get(self.number));
-            let first = chosen.map_or_else(|| self.draw(limbs, lead), |first| usize::from(*first));
+            let first = chosen.map_or_else(
+                || self.draw(limbs, lead, walk.scene.query.rehearsed),
+                |first| usize::from(*first),
+            );
             return self.turns.order(first, self.limbs.len(), limbs);
         }
         let mine = match self.strategy {
-            Strategy::Nearest => walk.scene.query.region(),
+            Strategy::Nearest => walk.scene.near.region(walk.scene.query),
             _ => None,
         };
         let mut entrants = Few::new();
@@ -170,10 +174,10 @@ impl Limb {
             entrant.peak = least(entrant.peak, estimate.peak);
             entrant.in_flight = entrant.in_flight.saturating_add(estimate.in_flight);
         }
-        if mine.is_some() {
+        if let Some(mine) = mine {
             let first = places.iter().next().and_then(|place| walk.scene.traits.get(place));
             let theirs = self.region.as_ref().or(first.and_then(|traits| traits.region.as_ref()));
-            entrant.away = away(theirs.map(|region| &**region), mine);
+            entrant.away = walk.scene.near.away(theirs.map(|region| &**region), mine);
         }
         entrant
     }

@@ -60,6 +60,7 @@ pub(crate) fn plan(
         strategy: head.tree.strategy().as_str(),
         arm: order.arm.clone(),
         complexity: None,
+        first_token: false,
         confidence: confidence(order.lead, first.map_or(0, |first| first.samples)),
         candidates: candidates.collect(),
         rejected: if out.is_empty() { Arc::default() } else { rejected().collect() },

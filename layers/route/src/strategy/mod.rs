@@ -9,7 +9,6 @@ mod turns;
 
 use http::HeaderName;
 
-pub(crate) use region::away;
 pub(crate) use turns::Turns;
 
 use crate::{Query, chance::Chance, set::Few};
@@ -62,8 +61,8 @@ pub enum Strategy {
         /// What makes callers the same.
         by: By,
     },
-    /// The caller's own region first, then those that share its first word (`eu` of `eu-west`), then
-    /// the others in the order written.
+    /// The caller's own region first, then those that [`Near`](crate::Near) names, then those that
+    /// share its first word (`eu` of `eu-west`), then the others in the order written.
     Nearest,
 }
 
@@ -129,6 +128,11 @@ impl Strategy {
     /// Whether the order depends on nothing but whose turn it is.
     pub(crate) fn is_fixed(&self) -> bool {
         matches!(self, Self::Failover | Self::Capability | Self::RoundRobin | Self::Weighted)
+    }
+
+    /// Whether it goes by more than the order written and whose turn it is.
+    pub(crate) fn looks(&self) -> bool {
+        !matches!(self, Self::Failover | Self::RoundRobin | Self::Weighted)
     }
 
     /// Whether it compares members by figures, so that an order can be made anew after a failure.

@@ -42,20 +42,26 @@ impl Turns {
         }
     }
 
-    /// The first choice among `ready`; 0 if nobody is.
-    pub(crate) fn first(&self, ready: Set) -> usize {
+    /// The first choice among `ready`; 0 if nobody is. One that is `rehearsed` takes no turn.
+    pub(crate) fn first(&self, ready: Set, rehearsed: bool) -> usize {
         let Some(foremost) = ready.iter().next() else { return 0 };
         match self {
             Self::Failover => foremost,
             Self::RoundRobin(next) => {
                 // Counted among those that are ready: else the one behind a member that is out
                 // would take its turns as well.
-                let turn = next.fetch_add(1, Ordering::Relaxed) % ready.len().max(1);
+                let step = if rehearsed { 0 } else { 1 };
+                let turn = next.fetch_add(step, Ordering::Relaxed) % ready.len().max(1);
                 ready.iter().nth(turn).unwrap_or(foremost)
             }
             Self::Weighted { weights, credit, .. } => {
                 let mut credit = credit.lock().unwrap_or_else(PoisonError::into_inner);
-                richest(weights, &mut credit, ready).unwrap_or(foremost)
+                let chosen = if rehearsed {
+                    richest(weights, &mut credit.clone(), ready)
+                } else {
+                    richest(weights, &mut credit, ready)
+                };
+                chosen.unwrap_or(foremost)
             }
         }
     }
