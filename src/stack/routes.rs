@@ -175,7 +175,7 @@ pub(super) fn decider(
         .aliases(aliases)
         .catalog(Known::new(policy))
         .figures(tracker.clone())
-        .weights(policy.routing.auto.clone())
+        .weights(policy.routing.auto)
         .explore(policy.routing.explore)
         .expect(policy.routing.expect)
         .seed(seed())
@@ -203,7 +203,7 @@ pub(super) fn decider(
         pace: pace.handle(),
         buckets: buckets.collect(),
     };
-    Ok(Decider { router, state, reads, weights: policy.routing.auto.clone() })
+    Ok(Decider { router, state, reads, weights: policy.routing.auto })
 }
 
 /// Two proxies of one policy should not choose alike where they choose by chance.

@@ -79,8 +79,10 @@ impl<B> ReadSignals<RequestBody<B>> for Reads {
             Piece::Text { text, .. } => {
                 let start = text.as_bytes();
                 let start = start.get(..left).unwrap_or(start);
-                hash.write(start);
-                left -= start.len();
+                if !start.is_empty() {
+                    hash.write(start);
+                    left -= start.len();
+                }
             }
             _ => {}
         })?;

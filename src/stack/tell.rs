@@ -200,10 +200,10 @@ impl Hook<tollway_retry::Event> for Retries {
 pub(super) fn plans<B>(tell: Tell) -> impl Fn(Request<B>) -> Request<B> + Clone {
     move |request| {
         let known = request.extensions();
-        if let Some(plan) = known.get::<Plan>().filter(|it| tell == Tell::Always || is_chosen(it)) {
-            if let Some(exchange) = known.get::<Arc<Exchange>>() {
-                exchange.note_plan(plan);
-            }
+        let told = |plan: &&Plan| tell == Tell::Always || is_chosen(plan);
+        let plan = known.get::<Plan>().filter(told);
+        if let (Some(plan), Some(exchange)) = (plan, known.get::<Arc<Exchange>>()) {
+            exchange.note_plan(plan);
         }
         request
     }

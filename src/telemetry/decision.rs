@@ -9,7 +9,7 @@ use std::{
 
 use http::HeaderValue;
 use serde_json::{Value, json};
-use tollway_core::{Candidate, Plan, Target, Usd};
+use tollway_core::{Candidate, PerMille, Plan, Target, Usd};
 use tollway_retry::Attempts;
 
 use super::RequestId;
@@ -109,7 +109,9 @@ impl Decision {
         push(&mut line, "strategy", Some(plan.strategy));
         push(&mut line, "arm", plan.arm.as_ref().map(|arm| Text(arm.to_string())));
         push(&mut line, "complexity", plan.complexity);
-        push(&mut line, "confidence", Some(plan.confidence));
+        // Where nothing was compared there is none.
+        let confidence = Some(plan.confidence).filter(|it| *it > PerMille::ZERO);
+        push(&mut line, "confidence", confidence);
         let cost = chosen.and_then(|chosen| chosen.cost);
         push(&mut line, "cost-nano-usd", cost.map(|cost| cost.nanos().min(MOST)));
         let latency = chosen.and_then(|chosen| chosen.latency);
@@ -272,8 +274,6 @@ impl Decisions {
 
 #[cfg(test)]
 mod tests {
-    use tollway_core::PerMille;
-
     use super::*;
 
     fn plan() -> Plan {

@@ -793,6 +793,17 @@ fn policy_groups_nest_and_know_their_region() {
     assert_eq!(places, ["sim/-", "openai/gpt-5.6-luna", "openai/-", "sim/x", "anthropic/-"]);
 }
 
+/// With several keys, each place is a group of its own once more.
+#[test]
+fn policy_groups_as_deep_as_they_may_be_are_built() {
+    let deep =
+        (0..6).fold("sim".to_owned(), |inner, n| format!("{{ name: g{n}, targets: [{inner}] }}"));
+    let policy = parse(&format!(
+        "providers: {{ sim: {{ keys: {{ a: , b: }}, simulate: {{}} }} }}\nroutes: [{{ targets: [{deep}] }}]"
+    ));
+    assert!(tollway::stack::Stack::new(&policy).is_ok());
+}
+
 /// Names of providers that a group's keys could be taken for.
 #[test]
 fn policy_targets_of_odd_names_keep_their_weights() {

@@ -80,7 +80,8 @@ impl Scored<'_> {
     }
 
     pub(crate) fn plan(&self, standing: &Standing) -> Plan {
-        let estimates = self.estimates(standing.usable);
+        let mut estimates = [Estimate::default(); MAX];
+        self.estimate(standing.usable, &mut estimates);
         let mut order = Order::new();
         let tree = self.fill(standing, &estimates, &mut order);
         self.write(tree, standing, &order, &estimates)
@@ -109,7 +110,8 @@ impl Scored<'_> {
         if first.strategy().compares() {
             return self.plan(standing);
         }
-        let estimates = self.estimates(standing.usable);
+        let mut estimates = [Estimate::default(); MAX];
+        self.estimate(standing.usable, &mut estimates);
         let mut order = Order::new();
         for (place, reason) in then.filter(|(place, _)| standing.usable.contains(*place)) {
             order.push(place, standing.resort.unwrap_or(reason), None);
@@ -125,8 +127,7 @@ impl Scored<'_> {
         first.map_or_else(Of::default, |tree| live::of(tree, self.query, self.sources.expect))
     }
 
-    fn estimates(&self, usable: Set) -> Estimates {
-        let mut estimates = [Estimate::default(); MAX];
+    fn estimate(&self, usable: Set, estimates: &mut Estimates) {
         let of = self.of();
         for at in usable.iter() {
             let (Some(slot), Some(traits), Some(estimate)) =
@@ -136,7 +137,6 @@ impl Scored<'_> {
             };
             *estimate = Estimate::new(&slot.figures(self.query.now), traits, self.query, of);
         }
-        estimates
     }
 
     /// Puts every usable place into the order, and returns the tree that chose the first.

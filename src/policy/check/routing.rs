@@ -138,7 +138,7 @@ pub(super) fn probe(
     check: &mut Check<'_, '_>,
 ) -> Option<Probe> {
     let ProbeOrOff::Probe(written) = &at.value else { return None };
-    let ProbeWritten { interval, jitter, timeout, path } = written;
+    let ProbeWritten { interval, jitter, timeout, path } = &**written;
     let pacing = usual.map_or(PACING, |usual| usual.pacing);
     let every = positive(interval, pacing.every, check);
     let usual_timeout = usual.map_or(5 * SECOND, |usual| usual.timeout).min(every);

@@ -187,7 +187,7 @@ pub struct Provider {
     /// The proxy's own keys there, each used as often as its weight says. Empty: none is sent, or
     /// the client's own goes through.
     pub keys: Vec<ProviderKey>,
-    /// Where it is, for [`Strategy::Nearest`].
+    /// Where it is, for [`Nearest`](super::Strategy::Nearest).
     pub region: Option<Arc<str>>,
     /// How it is asked whether it answers; `None`: it is not.
     pub probe: Option<Probe>,

@@ -136,13 +136,13 @@ section! {
 #[derive(Clone, Debug)]
 pub(in crate::policy) enum ProbeOrOff {
     Off,
-    Probe(ProbeWritten),
+    Probe(Box<ProbeWritten>),
 }
 
 impl Read for ProbeOrOff {
     fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
         if let Value::Map(_) | Value::Null = node.value {
-            return ProbeWritten::read(node, path, reader).map(Self::Probe);
+            return ProbeWritten::read(node, path, reader).map(|probe| Self::Probe(probe.into()));
         }
         Off::read(node, path, reader).map(|_| Self::Off)
     }
