@@ -159,4 +159,5 @@ macro_rules! smoke {
 smoke! {
     policy sse stream usage request family_stream family_request translate_request
     translate_reply translate_stream translate_same error multipart retry_after ratelimit forwarded key_digest
+    prompt
 }

@@ -8,6 +8,8 @@ mod broken;
 mod checked;
 #[path = "policy/files.rs"]
 mod files;
+#[path = "policy/routing.rs"]
+mod routing;
 #[path = "policy/secrets.rs"]
 mod secrets;
 

@@ -11,6 +11,7 @@ pub mod key_digest;
 pub mod multipart;
 pub mod pipe;
 pub mod policy;
+pub mod prompt;
 pub mod ratelimit;
 pub mod request;
 pub mod retry_after;
@@ -26,7 +27,7 @@ pub mod usage;
 pub type Check = fn(&[u8]);
 
 /// Every target by its name, which is also that of its folder of seeds.
-pub const TARGETS: [(&str, Check); 17] = [
+pub const TARGETS: [(&str, Check); 18] = [
     ("policy", policy::check),
     ("sse", sse::check),
     ("stream", stream::check),
@@ -44,4 +45,5 @@ pub const TARGETS: [(&str, Check); 17] = [
     ("ratelimit", ratelimit::check),
     ("forwarded", forwarded::check),
     ("key_digest", key_digest::check),
+    ("prompt", prompt::check),
 ];

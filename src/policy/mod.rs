@@ -15,7 +15,11 @@ pub use checked::*;
 pub use diag::{Diagnostic, Diagnostics};
 pub use env::Env;
 pub use registry::Registry;
-pub use tollway_route::{Glob, Match};
+pub use tollway_route::{
+    Between, By, Days, Glob, Match, Of, Size, SizeClass, Strategy, TimeRange, When,
+    auto::{Complexity, Feature, Weights},
+    facts::{Pacing as ProbePacing, Thresholds},
+};
 
 use std::path::Path;
 

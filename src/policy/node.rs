@@ -46,6 +46,15 @@ pub(super) struct Key {
 }
 
 impl Node {
+    /// Whether it may be a number: one, or a text that begins like one or with a variable.
+    pub(super) fn is_number(&self) -> bool {
+        match &self.value {
+            Value::Plain => true,
+            Value::Text(text) => text.starts_with(|c: char| c.is_ascii_digit() || c == '$'),
+            Value::Null | Value::List(_) | Value::Map(_) => false,
+        }
+    }
+
     /// What stands here, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {

@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
     pub(super) fn told_under(&self, path: &str) -> bool {
         self.found
             .iter()
-            .any(|one| one.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+            .any(|one| one.path.strip_prefix(path).is_some_and(|rest| rest.starts_with(['.', '['])))
     }
 
     /// A value as the file has it, for messages: never what a variable stood for.

@@ -8,7 +8,10 @@ use tollway_identify::IdentifyLayer;
 use tollway_pace::PaceLayer;
 use tollway_rate_limit::RateLimitLayer;
 use tollway_retry::RetryLayer;
-use tollway_route::RouteLayer;
+use tollway_route::{
+    RouteLayer,
+    facts::{ByFailure, TrackLayer},
+};
 use tower::ServiceBuilder;
 use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -24,8 +27,10 @@ use super::{
     models::ModelsLayer,
     pace,
     prices::Prices,
+    rehearse::RehearseLayer,
     rescue, retry, routes,
     shared::SharedLayer,
+    signals::Reads,
     tell,
     tokens::InputTokens,
     upstream,
@@ -49,12 +54,14 @@ pub struct Stack {
     models: ModelsLayer,
     pub(super) cost: CostLayer<PriceBook, InputTokens>,
     pub(super) request_limits: RateLimitLayer<limits::BySpending>,
-    route: RouteLayer<routes::Availability, routes::Hook>,
+    rehearse: RehearseLayer,
+    route: RouteLayer<routes::Availability, routes::Hook, Reads>,
     retry: RetryLayer<retry::Policy, retry::Hook>,
     pub(super) benches: breaker::Benches,
     pub(super) breakers: breaker::Breakers,
     pub(super) pace: PaceLayer<breaker::Circuit>,
     pub(super) attempt_limits: RateLimitLayer<limits::BySpending>,
+    pub(super) track: TrackLayer<ByFailure, routes::Costs>,
     translate: TranslateLayer,
     attempt: AttemptLayer,
     pub(super) simulators: HashMap<Arc<str>, Simulator>,
@@ -86,16 +93,21 @@ impl Stack {
         let breakers = breaker::layer(&policy, &telemetry)?;
         let pace = pace::layer(&policy, settle.clone(), &telemetry)?;
         let judges = (&benches, &breakers);
-        let route = routes::layer(&policy, judges, &attempt_limits, &pace, &telemetry)?;
+        let tracker = routes::tracker(&policy)?;
+        let decider = routes::decider(&policy, judges, &attempt_limits, &pace, &tracker)?;
         Ok(Self {
-            observe: ObserveLayer::new(telemetry.clone(), prices.pricing()),
+            observe: ObserveLayer::new(telemetry.clone(), prices.pricing())
+                .telling(policy.routing.header),
             identify: callers::layer(&policy)?,
             inspect: upstream::inspect(&policy)?,
             models: ModelsLayer::new(&policy),
+            track: routes::track(tracker, prices.clone()),
             cost: CostLayer::new(prices.book).with_ledger(input_tokens.clone()),
             input_tokens,
             request_limits: limits::layer(&policy, limits::Side::Request, settle, &telemetry)?,
-            retry: retry::layer(&policy, &telemetry)?,
+            retry: retry::layer(&policy, &decider, &telemetry)?,
+            route: decider.layer(&telemetry),
+            rehearse: RehearseLayer(decider),
             translate: fits::layer(&policy),
             attempt: upstream::attempt(&policy)?,
             simulators: upstream::simulators(&policy),
@@ -104,7 +116,6 @@ impl Stack {
             attempt_limits,
             benches,
             breakers,
-            route,
             telemetry,
             policy,
         })
@@ -163,6 +174,8 @@ impl Stack {
             .layer(NoteLayer)
             // May this caller use this model? Lists those it may.
             .layer(self.models.clone())
+            // Who only wants to know where it would go is told here, and spends nothing.
+            .layer(self.rehearse.clone())
             // Usage, cost and totals of the reply: outside of limits, so that it sees refusals too.
             .layer(self.cost.clone())
             // By user, key, IP, model, tag and all together: once a request, however often it is
@@ -170,6 +183,7 @@ impl Stack {
             .layer(self.request_limits.clone())
             // Where to? Writes the plan.
             .layer(self.route.clone())
+            .map_request(tell::plans(self.policy.routing.header))
             // Walks the plan; everything below is one attempt.
             .layer(self.retry.clone())
             .layer(SharedLayer)
@@ -188,6 +202,8 @@ impl Stack {
             .map_request(pace::note_wait)
             // By provider: each attempt takes, since each costs the provider's quota.
             .layer(self.attempt_limits.clone())
+            // What the target does is known from here: waits at our own limits are none of it.
+            .layer(self.track.clone())
             // The target's API, where the client speaks another one.
             .layer(self.translate.clone())
             // The target's model and usage asked for; the reply read as it passes; commits late.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use metrics::Label;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tollway_core::Target;
 use tollway_pace::{GaugeStatus, KeyStatus, Unit};
+use tollway_route::Health;
 
 use super::{Circuit, Stack};
 use crate::{
@@ -74,8 +76,19 @@ impl Stack {
         .collect()
     }
 
-    /// Sets the gauges of what providers told: once a scrape, not once a reply.
+    /// Sets the gauges of what providers told and of how targets stand: once a scrape, not once a
+    /// reply.
     pub(crate) fn refresh_metrics(&self) {
+        for facts in self.facts().snapshot(Instant::now()).targets {
+            let mut labels = self.telemetry.target_labels(&facts.target);
+            labels.push(Label::new("key", facts.target.key().to_string()));
+            let health = match facts.figures.health {
+                Health::Healthy => 0.0,
+                Health::Degraded => 1.0,
+                Health::Down => 2.0,
+            };
+            self.telemetry.set(names::HEALTH, labels, health);
+        }
         for KeyStatus { key, gauges, .. } in self.pacing().snapshot() {
             // Clients' own credentials are no label.
             if key.credential.is_some() {

@@ -8,6 +8,7 @@ mod breaker;
 mod build;
 mod calibration;
 mod callers;
+mod catalog;
 mod estimate;
 mod fits;
 mod found;
@@ -19,10 +20,12 @@ mod names;
 mod pace;
 mod prices;
 mod providers;
+mod rehearse;
 mod rescue;
 mod retry;
 mod routes;
 mod shared;
+mod signals;
 mod tell;
 mod tokens;
 mod upstream;
@@ -33,6 +36,7 @@ use tollway_circuit_breaker::CircuitBreakerHandle;
 use tollway_core::BoxError;
 use tollway_cost::Totals;
 use tollway_pace::PaceHandle;
+use tollway_route::facts::Tracker;
 
 use crate::{simulate::Simulator, telemetry::Telemetry};
 
@@ -96,6 +100,11 @@ impl Stack {
     /// Providers and the state of their keys, for the admin listener.
     pub fn providers(&self) -> Providers {
         Providers::new(self.policy.clone(), self.benches())
+    }
+
+    /// What is known of targets from their traffic.
+    pub fn facts(&self) -> &Tracker {
+        self.track.tracker()
     }
 
     /// What providers have told of their limits.

@@ -8,7 +8,7 @@ use std::{
 use http::{Request, Response};
 use tokio::time::Instant;
 use tollway_circuit_breaker::{CircuitOpen, Reason};
-use tollway_core::{AtWork, BoxError, ErrorClass, Failure, Target, find_error};
+use tollway_core::{AtWork, BoxError, ErrorClass, Failure, Plan, Target, find_error};
 use tollway_dialect::RequestBody;
 use tollway_pace::Paced;
 use tollway_retry::{
@@ -18,8 +18,11 @@ use tower::timeout::Timeout;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{StackError, keys, per_mille, tell};
-use crate::{policy, telemetry::Telemetry};
+use super::{StackError, keys, per_mille, routes::Decider, tell};
+use crate::{
+    policy,
+    telemetry::{Exchange, Telemetry},
+};
 
 /// Told of every attempt after the first.
 pub(super) type Hook = tell::Retries;
@@ -28,6 +31,7 @@ pub(super) type Hook = tell::Retries;
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     windows: Arc<Windows>,
+    decider: Decider,
 }
 
 /// How long prompts may be, by provider and model, in tokens.
@@ -53,8 +57,8 @@ fn windows(policy: &policy::Policy) -> Windows {
 }
 
 impl Policy {
-    fn new(policy: &policy::Policy) -> Self {
-        Self { windows: Arc::new(windows(policy)) }
+    fn new(policy: &policy::Policy, decider: Decider) -> Self {
+        Self { windows: Arc::new(windows(policy)), decider }
     }
 
     fn window(&self, target: &Target) -> Option<u64> {
@@ -81,6 +85,21 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
             work.end();
             !work.is_abandoned()
         })
+    }
+
+    /// What was learnt meanwhile counts: who is out by now is passed over, who is back is there, and
+    /// who looked best may not any more.
+    fn rescore(
+        &self,
+        kept: &Request<RequestBody<B>>,
+        plan: &Plan,
+        tried: &[Target],
+    ) -> Option<Plan> {
+        let rest = self.decider.rescore(kept, plan, tried)?;
+        if let Some(exchange) = kept.extensions().get::<Arc<Exchange>>() {
+            exchange.note_rescored(&rest);
+        }
+        Some(rest)
     }
 
     /// What was too long for one model goes to a model with a larger window, or one whose window
@@ -128,7 +147,7 @@ const FAILOVERS: u32 = 8;
 
 /// Whether any route has somewhere else to go: another target, or another key.
 fn can_fail_over(policy: &policy::Policy) -> bool {
-    policy.routes.iter().any(|route| route.targets.len() > 1) || keys::has_pool(policy)
+    policy.routes.iter().any(|route| route.places().nth(1).is_some()) || keys::has_pool(policy)
 }
 
 /// Whether a request may be tried more than once.
@@ -140,15 +159,17 @@ pub(super) fn tries_again(policy: &policy::Policy) -> bool {
 /// counted, and waits for none.
 pub(super) fn layer(
     policy: &policy::Policy,
+    decider: &Decider,
     telemetry: &Telemetry,
 ) -> Result<RetryLayer<Policy, Hook>, StackError> {
     let wrong = |error| StackError::new("retry", error);
     let hook = tell::retries(telemetry.clone());
+    let asks = Policy::new(policy, decider.clone());
     let Some(retry) = &policy.retry else {
         let attempts = if can_fail_over(policy) { FAILOVERS } else { 1 };
         let once_each = Settings { attempts, attempts_per_target: Some(1), ..Settings::default() };
         let config = Config::new(once_each).map_err(wrong)?;
-        return Ok(RetryLayer::builder(config).policy(Policy::new(policy)).hook(hook).build());
+        return Ok(RetryLayer::builder(config).policy(asks).hook(hook).build());
     };
     let backoff = retry.backoff;
     let jitter = match backoff.jitter {
@@ -187,7 +208,7 @@ pub(super) fn layer(
         })
     });
     Ok(RetryLayer::builder(Config::new(settings).map_err(wrong)?)
-        .policy(Policy::new(policy))
+        .policy(asks)
         .hook(hook)
         .budget(budget.transpose().map_err(wrong)?)
         .build())

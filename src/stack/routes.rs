@@ -1,20 +1,29 @@
 use std::sync::Arc;
 
+use http::Request;
+use tokio::time::Instant;
 use tollway_circuit_breaker::CircuitBreakerHandle;
-use tollway_core::Target;
+use tollway_core::{Plan, Target, Usage};
+use tollway_dialect::RequestBody;
 use tollway_pace::{PaceHandle, PaceLayer};
 use tollway_rate_limit::{Handle, Key, Part, RateLimitLayer};
 use tollway_route::{
-    Availability as Standing, Glob, Match, Member, Route, RouteLayer, RouteTarget, Router,
-    Strategy, TargetState,
+    Availability as Standing, Glob, Group, Match, Member, Near, NoRoute, Prefer, Query,
+    ReadSignals, Reading, Route, RouteLayer, Router, Rule, Strategy, TargetState, Then,
+    auto::Weights,
+    facts::{self, CostOf, TrackLayer, Tracker},
 };
 
 use super::{
     StackError,
     breaker::{Benches, Breakers, Circuit},
+    catalog::Known,
     keys::{self, Accounts, CALLERS_OWN, Credential},
     limits::{self, BySpending},
-    pace, tell,
+    pace,
+    prices::Prices,
+    signals::Reads,
+    tell,
 };
 use crate::{
     policy::{self, Policy, Scope},
@@ -83,16 +92,95 @@ impl Bucket {
     }
 }
 
-pub(super) fn layer(
+/// Decides where requests go: for the route layer, for what is left after a failure, and for whoever
+/// only wants to know. Clones share the router's state.
+#[derive(Clone, Debug)]
+pub(super) struct Decider {
+    router: Router,
+    state: Availability,
+    reads: Reads,
+    weights: Weights,
+}
+
+impl Decider {
+    pub(super) fn layer(&self, telemetry: &Telemetry) -> RouteLayer<Availability, Hook, Reads> {
+        let (router, state) = (self.router.clone(), self.state.clone());
+        RouteLayer::with_signals(router, state, tell::routes(telemetry.clone()), self.reads)
+    }
+
+    /// Where the request would go if it came now: no turn is taken.
+    pub(super) fn rehearse<B>(&self, request: &Request<RequestBody<B>>) -> Result<Plan, NoRoute> {
+        let reading = Reading(&self.reads, request);
+        let query = Query::of(request, Instant::now()).with_lazy(&reading).rehearsed();
+        self.router.decide(&query, &self.state)
+    }
+
+    /// What is left of a plan when `tried` have failed.
+    pub(super) fn rescore<B>(
+        &self,
+        request: &Request<RequestBody<B>>,
+        plan: &Plan,
+        tried: &[Target],
+    ) -> Option<Plan> {
+        let reading = Reading(&self.reads, request);
+        let query = Query::of(request, Instant::now()).with_lazy(&reading);
+        self.router.rescore(plan, tried, &query, &self.state)
+    }
+
+    /// What makes the prompt look as hard as it does, in one line.
+    pub(super) fn judgement<B>(&self, request: &Request<RequestBody<B>>) -> Option<String> {
+        let signals = self.reads.signals(request)?;
+        Some(self.weights.score(&signals).to_string())
+    }
+}
+
+/// Figures of targets, as the policy has them kept.
+pub(super) fn tracker(policy: &Policy) -> Result<Tracker, StackError> {
+    let config = facts::Config {
+        window: policy.routing.window,
+        min_samples: policy.routing.min_samples.get(),
+        health: policy.health.clone(),
+        ..facts::Config::default()
+    };
+    Tracker::new(config).map_err(|error| StackError::new("health", error))
+}
+
+/// What attempts cost, for the figures of their targets.
+#[derive(Clone, Debug)]
+pub(super) struct Costs(Prices);
+
+impl CostOf for Costs {
+    fn cost_of(&self, target: &Target, usage: &Usage) -> Option<tollway_core::Usd> {
+        self.0.cost(Some(target), None, usage)
+    }
+}
+
+/// Fills the tracker with what passes.
+pub(super) fn track(tracker: Tracker, prices: Prices) -> TrackLayer<facts::ByFailure, Costs> {
+    TrackLayer::new(tracker).with_cost(Costs(prices))
+}
+
+pub(super) fn decider(
     policy: &Policy,
     (benches, breakers): (&Benches, &Breakers),
     attempt_limits: &RateLimitLayer<BySpending>,
     pace: &PaceLayer<Circuit>,
-    telemetry: &Telemetry,
-) -> Result<RouteLayer<Availability, Hook>, StackError> {
-    let wrong = |error| StackError::new("routes", error);
+    tracker: &Tracker,
+) -> Result<Decider, StackError> {
     let aliases = policy.aliases.iter().map(|alias| (alias.name.clone(), alias.model.clone()));
-    let router = Router::with_aliases(routes(policy), aliases).map_err(wrong)?;
+    let routes = routes(policy);
+    let asks = |rule: &Rule| !rule.when.complexity.is_empty() || rule.when.reasoning.is_some();
+    let reads = Reads::new(routes.iter().any(|route| route.rules.iter().any(asks)));
+    let router = Router::builder(routes)
+        .aliases(aliases)
+        .catalog(Known::new(policy))
+        .figures(tracker.clone())
+        .weights(policy.routing.auto)
+        .explore(policy.routing.explore)
+        .expect(policy.routing.expect)
+        .seed(seed())
+        .build()
+        .map_err(|error| StackError::new("routes", error))?;
     let decides = |limit: &&policy::Limit| {
         let by_target =
             |scope: &Scope| scope.is_of_target() || matches!(scope, Scope::Model | Scope::All);
@@ -115,7 +203,15 @@ pub(super) fn layer(
         pace: pace.handle(),
         buckets: buckets.collect(),
     };
-    Ok(RouteLayer::with(router, state, tell::routes(telemetry.clone())))
+    Ok(Decider { router, state, reads, weights: policy.routing.auto })
+}
+
+/// Two proxies of one policy should not choose alike where they choose by chance.
+fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    // Without entropy every seed is as good as another.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
 }
 
 fn routes(policy: &Policy) -> Vec<Route> {
@@ -139,12 +235,8 @@ fn routes(policy: &Policy) -> Vec<Route> {
 }
 
 fn only(policy: &Policy, provider: &Arc<str>, when: Match) -> Route {
-    Route {
-        name: provider.clone(),
-        when,
-        strategy: Strategy::Failover,
-        targets: vec![target(policy, provider, None, 1)],
-    }
+    let group = Group::new(Strategy::Failover, [member(policy, provider, None, 1)]);
+    Route::new(provider.clone(), when, group)
 }
 
 fn models_of(policy: &Policy, provider: &policy::Provider) -> Vec<Glob> {
@@ -157,31 +249,53 @@ fn models_of(policy: &Policy, provider: &policy::Provider) -> Vec<Glob> {
 }
 
 fn written(policy: &Policy, route: &policy::Route) -> Route {
-    Route {
-        name: route.name.clone(),
-        when: route.matches.clone(),
-        strategy: match route.strategy {
-            policy::Strategy::Failover => Strategy::Failover,
-            policy::Strategy::RoundRobin => Strategy::RoundRobin,
-            policy::Strategy::Weighted => Strategy::Weighted,
+    let rules = route.rules.iter().map(|one| rule(policy, one));
+    let group = group(policy, &route.group);
+    let near = route.nearest.as_ref().map_or_else(Near::default, |near| Near {
+        header: near.header.clone(),
+        tag: near.tag.clone(),
+        default: near.default.clone(),
+        order: near.order.clone(),
+    });
+    Route::new(route.name.clone(), route.matches.clone(), group).with_rules(rules).near(near)
+}
+
+fn rule(policy: &Policy, rule: &policy::Rule) -> Rule {
+    Rule {
+        name: rule.name.clone(),
+        when: rule.when.clone(),
+        then: Then {
+            prefer: match &rule.prefer {
+                policy::Prefer::Nobody => Prefer::Nobody,
+                policy::Prefer::Targets(targets) => Prefer::Group(group(policy, targets)),
+                policy::Prefer::Sizes(sizes) => Prefer::Sizes(sizes.clone()),
+            },
+            strategy: rule.strategy.clone(),
+            free_first: rule.free_first,
+            max_cost: rule.max_cost,
+            max_latency: rule.max_latency,
         },
-        targets: route
-            .targets
-            .iter()
-            .map(|to| target(policy, &to.provider, to.model.clone(), to.weight.get()))
-            .collect(),
     }
 }
 
-/// A provider's keys are a pool: to the route one target, whatever their number.
-fn target(
-    policy: &Policy,
-    provider: &Arc<str>,
-    model: Option<Arc<str>>,
-    weight: u32,
-) -> RouteTarget {
+fn group(policy: &Policy, written: &policy::Group) -> Group {
+    let members = written.members.iter().map(|member| {
+        let weight = member.weight.get();
+        let inner = match &member.node {
+            policy::Node::Place(to) => self::member(policy, &to.provider, to.model.clone(), weight),
+            policy::Node::Group(inner) => Member::new(group(policy, inner)).weighing(weight),
+        };
+        Member { region: member.region.clone(), ..inner }
+    });
+    let name = written.name.clone();
+    Group { name, ..Group::new(written.strategy.clone(), members) }
+}
+
+/// A provider's keys are a group by weight: to the route one member, whatever their number.
+fn member(policy: &Policy, provider: &Arc<str>, model: Option<Arc<str>>, weight: u32) -> Member {
     let keys = policy.provider(provider).map(keys::of).unwrap_or_default();
-    let member =
-        |(key, weight)| Member::new(Target::new(provider.clone(), key, model.clone()), weight);
-    RouteTarget { pool: keys.into_iter().map(member).collect(), weight }
+    let key = |(key, weight)| {
+        Member::new(Target::new(provider.clone(), key, model.clone())).weighing(weight)
+    };
+    Member::new(Group::new(Strategy::Weighted, keys.into_iter().map(key))).weighing(weight)
 }

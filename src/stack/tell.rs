@@ -1,17 +1,18 @@
 //! What layers tell, turned into metrics.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
+use http::Request;
 use metrics::Label;
 use tollway_circuit_breaker as breaker;
-use tollway_core::{ErrorClass, Hook, Target};
+use tollway_core::{ErrorClass, Hook, Plan, Target};
 use tollway_pace as pace;
 use tollway_rate_limit as limit;
 
 use super::{Circuit, Credential, keys, providers};
 use crate::{
-    policy::Policy,
-    telemetry::{Telemetry, names},
+    policy::{Policy, Tell},
+    telemetry::{Exchange, Telemetry, is_chosen, names},
 };
 
 /// Metrics that name only models which the policy or the registry knows.
@@ -21,11 +22,11 @@ pub(super) fn telemetry(policy: &Policy) -> Telemetry {
         known.insert((&*model.id).into());
         known.extend(model.aliases.iter().map(|alias| (&**alias).into()));
     }
-    let targets = policy.routes.iter().flat_map(|route| &route.targets);
+    let targets = policy.routes.iter().flat_map(|route| route.places());
     known.extend(targets.filter_map(|target| target.model.as_deref().map(Into::into)));
     let exact = policy.routes.iter().flat_map(|route| &route.matches.models);
     known.extend(exact.filter(|glob| glob.is_exact()).map(|glob| glob.as_str().into()));
-    Telemetry::new(move |model| known.contains(model))
+    Telemetry::new(move |model| known.contains(model), policy.routing.decisions)
 }
 
 /// Refusals, waits and warnings of limits.
@@ -191,6 +192,20 @@ impl Hook<tollway_retry::Event> for Retries {
         let labels =
             vec![Label::new("error_type", class.as_str()), Label::new("failover", elsewhere)];
         self.0.count(names::RETRIES, labels);
+    }
+}
+
+/// Notes plans that are told: those chosen by more than order and turns, or all. What every request
+/// of a static route does is told by its target, and costs nothing here.
+pub(super) fn plans<B>(tell: Tell) -> impl Fn(Request<B>) -> Request<B> + Clone {
+    move |request| {
+        let known = request.extensions();
+        let told = |plan: &&Plan| tell == Tell::Always || is_chosen(plan);
+        let plan = known.get::<Plan>().filter(told);
+        if let (Some(plan), Some(exchange)) = (plan, known.get::<Arc<Exchange>>()) {
+            exchange.note_plan(plan);
+        }
+        request
     }
 }
 

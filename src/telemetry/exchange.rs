@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -8,7 +8,7 @@ use std::{
 
 use super::RequestId;
 use tokio::time::Instant;
-use tollway_core::{Ask, AtWork, Caller, Failure};
+use tollway_core::{Ask, AtWork, Caller, Failure, Plan};
 
 /// What becomes known of one request on its way, for the line that is written at its end.
 ///
@@ -19,6 +19,8 @@ pub struct Exchange {
     started: Instant,
     caller: OnceLock<Caller>,
     ask: OnceLock<Ask>,
+    plan: OnceLock<Plan>,
+    rescored: Mutex<Option<Plan>>,
     upstream_wait: AtomicU64,
     paused: AtomicBool,
     at_work: AtWork,
@@ -32,6 +34,8 @@ impl Exchange {
             started,
             caller: OnceLock::new(),
             ask: OnceLock::new(),
+            plan: OnceLock::new(),
+            rescored: Mutex::new(None),
             upstream_wait: AtomicU64::new(0),
             paused: AtomicBool::new(false),
             at_work,
@@ -65,6 +69,29 @@ impl Exchange {
 
     pub(crate) fn note_ask(&self, ask: &Ask) {
         let _ = self.ask.set(ask.clone());
+    }
+
+    /// Where it may go, if that is to be told.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.plan.get()
+    }
+
+    /// What was left of the plan after the last failure.
+    pub fn rescored(&self) -> Option<Plan> {
+        self.rescored.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The plan is told at the end.
+    pub(crate) fn note_plan(&self, plan: &Plan) {
+        let _ = self.plan.set(plan.clone());
+    }
+
+    /// What is left of the plan after a failure, if the plan is told.
+    pub(crate) fn note_rescored(&self, rest: &Plan) {
+        if self.plan.get().is_some() {
+            let mut rescored = self.rescored.lock().unwrap_or_else(PoisonError::into_inner);
+            *rescored = Some(rest.clone());
+        }
     }
 
     /// Adds time spent waiting for a provider.

@@ -11,15 +11,18 @@ use http_body::Body;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tollway_core::{
-    Ask, AtWork, Caller, Ending, Guard, GuardedBody, Metered, Operation, Target, Usage, Usd,
+    Ask, AtWork, Caller, Ending, Guard, GuardedBody, Metered, Operation, SystemClock, Target,
+    Usage, Usd, WallClock,
 };
 use tollway_retry::Attempts;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Exchange, RequestId, Telemetry};
+use super::{Decision, Exchange, Outcome, RequestId, Telemetry};
+use crate::policy::Tell;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollway-request-id");
+const DECISION: HeaderName = HeaderName::from_static("x-tollway-decision");
 
 /// The price of a usage at a target; `None` where it is unknown.
 pub type Pricing = Arc<dyn Fn(&Target, &Usage) -> Option<Usd> + Send + Sync>;
@@ -30,6 +33,7 @@ pub type Pricing = Arc<dyn Fn(&Target, &Usage) -> Option<Usd> + Send + Sync>;
 pub struct ObserveLayer {
     telemetry: Telemetry,
     pricing: Pricing,
+    tell: Tell,
 }
 
 impl fmt::Debug for ObserveLayer {
@@ -41,7 +45,12 @@ impl fmt::Debug for ObserveLayer {
 impl ObserveLayer {
     /// Tells `telemetry`, with costs by `pricing`.
     pub fn new(telemetry: Telemetry, pricing: Pricing) -> Self {
-        Self { telemetry, pricing }
+        Self { telemetry, pricing, tell: Tell::Chosen }
+    }
+
+    /// With the decision in a header of these replies, as far as plans are noted.
+    pub fn telling(self, tell: Tell) -> Self {
+        Self { tell, ..self }
     }
 }
 
@@ -113,6 +122,9 @@ where
         let mut reply = answer?;
         seen.head(&reply);
         reply.headers_mut().insert(REQUEST_ID, seen.exchange.id().header());
+        if let Some(decision) = seen.decision().filter(|_| seen.layer.tell != Tell::Never) {
+            reply.headers_mut().insert(DECISION, decision.header());
+        }
         Poll::Ready(Ok(reply.map(|body| GuardedBody::new(body, seen))))
     }
 }
@@ -189,7 +201,58 @@ impl Observed {
         if let Some(time) = first_token {
             series.first_token.record(time.as_secs_f64());
         }
-        self.log(ending, elapsed, first_token, usage, cost);
+        let decision = self.decision();
+        self.log(ending, elapsed, first_token, (usage, cost), decision.as_ref());
+        if let Some(decision) = decision {
+            let outcome = Outcome {
+                request: self.exchange.id(),
+                at: SystemClock.now(),
+                user: self.exchange.caller().and_then(|caller| caller.user.clone()),
+                model: self.exchange.ask().and_then(|ask| ask.model.clone()),
+                status: self.reply.as_ref().map(|reply| reply.status.as_u16()),
+                cost,
+                first_token,
+                whole: elapsed,
+            };
+            self.decided(Decision { outcome: Some(outcome), ..decision });
+        }
+    }
+
+    /// What is told of the decision, where the request's plan is told.
+    fn decision(&self) -> Option<Decision> {
+        let plan = self.exchange.plan()?;
+        let reply = self.reply.as_ref();
+        Some(Decision {
+            rescored: self.exchange.rescored(),
+            attempts: reply.and_then(|reply| reply.attempts.clone()),
+            target: reply.and_then(|reply| reply.target.clone()),
+            ..Decision::new(plan.clone())
+        })
+    }
+
+    /// Counts the decision, how far off its estimates were, and keeps it.
+    fn decided(&self, decision: Decision) {
+        let telemetry = &self.layer.telemetry;
+        let series = telemetry.decisions_of(&decision);
+        series.count.increment(1);
+        let (chosen, outcome) = (decision.chosen(), decision.outcome.as_ref());
+        let answered = self.reply.as_ref().is_some_and(|reply| reply.status.is_success());
+        if let (Some(chosen), Some(outcome), true) = (chosen, outcome, answered) {
+            if let Some((real, told)) = outcome.cost.zip(chosen.cost).filter(|it| it.1 > Usd::ZERO)
+            {
+                series.cost.record(real.nanos() as f64 / told.nanos() as f64);
+            }
+            let real =
+                if decision.plan.first_token { outcome.first_token } else { Some(outcome.whole) };
+            // Other waits are not the target's.
+            let alone = decision.attempts.is_none() && !self.exchange.has_paused();
+            if let Some((real, told)) =
+                real.zip(chosen.latency).filter(|it| alone && !it.1.is_zero())
+            {
+                series.latency.record(real.as_secs_f64() / told.as_secs_f64());
+            }
+        }
+        telemetry.decisions().push(decision);
     }
 
     fn usage(&self, operation: Operation, reply: &Reply) -> Option<Usage> {
@@ -206,8 +269,8 @@ impl Observed {
         ending: Ending,
         elapsed: std::time::Duration,
         first_token: Option<std::time::Duration>,
-        usage: Option<Usage>,
-        cost: Option<Usd>,
+        (usage, cost): (Option<Usage>, Option<Usd>),
+        decision: Option<&Decision>,
     ) {
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
@@ -215,6 +278,7 @@ impl Observed {
         let (caller, ask) = (self.exchange.caller(), self.exchange.ask());
         let reply = self.reply.as_ref();
         let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+        let chosen = decision.and_then(Decision::chosen);
         let failure = reply.and_then(|reply| reply.metered.as_ref()?.failure());
         tracing::info!(
             request_id = %self.exchange.id(),
@@ -239,6 +303,13 @@ impl Observed {
                 .and_then(|reply| reply.attempts.as_ref())
                 .filter(|attempts| attempts.len() > 1)
                 .map(tracing::field::display),
+            route = decision.map(|decision| &*decision.plan.route),
+            rule = decision.and_then(|decision| decision.plan.rule.as_deref()),
+            strategy = decision.map(|decision| decision.plan.strategy),
+            arm = decision.and_then(|decision| decision.plan.arm.as_deref()),
+            reason = decision.map(Decision::reason),
+            estimated_cost_usd = chosen.and_then(|one| one.cost).map(tracing::field::display),
+            estimated_ms = chosen.and_then(|one| one.latency).map(milliseconds),
             input_tokens = usage.map(|usage| usage.input),
             cached_tokens = usage.map(|usage| usage.cached),
             output_tokens = usage.map(|usage| usage.output),

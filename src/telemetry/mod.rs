@@ -3,6 +3,7 @@
 //! Layers emit typed events; here they become metrics. Names, units and labels stand in
 //! [`names`], and nowhere else.
 
+mod decision;
 mod exchange;
 mod layer;
 mod log;
@@ -10,6 +11,7 @@ pub mod names;
 mod request_id;
 mod series;
 
+pub use decision::{Decision, Decisions, Outcome, is_chosen};
 pub use exchange::Exchange;
 pub use layer::{NoteLayer, ObserveLayer, Observed, Pricing};
 pub use log::init as init_log;

@@ -30,6 +30,7 @@ pub struct Metric {
 const SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0,
 ];
+const RATIO: &[f64] = &[0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.33, 2.0, 4.0, 10.0];
 const OVERHEAD: &[f64] =
     &[0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1];
 
@@ -92,4 +93,12 @@ metrics! {
         "Attempts after the first, by the class of the failure before them and whether they went elsewhere.";
     PASSED_OVER = "tollway_route_passed_over_total", Kind::Counter,
         "Targets that a plan left out, by route, target and reason.";
+    DECISIONS = "tollway_decisions_total", Kind::Counter,
+        "Requests whose target was chosen by a rule or by more than order and turns, by route, rule, strategy, arm and the target that replied (or else was chosen).";
+    COST_RATIO = "tollway_decision_cost_ratio", Kind::Histogram(RATIO),
+        "What a request cost by what its decision had estimated, by route, strategy and target.";
+    LATENCY_RATIO = "tollway_decision_latency_ratio", Kind::Histogram(RATIO),
+        "How long a request took by the 95th percentile that its decision had read, by route, strategy and target: true estimates are exceeded by 1 of 20.";
+    HEALTH = "tollway_target_health", Kind::Gauge,
+        "0 healthy, 1 degraded, 2 down; by provider, model and key.";
 }

@@ -9,7 +9,10 @@ use metrics::{Counter, Gauge, Histogram, Label};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tollway_core::{Operation, Target, Usage, Usd};
 
-use super::names::{self, Kind};
+use super::{
+    Decision, Decisions,
+    names::{self, Kind},
+};
 
 /// The program's metrics: a Prometheus registry of its own, and handles resolved once.
 ///
@@ -24,9 +27,28 @@ struct Inner {
     pub(super) overhead: Histogram,
     known_models: Box<dyn Fn(&str) -> bool + Send + Sync>,
     series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
+    decided: Mutex<HashMap<DecidedKey, Arc<Decided>>>,
+    decisions: Decisions,
 }
 
 type SeriesKey = (Operation, Option<Target>);
+
+/// What decisions are counted by.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct DecidedKey {
+    route: Arc<str>,
+    rule: Option<Arc<str>>,
+    strategy: &'static str,
+    arm: Option<Arc<str>>,
+    target: Option<Target>,
+}
+
+/// What is counted of decisions that are alike.
+pub(super) struct Decided {
+    pub(super) count: Counter,
+    pub(super) cost: Histogram,
+    pub(super) latency: Histogram,
+}
 
 /// What is counted per operation and target.
 pub(super) struct Series {
@@ -52,7 +74,12 @@ impl fmt::Debug for Telemetry {
 impl Telemetry {
     /// A new registry. A model that `known_models` denies is written `other`, so that a caller
     /// can't make labels up.
-    pub fn new(known_models: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+    ///
+    /// `decisions`: how many of the latest are kept.
+    pub fn new(
+        known_models: impl Fn(&str) -> bool + Send + Sync + 'static,
+        decisions: usize,
+    ) -> Self {
         let mut builder = PrometheusBuilder::new();
         for metric in names::ALL {
             if let Kind::Histogram(buckets) = metric.kind {
@@ -74,6 +101,8 @@ impl Telemetry {
             overhead,
             known_models: Box::new(known_models),
             series: Mutex::default(),
+            decided: Mutex::default(),
+            decisions: Decisions::new(decisions),
         }))
     }
 
@@ -88,6 +117,48 @@ impl Telemetry {
             tokio::time::sleep(Duration::from_secs(5)).await;
             self.0.exporter.run_upkeep();
         }
+    }
+
+    /// The latest decisions.
+    pub fn decisions(&self) -> &Decisions {
+        &self.0.decisions
+    }
+
+    pub(super) fn decisions_of(&self, decision: &Decision) -> Arc<Decided> {
+        let plan = &decision.plan;
+        let chosen = decision.chosen().map(|chosen| &chosen.target);
+        let mut key = DecidedKey {
+            route: plan.route.clone(),
+            rule: plan.rule.clone(),
+            strategy: plan.strategy,
+            arm: plan.arm.clone(),
+            target: chosen.map(|target| self.bounded(target)),
+        };
+        let mut decided = self.0.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = decided.get(&key) {
+            return found.clone();
+        }
+        if decided.len() >= MAX_SERIES {
+            key.target = None;
+        }
+        decided.entry(key.clone()).or_insert_with(|| self.register_decided(&key)).clone()
+    }
+
+    fn register_decided(&self, key: &DecidedKey) -> Arc<Decided> {
+        let mut labels = key.target.as_ref().map(|at| self.target_labels(at)).unwrap_or_default();
+        labels.push(Label::new("route", key.route.to_string()));
+        labels.push(Label::new("strategy", key.strategy));
+        let mut counted = labels.clone();
+        let text = |text: &Option<Arc<str>>| text.as_deref().unwrap_or_default().to_owned();
+        counted.push(Label::new("rule", text(&key.rule)));
+        counted.push(Label::new("arm", text(&key.arm)));
+        metrics::with_local_recorder(&self.0.recorder, || {
+            Arc::new(Decided {
+                count: metrics::counter!(names::DECISIONS, counted),
+                cost: metrics::histogram!(names::COST_RATIO, labels.clone()),
+                latency: metrics::histogram!(names::LATENCY_RATIO, labels),
+            })
+        })
     }
 
     pub(super) fn in_flight(&self) -> &Gauge {

@@ -34,7 +34,7 @@ error: unknown key `zzz`
   |
 4 | zzz: *
   | ^^^
-  = expected one of `listen`, `admin`, `server`, `log`, `callers`, `providers`, `limits`, `pacing`, `circuit_breaker`, `retry`, `streams`, `translation`, `aliases`, `routes`, `models`
+  = expected one of `listen`, `admin`, `server`, `log`, `callers`, `providers`, `limits`, `pacing`, `circuit_breaker`, `retry`, `streams`, `translation`, `aliases`, `routing`, `health`, `routes`, `models`
 ",
     );
 }
@@ -474,7 +474,7 @@ error: the route is never reached
   |     ^
   = help: route `route-1` in line 3 takes every request that this one matches; move this one before it
 
-error: only the weighted strategy reads weights
+error: nobody reads this weight: only weighted, least_busy, affinity and split do
  --> policy.yaml:4:63 (routes[1].targets[0])
   |
 4 |   - { strategy: failover, match: { model: x }, targets: [sim: 5] }

@@ -14,6 +14,11 @@ fn warned(text: &str) -> Vec<String> {
     warnings.into_iter().map(|w| format!("{} {}: {}", w.place, w.path, w.message)).collect()
 }
 
+/// The places of the first route.
+fn places(policy: &Policy) -> Vec<&Place> {
+    policy.routes[0].places().collect()
+}
+
 #[test]
 fn policy_defaults() {
     let policy = parse("providers: { openai: {} }");
@@ -70,7 +75,7 @@ routes:
     assert_eq!(policy.circuit_breaker.as_ref().unwrap().open_after.get(), 5);
     assert_eq!(policy.retry.as_ref().unwrap().backoff.jitter, Jitter::Share(0.25));
     assert_eq!(&*policy.routes[0].name, "route-1");
-    assert_eq!(policy.routes[0].targets[1].model.as_deref(), Some("claude-sonnet-5-5"));
+    assert_eq!(places(&policy)[1].model.as_deref(), Some("claude-sonnet-5-5"));
     assert_eq!(policy.warnings, []);
 }
 
@@ -85,7 +90,7 @@ fn policy_empty_sections_mean_their_defaults() {
 fn policy_aliases_of_providers_meet() {
     let policy =
         parse("providers: { gemini: {} }\nroutes: [{ targets: [google/gemini-3.8-flash] }]");
-    assert_eq!(&*policy.routes[0].targets[0].provider, "gemini");
+    assert_eq!(&*places(&policy)[0].provider, "gemini");
     assert!(policy.registry.model_of("google", "gemini-3.8-flash").is_some());
 }
 

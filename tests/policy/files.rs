@@ -32,6 +32,17 @@ fn policy_files_all_load() {
     }
 }
 
+/// What the policy takes, the layers take too: deep groups, many places, every strategy.
+#[test]
+fn policy_files_all_build() {
+    for (name, text) in config().iter().filter(|(name, _)| name != "models.yaml") {
+        let policy = Policy::parse(name, text, &super::env()).unwrap();
+        if let Err(wrong) = tollway::stack::Stack::new(&policy) {
+            panic!("{name}: {wrong}");
+        }
+    }
+}
+
 #[test]
 fn policy_embedded_needs_nothing() {
     let none = policy::Env::new(|_| None).with_files(|_| Err(std::io::ErrorKind::NotFound.into()));

@@ -322,7 +322,8 @@ async fn admin_tells_health_and_only_the_metrics_of_the_table() {
         "providers:\n  main: { simulate: {} }\n  spare: { simulate: {} }\n  empty: { simulate: { quota_requests: 0 } }\n\
          limits:\n  - { name: few, per: all, requests: 40/min, warn_at: 10% }\n  - { name: shadow, per: all, requests: 1/hour, enforce: false }\n\
          circuit_breaker: { open_after: 1 failures, recover_after: 1h }\nretry: { attempts: 2, backoff: { first: 1ms, max: 1ms } }\n\
-         routes: [{ match: { model: o3 }, targets: [empty] }, { targets: [main, spare] }]\n",
+         routing: { min_samples: 1 }\n\
+         routes: [{ match: { model: o3 }, targets: [empty] }, { match: { model: gpt-4o }, strategy: cost, targets: [main] }, { targets: [main, spare] }]\n",
     );
     for (path, status, text) in [("/healthz", 200, "ok\n"), ("/readyz", 200, "ready\n")] {
         let got = proxy.admin(path).await;
@@ -331,6 +332,11 @@ async fn admin_tells_health_and_only_the_metrics_of_the_table() {
     assert_eq!(proxy.admin("/other").await.status, 404);
     assert_eq!(proxy.chat("no_usage").await.status, 200);
     assert_eq!(proxy.post(CHAT, ask(true)).await.status, 200);
+    for _ in 0..2 {
+        let chosen = ask(false).replace("gpt-4o-mini", "gpt-4o");
+        assert_eq!(proxy.post(CHAT, chosen).await.status, 200);
+        until("its figures are there", || proxy.is_idle()).await;
+    }
     assert_eq!(proxy.post(CHAT, ask(false).replace("gpt-4o-mini", "o3")).await.status, 429);
     let dead = SimulateConfig { error_rate: 1.0, ..SimulateConfig::default() };
     proxy.sim("main").set(dead);

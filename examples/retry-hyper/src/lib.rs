@@ -6,7 +6,7 @@
 //! cargo run -p example-retry-hyper -- 127.0.0.1:8080 127.0.0.1:8081 # servers of your own
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -27,17 +27,10 @@ pub type Body = Full<Bytes>;
 /// The order in which to try `servers`. Put it into a request's extensions; the same plan serves
 /// every request. Without a plan the retry layer repeats at the one place that the URI names.
 pub fn plan(servers: impl IntoIterator<Item = Authority>) -> Plan {
-    let candidate = |server: Authority| Candidate {
-        // A server, the name of the key used there, and a model: here only the first matters.
-        target: Target::new(server.as_str(), "none", None),
-        reason: "in the order given",
-    };
-    Plan {
-        route: "all".into(),
-        strategy: "failover",
-        candidates: servers.into_iter().map(candidate).collect(),
-        rejected: Arc::default(),
-    }
+    // A server, the name of the key used there, and a model: here only the first matters.
+    let target = |server: Authority| Target::new(server.as_str(), "none", None);
+    let candidate = |server| Candidate::new(target(server), "in the order given");
+    Plan::new("all", "failover", servers.into_iter().map(candidate))
 }
 
 /// A client that retries.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tollway_core::{Ask, BoxError, Operation, Plan, Target, find_error};
 use tollway_route::{
-    Availability, ConfigError, Event, Match, NoRoute, Route, RouteLayer, RouteTarget, Router,
+    Availability, ConfigError, Event, Group, Match, Member, NoRoute, Route, RouteLayer, Router,
     Strategy,
 };
 use tower::{Layer, ServiceExt, service_fn};
@@ -29,21 +29,16 @@ pub fn router() -> Result<Router, ConfigError> {
     let target = |provider: &str, model: Option<&str>| {
         Target::new(provider, "default", model.map(Into::into))
     };
-    let claude = Route {
-        name: "claude".into(),
-        when: Match::model("claude-*".parse()?),
-        strategy: Strategy::Failover,
-        targets: vec![target("anthropic", None).into(), target("groq", Some("llama")).into()],
-    };
-    let gpt = Route {
-        name: "gpt".into(),
-        when: Match::model("gpt-*".parse()?),
-        strategy: Strategy::Weighted,
-        targets: vec![
-            RouteTarget::new(target("openai", None), 3),
-            RouteTarget::new(target("azure", None), 1),
-        ],
-    };
+    let claude = Group::new(
+        Strategy::Failover,
+        [target("anthropic", None).into(), target("groq", Some("llama")).into()],
+    );
+    let gpt = Group::new(
+        Strategy::Weighted,
+        [Member::new(target("openai", None)).weighing(3), target("azure", None).into()],
+    );
+    let claude = Route::new("claude", Match::model("claude-*".parse()?), claude);
+    let gpt = Route::new("gpt", Match::model("gpt-*".parse()?), gpt);
     Router::with_aliases([claude, gpt], [("fast", "gpt-4o-mini")])
 }
 

@@ -1,5 +1,7 @@
 use std::{fmt, sync::Arc};
 
+use crate::Needs;
+
 /// The wire protocol a client or provider speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -140,6 +142,8 @@ pub struct Ask {
     pub max_output_tokens: Option<u64>,
     /// Replies asked for (`n`); at least 1.
     pub choices: u32,
+    /// What it needs of a model, as far as it was read.
+    pub needs: Needs,
 }
 
 /// What of a request becomes input tokens, before anything is known of who will count them.
@@ -192,6 +196,12 @@ impl Ask {
     pub fn with_prompt(mut self, prompt: Prompt) -> Self {
         self.prompt = prompt;
         self.input_tokens = prompt.tokens(self.dialect);
+        self
+    }
+
+    /// The same ask with these needs.
+    pub fn with_needs(mut self, needs: Needs) -> Self {
+        self.needs = needs;
         self
     }
 

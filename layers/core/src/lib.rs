@@ -32,6 +32,8 @@ mod failure;
 mod hook;
 mod meter;
 mod money;
+mod needs;
+mod plan;
 mod target;
 mod usage;
 
@@ -44,7 +46,9 @@ pub use failure::{ErrorClass, Failure, Severity, SuggestedAction};
 pub use hook::Hook;
 pub use meter::{Meter, Metered};
 pub use money::{ParseUsdError, Usd};
-pub use target::{AtWork, Candidate, Plan, Rejected, Target};
+pub use needs::Needs;
+pub use plan::{Candidate, PerMille, Plan, Rejected};
+pub use target::{AtWork, Target};
 pub use usage::{Usage, UsageSource};
 
 /// The error type that layers answer with; its source chain holds the typed reason.

@@ -73,58 +73,6 @@ impl fmt::Debug for Target {
     }
 }
 
-/// A target the router would use, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// Where to send.
-    pub target: Target,
-    /// Why it stands at this place of the plan, in a few words.
-    pub reason: &'static str,
-}
-
-/// A target the router passed over, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
-    /// The target.
-    pub target: Target,
-    /// Why not, in a few words ("breaker open", "bucket empty").
-    pub reason: &'static str,
-}
-
-/// The router's decision: candidates in the order to try them, and what was passed over.
-///
-/// Shared and cheap to clone, so a decision that never changes is made once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// Name of the route that matched.
-    pub route: Arc<str>,
-    /// The strategy's name.
-    pub strategy: &'static str,
-    /// In the order to try. Never empty.
-    pub candidates: Arc<[Candidate]>,
-    /// Passed over; the last resort of nobody.
-    pub rejected: Arc<[Rejected]>,
-}
-
-impl Plan {
-    /// A plan that goes down a fixed list.
-    ///
-    /// ```
-    /// use tollway_core::{Plan, Target};
-    ///
-    /// let plan = Plan::failover([Target::new("a", "main", None), Target::new("b", "main", None)]);
-    /// assert_eq!(plan.candidates.len(), 2);
-    /// ```
-    pub fn failover(targets: impl IntoIterator<Item = Target>) -> Self {
-        let candidate = |target| Candidate { target, reason: "next in the list" };
-        Self {
-            route: "fixed".into(),
-            strategy: "failover",
-            candidates: targets.into_iter().map(candidate).collect(),
-            rejected: Arc::new([]),
-        }
-    }
-}
 
 /// Which target is at work on a request, in the request's extensions.
 ///

@@ -17,6 +17,7 @@ use tollway_core::{BoxError, Operation};
 use tollway_dialect::{
     AttemptLayer, InspectLayer, RequestBody, anthropic, gemini,
     openai::{reply, request},
+    prompt::{self, Piece},
     sse::Parser,
 };
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -39,6 +40,20 @@ fn chat(size: usize) -> Bytes {
 fn read_request(bencher: Bencher<'_, '_>, size: usize) {
     let body = chat(size);
     bencher.bench(|| request::read(Operation::ChatCompletions, black_box(&body)).unwrap());
+}
+
+#[divan::bench(args = [4 << 10, 200 << 10, 1 << 20])]
+fn visit_prompt(bencher: Bencher<'_, '_>, size: usize) {
+    let body = chat(size);
+    bencher.bench(|| {
+        let mut bytes = 0;
+        prompt::visit(Operation::ChatCompletions, black_box(&body), &mut |piece: Piece<'_>| {
+            if let Piece::Text { text, .. } = piece {
+                bytes += text.len();
+            }
+        });
+        bytes
+    });
 }
 
 #[divan::bench(args = [4 << 10, 200 << 10])]

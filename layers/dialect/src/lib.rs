@@ -151,6 +151,7 @@ mod json;
 pub mod multipart;
 pub mod openai;
 mod path;
+pub mod prompt;
 pub mod ratelimit;
 mod reading;
 mod recognize;

@@ -52,14 +52,11 @@ fn with_headers() -> Request<Body> {
 
 fn with_plan() -> Request<Body> {
     thread_local! {
-        static PLAN: Plan = Plan {
-            route: "r".into(),
-            strategy: "failover",
-            candidates: ["a", "b"]
-                .map(|name| Candidate { target: Target::new(name, "k", None), reason: "" })
-                .into(),
-            rejected: [].into(),
-        };
+        static PLAN: Plan = Plan::new(
+            "r",
+            "failover",
+            ["a", "b"].map(|name| Candidate::new(Target::new(name, "k", None), "")),
+        );
     }
     let mut request = with_headers();
     request.extensions_mut().insert(PLAN.with(Plan::clone));

@@ -1,5 +1,5 @@
 use http::{Request, Response};
-use tollway_core::{BoxError, ErrorClass, Failure, Target};
+use tollway_core::{BoxError, ErrorClass, Failure, Plan, Target};
 
 use crate::classify;
 
@@ -31,6 +31,15 @@ pub trait Policy<B, R> {
     fn may_follow(&self, failed: &Target, class: ErrorClass, target: &Target) -> bool {
         let _ = (failed, class, target);
         true
+    }
+
+    /// What is left of `plan` now that all of `tried` have failed, in the order in which it is best
+    /// tried by now; `None`: as the plan says. Asked after each failure that may go elsewhere. Only
+    /// targets that have not been tried yet are taken from it, so no answer leads back to one that
+    /// is used up; a plan returned takes the old one's place in the request's extensions.
+    fn rescore(&self, kept: &Request<B>, plan: &Plan, tried: &[Target]) -> Option<Plan> {
+        let _ = (kept, plan, tried);
+        None
     }
 
     /// Whether a failed response may be kept during a wait, for the case that nothing more telling

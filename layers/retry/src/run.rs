@@ -153,8 +153,39 @@ where
         if let (Ok(response), Some(target)) = (&mut outcome, self.target()) {
             response.extensions_mut().insert(target.clone());
         }
+        self.rescore(failure);
         let step = self.decide(failure, now);
         self.take(step, failure, (weight, outcome))
+    }
+
+    /// Has what is left of the plan put in the order of now, where a failure may go elsewhere. What
+    /// was tried stays in front: it may be tried again, if nothing else is left.
+    fn rescore(&mut self, failure: &Failure) {
+        let config = &self.shared.config;
+        if !config.fail_over_on.contains(failure.class())
+            || self.tried.len() >= config.attempts as usize
+        {
+            return;
+        }
+        let Some((_, kept)) = self.spare.as_deref_mut() else { return };
+        let Some(plan) = kept.extensions().get::<Plan>() else { return };
+        let mut tried: Vec<Target> = Vec::with_capacity(self.tried.len());
+        for target in self.tried.iter().filter_map(|tried| tried.attempt.target.as_ref()) {
+            if !tried.contains(target) {
+                tried.push(target.clone());
+            }
+        }
+        let Some(rest) = self.shared.policy.rescore(kept, plan, &tried) else { return };
+        let before = self.plan.as_deref().unwrap_or_default();
+        let done = before.iter().filter(|candidate| tried.contains(&candidate.target)).cloned();
+        let fresh = rest.candidates.iter().filter(|one| !tried.contains(&one.target)).cloned();
+        let last = self.tried.last().and_then(|tried| tried.attempt.target.as_ref());
+        let candidates: Arc<[Candidate]> = done.chain(fresh).collect();
+        let at = candidates.iter().position(|candidate| Some(&candidate.target) == last);
+        // Without its last target the walk would lose its place.
+        let Some(at) = at else { return };
+        (self.current, self.plan) = (at, Some(candidates));
+        kept.extensions_mut().insert(rest);
     }
 
     /// The next step, with the budget's leave.

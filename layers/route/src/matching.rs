@@ -1,55 +1,10 @@
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
-use tollway_core::{Ask, Caller};
+use tollway_core::Caller;
 
-use crate::Glob;
-
-/// What a decision goes by.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Facts<'a> {
-    /// What is asked, model included.
-    pub ask: Option<&'a Ask>,
-    /// Who asks.
-    pub caller: Option<&'a Caller>,
-    /// The request's path.
-    pub path: &'a str,
-    /// The request's headers.
-    pub headers: &'a HeaderMap,
-}
-
-impl<'a> Facts<'a> {
-    /// Facts of a request for `path` with these headers; neither ask nor caller is known.
-    pub fn new(path: &'a str, headers: &'a HeaderMap) -> Self {
-        Self { ask: None, caller: None, path, headers }
-    }
-
-    /// What the request says, and what earlier layers wrote into its extensions.
-    pub fn of<B>(request: &'a Request<B>) -> Self {
-        Self {
-            ask: request.extensions().get(),
-            caller: request.extensions().get(),
-            path: request.uri().path(),
-            headers: request.headers(),
-        }
-    }
-
-    /// The same facts with this ask.
-    pub fn with_ask(self, ask: &'a Ask) -> Self {
-        Self { ask: Some(ask), ..self }
-    }
-
-    /// The same facts with this caller.
-    pub fn with_caller(self, caller: &'a Caller) -> Self {
-        Self { caller: Some(caller), ..self }
-    }
-
-    pub(crate) fn model(&self) -> Option<&'a Arc<str>> {
-        self.ask?.model.as_ref()
-    }
-}
+use crate::{Glob, Query};
 
 /// A header that must be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,17 +58,17 @@ impl Match {
         Self { models: vec![glob], ..Self::default() }
     }
 
-    /// Whether a request with these facts is taken; `model` is the asked one, after aliases.
-    pub fn holds(&self, facts: &Facts<'_>, model: Option<&str>) -> bool {
+    /// Whether a request is taken; `model` is the asked one, after aliases.
+    pub fn holds(&self, query: &Query<'_>, model: Option<&str>) -> bool {
         any(&self.models, |glob| model.is_some_and(|model| glob.matches(model)))
-            && any(&self.paths, |glob| glob.matches(facts.path))
-            && self.headers.iter().all(|wanted| wanted.holds(facts.headers))
-            && any(&self.callers, |wanted| facts.caller.is_some_and(|c| wanted.holds(c)))
-            && self.tags.iter().all(|wanted| facts.caller.is_some_and(|c| wanted.holds(c)))
+            && any(&self.paths, |glob| glob.matches(query.path))
+            && self.headers.iter().all(|wanted| wanted.holds(query.headers))
+            && any(&self.callers, |wanted| query.caller.is_some_and(|c| wanted.holds(c)))
+            && self.tags.iter().all(|wanted| query.caller.is_some_and(|c| wanted.holds(c)))
     }
 }
 
-fn any<T>(wanted: &[T], holds: impl FnMut(&T) -> bool) -> bool {
+pub(crate) fn any<T>(wanted: &[T], holds: impl FnMut(&T) -> bool) -> bool {
     wanted.is_empty() || wanted.iter().any(holds)
 }
 
@@ -128,7 +83,7 @@ impl HeaderMatch {
 }
 
 impl CallerMatch {
-    fn holds(&self, caller: &Caller) -> bool {
+    pub(crate) fn holds(&self, caller: &Caller) -> bool {
         match self {
             Self::User(glob) => caller.user.as_ref().is_some_and(|user| glob.matches(&**user)),
             Self::Key(glob) => caller.key.as_ref().is_some_and(|key| glob.matches(&**key)),
@@ -146,7 +101,7 @@ impl CallerMatch {
 }
 
 impl TagMatch {
-    fn holds(&self, caller: &Caller) -> bool {
+    pub(crate) fn holds(&self, caller: &Caller) -> bool {
         caller.tags.get(&self.name).is_some_and(|value| fits(self.value.as_ref(), value.as_bytes()))
     }
 }

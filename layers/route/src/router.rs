@@ -1,14 +1,13 @@
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
-use tollway_core::Plan;
+use tollway_core::{Plan, Target};
 
 use crate::{
-    ConfigError, Facts, NoRoute, Route, Strategy, TargetState,
-    nearest::nearest,
-    route::{LiveRoute, MAX_TARGETS},
+    ConfigError, NoRoute, Query, Route, RouterBuilder, TargetState, builder::Sources, check,
+    live::LiveRoute, nearest::nearest,
 };
 
 /// Known names kept for suggestions.
@@ -18,8 +17,9 @@ const MAX_ECHO: usize = 64;
 
 /// Routes in the order they are tried, with their state. Cheap to clone; clones share the state.
 ///
-/// It is the pure decision: no clock, no I/O, no randomness. Two routers that were asked the same
-/// questions in the same order give the same answers.
+/// It is the pure decision: no clock, no I/O, and no chance but what its seed decides. Two routers
+/// that were asked the same questions in the same order, and saw the same figures, give the same
+/// answers.
 #[derive(Clone, Debug)]
 pub struct Router(Arc<Inner>);
 
@@ -28,58 +28,136 @@ struct Inner {
     routes: Vec<LiveRoute>,
     aliases: HashMap<Arc<str>, Arc<str>>,
     known: Vec<Arc<str>>,
+    sources: Sources,
 }
 
 impl Router {
-    /// A router that tries these routes in order.
+    /// A router that tries these routes in order, and knows nothing of their targets.
     ///
     /// # Errors
     ///
-    /// No route at all; a name that is empty or given twice; a route without targets, with more
-    /// than 64, or with one of them twice; an empty pool; weights that are all 0.
+    /// Those of [`RouterBuilder::build`].
     pub fn new(routes: impl IntoIterator<Item = Route>) -> Result<Self, ConfigError> {
-        Self::with_aliases(routes, [] as [(&str, &str); 0])
+        Self::builder(routes).build()
     }
 
-    /// The same, where a request for the first name of an alias counts as one for the second,
-    /// before any route is matched.
+    /// The same with aliases: see [`RouterBuilder::aliases`].
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new); an alias given twice, or one that points to another alias.
+    /// Those of [`RouterBuilder::build`].
     pub fn with_aliases<A: Into<Arc<str>>, M: Into<Arc<str>>>(
         routes: impl IntoIterator<Item = Route>,
         aliases: impl IntoIterator<Item = (A, M)>,
     ) -> Result<Self, ConfigError> {
-        let routes: Vec<Route> = routes.into_iter().collect();
-        check_routes(&routes)?;
-        let aliases = check_aliases(aliases)?;
+        Self::builder(routes).aliases(aliases).build()
+    }
+
+    /// Makes a router that goes by live figures and knows what its targets can do.
+    pub fn builder(routes: impl IntoIterator<Item = Route>) -> RouterBuilder {
+        RouterBuilder::new(routes)
+    }
+
+    pub(crate) fn build(
+        routes: Vec<Route>,
+        aliases: Vec<(Arc<str>, Arc<str>)>,
+        sources: Sources,
+    ) -> Result<Self, ConfigError> {
+        check::routes(&routes)?;
+        let aliases = check::aliases(aliases)?;
         let known = known_models(&routes, &aliases);
         let routes = routes.into_iter().map(LiveRoute::new).collect();
-        Ok(Self(Arc::new(Inner { routes, aliases, known })))
+        Ok(Self(Arc::new(Inner { routes, aliases, known, sources })))
     }
 
     /// Decides where a request may go: the first route whose conditions all hold gives the targets,
-    /// its strategy their order.
+    /// its first rule that holds and its strategy their order.
     ///
-    /// Targets that are out are passed over and told as rejected. When all are out, all stay as
-    /// candidates, as the last resort: they answer with the true refusal and its `retry_after`,
-    /// which the router doesn't know.
+    /// Targets that are out, or surely can't do what is asked, are passed over and told as rejected.
+    /// When all that are able are out, they all stay as candidates, as the last resort: they answer
+    /// with the true refusal and its `retry_after`, which the router doesn't know. The same holds
+    /// when none is known to be able.
     ///
     /// # Errors
     ///
     /// No route takes the request.
-    pub fn decide(&self, facts: &Facts<'_>, state: &impl TargetState) -> Result<Plan, NoRoute> {
-        let asked = facts.model();
-        let model = asked.map(|asked| self.0.aliases.get(asked).unwrap_or(asked));
+    pub fn decide(&self, query: &Query<'_>, state: &impl TargetState) -> Result<Plan, NoRoute> {
+        let asked = query.model();
+        let model = self.model(query);
         let name = model.map(|model| &**model);
-        match self.0.routes.iter().find(|live| live.route.when.holds(facts, name)) {
-            Some(live) => Ok(live.plan(model, state)),
+        match self.0.routes.iter().find(|live| live.route.when.holds(query, name)) {
+            Some(live) => Ok(live.plan(query, model, state, &self.0.sources)),
             None => Err(NoRoute {
                 model: asked.map(|asked| asked.chars().take(MAX_ECHO).collect()),
                 nearest: asked.map_or_else(Vec::new, |asked| nearest(asked, &self.0.known)),
             }),
         }
+    }
+
+    /// What [`decide`](Self::decide) would say now, without taking a turn: the same choice, with what
+    /// is estimated of every target even where nothing of it decides, and with all that were passed
+    /// over, those that only other rules name among them.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use tokio::time::Instant;
+    /// use tollway_core::Target;
+    /// use tollway_route::{Group, Match, Query, Route, Router, Strategy};
+    ///
+    /// let targets = ["a", "b"].map(|name| Target::new(name, "default", None).into());
+    /// let group = Group::new(Strategy::RoundRobin, targets);
+    /// let router = Router::new([Route::new("all", Match::default(), group)])?;
+    /// let headers = HeaderMap::new();
+    /// let query = Query::new("/", &headers, Instant::now());
+    /// let said = router.explain(&query, &())?;
+    /// assert_eq!(router.explain(&query, &())?, said);
+    /// assert_eq!(router.decide(&query, &())?, said);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`decide`](Self::decide).
+    pub fn explain(&self, query: &Query<'_>, state: &impl TargetState) -> Result<Plan, NoRoute> {
+        self.decide(&query.rehearsed(), state)
+    }
+
+    /// The rest of a plan, after `tried` have failed: without them, in the order of the figures of
+    /// now, and with what is out now passed over. A plan that didn't compare keeps its order, and
+    /// what was out when it was made and is back stands at its end. No turn is taken for those that
+    /// the plan has. `None`: nothing is left, or the plan isn't this router's.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use tokio::time::Instant;
+    /// use tollway_core::Target;
+    /// use tollway_route::{Group, Match, Query, Route, Router, Strategy};
+    ///
+    /// let [a, b] = ["a", "b"].map(|name| Target::new(name, "default", None));
+    /// let group = Group::new(Strategy::RoundRobin, [a.clone().into(), b.clone().into()]);
+    /// let router = Router::new([Route::new("all", Match::default(), group)])?;
+    /// let headers = HeaderMap::new();
+    /// let query = Query::new("/", &headers, Instant::now());
+    /// let plan = router.decide(&query, &())?;
+    /// let rest = router.rescore(&plan, &[a.clone()], &query, &()).unwrap();
+    /// assert_eq!(rest.candidates[0].target, b);
+    /// assert_eq!(router.rescore(&plan, &[a, b], &query, &()), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rescore(
+        &self,
+        plan: &Plan,
+        tried: &[Target],
+        query: &Query<'_>,
+        state: &impl TargetState,
+    ) -> Option<Plan> {
+        let live = self.0.routes.iter().find(|live| live.route.name == plan.route)?;
+        live.rescore(plan, tried, (query, self.model(query)), state, &self.0.sources)
+    }
+
+    /// The asked model, aliases replaced.
+    fn model<'a>(&'a self, query: &Query<'a>) -> Option<&'a Arc<str>> {
+        query.model().map(|asked| self.0.aliases.get(asked).unwrap_or(asked))
     }
 
     /// The routes, in the order they are tried.
@@ -93,64 +171,13 @@ impl Router {
     }
 }
 
-fn check_routes(routes: &[Route]) -> Result<(), ConfigError> {
-    let fail = |text: String| Err(ConfigError::new(text));
-    if routes.is_empty() {
-        return Err(ConfigError::new("no routes: every request would be refused"));
-    }
-    let mut names = HashSet::new();
-    for route in routes {
-        let Route { name, targets, strategy, .. } = route;
-        if name.is_empty() {
-            return Err(ConfigError::new("a route has an empty name"));
-        }
-        if !names.insert(name) {
-            return fail(format!("two routes are named `{name}`"));
-        }
-        let count = route.places().count();
-        if !(1..=MAX_TARGETS).contains(&count) {
-            return fail(format!(
-                "route `{name}` has {count} targets; it needs 1 to {MAX_TARGETS}"
-            ));
-        }
-        let mut seen = HashSet::new();
-        if let Some(twice) = route.places().find(|place| !seen.insert(*place)) {
-            return fail(format!("route `{name}` has target `{twice}` twice"));
-        }
-        if targets.iter().any(|target| target.pool.iter().all(|one| one.weight == 0)) {
-            return fail(format!("route `{name}` has a pool where nobody has a weight"));
-        }
-        if *strategy == Strategy::Weighted && targets.iter().all(|t| t.weight == 0) {
-            return fail(format!("route `{name}`: all weights are 0"));
-        }
-    }
-    Ok(())
-}
-
-fn check_aliases<A: Into<Arc<str>>, M: Into<Arc<str>>>(
-    aliases: impl IntoIterator<Item = (A, M)>,
-) -> Result<HashMap<Arc<str>, Arc<str>>, ConfigError> {
-    let mut checked: HashMap<Arc<str>, Arc<str>> = HashMap::new();
-    for (alias, model) in aliases {
-        let alias = alias.into();
-        if checked.insert(alias.clone(), model.into()).is_some() {
-            return Err(ConfigError::new(format!("alias `{alias}` is given twice")));
-        }
-    }
-    if let Some((alias, model)) = checked.iter().find(|(_, model)| checked.contains_key(*model)) {
-        let text = format!("alias `{alias}` points to alias `{model}`: name the model itself");
-        return Err(ConfigError::new(text));
-    }
-    Ok(checked)
-}
-
 fn known_models(routes: &[Route], aliases: &HashMap<Arc<str>, Arc<str>>) -> Vec<Arc<str>> {
     let exact = routes
         .iter()
         .flat_map(|route| &route.when.models)
         .filter(|glob| glob.is_exact())
         .map(|glob| Arc::from(glob.as_str()));
-    let places = routes.iter().flat_map(Route::places);
+    let places = routes.iter().flat_map(|route| route.places());
     let names: BTreeSet<Arc<str>> = exact
         .chain(places.filter_map(|place| place.model().cloned()))
         .chain(aliases.iter().flat_map(|(alias, model)| [alias.clone(), model.clone()]))

@@ -4,42 +4,47 @@ use std::{
 };
 
 use http::{Request, Response};
+use tokio::time::Instant;
 use tollway_core::{BoxError, Hook};
 use tower_service::Service;
 
-use crate::{Event, Facts, Router, TargetState, future::ResponseFuture};
+use crate::{
+    Event, Query, ReadSignals, Router, TargetState, future::ResponseFuture, layer::Shared,
+    signals::Reading,
+};
 
 /// Writes the [`Plan`](tollway_core::Plan) into each request, or refuses it.
 ///
 /// Reads [`Ask`](tollway_core::Ask) and [`Caller`](tollway_core::Caller) from the extensions, where
 /// they are there.
 #[derive(Debug)]
-pub struct RouteService<S, T = (), H = ()> {
+pub struct RouteService<S, T = (), H = (), R = ()> {
     inner: S,
     router: Router,
-    shared: Arc<(T, H)>,
+    shared: Arc<Shared<T, H, R>>,
 }
 
-impl<S, T, H> RouteService<S, T, H> {
-    pub(crate) fn new(inner: S, router: Router, shared: Arc<(T, H)>) -> Self {
+impl<S, T, H, R> RouteService<S, T, H, R> {
+    pub(crate) fn new(inner: S, router: Router, shared: Arc<Shared<T, H, R>>) -> Self {
         Self { inner, router, shared }
     }
 }
 
-impl<S: Clone, T, H> Clone for RouteService<S, T, H> {
+impl<S: Clone, T, H, R> Clone for RouteService<S, T, H, R> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), router: self.router.clone(), shared: self.shared.clone() }
     }
 }
 
-impl<S, T, H, B, R> Service<Request<B>> for RouteService<S, T, H>
+impl<S, T, H, R, B, O> Service<Request<B>> for RouteService<S, T, H, R>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<O>>,
     S::Error: Into<BoxError>,
     T: TargetState,
     H: Hook<Event>,
+    R: ReadSignals<B>,
 {
-    type Response = Response<R>;
+    type Response = Response<O>;
     type Error = BoxError;
     type Future = ResponseFuture<S::Future>;
 
@@ -48,8 +53,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let (state, hook) = &*self.shared;
-        let event = match self.router.decide(&Facts::of(&request), state) {
+        let Shared { state, hook, reads } = &*self.shared;
+        let reading = Reading(reads, &request);
+        let query = Query::of(&request, Instant::now()).with_lazy(&reading);
+        let event = match self.router.decide(&query, state) {
             Ok(plan) => Event::Routed(plan),
             Err(refusal) => Event::NoRoute(refusal),
         };

@@ -5,11 +5,12 @@ mod common;
 
 use std::{convert::Infallible, sync::Arc};
 
-use common::{NO_HEADERS, ask, candidates, facts, rejected, route, target};
+use common::{ask, at, by, candidates, query, rejected, route, target};
 use http::{HeaderMap, HeaderName, Request, Response};
+use tokio::time::Instant;
 use tollway_core::{Ask, Caller, Operation, Plan, Tags, Target};
 use tollway_route::{
-    Availability, CallerMatch, Event, Facts, Glob, HeaderMatch, Match, NoRoute, Route, RouteLayer,
+    Availability, CallerMatch, Event, Glob, HeaderMatch, Match, NoRoute, Query, Route, RouteLayer,
     Router, Strategy, TagMatch,
 };
 use tollway_testkit::{Probe, Recorder};
@@ -27,9 +28,9 @@ fn router(routes: impl IntoIterator<Item = Route>) -> Router {
     Router::new(routes).unwrap()
 }
 
-/// The route's name that takes `facts`, or nothing.
-fn taken(router: &Router, facts: &Facts<'_>) -> Option<Arc<str>> {
-    router.decide(facts, &()).ok().map(|plan| plan.route)
+/// The route's name that takes `query`, or nothing.
+fn taken(router: &Router, query: &Query<'_>) -> Option<Arc<str>> {
+    router.decide(query, &()).ok().map(|plan| plan.route)
 }
 
 #[test]
@@ -51,11 +52,11 @@ fn the_first_route_that_matches_the_model_decides() {
         ("o3-mini", None),
         ("", None),
     ] {
-        assert_eq!(taken(&router, &facts(&ask(model))).as_deref(), expected, "{model}");
+        assert_eq!(taken(&router, &query(&ask(model))).as_deref(), expected, "{model}");
     }
     let no_model = Ask::new(Operation::Files);
-    assert_eq!(taken(&router, &facts(&no_model)), None);
-    assert_eq!(taken(&router, &Facts::new("/v1/files", &NO_HEADERS)), None);
+    assert_eq!(taken(&router, &query(&no_model)), None);
+    assert_eq!(taken(&router, &at("/v1/files")), None);
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn path_header_caller_and_tag_decide_too() {
         route("search", Match { tags: vec![tag(Some("search"))], ..Match::default() }, &["a"]),
         route("team", Match { tags: vec![tag(None)], ..Match::default() }, &["a"]),
     ]);
-    let on = |path| taken(&router, &Facts::new(path, &NO_HEADERS));
+    let on = |path| taken(&router, &at(path));
     assert_eq!(on("/v1/audio/speech").as_deref(), Some("path"));
     assert_eq!(on("/v1/files").as_deref(), Some("path"));
     assert_eq!(on("/v1/files/1"), None);
@@ -88,7 +89,7 @@ fn path_header_caller_and_tag_decide_too() {
         let name = || HeaderName::from_static("x-tier");
         let headers: HeaderMap =
             values.iter().map(|value| (name(), value.parse().unwrap())).collect();
-        taken(&router, &Facts::new("/", &headers))
+        taken(&router, &Query::new("/", &headers, Instant::now()))
     };
     assert_eq!(with(&["golden"]).as_deref(), Some("gold"));
     assert_eq!(with(&["silver", "gold"]).as_deref(), Some("gold"), "any of its values");
@@ -98,7 +99,7 @@ fn path_header_caller_and_tag_decide_too() {
     let caller = |set: fn(&mut Caller)| {
         let mut caller = Caller::default();
         set(&mut caller);
-        taken(&router, &Facts::new("/", &NO_HEADERS).with_caller(&caller))
+        taken(&router, &at("/").with_caller(&caller))
     };
     assert_eq!(caller(|c| c.user = Some("ada-2".into())).as_deref(), Some("caller"));
     assert_eq!(caller(|c| c.key = Some("k1".into())).as_deref(), Some("caller"));
@@ -125,11 +126,11 @@ fn all_conditions_of_a_route_must_hold() {
     let mut ada = Caller::default();
     ada.user = Some("ada".into());
     let gpt = ask("gpt-4o");
-    let full = facts(&gpt).with_caller(&ada);
+    let full = query(&gpt).with_caller(&ada);
     assert!(taken(&router, &full).is_some());
-    assert!(taken(&router, &facts(&gpt)).is_none(), "no caller");
+    assert!(taken(&router, &query(&gpt)).is_none(), "no caller");
     assert!(taken(&router, &full.with_ask(&ask("o3"))).is_none(), "another model");
-    let elsewhere = Facts::new("/v1/files", &NO_HEADERS).with_ask(&gpt).with_caller(&ada);
+    let elsewhere = at("/v1/files").with_ask(&gpt).with_caller(&ada);
     assert!(taken(&router, &elsewhere).is_none(), "another path");
 }
 
@@ -142,7 +143,7 @@ fn an_alias_counts_before_routes_are_matched() {
         ]
     };
     let router = Router::with_aliases(routes(), [("fast", "gpt-4o-mini")]).unwrap();
-    let plan = router.decide(&facts(&ask("fast")), &()).unwrap();
+    let plan = router.decide(&query(&ask("fast")), &()).unwrap();
     assert_eq!((&*plan.route, plan.strategy), ("gpt", "failover"));
     assert_eq!(candidates(&plan), ["openai/gpt-4o-mini", "groq/llama"]);
     assert_eq!(plan.candidates[0].reason, "first that is ready");
@@ -162,12 +163,12 @@ fn targets_that_are_out_are_passed_over_and_told() {
         _ => Availability::Ready,
     };
     let gpt = ask("gpt-4o");
-    let plan = router.decide(&facts(&gpt), &state).unwrap();
+    let plan = router.decide(&query(&gpt), &state).unwrap();
     assert_eq!(candidates(&plan), ["b/gpt-4o"]);
     let expected =
         [("a/gpt-4o", "breaker open"), ("c/gpt-4o", "limit full"), ("d/gpt-4o", "key benched")];
     assert_eq!(rejected(&plan), expected.map(|(target, why)| (target.to_owned(), why)));
-    let again = router.decide(&facts(&gpt), &()).unwrap();
+    let again = router.decide(&query(&gpt), &()).unwrap();
     assert_eq!(candidates(&again), ["a/gpt-4o", "b/gpt-4o", "c/gpt-4o", "d/gpt-4o"]);
     assert!(again.rejected.is_empty(), "what was out a moment ago is not remembered");
 }
@@ -176,7 +177,7 @@ fn targets_that_are_out_are_passed_over_and_told() {
 fn when_all_are_out_all_stay_as_the_last_resort() {
     let router = router([route("all", Match::default(), &["a/m", "b/m"])]);
     let out = |_: &Target| Availability::Out("on holiday");
-    let plan = router.decide(&Facts::new("/", &NO_HEADERS), &out).unwrap();
+    let plan = router.decide(&at("/"), &out).unwrap();
     assert_eq!(candidates(&plan), ["a/m", "b/m"]);
     assert!(plan.candidates.iter().all(|c| c.reason == "last resort: every target is out"));
     assert!(plan.rejected.is_empty());
@@ -194,18 +195,17 @@ fn availability_is_asked_for_the_model_that_will_be_sent() {
         seen.push(target.to_string());
         Availability::Ready
     };
-    router.decide(&facts(&ask("fast")), &state).unwrap();
+    router.decide(&query(&ask("fast")), &state).unwrap();
     assert_eq!(seen.take(), ["a/gpt-4o-mini", "b/own"]);
-    router.decide(&Facts::new("/v1/files", &NO_HEADERS), &state).unwrap();
+    router.decide(&at("/v1/files"), &state).unwrap();
     assert_eq!(seen.take(), ["a", "b/own"], "no model is asked");
 }
 
 #[test]
 fn round_robin_gives_each_its_turn_among_those_that_are_ready() {
-    let turns =
-        Route { strategy: Strategy::RoundRobin, ..route("rr", Match::default(), &["a", "b", "c"]) };
+    let turns = by(Strategy::RoundRobin, route("rr", Match::default(), &["a", "b", "c"]));
     let router = router([turns]);
-    let no_facts = Facts::new("/", &NO_HEADERS);
+    let no_facts = at("/");
     let order = |_| candidates(&router.decide(&no_facts, &()).unwrap()).concat();
     assert_eq!((0..4).map(order).collect::<Vec<_>>(), ["abc", "bca", "cab", "abc"]);
     let without_b = |target: &Target| match &**target.provider() {
@@ -226,8 +226,8 @@ fn decisions_that_never_change_are_made_once() {
     ]);
     for model in ["fixed", "gpt-4o"] {
         let (one, other) = (ask(model), ask(model));
-        let one = router.decide(&facts(&one), &()).unwrap();
-        let other = router.decide(&facts(&other), &()).unwrap();
+        let one = router.decide(&query(&one), &()).unwrap();
+        let other = router.decide(&query(&other), &()).unwrap();
         assert!(Arc::ptr_eq(&one.candidates, &other.candidates), "{model}");
     }
 }
@@ -237,12 +237,12 @@ fn model_names_that_clients_make_up_stay_bounded_and_right() {
     let router = router([route("asked", Match::default(), &["a"])]);
     for number in 0..1_000 {
         let name = format!("m{number}");
-        let plan = router.decide(&facts(&ask(&name)), &()).unwrap();
+        let plan = router.decide(&query(&ask(&name)), &()).unwrap();
         assert_eq!(candidates(&plan), [format!("a/{name}")]);
     }
     // Starting over has not lost the ability to keep a plan; a giant name is never kept.
     let keeps = |name: &str| {
-        let plan = || router.decide(&facts(&ask(name)), &()).unwrap();
+        let plan = || router.decide(&query(&ask(name)), &()).unwrap();
         Arc::ptr_eq(&plan().candidates, &plan().candidates)
     };
     assert!(keeps("m999") && keeps("gpt-4o"));
@@ -259,7 +259,7 @@ fn no_route_names_the_nearest_models() {
         [("fast", "gpt-4o")],
     )
     .unwrap();
-    let refuse = |model: &str| router.decide(&facts(&ask(model)), &()).unwrap_err();
+    let refuse = |model: &str| router.decide(&query(&ask(model)), &()).unwrap_err();
     assert_eq!(refuse("gpt-4").nearest(), ["gpt-4o"]);
     assert_eq!(refuse("gpt-4").model(), Some("gpt-4"));
     let text = "The model `fsat` does not exist here or is not open to you. Did you mean `fast`?";
@@ -268,7 +268,7 @@ fn no_route_names_the_nearest_models() {
     assert_eq!(refuse("mistral-large").nearest(), [""; 0]);
     let giant = refuse(&"é".repeat(1_000_000));
     assert_eq!(giant.model().unwrap().chars().count(), 64);
-    let none: NoRoute = router.decide(&Facts::new("/", &NO_HEADERS), &()).unwrap_err();
+    let none: NoRoute = router.decide(&at("/"), &()).unwrap_err();
     assert_eq!(none.to_string(), "No route takes this request, which names no model.");
     let known: Vec<_> = router.known_models().iter().map(|name| &**name).collect();
     assert_eq!(known, ["claude-haiku-4-5", "fast", "gpt-4o"]);
@@ -277,7 +277,7 @@ fn no_route_names_the_nearest_models() {
 #[test]
 fn settings_that_cannot_work_are_refused() {
     let ok = || route("a", Match::default(), &["x"]);
-    let zero = Route { strategy: Strategy::Weighted, ..common::weighted(&[0, 0]) };
+    let zero = common::weighted(&[0, 0]);
     let many: Vec<String> = (0..65).map(|at| format!("t{at}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     for (routes, words) in [

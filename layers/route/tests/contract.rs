@@ -10,7 +10,7 @@ use std::{
 
 use http::{Request, Response};
 use tollway_core::{Plan, Target, find_error};
-use tollway_route::{Match, NoRoute, Route, RouteLayer, Router, Strategy};
+use tollway_route::{Group, Match, NoRoute, Route, RouteLayer, Router, Strategy};
 use tollway_testkit::Probe;
 use tower::{Layer, Service, ServiceExt};
 
@@ -18,12 +18,8 @@ type Reply = Result<Response<Option<Plan>>, Infallible>;
 
 fn layer(when: Match) -> RouteLayer {
     let target = |name: &str| Target::new(name, "default", None).into();
-    let route = Route {
-        name: "all".into(),
-        when,
-        strategy: Strategy::RoundRobin,
-        targets: vec![target("a"), target("b")],
-    };
+    let turns = Group::new(Strategy::RoundRobin, [target("a"), target("b")]);
+    let route = Route::new("all", when, turns);
     RouteLayer::new(Router::new([route]).unwrap())
 }
 

@@ -5,11 +5,11 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::NO_HEADERS;
+use common::at;
 use proptest::prelude::*;
 use tollway_core::{Plan, Target};
 use tollway_route::{
-    Availability, Facts, Match, Member, Route, RouteTarget, Router, Strategy, TargetState,
+    Availability, Group, Match, Member, Node, Route, Router, Strategy, TargetState,
 };
 
 fn place(provider: &str, key: usize) -> Target {
@@ -18,16 +18,23 @@ fn place(provider: &str, key: usize) -> Target {
 
 /// A pool for each list of weights: `p0` has keys `k0`, `k1`...
 fn route(strategy: Strategy, pools: &[&[u32]]) -> Route {
-    let target = |(at, weights): (usize, &&[u32])| RouteTarget {
-        pool: weights
-            .iter()
-            .enumerate()
-            .map(|(key, weight)| Member::new(place(&format!("p{at}"), key), *weight))
-            .collect(),
-        weight: 1,
+    let pool = |(pool, weights): (usize, &&[u32])| {
+        let keys = weights.iter().enumerate();
+        let key = |(key, weight): (usize, &u32)| {
+            Member::new(place(&format!("p{pool}"), key)).weighing(*weight)
+        };
+        Member::new(Group::new(Strategy::Weighted, keys.map(key)))
     };
-    let targets = pools.iter().enumerate().map(target).collect();
-    Route { name: "pools".into(), when: Match::default(), strategy, targets }
+    let pools = pools.iter().enumerate().map(pool);
+    Route::new("pools", Match::default(), Group::new(strategy, pools))
+}
+
+/// The members of the pool at `at`.
+fn pool(route: &mut Route, at: usize) -> &mut Vec<Member> {
+    match &mut route.group.members[at].node {
+        Node::Group(pool) => &mut pool.members,
+        Node::Place(_) => unreachable!("all members are pools"),
+    }
 }
 
 fn name(target: &Target) -> String {
@@ -39,7 +46,7 @@ fn names(plan: &Plan) -> Vec<String> {
 }
 
 fn decide(router: &Router, state: &impl TargetState) -> Plan {
-    router.decide(&Facts::new("/", &NO_HEADERS), state).unwrap()
+    router.decide(&at("/"), state).unwrap()
 }
 
 fn firsts(router: &Router, state: &impl TargetState, calls: u32) -> HashMap<String, u32> {
@@ -89,8 +96,8 @@ fn a_strategy_takes_turns_over_targets_and_not_over_their_members() {
 #[test]
 fn weights_of_targets_hold_whatever_the_number_of_members() {
     let mut route = route(Strategy::Weighted, &[&[1, 1, 1, 1], &[7]]);
-    route.targets[0].weight = 60;
-    route.targets[1].weight = 40;
+    route.group.members[0].weight = 60;
+    route.group.members[1].weight = 40;
     let router = Router::new([route]).unwrap();
     let expected = [("p0.k0", 15), ("p0.k1", 15), ("p0.k2", 15), ("p0.k3", 15), ("p1.k0", 40)];
     assert_eq!(firsts(&router, &(), 100), counts(expected));
@@ -148,7 +155,7 @@ fn pools_that_cannot_be_are_refused() {
     assert_eq!(wrong(&[&[1; 60], &[1; 5]]), "route `pools` has 65 targets; it needs 1 to 64");
     assert_eq!(wrong(&[&[], &[]]), "route `pools` has 0 targets; it needs 1 to 64");
     let mut twice = route(Strategy::Failover, &[&[1, 1], &[1]]);
-    twice.targets[1].pool[0].target = place("p0", 1);
+    pool(&mut twice, 1)[0].node = place("p0", 1).into();
     let wrong = Router::new([twice]).unwrap_err().to_string();
     assert_eq!(wrong, "route `pools` has target `p0` twice");
 }
@@ -168,16 +175,13 @@ proptest! {
         rounds in prop::collection::vec(prop::collection::vec(prop::bool::weighted(0.7), 30), 1..16),
     ) {
         let lists: Vec<&[u32]> = pools.iter().map(|(weights, _)| &**weights).collect();
-        let mut whole = route(strategy, &lists);
+        let mut whole = route(strategy.clone(), &lists);
         let mut single = route(strategy, &vec![&[1][..]; lists.len()]);
         for (at, (_, weight)) in pools.iter().enumerate() {
-            whole.targets[at].weight = *weight;
-            single.targets[at].weight = *weight;
+            whole.group.members[at].weight = *weight;
+            single.group.members[at].weight = *weight;
         }
-        let places: Vec<String> = whole.targets.iter()
-            .flat_map(|target| &target.pool)
-            .map(|member| name(&member.target))
-            .collect();
+        let places: Vec<String> = whole.group.places().map(name).collect();
         let (twin, router) = (Router::new([whole.clone()]).unwrap(), Router::new([whole]).unwrap());
         let single = Router::new([single]).unwrap();
         for ready in rounds {

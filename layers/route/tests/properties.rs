@@ -5,18 +5,19 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::{NO_HEADERS, ask, candidates, facts, rejected, weighted};
+use common::{ask, at, by, candidates, query, rejected, weighted};
 use http::HeaderName;
 use proptest::{prelude::*, strategy::Strategy as Generate};
+use tokio::time::Instant;
 use tollway_core::{Caller, Tags, Target};
 use tollway_route::{
-    Availability, CallerMatch, Facts, Glob, HeaderMatch, Match, Route, Router, Strategy, TagMatch,
+    Availability, By, CallerMatch, Glob, HeaderMatch, Match, Of, Query, Router, Strategy, TagMatch,
     shadows,
 };
 
 /// How often each target was the first choice in `calls` calls.
 fn first_choices(router: &Router, calls: u32) -> HashMap<String, u32> {
-    let no_facts = Facts::new("/", &NO_HEADERS);
+    let no_facts = at("/");
     let mut counts = HashMap::new();
     for _ in 0..calls {
         let plan = router.decide(&no_facts, &()).unwrap();
@@ -41,7 +42,7 @@ fn weights_converge_within_a_percent_over_100_000() {
 #[test]
 fn weights_are_spread_evenly_and_hold_among_those_that_are_left() {
     let router = Router::new([weighted(&[3, 1, 0])]).unwrap();
-    let no_facts = Facts::new("/", &NO_HEADERS);
+    let no_facts = at("/");
     let order = |_| candidates(&router.decide(&no_facts, &()).unwrap()).concat();
     let orders: Vec<_> = (0..4).map(order).collect();
     assert_eq!(orders, ["t0t1t2", "t0t1t2", "t1t0t2", "t0t1t2"]);
@@ -72,7 +73,18 @@ fn model_matches(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 fn strategy() -> impl Generate<Value = Strategy> {
-    prop::sample::select(vec![Strategy::Failover, Strategy::RoundRobin, Strategy::Weighted])
+    prop::sample::select(vec![
+        Strategy::Failover,
+        Strategy::RoundRobin,
+        Strategy::Weighted,
+        Strategy::LeastBusy,
+        Strategy::PowerOfTwo,
+        Strategy::Latency { of: Of::Whole },
+        Strategy::Cost,
+        Strategy::Score { latency: 60, cost: 40 },
+        Strategy::Affinity { by: By::User },
+        Strategy::Nearest,
+    ])
 }
 
 fn availability() -> impl Generate<Value = Availability> {
@@ -130,14 +142,14 @@ proptest! {
         weights in prop::collection::vec(1_u32..50, 1..8),
         rounds in prop::collection::vec(prop::collection::vec(availability(), 8), 1..12),
     ) {
-        let route = Route { strategy, ..weighted(&weights) };
+        let route = by(strategy, weighted(&weights));
         let router = Router::new([route.clone()]).unwrap();
         let twin = Router::new([route]).unwrap();
         let model = ask("m");
         for states in rounds {
             let state = |target: &Target| states[target.provider()[1..].parse::<usize>().unwrap()];
-            let plan = router.decide(&facts(&model), &state).unwrap();
-            prop_assert_eq!(&plan, &twin.decide(&facts(&model), &state).unwrap());
+            let plan = router.decide(&query(&model), &state).unwrap();
+            prop_assert_eq!(&plan, &twin.decide(&query(&model), &state).unwrap());
             let told = rejected(&plan);
             let out: Vec<_> = told.iter().map(|(target, _)| target.clone()).collect();
             let mut all = [candidates(&plan), out.clone()].concat();
@@ -185,7 +197,7 @@ proptest! {
         caller.key = Some(who.1.into());
         caller.ip = Some([10, 0, 0, who.2].into());
         caller.tags = Tags::from_iter(tags);
-        let facts = Facts::new(&path, &headers).with_caller(&caller);
+        let facts = Query::new(&path, &headers, Instant::now()).with_caller(&caller);
         if shadows(&earlier, &later) && later.holds(&facts, model.as_deref()) {
             prop_assert!(earlier.holds(&facts, model.as_deref()));
         }
@@ -204,7 +216,7 @@ proptest! {
         let text: String = narrow.chars()
             .map(|c| if c == '*' { runs.next().unwrap().clone() } else { c.to_string() })
             .collect();
-        let facts = Facts::new("/", &NO_HEADERS);
+        let facts = at("/");
         prop_assert!(narrow_match.holds(&facts, Some(&text)));
         if shadows(&wide_match, &narrow_match) {
             prop_assert!(wide_match.holds(&facts, Some(&text)), "{wide} {narrow} {text}");

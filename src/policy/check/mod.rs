@@ -5,11 +5,17 @@ mod forms;
 mod keys;
 mod limits;
 mod models;
+mod places;
 mod providers;
 mod resilience;
 mod routes;
+mod routing;
+mod rules;
 mod server;
+mod strategies;
+mod targets;
 mod together;
+mod when;
 
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -33,7 +39,10 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
     let providers = providers::providers(&written, &registry, &mut check);
     let limits = limits::limits(&written, &mut check);
     let aliases = routes::aliases(&written, &registry, &mut check);
-    let routes = routes::routes(&written, &providers, &registry, &mut check);
+    let routing = routing::routing(&written, &mut check);
+    let expect = routing.expect.unwrap_or(super::Of::FirstToken);
+    let targets = targets::Targets { providers: &providers, registry: &registry, expect };
+    let routes = routes::routes(&written, &targets, &mut check);
     let callers = callers::callers(&written, &mut check);
     let sections = together::Sections {
         written: &written,
@@ -57,6 +66,8 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         pacing: resilience::pacing(&written),
         circuit_breaker,
         retry,
+        routing,
+        health: routing::health(&written, &mut check),
         routes,
         aliases,
         streams: server::streams(&written),

@@ -2,9 +2,15 @@ use std::{sync::Arc, time::Duration};
 
 use tollway_core::Dialect;
 
-use super::{Check, forms::forms, keys::keys, server::positive};
+use super::{
+    Check,
+    forms::forms,
+    keys::keys,
+    routing::{probe, usual_probe},
+    server::positive,
+};
 use crate::policy::{
-    Auth, Endpoint, Http2, HttpEndpoint, Provider, Secret, SimulateConfig, Timeouts,
+    Auth, Endpoint, Http2, HttpEndpoint, Probe, Provider, Secret, SimulateConfig, Timeouts,
     diag::nearest,
     read::At,
     registry::{KnownProvider, Registry},
@@ -39,11 +45,14 @@ pub(super) fn providers(
             "at least one: `openai: { api_key: ${OPENAI_API_KEY} }`, or `demo: { simulate: {} }`",
         );
     }
+    let usual = usual_probe(written, check);
     let each = section.value.0.iter().map(|(name, value)| {
         if name.value.contains('/') || name.value.trim().is_empty() {
             check.reader.wrong(name, "the name of a provider has no `/` and is not empty");
         }
-        let checked = value.as_ref().and_then(|at| provider(name, &at.value, registry, check));
+        let checked = value
+            .as_ref()
+            .and_then(|at| provider(name, &at.value, registry, usual.as_ref(), check));
         Declared { name: name.value.as_str().into(), checked }
     });
     each.collect()
@@ -53,6 +62,7 @@ fn provider(
     name: &At<String>,
     written: &ProviderWritten,
     registry: &Registry,
+    usual: Option<&Probe>,
     check: &mut Check<'_, '_>,
 ) -> Option<Provider> {
     let known = match &written.like {
@@ -83,6 +93,12 @@ fn provider(
         known: known.map(|known| known.name.clone()),
         forms,
         keys,
+        free: written.free.as_ref().is_some_and(|at| at.value),
+        region: written.region.as_ref().map(|at| at.value.0.as_str().into()),
+        probe: match &written.probe {
+            Some(at) => probe(at, usual, check),
+            None => usual.cloned(),
+        },
         endpoint,
     })
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Check, providers::Declared};
+use super::{Check, providers::Declared, strategies::strategies};
 use crate::policy::{
     Auth, Callers, Endpoint, Glob, Provider, Route, Scope, Source,
     read::{At, OneOrMany},
     registry::{Model, Registry},
     values::Text,
-    written::{KeyWritten, LimitWritten, PolicyWritten, RouteWritten},
+    written::{KeyWritten, LimitWritten, PolicyWritten, RouteWritten, StrategyWritten},
 };
 
 /// Headers that carry a credential. A policy may set one itself instead of an `api_key`.
@@ -183,6 +183,18 @@ impl Sections<'_> {
         for (name, _) in tags.flat_map(|named| &named.value.0) {
             self.tag(&name.value, "the route is never reached", name, check);
         }
+        let rules = route.rules.iter().flat_map(|list| &list.value.0);
+        let tags = rules.filter_map(|rule| rule.value.when.as_ref()?.value.tag.as_ref());
+        for (name, _) in tags.flat_map(|named| &named.value.0) {
+            self.tag(&name.value, "the rule never holds", name, check);
+        }
+        for at in strategies(route) {
+            if let StrategyWritten::Nearest(nearest) = &at.value
+                && let Some(tag) = &nearest.value.tag
+            {
+                self.tag(&tag.value.0, "it tells nobody's region", tag, check);
+            }
+        }
     }
 
     /// What nobody has priced can't be held against a budget.
@@ -222,9 +234,10 @@ impl Sections<'_> {
                 })
             });
         }
-        let mut targets = self.routes.iter().flat_map(|route| {
-            route.targets.iter().map(move |target| (&route.matches.models[..], target))
-        });
+        let mut targets = self
+            .routes
+            .iter()
+            .flat_map(|route| route.places().map(move |place| (&route.matches.models[..], place)));
         targets.find_map(|(asked, target)| {
             let seller = provider(&target.provider)?.checked.as_ref()?;
             let Some(model) = &target.model else { return self.unpriced_at(seller, asked, &only) };

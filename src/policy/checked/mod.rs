@@ -5,6 +5,8 @@
 
 mod limits;
 mod resilience;
+mod routes;
+mod routing;
 
 use std::{
     net::SocketAddr,
@@ -22,8 +24,10 @@ use tollway_dialect::translate::{Form, Strictness};
 pub use crate::simulate::SimulateConfig;
 pub use limits::*;
 pub use resilience::*;
+pub use routes::*;
+pub use routing::*;
 
-use tollway_route::{Glob, Match};
+use tollway_route::{Glob, facts::Thresholds};
 
 use super::registry::Registry;
 
@@ -53,6 +57,10 @@ pub struct Policy {
     pub circuit_breaker: Option<CircuitBreaker>,
     /// `None`: each target of a route has one turn, without waits.
     pub retry: Option<Retry>,
+    /// How routes that go by figures decide.
+    pub routing: Routing,
+    /// When a target counts as degraded or down.
+    pub health: Thresholds,
     /// In the order they are tried. Empty: a model that the registry knows goes to its provider
     /// where the policy has that provider, anything else to the first provider.
     pub routes: Vec<Route>,
@@ -178,6 +186,12 @@ pub struct Provider {
     /// The proxy's own keys there, each used as often as its weight says. Empty: none is sent, or
     /// the client's own goes through.
     pub keys: Vec<ProviderKey>,
+    /// Where it is, for [`Nearest`](super::Strategy::Nearest).
+    pub region: Option<Arc<str>>,
+    /// Its models cost nothing, whatever their prices.
+    pub free: bool,
+    /// How it is asked whether it answers; `None`: it is not.
+    pub probe: Option<Probe>,
     /// How it is reached.
     pub endpoint: Endpoint,
 }
@@ -260,41 +274,6 @@ pub enum Http2 {
     Only,
     /// HTTP/1.1 alone.
     Never,
-}
-
-/// Which requests go where.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Route {
-    /// Unique; `route-1`, `route-2`... by place where the policy says nothing.
-    pub name: Arc<str>,
-    /// What a request has to be; every part has to match.
-    pub matches: Match,
-    /// How targets are ordered.
-    pub strategy: Strategy,
-    /// Never empty.
-    pub targets: Vec<RouteTarget>,
-}
-
-/// How a route orders its targets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Strategy {
-    /// In the order written.
-    Failover,
-    /// Each in turn first.
-    RoundRobin,
-    /// Each first as often as its weight says.
-    Weighted,
-}
-
-/// A place a route sends to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteTarget {
-    /// A provider of this policy.
-    pub provider: Arc<str>,
-    /// The model sent upstream; `None`: the one asked for.
-    pub model: Option<Arc<str>>,
-    /// At least 1; only [`Strategy::Weighted`] reads it.
-    pub weight: NonZeroU32,
 }
 
 /// A model name that stands for another.

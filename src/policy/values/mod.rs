@@ -2,11 +2,13 @@
 
 mod amounts;
 mod names;
+mod routing;
 
 use schemars::{Schema, json_schema};
 
 pub(in crate::policy) use amounts::*;
 pub(in crate::policy) use names::*;
+pub(in crate::policy) use routing::*;
 
 use super::read::Scalar;
 

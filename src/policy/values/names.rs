@@ -35,6 +35,7 @@ macro_rules! one_of {
     };
     (@list $first:literal $($word:literal)*) => { concat!($first $(, ", ", $word)*) };
 }
+pub(super) use one_of;
 
 one_of!(
     /// Shape of a log line.
@@ -68,10 +69,6 @@ one_of!(
 one_of!(
     /// Shape of a quota.
     ShapeName { Bucket = "bucket", Sliding = "sliding", Calendar = "calendar", }
-);
-one_of!(
-    /// How a route orders its targets.
-    StrategyName { Failover = "failover", RoundRobin = "round_robin", Weighted = "weighted", }
 );
 one_of!(
     /// What becomes of the upstream when the client leaves.

@@ -6,6 +6,8 @@ mod limits;
 mod models;
 mod resilience;
 mod routes;
+mod routing;
+mod rules;
 
 use std::net::SocketAddr;
 
@@ -14,6 +16,8 @@ pub(in crate::policy) use limits::*;
 pub(in crate::policy) use models::*;
 pub(in crate::policy) use resilience::*;
 pub(in crate::policy) use routes::*;
+pub(in crate::policy) use routing::*;
+pub(in crate::policy) use rules::*;
 
 use super::{
     read::{List, Named, OneOrMany},
@@ -52,6 +56,10 @@ section! {
         may translation: TranslationWritten,
         /// Names that stand for models: `fast: gpt-4o-mini`. Looked up before routes match.
         may aliases: Named<Text>,
+        /// How routes that go by figures decide.
+        may routing: RoutingWritten,
+        /// When a target counts as degraded or down, and whether it is probed.
+        may health: HealthWritten,
         /// Which requests go where; the first route that matches decides.
         may routes: List<RouteWritten>,
         /// Models to add to the registry, or whose figures differ from it.
@@ -168,6 +176,13 @@ section! {
         may http2: Http2Name,
         /// PEM file with certificates to trust besides the usual ones.
         may extra_ca: Text,
+        /// The region it is in, for the strategy `nearest`.
+        may region: Text,
+        /// Its models cost nothing, as in a free tier: for routing; budgets go by their prices.
+        /// Default false.
+        may free: bool,
+        /// Its own probe: what it says differs from `health.probe`; or off.
+        may probe: ProbeOrOff,
         /// Answers from inside this process: no key, no network.
         may simulate: SimulateWritten,
     }

@@ -78,15 +78,9 @@ pub fn plan<const N: usize>(names: [&str; N]) -> Request<Body> {
 }
 
 pub fn plan_of(targets: impl IntoIterator<Item = Target>) -> Request<Body> {
-    let candidates =
-        targets.into_iter().map(|target| Candidate { target, reason: "in order" }).collect();
+    let candidates = targets.into_iter().map(|target| Candidate::new(target, "in order"));
     let mut request = request();
-    request.extensions_mut().insert(Plan {
-        route: "r".into(),
-        strategy: "failover",
-        candidates,
-        rejected: [].into(),
-    });
+    request.extensions_mut().insert(Plan::new("r", "failover", candidates));
     request
 }
 

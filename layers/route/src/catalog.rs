@@ -1,0 +1,166 @@
+use std::sync::Arc;
+
+use tollway_core::{Ask, Needs, PerMille, Target, Usd};
+
+/// Output tokens that are assumed where nothing is known.
+const USUAL_OUTPUT: u64 = 256;
+/// Tokens of a prompt that any model's window holds.
+const ANY_WINDOW: u64 = 4_096;
+
+/// What is known of a target beforehand, from a registry of models.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Traits {
+    /// What it can do; `None`: not known, which counts as able.
+    pub can: Option<Needs>,
+    /// Tokens of its context window.
+    pub window: Option<u64>,
+    /// Tokens of its longest reply.
+    pub max_output: Option<u64>,
+    /// How large a model it is.
+    pub size: Option<Size>,
+    /// It costs nothing, within the provider's own limits.
+    pub free: bool,
+    /// Where it stands.
+    pub region: Option<Arc<str>>,
+    /// What its tokens cost, by the length of the prompt; empty: not known.
+    pub prices: Arc<[PriceTier]>,
+}
+
+/// Prices in pico-dollars (1e-12 USD) a token, for prompts of some length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PriceTier {
+    /// Shortest prompt in tokens that it holds for. The first tier holds for any shorter one too.
+    pub from: u64,
+    /// Input.
+    pub input: u64,
+    /// Input that was cached.
+    pub cached: u64,
+    /// Output.
+    pub output: u64,
+}
+
+/// How large a model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Size {
+    /// For trifles: the cheapest and fastest.
+    Tiny,
+    /// For everyday requests.
+    Small,
+    /// For hard ones.
+    Large,
+    /// Thinks before it answers.
+    Reasoning,
+}
+
+impl Size {
+    /// The lower-case name used in policies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tiny => "tiny",
+            Self::Small => "small",
+            Self::Large => "large",
+            Self::Reasoning => "reasoning",
+        }
+    }
+}
+
+/// Where the router learns the [`Traits`] of a target. `()` knows none; a closure is one.
+///
+/// Asked once for each place of a route and model, and kept beside it.
+pub trait Catalog: Send + Sync {
+    /// Those of `target`, whose model is filled in where the request names one.
+    fn traits(&self, target: &Target) -> Traits;
+}
+
+impl Catalog for () {
+    fn traits(&self, _: &Target) -> Traits {
+        Traits::default()
+    }
+}
+
+impl<F: Fn(&Target) -> Traits + Send + Sync> Catalog for F {
+    fn traits(&self, target: &Target) -> Traits {
+        self(target)
+    }
+}
+
+impl Traits {
+    /// Why it surely can't serve a request; `None`: it can, as far as is known.
+    pub fn unable(&self, ask: &Ask) -> Option<&'static str> {
+        self.unable_for(ask, needs(ask))
+    }
+
+    /// The same for a request that needs this, whatever its ask says of it.
+    pub(crate) fn unable_for(&self, ask: &Ask, needs: Needs) -> Option<&'static str> {
+        let lacks = self.can.map_or(Needs::NONE, |can| needs.without(can));
+        if !lacks.is_empty() {
+            return Some(lack(lacks));
+        }
+        if self.window.is_some_and(|window| ask.input_tokens > window) {
+            return Some("the prompt is longer than its window");
+        }
+        let longer = |max| ask.max_output_tokens.is_some_and(|asked| asked > max);
+        self.max_output.is_some_and(longer).then_some("its longest reply is shorter than asked")
+    }
+
+    /// Whether it can serve a request by what is known, not only for lack of knowledge. One that
+    /// was passed over surely can't.
+    pub(crate) fn surely_able(&self, ask: Option<&Ask>, needs: Needs) -> bool {
+        let long = ask.is_some_and(|ask| ask.input_tokens > ANY_WINDOW);
+        (needs.is_empty() || self.can.is_some()) && (!long || self.window.is_some())
+    }
+
+    /// What a request would cost, with `output` tokens a reply where that is known and this share
+    /// of the input cached, rounded up; `None`: no price is known.
+    ///
+    /// ```
+    /// use tollway_core::{Ask, Operation, Prompt, Usd};
+    /// use tollway_route::{PriceTier, Traits};
+    ///
+    /// // 2.5 and 10 USD for a million tokens.
+    /// let price = PriceTier { from: 0, input: 2_500_000, cached: 1_250_000, output: 10_000_000 };
+    /// let traits = Traits { prices: [price].into(), ..Traits::default() };
+    /// let ask = Ask::new(Operation::ChatCompletions).with_prompt(Prompt::new(1_000));
+    /// assert_eq!(traits.cost(&ask, Some(100.0), 0.0), Some("0.0035".parse().unwrap()));
+    /// assert_eq!(traits.cost(&ask, Some(100.0), 0.5), Some("0.002875".parse().unwrap()));
+    /// ```
+    pub fn cost(&self, ask: &Ask, output: Option<f32>, cached_share: f32) -> Option<Usd> {
+        if self.free {
+            return Some(Usd::ZERO);
+        }
+        let input = ask.input_tokens;
+        let tier = self.prices.iter().rev().find(|tier| tier.from <= input);
+        let tier = tier.or(self.prices.first())?;
+        // In 64 bits, which are quick: they saturate at 18 million USD.
+        let cached = input.saturating_mul(PerMille::of(cached_share).get().into()) / 1000;
+        let output = if ask.operation.has_output() { expected_output(ask, output) } else { 0 };
+        let picos = (input.saturating_sub(cached))
+            .saturating_mul(tier.input)
+            .saturating_add(cached.saturating_mul(tier.cached))
+            .saturating_add(output.saturating_mul(tier.output));
+        Some(Usd::from_nanos(picos.div_ceil(1000)))
+    }
+}
+
+/// What a request needs of whoever serves it.
+pub(crate) fn needs(ask: &Ask) -> Needs {
+    ask.needs | if ask.stream { Needs::STREAMING } else { Needs::NONE }
+}
+
+fn expected_output(ask: &Ask, mean: Option<f32>) -> u64 {
+    let bound = ask.max_output_tokens.unwrap_or(u64::MAX);
+    let one = mean.map_or(USUAL_OUTPUT, |mean| (mean + 0.5) as u64);
+    one.min(bound).saturating_mul(ask.choices.max(1).into())
+}
+
+fn lack(needs: Needs) -> &'static str {
+    match needs.names().next() {
+        Some("vision") => "it can't see images",
+        Some("tools") => "it can't call tools",
+        Some("json") => "it can't promise JSON",
+        Some("reasoning") => "it doesn't reason",
+        Some("streaming") => "it doesn't stream",
+        Some("audio") => "it takes no audio",
+        _ => "it can't do what is asked",
+    }
+}

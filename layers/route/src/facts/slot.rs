@@ -1,0 +1,295 @@
+use std::{
+    cmp::Reverse,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tollway_core::{ErrorClass, Target};
+
+use super::{
+    Config, Nanos, Outcome, Trip,
+    health::{Seen, Standing, State},
+    measures::{HalfLife, Marks, Measures, Sample, Success},
+    nanos,
+    published::{Fading, Latest, Published},
+    snapshot::{Merged, TargetFacts},
+    window::Window,
+};
+use crate::{Figures, Health, Live};
+
+/// Errors that a slot remembers.
+const ERRORS: usize = 8;
+/// Quantiles are taken anew at most this often, once there are many samples.
+const EVERY: Nanos = 100_000_000;
+const MANY: u32 = 100;
+
+/// A failed request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastError {
+    /// What went wrong.
+    pub class: ErrorClass,
+    /// How long ago.
+    pub age: Duration,
+}
+
+/// The live figures of one target.
+///
+/// Requests write at their ends, under a mutex held for some hundred nanoseconds. Reading takes no
+/// lock but where time alone has changed the figures (a part of the window has run out, say) and
+/// nobody has written since: then the reader does it, if the lock is free.
+#[derive(Debug)]
+pub struct Slot {
+    target: Target,
+    config: Arc<Config>,
+    fading: Fading,
+    epoch: Instant,
+    in_flight: AtomicU32,
+    /// When a request last began; 0: never.
+    touched: AtomicU64,
+    published: Published,
+    book: Mutex<Book>,
+}
+
+#[derive(Debug)]
+struct Book {
+    window: Window<Measures>,
+    marks: Marks,
+    marked_at: Nanos,
+    /// As they were at `at`.
+    success: Success,
+    peak: f32,
+    at: Nanos,
+    state: State,
+    /// The latest first.
+    errors: [Option<(ErrorClass, Nanos)>; ERRORS],
+}
+
+impl Slot {
+    pub(super) fn new(target: Target, config: Arc<Config>, epoch: Instant) -> Self {
+        let book = Book {
+            window: Window::new(config.window, config.parts),
+            marks: Marks::NONE,
+            marked_at: 0,
+            success: Success::default(),
+            peak: 0.0,
+            at: 0,
+            state: State::default(),
+            errors: [None; ERRORS],
+        };
+        let fading = Fading {
+            success: HalfLife::new(config.half_life),
+            peak: HalfLife::new(config.peak_half_life),
+        };
+        Self {
+            target,
+            config,
+            fading,
+            epoch,
+            in_flight: AtomicU32::new(0),
+            touched: AtomicU64::new(0),
+            published: Published::new(),
+            book: Mutex::new(book),
+        }
+    }
+
+    /// Whose figures these are.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// A request sets out.
+    pub fn begin(self: &Arc<Self>, now: Instant) -> Trip {
+        let now = self.clock(now);
+        let beside = self.in_flight.fetch_add(1, Relaxed);
+        self.touched.store(now.max(1), Relaxed);
+        Trip::new(self.clone(), now, beside)
+    }
+
+    /// The figures as they are at `now`: some atomic reads.
+    pub fn figures(&self, now: Instant) -> Figures {
+        let now = self.clock(now);
+        if self.published.is_behind(now) {
+            // Whoever holds the lock brings them up to date itself.
+            match self.book.try_lock() {
+                Ok(book) => self.publish(book, now),
+                Err(TryLockError::Poisoned(book)) => self.publish(book.into_inner(), now),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        let in_flight = self.in_flight.load(Relaxed);
+        self.published.read(now, in_flight, &self.fading, &self.config.health)
+    }
+
+    /// A probe of the target, which is no request, has ended: counts for its health alone.
+    pub fn probed(&self, ok: bool, now: Instant) {
+        let now = self.clock(now);
+        let mut book = self.lock();
+        if book.state.probed(ok, now, &self.config.health) {
+            book.success = Success::default();
+        }
+        self.publish(book, now);
+    }
+
+    /// All there is to tell of it.
+    pub fn facts(&self, now: Instant) -> TargetFacts {
+        let (figures, now) = (self.figures(now), self.clock(now));
+        let book = self.lock();
+        let seen = book.seen();
+        let issues = book.state.issues(&seen, book.usual_error(), now, &self.config.health);
+        let errors = book.errors.iter().flatten().map(|(class, at)| PastError {
+            class: *class,
+            age: Duration::from_nanos(now.saturating_sub(*at)),
+        });
+        TargetFacts { target: self.target.clone(), figures, issues, errors: errors.collect() }
+    }
+
+    pub(super) fn settle(&self, trip: &Trip, now: Instant, outcome: &Outcome) {
+        let now = self.clock(now);
+        let mut book = self.lock();
+        book.age(now, &self.fading);
+        let timeout = outcome.class == Some(ErrorClass::Timeout);
+        if outcome.ok || timeout {
+            let whole = trip.until(now);
+            // What never came took at least as long as it was waited for.
+            let first_token = trip.first_token.or(timeout.then_some(now));
+            let sample = Sample {
+                whole,
+                first_token: first_token.map(|at| trip.until(at)),
+                beside: trip.beside,
+                usage: outcome.usage,
+                cost: outcome.cost,
+            };
+            book.window.add(now, |measures: &mut Measures| measures.add(&sample));
+            // A higher time lifts the peak at once; a lower one leaves it to fall with age.
+            book.peak = book.peak.max(whole.as_secs_f32());
+        }
+        let class = outcome.class.filter(|_| !outcome.ok);
+        if let Some(class) = class.filter(|class| is_told(*class)) {
+            book.errors.rotate_right(1);
+            book.errors[0] = Some((class, now));
+        }
+        if outcome.ok || class.is_none_or(is_to_blame) {
+            book.success.add(outcome.ok);
+            if book.state.outcome(outcome.ok, trip.began, now, &self.config.health) {
+                book.success = Success::default();
+                book.success.add(true);
+            }
+        }
+        self.publish(book, now);
+    }
+
+    pub(super) fn leave(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    /// When a request last began; 0: never. `None`: one is under way.
+    pub(super) fn idle_since(&self) -> Option<Nanos> {
+        (self.in_flight.load(Relaxed) == 0).then(|| self.touched.load(Relaxed))
+    }
+
+    pub(super) fn add_to(&self, merged: &mut Merged, now: Instant) {
+        let figures = self.figures(now);
+        let mut book = self.lock();
+        book.age(self.clock(now), &self.fading);
+        merged.add(&figures, book.window.total(), book.success);
+    }
+
+    pub(super) fn clock(&self, now: Instant) -> Nanos {
+        nanos(now.saturating_duration_since(self.epoch))
+    }
+
+    fn publish(&self, mut book: MutexGuard<'_, Book>, now: Nanos) {
+        book.age(now, &self.fading);
+        book.window.forget(now);
+        let means = match book.window.total() {
+            Some(measures) => measures.means(),
+            None => Figures::default(),
+        };
+        let mut marks_at = book.marked_at.saturating_add(EVERY);
+        if means.samples < MANY || now >= marks_at {
+            let total = book.window.total();
+            book.marks = total.map_or(Marks::NONE, |total| total.marks(self.config.min_samples));
+            (book.marked_at, marks_at) = (now, Nanos::MAX);
+        }
+        let seen = book.seen();
+        book.state.judge(&seen, now, &self.config.health);
+        // A bad rate fades with time too, whether or not anybody writes.
+        let fades_at = match book.state.standing() {
+            Standing::Degraded => now.saturating_add(nanos(self.config.half_life)),
+            _ => Nanos::MAX,
+        };
+        self.published.write(
+            &means,
+            &Latest {
+                at: book.at,
+                changes_at: book.window.forgets_at().min(fades_at).min(marks_at),
+                marks: book.marks,
+                success: book.success,
+                standing: book.state.standing(),
+                peak: book.peak,
+            },
+        );
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Live for Slot {
+    fn figures(&self, now: Instant) -> Figures {
+        self.figures(now)
+    }
+
+    fn is_down(&self, now: Instant) -> bool {
+        let in_flight = self.in_flight.load(Relaxed);
+        self.published.health(self.clock(now), in_flight, &self.config.health) == Health::Down
+    }
+}
+
+impl Book {
+    /// Lets success rate and peak grow older.
+    fn age(&mut self, now: Nanos, fading: &Fading) {
+        let age = now.saturating_sub(self.at);
+        self.success = self.success.decayed(fading.success.keeps(age));
+        self.peak *= fading.peak.keeps(age);
+        self.at = self.at.max(now);
+    }
+
+    fn seen(&self) -> Seen {
+        Seen {
+            success: self.success,
+            first_token: self.marks.first_token(),
+            whole: self.marks.whole(),
+        }
+    }
+
+    /// The class that most of the remembered errors have, the later one of two alike.
+    fn usual_error(&self) -> Option<ErrorClass> {
+        let errors = || self.errors.iter().flatten().map(|(class, _)| *class);
+        let often = |class: ErrorClass| errors().filter(|other| *other == class).count();
+        errors().enumerate().max_by_key(|(at, class)| (often(*class), Reverse(*at))).map(|(_, c)| c)
+    }
+}
+
+/// Whether a failure says that the target, or the way to it, can't do its work.
+fn is_to_blame(class: ErrorClass) -> bool {
+    matches!(
+        class,
+        ErrorClass::Overloaded
+            | ErrorClass::Server
+            | ErrorClass::Timeout
+            | ErrorClass::Network
+            | ErrorClass::Auth
+            | ErrorClass::Quota
+    )
+}
+
+/// Whether an operator would look for it among a target's errors.
+fn is_told(class: ErrorClass) -> bool {
+    is_to_blame(class) || matches!(class, ErrorClass::RateLimit | ErrorClass::NotFound)
+}

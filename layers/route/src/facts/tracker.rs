@@ -1,0 +1,124 @@
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tokio::time::Instant;
+use tollway_core::Target;
+
+use super::{Config, ConfigError, Nanos, Slot, Snapshot, hash::Seeded, nanos};
+use crate::{Live, Track};
+
+/// The live figures of all targets. Clones share them.
+#[derive(Clone)]
+pub struct Tracker(Arc<Inner>);
+
+struct Inner {
+    config: Arc<Config>,
+    epoch: Instant,
+    table: RwLock<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    slots: HashMap<Target, Arc<Slot>, Seeded>,
+    /// Newcomers to turn away before a full table is searched for idle targets again.
+    turn_away: usize,
+}
+
+impl Tracker {
+    /// A tracker of no targets yet.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting of `config` that no figures can be kept by.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        config.check()?;
+        let inner = Inner {
+            config: Arc::new(config),
+            epoch: Instant::now(),
+            table: RwLock::new(Table::default()),
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// What figures are kept by.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// The figures of `target`. Where there is no room for it, they are apart from all others, and
+    /// nobody else adds to them.
+    pub fn slot(&self, target: &Target) -> Arc<Slot> {
+        self.tracked(target).unwrap_or_else(|| self.0.make(target))
+    }
+
+    /// The figures of `target`, if it has some or there is room for it.
+    pub fn tracked(&self, target: &Target) -> Option<Arc<Slot>> {
+        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = table.slots.get(target) {
+            return Some(slot.clone());
+        }
+        drop(table);
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = table.slots.get(target) {
+            return Some(slot.clone());
+        }
+        if table.slots.len() >= self.0.config.max_targets && !table.make_room(&self.0.config) {
+            return None;
+        }
+        let slot = self.0.make(target);
+        table.slots.insert(target.clone(), slot.clone());
+        Some(slot)
+    }
+
+    /// All figures as they are at `now`, by target, provider and model.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
+        let slots: Vec<_> = table.slots.values().cloned().collect();
+        drop(table);
+        Snapshot::of(&slots, &self.0.config, now)
+    }
+}
+
+impl Inner {
+    fn make(&self, target: &Target) -> Arc<Slot> {
+        Arc::new(Slot::new(target.clone(), self.config.clone(), self.epoch))
+    }
+}
+
+impl Table {
+    /// Lets go of targets that nobody holds and that had no request for a window before the last
+    /// one there was. Whether there is room now.
+    fn make_room(&mut self, config: &Config) -> bool {
+        if self.turn_away > 0 {
+            self.turn_away -= 1;
+            return false;
+        }
+        let last = self.slots.values().filter_map(|slot| slot.idle_since()).max().unwrap_or(0);
+        let gone = last.saturating_sub(nanos(config.window));
+        let is_idle = |since: Nanos| since == 0 || since < gone;
+        self.slots.retain(|_, slot| {
+            Arc::strong_count(slot) > 1 || !slot.idle_since().is_some_and(is_idle)
+        });
+        let room = self.slots.len() < config.max_targets;
+        if !room {
+            // A search costs as much as this many look-ups.
+            self.turn_away = self.slots.len() / 8;
+        }
+        room
+    }
+}
+
+impl Track for Tracker {
+    fn slot(&self, target: &Target) -> Arc<dyn Live> {
+        self.slot(target)
+    }
+}
+
+impl fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracker").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}

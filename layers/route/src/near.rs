@@ -1,0 +1,69 @@
+//! Which regions are near to whom.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+
+use crate::Query;
+
+/// How a route that goes by [`Strategy::Nearest`](crate::Strategy::Nearest) knows where its callers
+/// are, and what is near to them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Near {
+    /// The header that names a caller's region, instead of [`REGION`](crate::REGION).
+    pub header: Option<HeaderName>,
+    /// The caller's tag that names it, where no header does.
+    pub tag: Option<Arc<str>>,
+    /// The region of all others.
+    pub default: Option<Arc<str>>,
+    /// A caller's region, and what comes next behind it, the nearest first. Of regions that aren't
+    /// here, those that share the first word (`eu` of `eu-west`) come before the others.
+    pub order: Vec<(Arc<str>, Vec<Arc<str>>)>,
+}
+
+impl Near {
+    /// The caller's region, as far as anything tells it.
+    pub(crate) fn region<'a>(&'a self, query: &Query<'a>) -> Option<&'a str> {
+        let header = match &self.header {
+            Some(name) => query.header(name),
+            None => query.region(),
+        };
+        let tag = || Some(&**query.caller?.tags.get(self.tag.as_ref()?)?);
+        header.or_else(tag).or(self.default.as_deref())
+    }
+
+    /// How far a member's region is from the caller's: 0 nearest.
+    pub(crate) fn away(&self, theirs: Option<&str>, mine: &str) -> u8 {
+        let Some(theirs) = theirs else { return u8::MAX };
+        if theirs.eq_ignore_ascii_case(mine) {
+            return 0;
+        }
+        let mut known = self.order.iter().filter(|(from, _)| from.eq_ignore_ascii_case(mine));
+        let next = known.next().map_or(&[][..], |(_, next)| next);
+        if let Some(at) = next.iter().position(|region| region.eq_ignore_ascii_case(theirs)) {
+            return u8::try_from(at).unwrap_or(u8::MAX).saturating_add(1).min(NEIGHBOUR - 1);
+        }
+        let area = |region: &str| region.split('-').next().map(str::len).unwrap_or(0);
+        let (a, b) = (theirs.get(..area(theirs)), mine.get(..area(mine)));
+        let same = a.zip(b).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));
+        if same { NEIGHBOUR } else { u8::MAX }
+    }
+}
+
+/// How far a region is that shares the first word, and is in no order written.
+const NEIGHBOUR: u8 = u8::MAX - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_written_comes_before_what_names_say() {
+        let order = vec![("eu".into(), vec!["us".into(), "asia".into()])];
+        let near = Near { order, ..Near::default() };
+        let away = |theirs: &str| near.away(Some(theirs), "EU");
+        let far = ["eu", "us", "asia", "eu-west", "africa"].map(away);
+        assert!(far.is_sorted() && far[0] == 0, "{far:?}");
+        assert_eq!(near.away(None, "eu"), near.away(Some("africa"), "eu"));
+    }
+}

@@ -1,0 +1,236 @@
+//! Decisions that look at figures or at what is asked.
+
+use std::time::Duration;
+
+use tollway_core::{Plan, Usd};
+
+use crate::{
+    Of, Prefer, Query, TargetState,
+    builder::Sources,
+    chance::Chance,
+    estimate::Estimate,
+    live::{self, LiveRoute, LiveRule, Standing},
+    resolved::Resolved,
+    set::{MAX, Set},
+    tree::Tree,
+    walk::{Order, Scene},
+    write,
+};
+
+/// What a request may cost, and how long it may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bounds {
+    cost: Option<Usd>,
+    latency: Option<Duration>,
+}
+
+impl Bounds {
+    /// The narrower of what the client and the rule say.
+    pub(crate) fn new(query: &Query<'_>, rule: Option<&LiveRule>) -> Self {
+        fn narrower<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }
+        }
+        let then = rule.map(|live| &live.rule.then);
+        Self {
+            cost: narrower(query.max_cost(), then.and_then(|then| then.max_cost)),
+            latency: narrower(query.max_latency(), then.and_then(|then| then.max_latency)),
+        }
+    }
+
+    pub(crate) fn any(&self) -> bool {
+        self.cost.is_some() || self.latency.is_some()
+    }
+
+    /// Whether a figure is above its bound; what isn't known never is. `of`: which time is bounded.
+    fn exceeds(&self, estimate: &Estimate, of: Of) -> bool {
+        let dear = estimate.cost.zip(self.cost).is_some_and(|(cost, most)| cost > most);
+        dear || estimate.latency(of).zip(self.latency).is_some_and(|(time, most)| time > most)
+    }
+}
+
+/// One decision.
+pub(crate) struct Scored<'a> {
+    pub(crate) live: &'a LiveRoute,
+    pub(crate) rule: Option<&'a LiveRule>,
+    pub(crate) bounds: Bounds,
+    pub(crate) among: &'a Resolved,
+    pub(crate) query: &'a Query<'a>,
+    pub(crate) sources: &'a Sources,
+    pub(crate) chance: &'a Chance,
+    /// Whether it may explore: what has failed once should not be tried with the unknown.
+    pub(crate) explores: bool,
+}
+
+type Estimates = [Estimate; MAX];
+
+/// Places that come before all of the next stage, and why so late, where it is late.
+struct Stage {
+    places: Set,
+    said: Option<&'static str>,
+}
+
+impl Scored<'_> {
+    /// The trees in the order they are gone through: what the rule prefers, then the route's own.
+    fn trees(&self) -> impl Iterator<Item = &Tree> {
+        let own = self.rule.and_then(|live| live.own.as_ref()).unwrap_or(&self.live.tree);
+        self.rule.and_then(|live| live.preferred.as_ref()).into_iter().chain([own])
+    }
+
+    /// Who can take the request now, those that are `done` left out.
+    pub(crate) fn standing(&self, state: &impl TargetState, done: Set) -> Standing {
+        let places = self.trees().fold(Set::NONE, |all, tree| all.or(tree.places)).without(done);
+        live::standing(self.among, places, self.query, (state, self.sources.tracked))
+    }
+
+    /// Places of the route that no tree of this decision has.
+    pub(crate) fn others(&self) -> Set {
+        let all = (0..self.among.targets.len()).collect::<Set>();
+        self.trees().fold(all, |rest, tree| rest.without(tree.places))
+    }
+
+    pub(crate) fn plan(&self, standing: &Standing) -> Plan {
+        let mut estimates = [Estimate::default(); MAX];
+        self.estimate(standing.usable, &mut estimates);
+        let mut order = Order::new();
+        let tree = self.fill(standing, &estimates, &mut order);
+        self.write(tree, standing, &order, &estimates)
+    }
+
+    fn write(
+        &self,
+        tree: &Tree,
+        standing: &Standing,
+        order: &Order,
+        estimates: &Estimates,
+    ) -> Plan {
+        let head = write::Head { route: self.live, rule: self.rule, tree };
+        write::plan(&head, self.among, &standing.passed_over(), order, (estimates, self.of()))
+    }
+
+    /// The plan for what is left after a failure. An order of turns, hashes or writing stays as it
+    /// was; one by figures is made anew from those of now.
+    pub(crate) fn again(
+        &self,
+        standing: &Standing,
+        then: impl Iterator<Item = (usize, &'static str)>,
+    ) -> Plan {
+        let first = self.trees().next().unwrap_or(&self.live.tree);
+        if first.strategy().compares() {
+            return self.plan(standing);
+        }
+        let mut estimates = [Estimate::default(); MAX];
+        self.estimate(standing.usable, &mut estimates);
+        let mut order = Order::new();
+        for (place, reason) in then.filter(|(place, _)| standing.usable.contains(*place)) {
+            order.push(place, standing.resort.unwrap_or(reason), None);
+        }
+        // What was out when the plan was made and is back.
+        self.fill(standing, &estimates, &mut order);
+        self.write(first, standing, &order, &estimates)
+    }
+
+    /// Which time it goes by, and tells.
+    fn of(&self) -> Of {
+        self.trees().next().and_then(|tree| tree.of).unwrap_or_else(|| self.bounds_of())
+    }
+
+    /// Which time bounds are of, whatever the strategy goes by.
+    fn bounds_of(&self) -> Of {
+        live::of(self.query, self.sources.expect)
+    }
+
+    fn estimate(&self, usable: Set, estimates: &mut Estimates) {
+        for at in usable.iter() {
+            let (Some(slot), Some(traits), Some(estimate)) =
+                (self.among.live.get(at), self.among.traits.get(at), estimates.get_mut(at))
+            else {
+                continue;
+            };
+            *estimate = Estimate::new(&slot.figures(self.query.now), traits, self.query);
+        }
+    }
+
+    /// Puts every usable place into the order, and returns the tree that chose the first.
+    fn fill(&self, standing: &Standing, estimates: &Estimates, order: &mut Order) -> &Tree {
+        let scene = Scene {
+            query: self.query,
+            estimates,
+            traits: &self.among.traits,
+            chance: self.chance,
+            near: &self.live.route.near,
+            of: self.bounds_of(),
+        };
+        let mut chose = None;
+        for stage in self.stages(standing, estimates) {
+            for tree in self.trees() {
+                self.in_parts(stage.places.and(tree.places), |part| {
+                    if order.placed.is_empty() && !part.is_empty() {
+                        chose = Some(tree);
+                        self.explore(tree, part, estimates, order);
+                    }
+                    tree.arrange(&scene, None, part, stage.said, order);
+                });
+            }
+        }
+        chose.or(self.trees().next()).unwrap_or(&self.live.tree)
+    }
+
+    /// What is within the bounds, then what is above them.
+    fn stages(&self, standing: &Standing, estimates: &Estimates) -> [Stage; 2] {
+        let usable = standing.usable;
+        let of = self.bounds_of();
+        let above = |at| estimates.get(at).is_some_and(|one| self.bounds.exceeds(one, of));
+        let above = if self.bounds.any() { usable.filter(above) } else { Set::NONE };
+        let late = standing.resort.or(Some("above the bound on cost or latency"));
+        [
+            Stage { places: usable.without(above), said: standing.resort },
+            Stage { places: above, said: late },
+        ]
+    }
+
+    /// Cuts places up as the rule prefers: by size, and what is free first. A free place of another
+    /// size is not what is asked for.
+    fn in_parts(&self, places: Set, mut each: impl FnMut(Set)) {
+        let Some(then) = self.rule.map(|live| &live.rule.then) else { return each(places) };
+        let traits = |at: usize| self.among.traits.get(at);
+        let mut by_price = |part: Set| {
+            let free = match then.free_first {
+                true => part.filter(|at| traits(at).is_some_and(|traits| traits.free)),
+                false => Set::NONE,
+            };
+            each(free);
+            each(part.without(free));
+        };
+        let mut rest = places;
+        if let Prefer::Sizes(sizes) = &then.prefer {
+            for size in sizes {
+                let part = rest.filter(|at| traits(at).is_some_and(|t| t.size == Some(*size)));
+                by_price(part);
+                rest = rest.without(part);
+            }
+        }
+        by_price(rest);
+    }
+
+    /// Now and then, one of which too little is known goes first: or nothing more would be known.
+    fn explore(&self, tree: &Tree, part: Set, estimates: &Estimates, order: &mut Order) {
+        if !(self.explores && tree.explores) {
+            return;
+        }
+        let of = self.of();
+        let unknown =
+            |at| estimates.get(at).is_some_and(|one: &Estimate| one.latency(of).is_none());
+        let unknown = part.filter(unknown);
+        let chance = self.chance;
+        // Where nothing is known of anybody, every choice explores.
+        if unknown.is_empty() || unknown == part || !chance.happens(self.sources.explore) {
+            return;
+        }
+        if let Some(place) = unknown.iter().nth(chance.below(unknown.len())) {
+            order.push(place, "explored: too little is known of it", None);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! By what a request will cost and how long it will take.
+
+use super::{Entrant, Rank, spread};
+use crate::{
+    chance::Chance,
+    set::{Few, MAX},
+};
+
+/// Times that are nearly as good as the best: what a p95 moves by from one minute to the next.
+const NEAR_LATENCY: f32 = 1.1;
+/// Costs that are: estimates of the same price.
+const NEAR_COST: f32 = 1.005;
+/// Scores that are, as a logarithm: 5 %.
+const NEAR_SCORE: f32 = 0.05;
+/// Seconds and nano-dollars below which no member is better: nothing is infinitely good.
+const LEAST_LATENCY: f32 = 0.001;
+const LEAST_COST: f32 = 10_000.0;
+
+/// The middle one of some values; of an even number the lower.
+pub(super) fn median(values: impl Iterator<Item = f32>) -> Option<f32> {
+    let mut all = [0.0; MAX];
+    let mut count = 0;
+    for (slot, value) in all.iter_mut().zip(values) {
+        *slot = value;
+        count += 1;
+    }
+    let all = all.get_mut(..count)?;
+    all.sort_unstable_by(f32::total_cmp);
+    all.get(count.saturating_sub(1) / 2).copied()
+}
+
+/// How good a figure is beside the best: 1 the best, half as good when it is twice as high.
+///
+/// By the best alone, and not by the worst: a bad member that joins changes nothing among the
+/// others.
+pub(super) fn beside(best: f32, key: f32) -> f32 {
+    if key <= best {
+        1.0
+    } else if key.is_finite() {
+        best / key
+    } else {
+        0.0
+    }
+}
+
+/// By key, where a key that rests on the median of the others is marked as such: nobody is first for
+/// what isn't known of it, until exploration has found out.
+fn placed(all: &[Entrant], key: impl Fn(&Entrant) -> (f32, bool)) -> Few<Rank> {
+    let mut ranks = Few::new();
+    for one in all {
+        let (key, known) = key(one);
+        ranks.push(Rank { at: one.at, key, known, score: None });
+    }
+    ranks.as_mut_slice().sort_unstable_by(|a, b| {
+        a.key.total_cmp(&b.key).then_with(|| (!a.known, a.at).cmp(&(!b.known, b.at)))
+    });
+    ranks
+}
+
+/// Scores the ranks, and spreads requests over those that are nearly as good as the best.
+fn finish(
+    all: &[Entrant],
+    ranks: &mut Few<Rank>,
+    near: impl Fn(f32, f32) -> bool,
+    score: impl Fn(f32, f32) -> f32,
+    chance: &Chance,
+) {
+    let list = ranks.as_mut_slice();
+    let best = list.first().map_or(0.0, |rank| rank.key);
+    for rank in list.iter_mut() {
+        rank.score = Some(score(best, rank.key));
+    }
+    let near = list.iter().take_while(|rank| rank.known && near(best, rank.key)).count();
+    let busy = |at: u8| {
+        all.iter().find(|one| one.at == at).map_or(f32::INFINITY, |one| one.in_flight as f32)
+    };
+    spread(list, near, chance, busy);
+}
+
+pub(super) fn latency(all: &[Entrant], chance: &Chance) -> Few<Rank> {
+    let usual = median(all.iter().filter_map(|one| one.latency));
+    let key = |one: &Entrant| match (one.latency, usual) {
+        (Some(latency), _) => (latency, true),
+        (None, Some(usual)) => (usual, false),
+        // Nothing is known of anybody.
+        (None, None) => (0.0, true),
+    };
+    let near = |best: f32, key: f32| key <= best * NEAR_LATENCY;
+    let mut ranks = placed(all, key);
+    finish(all, &mut ranks, near, beside, chance);
+    ranks
+}
+
+pub(super) fn cost(all: &[Entrant], chance: &Chance) -> Few<Rank> {
+    let key = |one: &Entrant| (one.cost.unwrap_or(f32::INFINITY), true);
+    let near = |best: f32, key: f32| key <= best * NEAR_COST;
+    let mut ranks = placed(all, key);
+    finish(all, &mut ranks, near, beside, chance);
+    ranks
+}
+
+/// Latency and cost multiplied, each to the power of its share: what is half as quick must cost less
+/// by as much to be as good. How two members compare depends on no third.
+pub(super) fn score(all: &[Entrant], shares: (u32, u32), chance: &Chance) -> Few<Rank> {
+    let total = (shares.0 as f32 + shares.1 as f32).max(1.0);
+    let (for_latency, for_cost) = (shares.0 as f32 / total, shares.1 as f32 / total);
+    let usual = median(all.iter().filter_map(|one| one.latency));
+    let priced = all.iter().any(|one| one.cost.is_some());
+    let power = |share: f32, least: f32, value: Option<f32>| match value {
+        _ if share <= 0.0 => 0.0,
+        Some(value) => share * value.max(least).ln(),
+        None => f32::INFINITY,
+    };
+    let key = |one: &Entrant| {
+        let time = one.latency.or(usual).or(Some(LEAST_LATENCY));
+        let cost = if priced { one.cost } else { Some(LEAST_COST) };
+        let known = one.latency.is_some() || usual.is_none() || shares.0 == 0;
+        (power(for_latency, LEAST_LATENCY, time) + power(for_cost, LEAST_COST, cost), known)
+    };
+    let near = |best: f32, key: f32| key <= best + NEAR_SCORE;
+    let score = |best: f32, key: f32| if key <= best { 1.0 } else { (best - key).exp() };
+    let mut ranks = placed(all, key);
+    finish(all, &mut ranks, near, score, chance);
+    ranks
+}

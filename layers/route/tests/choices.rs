@@ -1,0 +1,243 @@
+//! What holds for every choice, whatever the figures.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{World, all, ask, candidates, costs, query, takes, target, user};
+use proptest::{prelude::*, strategy::Strategy as Generate};
+use tollway_core::{Needs, PerMille, Prompt, Target};
+use tollway_route::{
+    Availability, By, Figures, Group, Health, Match, Member, Of, Prefer, Quantiles, Route, Router,
+    Rule, Size, Strategy, Then, Traits, When,
+};
+
+fn strategy() -> impl Generate<Value = Strategy> {
+    prop::sample::select(vec![
+        Strategy::Failover,
+        Strategy::Capability,
+        Strategy::RoundRobin,
+        Strategy::Weighted,
+        Strategy::LeastBusy,
+        Strategy::PowerOfTwo,
+        Strategy::Latency { of: Of::FirstToken },
+        Strategy::Cost,
+        Strategy::Score { latency: 60, cost: 40 },
+        Strategy::Affinity { by: By::User },
+        Strategy::Split { by: By::User },
+        Strategy::Nearest,
+    ])
+}
+
+fn figures() -> impl Generate<Value = Figures> {
+    let times = prop::option::of(1_u64..5_000);
+    let health = prop::sample::select(vec![Health::Healthy, Health::Degraded, Health::Down]);
+    (times, 0_u32..30, 0.0_f32..20.0, 0.0_f32..=1.0, 0.0_f32..3.0, health).prop_map(
+        |(millis, in_flight, usual_in_flight, success, peak_ewma, health)| Figures {
+            in_flight,
+            usual_in_flight,
+            success,
+            peak_ewma,
+            health,
+            ..millis.map_or_else(Figures::default, takes)
+        },
+    )
+}
+
+const NEEDS: [Needs; 4] = [Needs::NONE, Needs::VISION, Needs::TOOLS, Needs::JSON];
+
+fn traits() -> impl Generate<Value = Traits> {
+    let can = prop::option::of(prop::sample::subsequence(NEEDS.to_vec(), 0..=4));
+    let size = prop::option::of(prop::sample::select(vec![Size::Tiny, Size::Small, Size::Large]));
+    (can, prop::option::of(1_u64..200), size, prop::option::of(1_u64..10_000), any::<bool>())
+        .prop_map(|(can, window, size, price, free)| Traits {
+            can: can.map(|needs| needs.into_iter().fold(Needs::NONE, |all, need| all | need)),
+            window,
+            size,
+            free: free && price.is_some_and(|price| price % 5 == 0),
+            ..price.map_or_else(Traits::default, |price| costs(price, price * 4))
+        })
+}
+
+/// A route of places and a pool of two, with a rule that some requests meet.
+fn route(strategy: Strategy, count: usize, ruled: usize) -> Route {
+    let mut members: Vec<Member> = (0..count).map(|at| target(&format!("t{at}")).into()).collect();
+    let pool = ["p0", "p1"].map(|name| target(name).into());
+    members.push(Member::new(Group::new(Strategy::Weighted, pool)).weighing(2));
+    let prefer = match ruled {
+        0 => Prefer::Nobody,
+        1 => Prefer::Sizes(vec![Size::Small, Size::Tiny]),
+        _ => {
+            let own = ["t0", "own"].map(|name| target(name).into());
+            Prefer::Group(Group::new(Strategy::Latency { of: Of::Whole }, own))
+        }
+    };
+    let rule = Rule {
+        name: "it".into(),
+        when: When { needs: Needs::TOOLS, ..When::default() },
+        then: Then {
+            prefer,
+            strategy: (ruled == 1).then_some(Strategy::Cost),
+            free_first: ruled == 1,
+            max_latency: (ruled == 0).then_some(Duration::from_secs(1)),
+            ..Then::default()
+        },
+    };
+    Route::new("all", Match::default(), Group::new(strategy, members)).with_rules([rule])
+}
+
+const NAMES: [&str; 9] = ["t0", "t1", "t2", "t3", "t4", "t5", "p0", "p1", "own"];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever is known: a place that can't serve the request, is out or is down is never tried
+    /// while another can; what is explained is what is chosen; every place stands in the plan once; and the same questions, figures and seed
+    /// give the same answers.
+    #[test]
+    fn only_what_can_serve_is_tried_while_anything_can(
+        strategy in strategy(),
+        count in 1_usize..6,
+        ruled in 0_usize..3,
+        known in prop::collection::vec((figures(), traits()), 9),
+        rounds in prop::collection::vec(
+            (prop::collection::vec(prop::bool::weighted(0.7), 9), 0_usize..4, 0_u64..200), 1..8),
+    ) {
+        let world = World::default();
+        for (name, (figures, traits)) in NAMES.iter().zip(&known) {
+            world.set(name, *figures).is(name, traits.clone());
+        }
+        let router = world.router([route(strategy.clone(), count, ruled)]);
+        let twin = world.router([route(strategy, count, ruled)]);
+        let of = |target: &Target| NAMES.iter().position(|name| **name == **target.provider()).unwrap();
+        for (ready, need, tokens) in rounds {
+            let asked = ask("m").with_needs(NEEDS[need]).with_prompt(Prompt::new(tokens));
+            let state = |target: &Target| match ready[of(target)] {
+                true => Availability::Ready,
+                false => Availability::LimitFull,
+            };
+            let caller = user(&format!("user-{tokens}"));
+            let query = query(&asked).with_caller(&caller);
+            let said = router.explain(&query, &state).unwrap();
+            let plan = router.decide(&query, &state).unwrap();
+            prop_assert_eq!(&plan, &twin.decide(&query, &state).unwrap());
+            prop_assert_eq!(&said.candidates[0].target, &plan.candidates[0].target);
+
+            let able = |at: usize| known[at].1.unable(&asked).is_none();
+            let tried: Vec<usize> = plan.candidates.iter().map(|one| of(&one.target)).collect();
+            let passed: Vec<usize> = plan.rejected.iter().map(|one| of(&one.target)).collect();
+            let mut every = [tried.clone(), passed].concat();
+            every.sort_unstable();
+            let own = ruled == 2 && NEEDS[need] == Needs::TOOLS;
+            let mut expected: Vec<usize> = (0..count).chain([6, 7]).collect();
+            if own {
+                expected.push(8);
+            }
+            prop_assert_eq!(&every, &expected);
+            let answers = |at: usize| known[at].0.health != Health::Down;
+            let can = |at: &usize| able(*at) && ready[*at] && answers(*at);
+            if expected.iter().any(can) {
+                prop_assert!(tried.iter().all(can), "{:?}", plan);
+            } else if expected.iter().any(|at| able(*at)) {
+                prop_assert!(tried.iter().all(|at| able(*at)), "{:?}", plan);
+            }
+
+            // What is left after a failure: the same places, without that one.
+            let failed = plan.candidates[0].target.clone();
+            let rest = router.rescore(&plan, std::slice::from_ref(&failed), &query, &state);
+            prop_assert_eq!(&rest, &twin.rescore(&plan, std::slice::from_ref(&failed), &query, &state));
+            match rest {
+                Some(rest) => {
+                    let again = rest.candidates.iter().any(|one| one.target == failed);
+                    prop_assert!(!again && !rest.candidates.is_empty());
+                }
+                None => prop_assert_eq!(expected.len(), 1),
+            }
+        }
+    }
+
+    /// The best is known by its own figures: one that is worse in everything changes nothing.
+    #[test]
+    fn a_worse_target_that_joins_changes_no_choice(
+        strategy in prop::sample::select(vec![
+            Strategy::Latency { of: Of::FirstToken },
+            Strategy::Cost,
+            Strategy::Score { latency: 60, cost: 40 },
+            Strategy::LeastBusy,
+        ]),
+        known in prop::collection::vec((1_u64..5_000, 100_000_u64..10_000_000, 0_u32..5), 1..8),
+        worse in 1.2_f64..10.0,
+        at in 0_usize..8,
+    ) {
+        let world = World::default();
+        let mut names: Vec<String> = Vec::new();
+        for (at, (millis, price, in_flight)) in known.iter().enumerate() {
+            let name = format!("t{at}");
+            let usual_in_flight = f32::from(u8::try_from(*in_flight).unwrap());
+            world.set(&name, Figures { in_flight: *in_flight, usual_in_flight, ..takes(*millis) });
+            world.is(&name, costs(*price, *price));
+            names.push(name);
+        }
+        let most = |of: fn(&(u64, u64, u32)) -> u64| {
+            (known.iter().map(of).max().unwrap() as f64 * worse).ceil() as u64
+        };
+        let (millis, price) = (most(|one| one.0), most(|one| one.1));
+        world.set("worse", Figures { in_flight: 6, usual_in_flight: 6.0, ..takes(millis) });
+        world.is("worse", costs(price, price));
+        let few: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut more = few.clone();
+        more.insert(at.min(few.len()), "worse");
+        let (few, more) =
+            (world.router([all(strategy.clone(), &few)]), world.router([all(strategy, &more)]));
+        let asked = ask("m").with_prompt(Prompt::new(1_000));
+        for _ in 0..20 {
+            let first = |router: &Router| {
+                candidates(&router.decide(&query(&asked), &()).unwrap()).swap_remove(0)
+            };
+            prop_assert_eq!(first(&few), first(&more));
+        }
+    }
+
+    /// The choice is within what counts as near the best, and scores fall along the plan behind it.
+    #[test]
+    fn the_choice_is_near_the_best(
+        known in prop::collection::vec(prop::option::weighted(0.8, 1_u64..5_000), 2..12),
+    ) {
+        prop_assume!(known.iter().any(Option::is_some));
+        let world = World::default();
+        let names: Vec<String> = (0..known.len()).map(|at| format!("t{at}")).collect();
+        for (name, millis) in names.iter().zip(&known) {
+            world.set(name, millis.map_or_else(Figures::default, takes));
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let route = all(Strategy::Latency { of: Of::FirstToken }, &names);
+        let router = world.builder([route]).explore(PerMille::ZERO).build().unwrap();
+        let best = known.iter().flatten().min().unwrap();
+        for _ in 0..20 {
+            let plan = router.decide(&common::at("/"), &()).unwrap();
+            let first = plan.candidates[0].latency;
+            let most = Duration::from_millis(*best).mul_f64(1.1001);
+            prop_assert!(first.is_some_and(|first| first <= most), "{:?}", plan);
+            let scores: Vec<_> = plan.candidates.iter().skip(1).map(|one| one.score).collect();
+            prop_assert!(scores.is_sorted_by(|a, b| a >= b), "{:?}", plan);
+        }
+    }
+}
+
+#[test]
+fn a_seed_decides_what_is_left_to_chance() {
+    let world = World::default();
+    let zero = Quantiles::default();
+    for name in ["a", "b", "c"] {
+        world.set(name, Figures { first_token: Some(zero), ..takes(0) });
+    }
+    let firsts = |seed| {
+        let route = all(common::latency(), &["a", "b", "c"]);
+        let router = world.builder([route]).seed(seed).build().unwrap();
+        let first = |_| candidates(&router.decide(&common::at("/"), &()).unwrap()).concat();
+        (0..50).map(first).collect::<Vec<_>>()
+    };
+    assert_eq!(firsts(1), firsts(1));
+    assert_ne!(firsts(1), firsts(2));
+}

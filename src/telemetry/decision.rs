@@ -1,0 +1,324 @@
+//! Where a request was sent and why: as a header's line, as JSON, and the latest of them all.
+
+use std::{
+    collections::VecDeque,
+    fmt::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use http::HeaderValue;
+use serde_json::{Value, json};
+use tollway_core::{Candidate, PerMille, Plan, Target, Usd};
+use tollway_retry::Attempts;
+
+use super::RequestId;
+
+/// Strategies that are obeyed without looking at anything.
+const BY_ORDER: [&str; 3] = ["failover", "round_robin", "weighted"];
+
+/// Whether a plan was chosen by what is asked or known, not by the order written and turns alone.
+pub fn is_chosen(plan: &Plan) -> bool {
+    let compared = |first: &Candidate| {
+        first.score.is_some() || first.cost.is_some() || first.latency.is_some()
+    };
+    plan.rule.is_some()
+        || !BY_ORDER.contains(&plan.strategy)
+        || plan.candidates.first().is_some_and(compared)
+}
+
+/// A decision, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// As it was made.
+    pub plan: Plan,
+    /// What was left of the plan after the last failure.
+    pub rescored: Option<Plan>,
+    /// All attempts, where there was more than one or the only one failed.
+    pub attempts: Option<Attempts>,
+    /// Who gave the reply; `None`: nobody yet, or nobody at all.
+    pub target: Option<Target>,
+    /// What makes the request look as hard as it does.
+    pub judgement: Option<String>,
+    /// `None`: no request was sent, or none has ended.
+    pub outcome: Option<Outcome>,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Its id.
+    pub request: RequestId,
+    /// When it ended.
+    pub at: SystemTime,
+    /// Who asked.
+    pub user: Option<Arc<str>>,
+    /// The model that was asked for.
+    pub model: Option<Arc<str>>,
+    /// Of the reply; `None`: the client left before.
+    pub status: Option<u16>,
+    /// What it cost, where that is known.
+    pub cost: Option<Usd>,
+    /// From the request's head to the first content token.
+    pub first_token: Option<Duration>,
+    /// From the request's head to the reply's end.
+    pub whole: Duration,
+}
+
+impl Decision {
+    /// A decision of which nothing has become yet.
+    pub fn new(plan: Plan) -> Self {
+        Self { plan, rescored: None, attempts: None, target: None, judgement: None, outcome: None }
+    }
+
+    /// The plan that chose last.
+    fn latest(&self) -> &Plan {
+        self.rescored.as_ref().unwrap_or(&self.plan)
+    }
+
+    /// Who replied, else who was chosen, as the plan that named it last saw it.
+    pub fn chosen(&self) -> Option<&Candidate> {
+        let plans = || [Some(&self.plan), self.rescored.as_ref()].into_iter().rev().flatten();
+        match &self.target {
+            None => self.latest().candidates.first(),
+            Some(target) => plans()
+                .flat_map(|plan| plan.candidates.iter())
+                .find(|candidate| candidate.target == *target),
+        }
+    }
+
+    /// Why it is the one that [`chosen`](Self::chosen) names.
+    pub fn reason(&self) -> String {
+        let first = self.latest().candidates.first();
+        match self.chosen() {
+            Some(chosen) if Some(&chosen.target) != first.map(|first| &first.target) => {
+                format!("{}: {}", chosen.target, chosen.reason)
+            }
+            _ => self.latest().sentence().to_string(),
+        }
+    }
+
+    /// The decision as one line: a dictionary of structured fields (RFC 8941).
+    pub fn line(&self) -> String {
+        let (plan, chosen) = (self.latest(), self.chosen());
+        let mut line = String::with_capacity(256);
+        let target = self.target.as_ref().or(chosen.map(|chosen| &chosen.target));
+        push(&mut line, "target", target.map(|target| Text(target.to_string())));
+        push(&mut line, "route", Some(Text(plan.route.to_string())));
+        push(&mut line, "rule", plan.rule.as_ref().map(|rule| Text(rule.to_string())));
+        push(&mut line, "strategy", Some(plan.strategy));
+        push(&mut line, "arm", plan.arm.as_ref().map(|arm| Text(arm.to_string())));
+        push(&mut line, "complexity", plan.complexity);
+        // Where nothing was compared there is none.
+        let confidence = Some(plan.confidence).filter(|it| *it > PerMille::ZERO);
+        push(&mut line, "confidence", confidence);
+        let cost = chosen.and_then(|chosen| chosen.cost);
+        push(&mut line, "cost-nano-usd", cost.map(|cost| cost.nanos().min(MOST)));
+        let latency = chosen.and_then(|chosen| chosen.latency);
+        push(&mut line, "latency-ms", latency.map(|it| it.as_millis().min(MOST.into())));
+        push(&mut line, "tried", self.attempts.as_ref().map(Tried));
+        push(&mut line, "reason", Some(Text(self.reason())));
+        line
+    }
+
+    /// The same as a header's value.
+    pub fn header(&self) -> HeaderValue {
+        // Nothing but printable ASCII is ever pushed.
+        HeaderValue::from_str(&self.line()).unwrap_or(HeaderValue::from_static(""))
+    }
+
+    /// All of it as JSON: what a dry run answers and the list of recent decisions shows.
+    pub fn json(&self) -> Value {
+        let (plan, chosen) = (self.latest(), self.chosen());
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let candidate = |one: &Candidate| {
+            json!({
+                "target": one.target.to_string(),
+                "key": &**one.target.key(),
+                "reason": one.reason,
+                "score": one.score.map(|score| f64::from(score.get()) / 1e3),
+                "cost_usd": one.cost.map(|cost| cost.to_string()),
+                "latency_ms": one.latency.map(millis),
+                "samples": one.samples,
+            })
+        };
+        let target = self.target.as_ref().or(chosen.map(|chosen| &chosen.target));
+        let mut all = json!({
+            "target": target.map(ToString::to_string),
+            "key": target.map(|target| &**target.key()),
+            "reason": self.reason(),
+            "route": &*plan.route,
+            "rule": plan.rule.as_deref(),
+            "strategy": plan.strategy,
+            "arm": plan.arm.as_deref(),
+            "complexity": plan.complexity,
+            "judgement": self.judgement,
+            "confidence": f64::from(plan.confidence.get()) / 1e3,
+            "estimate": {
+                "cost_usd": chosen.and_then(|one| one.cost).map(|cost| cost.to_string()),
+                "latency_ms": chosen.and_then(|one| one.latency).map(millis),
+                "latency_of": if plan.first_token { "first_token" } else { "whole" },
+                "samples": chosen.map(|one| one.samples),
+            },
+            "candidates": self.plan.candidates.iter().map(candidate).collect::<Vec<_>>(),
+            "passed_over": plan.rejected.iter().map(|one| json!({
+                "target": one.target.to_string(),
+                "key": &**one.target.key(),
+                "reason": one.reason,
+            })).collect::<Vec<_>>(),
+            "tried": self.attempts.as_ref().map(|all| all.iter().map(|one| json!({
+                "target": one.target.as_ref().map(ToString::to_string),
+                "key": one.target.as_ref().map(|target| &**target.key()),
+                "status": one.status.map(|status| status.as_u16()),
+                "failure": one.class.map(|class| class.as_str()),
+                "waited_ms": millis(one.waited),
+                "elapsed_ms": millis(one.elapsed),
+            })).collect::<Vec<_>>()),
+        });
+        if let (Some(outcome), Value::Object(fields)) = (&self.outcome, &mut all) {
+            let at = jiff::Timestamp::try_from(outcome.at);
+            fields.insert(
+                "outcome".into(),
+                json!({
+                    "request_id": outcome.request.to_string(),
+                    "at": at.ok().map(|at| format!("{at:.3}")),
+                    "user": outcome.user.as_deref(),
+                    "asked_model": outcome.model.as_deref(),
+                    "status": outcome.status,
+                    "cost_usd": outcome.cost.map(|cost| cost.to_string()),
+                    "first_token_ms": outcome.first_token.map(millis),
+                    "whole_ms": millis(outcome.whole),
+                }),
+            );
+        }
+        all
+    }
+}
+
+/// The largest integer of a structured field.
+const MOST: u64 = 999_999_999_999_999;
+
+fn push(line: &mut String, name: &str, value: Option<impl fmt::Display>) {
+    let Some(value) = value else { return };
+    let comma = if line.is_empty() { "" } else { ", " };
+    let _ = write!(line, "{comma}{name}={value}");
+}
+
+/// A string in quotes; what such a string can't hold becomes `?`.
+struct Text(String);
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for c in self.0.chars() {
+            match c {
+                '"' | '\\' => write!(f, "\\{c}")?,
+                ' '..='~' => f.write_char(c)?,
+                _ => f.write_char('?')?,
+            }
+        }
+        f.write_char('"')
+    }
+}
+
+/// Targets in the order they were tried, each with its status or failure.
+struct Tried<'a>(&'a Attempts);
+
+impl fmt::Display for Tried<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('(')?;
+        for (nth, one) in self.0.iter().enumerate() {
+            let space = if nth > 0 { " " } else { "" };
+            let target = one.target.as_ref().map(ToString::to_string).unwrap_or_default();
+            write!(f, "{space}{}", Text(target))?;
+            if let Some(status) = one.status {
+                write!(f, ";status={}", status.as_u16())?;
+            }
+            if let Some(class) = one.class {
+                write!(f, ";failure={}", class.as_str())?;
+            }
+        }
+        f.write_char(')')
+    }
+}
+
+/// The latest decisions. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Decisions {
+    latest: Arc<Mutex<VecDeque<Decision>>>,
+    most: usize,
+}
+
+impl Decisions {
+    /// Keeps so many.
+    pub fn new(most: usize) -> Self {
+        Self { latest: Arc::default(), most }
+    }
+
+    pub(crate) fn push(&self, decision: Decision) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        // What has to go is dropped when others may push again.
+        let _gone = if latest.len() >= self.most { latest.pop_front() } else { None };
+        if latest.len() < self.most {
+            latest.push_back(decision);
+        }
+        drop(latest);
+    }
+
+    /// The latest first, at most so many.
+    pub fn latest(&self, most: usize) -> Vec<Decision> {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.iter().rev().take(most).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let target = Target::new("groq", "main", Some("l\u{e9}\"a\\ma".into()));
+        let first = Candidate {
+            cost: Some(Usd::from_nanos(123)),
+            latency: Some(Duration::from_millis(310)),
+            samples: 7,
+            ..Candidate::new(target, "lowest cost")
+        };
+        let plan = Plan::new("chat", "cost", [first]);
+        Plan { confidence: PerMille::new(872), rule: Some("auto: simple".into()), ..plan }
+    }
+
+    #[test]
+    fn a_line_is_a_dictionary_of_structured_fields() {
+        assert_eq!(
+            Decision::new(plan()).line(),
+            r#"target="groq/l?\"a\\ma", route="chat", rule="auto: simple", strategy=cost, confidence=0.872, cost-nano-usd=123, latency-ms=310, reason="groq/l?\"a\\ma: lowest cost, 310 ms, about 0.000000123 USD; 7 samples; by rule `auto: simple`""#
+        );
+    }
+
+    #[test]
+    fn order_and_turns_choose_nothing() {
+        let by =
+            |strategy| Plan::new("r", strategy, [Candidate::new(Target::new("a", "k", None), "")]);
+        for strategy in BY_ORDER {
+            assert!(!is_chosen(&by(strategy)), "{strategy}");
+        }
+        assert!(is_chosen(&by("split")) && is_chosen(&plan()));
+        assert!(is_chosen(&Plan { rule: Some("r".into()), ..by("failover") }));
+    }
+
+    #[test]
+    fn the_latest_are_kept() {
+        let decisions = Decisions::new(2);
+        for name in ["a", "b", "c"] {
+            decisions.push(Decision::new(Plan::new(name, "cost", [])));
+        }
+        let routes = |most| -> Vec<String> {
+            decisions.latest(most).iter().map(|one| one.plan.route.to_string()).collect()
+        };
+        assert_eq!((routes(9), routes(1)), (vec!["c".into(), "b".into()], vec!["c".into()]));
+        let none = Decisions::new(0);
+        none.push(Decision::new(plan()));
+        assert!(none.latest(9).is_empty());
+    }
+}

@@ -1,0 +1,181 @@
+//! What is told of decisions, what a rehearsal leaves alone, and the way on after a failure.
+
+use std::time::Duration;
+
+use tollway::simulate::SimulateConfig;
+
+use super::{
+    routing::{World, field, says, takes},
+    support::*,
+};
+
+fn policy_with(header: &str, more: &str) -> String {
+    format!(
+        "providers:
+  a: {{ simulate: {{}} }}
+  b: {{ simulate: {{}} }}
+routing: {{ min_samples: 1, explore: 0%, decisions: 3, header: {header} }}
+{more}
+routes:
+  - {{ name: static, match: {{ model: s }}, targets: [a, b] }}
+  - {{ name: chosen, strategy: cost, targets: [a/gpt-4o, b/gpt-4o-mini] }}
+"
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_header_is_on_chosen_replies_on_all_or_on_none() {
+    for (header, on_static, on_chosen) in
+        [("chosen", false, true), ("always", true, true), ("never", false, false)]
+    {
+        let world = World::new(&policy_with(header, "")).await;
+        for (model, expected) in [("s", on_static), ("m", on_chosen)] {
+            let reply = world.send(&[], &says(model, "Hi")).await;
+            let told = reply.headers.contains_key("x-tollway-decision");
+            assert_eq!(told, expected, "{header}, {model}");
+        }
+        let kept = world.stack.telemetry().decisions();
+        let expected = if on_static { 2 } else { 1 };
+        until("ends are seen", || kept.latest(9).len() == expected).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latest_decisions_are_kept_with_what_became_of_them() {
+    let world = World::new(&policy_with("chosen", "")).await;
+    for _ in 0..5 {
+        world.goes(&[], &says("m", "Hi")).await;
+    }
+    let decisions = world.stack.telemetry().decisions();
+    until("ends are seen", || {
+        world.stack.telemetry().render().contains("tollway_decisions_total{")
+    })
+    .await;
+    let latest = decisions.latest(100);
+    assert!(latest.len() <= 3, "as many as the policy says");
+    let last = latest[0].json();
+    assert_eq!((&last["target"], &last["route"]), (&"b/gpt-4o-mini".into(), &"chosen".into()));
+    assert_eq!(last["outcome"]["status"], 200);
+    assert_eq!(last["outcome"]["asked_model"], "m");
+    assert!(last["outcome"]["at"].as_str().unwrap().ends_with('Z'), "{last:#}");
+    assert_eq!(last["tried"], serde_json::Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rehearsal_takes_nothing_from_limits_totals_and_turns() {
+    let limits = "limits: [{ name: one, per: all, requests: 1/hour }]";
+    let world = World::new(&policy_with("chosen", limits)).await;
+    for _ in 0..5 {
+        let would = world.would(&[], &says("m", "Hi")).await;
+        assert_eq!(would["target"], "b/gpt-4o-mini");
+    }
+    assert!(world.stack.totals().snapshot().is_empty(), "nothing was spent");
+    assert_eq!(world.send(&[], &says("m", "Hi")).await.status, 200, "the limit is untouched");
+    assert_eq!(world.send(&[], &says("m", "Hi")).await.status, 429);
+    let would = world.would(&[], &says("m", "Hi")).await;
+    assert_eq!(would["target"], "b/gpt-4o-mini", "to ask is free");
+    assert_eq!(world.requests("a") + world.requests("b"), 1);
+    // A clear no is a request like any other.
+    let reply = world.send(&[("x-tollway-dry-run", "false")], &says("m", "Hi")).await;
+    assert_eq!(reply.status, 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rehearsal_of_what_no_route_takes_is_refused_as_it_would_be() {
+    let yaml = "providers: { a: { simulate: {} } }
+routes: [{ match: { model: known }, targets: [a] }]
+";
+    let world = World::new(yaml).await;
+    let reply = world.send(&[("x-tollway-dry-run", "1")], &says("knwon", "Hi")).await;
+    assert_eq!(reply.status, 404);
+    assert_eq!(reply.error().code.as_deref(), Some("model_not_found"));
+    let would = world.would(&[], &says("known", "Hi")).await;
+    assert_eq!((&would["target"], &would["strategy"]), (&"a/known".into(), &"failover".into()));
+}
+
+/// Three providers, the quicker the earlier in the alphabet; `x-to` gives one figures.
+const THREE: &str = "providers:
+  a: { simulate: { latency: 10ms } }
+  b: { simulate: { latency: 20ms } }
+  c: { simulate: { latency: 30ms } }
+routing: { min_samples: 1, explore: 0% }
+routes:
+  - { match: { header: { x-to: a } }, targets: [a/m] }
+  - { match: { header: { x-to: b } }, targets: [b/m] }
+  - { match: { header: { x-to: c } }, targets: [c/m] }
+  - { name: quick, strategy: { latency: whole }, targets: [a/m, b/m, c/m] }
+";
+
+fn failing(after: Duration) -> SimulateConfig {
+    SimulateConfig {
+        latency: after,
+        error_rate: 1.0,
+        error_status: 503,
+        ..SimulateConfig::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_the_rest_is_ordered_by_what_was_learnt_meanwhile() {
+    let world = World::new(THREE).await;
+    for to in ["a", "b", "c"] {
+        assert_eq!(world.send(&[("x-to", to)], &says("m", "Hi")).await.status, 200);
+    }
+    let would = world.would(&[], &says("m", "Hi")).await;
+    let order: Vec<_> =
+        would["candidates"].as_array().unwrap().iter().map(|it| &it["target"]).collect();
+    assert_eq!(order, ["a/m", "b/m", "c/m"]);
+    // While the first is at it, the second becomes slow.
+    world.set("a", failing(Duration::from_secs(5)));
+    world.set("b", takes(3_000));
+    let body = says("m", "Hi");
+    let (reply, _) = tokio::join!(world.send(&[], &body), world.send(&[("x-to", "b")], &body));
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.header("x-tollway-attempts"), "a/m;503, c/m;200");
+    assert_eq!(field(&reply.headers, "target"), "\"c/m\"");
+    assert_eq!(
+        field(&reply.headers, "tried"),
+        "(\"a/m\";status=503;failure=overloaded \"c/m\";status=200)"
+    );
+    let reason = field(&reply.headers, "reason");
+    assert!(
+        reason.contains("c/m: lowest p95 to the end, ") && reason.contains(" of b/m"),
+        "{reason}"
+    );
+    assert_eq!(world.requests("b"), 2, "once for its figures, once to be slow");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_target_is_gone_back_to_once_it_is_used_up() {
+    let world = World::new(THREE).await;
+    for to in ["a", "b", "c"] {
+        world.send(&[("x-to", to)], &says("m", "Hi")).await;
+        world.set(to, failing(Duration::ZERO));
+    }
+    let reply = world.send(&[], &says("m", "Hi")).await;
+    assert_eq!(reply.status, 503);
+    let tried = reply.header("x-tollway-attempts").to_owned();
+    assert_eq!(tried, "a/m;503, b/m;503, c/m;503");
+    assert_eq!(["a", "b", "c"].map(|name| world.requests(name)), [2, 2, 2]);
+    assert!(!field(&reply.headers, "tried").is_empty(), "{reply:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_out_by_now_is_not_tried_and_who_is_back_is() {
+    // An open breaker is learnt of after the plan was made.
+    let yaml = format!("{THREE}circuit_breaker: {{ open_after: 1 failures, recover_after: 1h }}\n");
+    let world = World::new(&yaml).await;
+    for to in ["a", "b", "c"] {
+        world.send(&[("x-to", to)], &says("m", "Hi")).await;
+    }
+    world.set("a", failing(Duration::from_secs(5)));
+    world.set("b", failing(Duration::from_secs(1)));
+    let body = says("m", "Hi");
+    let (reply, opens) = tokio::join!(world.send(&[], &body), world.send(&[("x-to", "b")], &body));
+    assert_eq!(opens.status, 503);
+    assert_eq!(
+        reply.header("x-tollway-attempts"),
+        "a/m;503, c/m;200",
+        "not even asked of the breaker"
+    );
+}
