@@ -214,3 +214,19 @@ impl Stack {
 
 /// How long a request whose client left goes on, where the policy says `drain`.
 const DRAIN_ABANDONED: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It moves from layer to layer as it grows, so what few requests need is boxed.
+    #[test]
+    fn a_requests_future_stays_small() {
+        fn size<S: Service<Request<RequestBody>>>(_: &S) -> usize {
+            size_of::<S::Future>()
+        }
+        let stack = Stack::new(&Policy::embedded().unwrap()).unwrap();
+        let size = size(&stack.service());
+        assert!(size <= 1_700, "{size} bytes");
+    }
+}

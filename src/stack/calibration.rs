@@ -1,6 +1,4 @@
-use std::{collections::HashMap, hash::BuildHasher, sync::LazyLock};
-
-use foldhash::quality::RandomState;
+use super::names::{self, Table};
 
 /// How the tokens of a prompt's text relate to its bytes' estimate, learnt from what providers
 /// report: by caller, provider and model, and for callers that nothing is known of by provider and
@@ -11,15 +9,12 @@ use foldhash::quality::RandomState;
 /// sends and however often: a caller of odd prompts makes its own estimates odd, and nobody else's.
 #[derive(Debug, Default)]
 pub(super) struct Calibration {
-    shared: HashMap<u64, f64, RandomState>,
+    shared: Table<f64>,
     /// By caller besides.
-    own: HashMap<u64, Own, RandomState>,
+    own: Table<Own>,
 }
 
 /// Provider, where it is known, and model.
-///
-/// Names are known by their hash alone, so that nothing is copied to look them up. It is keyed:
-/// nobody can choose names that meet, and two that meet by chance have one ratio.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     served: u64,
@@ -27,18 +22,16 @@ pub(super) struct Key {
     model: u64,
 }
 
-static NAMES: LazyLock<RandomState> = LazyLock::new(RandomState::default);
-
 impl Key {
     pub(super) fn new(provider: Option<&str>, model: Option<&str>) -> Self {
-        let of = |provider: Option<&str>| NAMES.hash_one((provider, model));
+        let of = |provider: Option<&str>| names::hash((provider, model));
         let anywhere = of(None);
         Self { served: provider.map_or(anywhere, |_| of(provider)), model: anywhere }
     }
 }
 
 fn whose(user: Option<&str>, key: u64) -> u64 {
-    NAMES.hash_one((user, key))
+    names::hash((user, key))
 }
 
 #[derive(Clone, Copy, Debug, Default)]

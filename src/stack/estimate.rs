@@ -1,9 +1,8 @@
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Mutex, PoisonError};
 
 use tollway_core::{Ask, Caller};
+
+use super::names::{self, Table};
 
 /// How long replies tend to be, learnt by user and model: what a reservation takes for a reply that
 /// nobody has seen yet.
@@ -12,11 +11,12 @@ use tollway_core::{Ask, Caller};
 /// one. Settlement makes every wrong guess good, so the guess only has to be near.
 #[derive(Debug, Default)]
 pub(super) struct Estimates {
-    learnt: Mutex<HashMap<Key, u64>>,
+    learnt: Mutex<Table<u64>>,
 }
 
 /// User and model.
-pub(super) type Key = (Option<Arc<str>>, Option<Arc<str>>);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key(u64);
 
 /// Tokens a reply is taken to have before any was seen.
 const UNKNOWN: u64 = 256;
@@ -29,14 +29,15 @@ impl Estimates {
         if !ask.operation.has_output() {
             return 0;
         }
+        let Key(key) = key(caller, ask);
         let learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
-        let guess = learnt.get(&key(caller, ask)).copied().unwrap_or(UNKNOWN);
+        let guess = learnt.get(&key).copied().unwrap_or(UNKNOWN);
         drop(learnt);
         guess.min(ask.max_output_tokens.unwrap_or(u64::MAX))
     }
 
     /// A reply had this many output tokens.
-    pub(super) fn learn(&self, key: Key, output: u64) {
+    pub(super) fn learn(&self, Key(key): Key, output: u64) {
         let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
         if learnt.len() >= MAX_KEYS && !learnt.contains_key(&key) {
             return;
@@ -53,7 +54,7 @@ impl Estimates {
 
 /// Whose replies are alike.
 pub(super) fn key(caller: Option<&Caller>, ask: &Ask) -> Key {
-    (caller.and_then(|caller| caller.user.clone()), ask.model.clone())
+    Key(names::hash((caller.and_then(|caller| caller.user.as_deref()), ask.model())))
 }
 
 #[cfg(test)]

@@ -64,20 +64,23 @@ impl Credential {
 /// Finds the credentials that may be set aside: all where the policy has a breaker, else those of
 /// providers with several keys, where others take over.
 #[derive(Clone, Debug)]
-pub(super) struct Guarded(Arc<HashSet<Arc<str>>>);
+pub(super) struct Guarded {
+    /// `None`: of all providers.
+    of: Option<Arc<HashSet<Arc<str>>>>,
+}
 
 impl Guarded {
     pub(super) fn new(policy: &Policy) -> Self {
-        let all = policy.circuit_breaker.is_some();
-        let guarded = policy.providers.iter().filter(|provider| all || provider.keys.len() > 1);
-        Self(Arc::new(guarded.map(|provider| provider.name.clone()).collect()))
+        let pools = policy.providers.iter().filter(|provider| provider.keys.len() > 1);
+        let of = pools.map(|provider| provider.name.clone()).collect();
+        Self { of: policy.circuit_breaker.is_none().then(|| Arc::new(of)) }
     }
 }
 
 impl FindKey<Credential> for Guarded {
     fn find_key(&self, request: &request::Parts) -> Option<Credential> {
         let target = request.extensions.get::<Target>()?;
-        if !self.0.contains(target.provider()) {
+        if self.of.as_ref().is_some_and(|of| !of.contains(target.provider())) {
             return None;
         }
         let mut found = Credential::of(target);

@@ -16,6 +16,7 @@ mod hangup;
 mod keys;
 mod limits;
 mod models;
+mod names;
 mod pace;
 mod prices;
 mod providers;

@@ -197,8 +197,14 @@ impl Telemetry {
     }
 
     pub(super) fn series(&self, operation: Operation, target: Option<&Target>) -> Arc<Series> {
+        let lock = || self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is there under its own name is known.
+        let key = (operation, target.cloned());
+        if let Some(found) = lock().get(&key) {
+            return found.clone();
+        }
         let key = (operation, target.map(|target| self.bounded(target)));
-        let mut series = self.0.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut series = lock();
         if let Some(found) = series.get(&key) {
             return found.clone();
         }

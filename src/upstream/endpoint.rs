@@ -16,7 +16,10 @@ use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::
 use tollway_core::{Ask, BoxError, Caller, ErrorClass, Failure, Target};
 use tollway_dialect::translate::Form;
 
-use super::address::{Credential, Paths};
+use super::{
+    address::{Credential, Paths},
+    headers::remove_each,
+};
 
 use crate::policy::{Auth, Http2, HttpEndpoint, ProviderKey, Timeouts};
 
@@ -163,13 +166,9 @@ where
         ours: bool,
     ) {
         if ours || !self.passthrough {
-            for name in &CREDENTIALS {
-                headers.remove(name);
-            }
+            remove_each(headers, &CREDENTIALS);
         }
-        for name in &*self.private {
-            headers.remove(name);
-        }
+        remove_each(headers, &self.private);
         for (name, value) in self.headers.iter().chain(credential) {
             headers.insert(name, value.clone());
         }

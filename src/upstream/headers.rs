@@ -35,16 +35,23 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
             .get_all(CONNECTION)
             .iter()
             .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
+            .flat_map(|value| value.split(',').map(str::trim))
+            // Goes anyway, and is nearly always all there is.
+            .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
+            .filter_map(|name| name.parse().ok())
             .collect();
         for name in named {
             headers.remove(name);
         }
     }
-    // Most requests have none of them: one look at the few names is cheaper than nine look-ups.
-    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        for name in &HOP_BY_HOP {
+    remove_each(headers, &HOP_BY_HOP);
+}
+
+/// Most heads have none or one of them: to look through the few names is cheaper than a search for
+/// each.
+pub(super) fn remove_each(headers: &mut HeaderMap, names: &[HeaderName]) {
+    for name in names {
+        if headers.keys().any(|held| held == name) {
             headers.remove(name);
         }
     }

@@ -36,7 +36,6 @@ pub struct SendFuture<B> {
 
 #[pin_project(project = StateProj)]
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a box would cost each request an allocation")]
 enum State<B> {
     Failed(Option<Failure>),
     Http {

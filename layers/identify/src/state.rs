@@ -165,13 +165,14 @@ fn named_user(headers: &HeaderMap, name: &HeaderName) -> Option<Arc<str>> {
 
 /// `sha256:` and the first 16 hex digits: enough to tell callers apart, useless as a key.
 fn short_hash(credential: &[u8]) -> Arc<str> {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     let digest = KeyDigest::of(credential);
-    let mut text = StackText::default();
-    let _ = text.write_str("sha256:");
-    for byte in digest.as_bytes().iter().take(8) {
-        let _ = write!(text, "{byte:02x}");
+    let nibbles = digest.as_bytes().iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    let mut text = *b"sha256:0123456789abcdef";
+    for (place, nibble) in text.iter_mut().skip(7).zip(nibbles) {
+        *place = HEX[usize::from(nibble & 0xf)];
     }
-    text.as_str().into()
+    str::from_utf8(&text).unwrap_or_default().into()
 }
 
 /// The network that counts as one caller: all of an IPv4 address, the first `ipv6_prefix` bits of

@@ -16,24 +16,26 @@ use crate::openai::Edits;
 /// A held body can be cloned for another attempt; a streaming one can be sent only once. One that
 /// ends early, or is longer than its bound, ends in a [`BadRequest`](crate::BadRequest).
 #[derive(Debug)]
-#[pin_project]
 pub struct RequestBody<B> {
-    #[pin]
     kind: Kind<B>,
     edits: Edits,
 }
 
 #[derive(Debug)]
-#[pin_project(project = KindProj)]
 enum Kind<B> {
     Buffered(Bytes),
-    Streaming {
-        /// Bytes that were read from `rest` already.
-        head: Bytes,
-        #[pin]
-        rest: B,
-        bound: Bound,
-    },
+    /// Boxed, so that a held body is no larger for it: it moves through every layer below.
+    Streaming(Pin<Box<Streaming<B>>>),
+}
+
+#[derive(Debug)]
+#[pin_project(project = Proj)]
+struct Streaming<B> {
+    /// Bytes that were read from `rest` already.
+    head: Bytes,
+    #[pin]
+    rest: B,
+    bound: Bound,
 }
 
 /// How much a streaming body may be.
@@ -69,13 +71,15 @@ impl<B> RequestBody<B> {
 
     /// A streaming body whose first bytes have been read already.
     pub fn with_head(head: Bytes, rest: B) -> Self {
-        Self { kind: Kind::Streaming { head, rest, bound: Bound::NONE }, edits: Edits::default() }
+        let streaming = Box::pin(Streaming { head, rest, bound: Bound::NONE });
+        Self { kind: Kind::Streaming(streaming), edits: Edits::default() }
     }
 
     /// The same body, which fails with 413 where it streams more than `max` bytes in all.
     pub fn with_max(mut self, max: u64) -> Self {
-        if let Kind::Streaming { head, bound, .. } = &mut self.kind {
-            *bound = Bound { max, left: max.saturating_sub(head.len() as u64) };
+        if let Kind::Streaming(streaming) = &mut self.kind {
+            let this = streaming.as_mut().project();
+            *this.bound = Bound { max, left: max.saturating_sub(this.head.len() as u64) };
         }
         self
     }
@@ -95,21 +99,26 @@ impl<B> RequestBody<B> {
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match &self.kind {
             Kind::Buffered(bytes) => Some(bytes),
-            Kind::Streaming { .. } => None,
+            Kind::Streaming(_) => None,
         }
     }
 
     /// The bytes at hand: all of a held body, the start of a streaming one.
     pub(crate) fn head(&self) -> Option<&Bytes> {
-        let (Kind::Buffered(head) | Kind::Streaming { head, .. }) = &self.kind;
+        let head = match &self.kind {
+            Kind::Buffered(head) => head,
+            Kind::Streaming(streaming) => &streaming.head,
+        };
         (!head.is_empty()).then_some(head)
     }
 
     /// Puts edited bytes in the place of the head; there is nothing to edit any more.
     pub(crate) fn set_head(&mut self, bytes: Bytes) {
         self.edits = Edits::default();
-        let (Kind::Buffered(head) | Kind::Streaming { head, .. }) = &mut self.kind;
-        *head = bytes;
+        match &mut self.kind {
+            Kind::Buffered(head) => *head = bytes,
+            Kind::Streaming(streaming) => *streaming.as_mut().project().head = bytes,
+        }
     }
 
     /// The same body again, if it is held: a reference to the same bytes.
@@ -128,16 +137,17 @@ where
     type Error = BoxError;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project().kind.project() {
-            KindProj::Buffered(bytes) if bytes.is_empty() => Poll::Ready(None),
-            KindProj::Buffered(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            KindProj::Streaming { head, .. } if !head.is_empty() => {
-                Poll::Ready(Some(Ok(Frame::data(std::mem::take(head)))))
-            }
-            KindProj::Streaming { rest, bound, .. } => {
+        match &mut self.kind {
+            Kind::Buffered(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Buffered(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Streaming(streaming) => {
+                let Proj { head, rest, bound } = streaming.as_mut().project();
+                if !head.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(std::mem::take(head)))));
+                }
                 Poll::Ready(ready!(rest.poll_frame(cx)).map(|frame| {
                     let frame = frame.map_err(|error| incomplete(error.into(), bound.max))?;
                     bound.take(frame.data_ref().map_or(0, Bytes::len))?;
@@ -150,15 +160,17 @@ where
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Buffered(bytes) => bytes.is_empty(),
-            Kind::Streaming { head, rest, .. } => head.is_empty() && rest.is_end_stream(),
+            Kind::Streaming(streaming) => {
+                streaming.head.is_empty() && streaming.rest.is_end_stream()
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Buffered(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Streaming { head, rest, .. } => {
-                let (hint, head) = (rest.size_hint(), head.len() as u64);
+            Kind::Streaming(streaming) => {
+                let (hint, head) = (streaming.rest.size_hint(), streaming.head.len() as u64);
                 let mut sum = SizeHint::new();
                 sum.set_lower(hint.lower().saturating_add(head));
                 if let Some(upper) = hint.upper().and_then(|upper| upper.checked_add(head)) {

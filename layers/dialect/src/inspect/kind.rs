@@ -82,6 +82,9 @@ fn unsupported(message: impl Into<Cow<'static, str>>) -> BadRequest {
 
 /// `application/json` and `application/*+json`, with or without parameters.
 pub(crate) fn is_json(content_type: &str) -> bool {
+    if content_type == "application/json" {
+        return true;
+    }
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let Some((main, sub)) = essence.split_once('/') else { return false };
     let suffix = sub.len().checked_sub(5).and_then(|at| sub.get(at..));
