@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    routing::{World, field, says},
-    support::*,
-};
+use super::routing::{World, field, says};
 
 /// One rule, behind which everything goes to `usual`.
 async fn with_rule(when: &str) -> World {
