@@ -13,16 +13,32 @@ use tollway_route::auto::{
 const PROMPTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/auto/prompts.jsonl"));
 
+/// Written by someone who knew neither the words nor the weights.
+const ANOTHER_HAND: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/fixtures/auto/another_hand.jsonl"
+));
+
 /// What `{{document N}}` in a fixture stands for, over and over up to N bytes: prose that asks for
 /// nothing.
 const DOCUMENT: &str = "The committee met on the second floor of the old town hall. It had rained \
      since morning, and the windows were closed. Members spoke of the harvest, of the road to the \
      harbour and of the school's new roof. Nobody objected, and the minutes were read aloud. ";
 
+/// Words and weights are tuned on the first kind, and checked on the others, whose single errors
+/// stay unseen by whoever tunes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Split {
+    Tuned,
+    HeldOut,
+    /// Of the other hand.
+    Blind,
+}
+
 #[derive(Debug)]
 struct Labelled {
     id: u64,
-    held_out: bool,
+    split: Split,
     complexity: Complexity,
     reasoning: bool,
     signals: Signals,
@@ -30,7 +46,11 @@ struct Labelled {
 }
 
 fn labelled() -> Vec<Labelled> {
-    PROMPTS.lines().map(|line| read(&serde_json::from_str(line).unwrap())).collect()
+    PROMPTS
+        .lines()
+        .chain(ANOTHER_HAND.lines())
+        .map(|line| read(&serde_json::from_str(line).unwrap()))
+        .collect()
 }
 
 fn read(line: &Value) -> Labelled {
@@ -54,7 +74,11 @@ fn read(line: &Value) -> Labelled {
     let label = line["complexity"].as_str().unwrap();
     Labelled {
         id: line["id"].as_u64().unwrap(),
-        held_out: line["split"] == "test",
+        split: match line["split"].as_str().unwrap() {
+            "tune" => Split::Tuned,
+            "test" => Split::HeldOut,
+            _ => Split::Blind,
+        },
         complexity: Complexity::ALL.into_iter().find(|it| it.as_str() == label).unwrap(),
         reasoning: line["reasoning"].as_bool().unwrap(),
         signals: scanner.finish(),
@@ -118,20 +142,22 @@ fn share<const N: usize>(matrix: &[[u32; N]; N]) -> f64 {
 fn it_is_right_about_most_requests_also_of_those_held_out() {
     let all = labelled();
     let whole = Matrix::of(all.iter());
-    let tuned = Matrix::of(all.iter().filter(|one| !one.held_out));
-    let held_out = Matrix::of(all.iter().filter(|one| one.held_out));
+    let of = |split| Matrix::of(all.iter().filter(|one| one.split == split));
+    let (tuned, held_out, blind) = (of(Split::Tuned), of(Split::HeldOut), of(Split::Blind));
     // Written when the words were settled.
-    let last = Matrix::of(all.iter().filter(|one| one.id > 310));
+    let last = Matrix::of(all.iter().filter(|one| (311..=350).contains(&one.id)));
+    let other = Matrix::of(all.iter().filter(|one| one.id > 350 && one.split == Split::Tuned));
     for (title, matrix) in [
         ("All", &whole),
         ("Tuned on", &tuned),
+        ("Tuned on, of another hand", &other),
         ("Held out", &held_out),
         ("Held out, written last", &last),
+        ("Blind, of another hand", &blind),
     ] {
         println!("{}", matrix.table(title));
     }
-    // Those held out stay unseen by whoever changes words or weights.
-    for one in all.iter().filter(|one| !one.held_out) {
+    for one in all.iter().filter(|one| one.split == Split::Tuned) {
         let got = Weights::default().score(&one.signals);
         if (got.complexity, got.reasoning) != (one.complexity, one.reasoning) {
             println!(
