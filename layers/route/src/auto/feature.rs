@@ -54,11 +54,19 @@ pub enum Feature {
     Brief,
     /// Marks of hard matters (code, failures, proofs, thinking, designs) in what was said before.
     Context,
+    /// Marks of hard matters in what the user asked before, where the last user message asks for
+    /// nothing small: it goes on with the same matter.
+    Earlier,
+    /// Words of the system prompt that ask for something small or for a short answer.
+    Narrow,
+    /// Commas and semicolons in the first and the last paragraph of the last user message: what is
+    /// to be thought of.
+    Clauses,
 }
 
 impl Feature {
     /// All of them, in order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::AskLength,
         Self::PromptLength,
         Self::Turns,
@@ -82,6 +90,9 @@ impl Feature {
         Self::Trivial,
         Self::Brief,
         Self::Context,
+        Self::Earlier,
+        Self::Narrow,
+        Self::Clauses,
     ];
 
     /// The lower-case name used in policies and logs.
@@ -110,6 +121,9 @@ impl Feature {
             Self::Trivial => "trivial",
             Self::Brief => "brief",
             Self::Context => "context",
+            Self::Earlier => "earlier",
+            Self::Narrow => "narrow",
+            Self::Clauses => "clauses",
         }
     }
 
