@@ -166,9 +166,11 @@ fn it_is_right_about_most_requests_also_of_those_held_out() {
             );
         }
     }
-    assert!(all.len() >= 240, "{} requests", all.len());
-    assert!(whole.right() >= 0.85 && held_out.right() >= 0.80);
-    assert!(share(&whole.reasoning) >= 0.85 && share(&held_out.reasoning) >= 0.80);
+    assert!(all.len() >= 510, "{} requests", all.len());
+    assert!(whole.right() >= 0.90 && held_out.right() >= 0.87);
+    assert!(blind.right() >= 0.82 && last.right() >= 0.77);
+    assert!(share(&whole.reasoning) >= 0.91 && share(&held_out.reasoning) >= 0.93);
+    assert!(share(&blind.reasoning) >= 0.88);
 }
 
 fn scan(pieces: &[(Role, &str)]) -> Signals {
@@ -228,6 +230,49 @@ fn the_last_user_message_counts_and_the_rest_is_context() {
     assert_eq!((tool.count(Feature::Proof), tool.count(Feature::Trivial)), (1, 0));
     let two = scan(&[(Role::User, hard), (Role::User, "Derive it, too.")]);
     assert_eq!((two.count(Feature::Proof), two.count(Feature::Turns)), (2, 0));
+}
+
+#[test]
+fn a_follow_up_goes_on_with_what_was_asked_before() {
+    let earlier = |follow_up| {
+        let hard = (Role::User, "Prove that the algorithm is optimal.");
+        let pieces = [hard, (Role::Assistant, "Prove it yourself."), (Role::User, follow_up)];
+        scan(&pieces).count(Feature::Earlier)
+    };
+    assert_eq!(earlier("the second case is wrong"), 3);
+    assert_eq!((earlier("Thanks!"), earlier("make it shorter")), (0, 0));
+}
+
+#[test]
+fn what_a_small_task_is_done_on_asks_for_nothing() {
+    let hard = (Role::User, "Design a scalable architecture and analyse its risks.");
+    let titled = scan(&[(Role::System, "Write a concise title. Output the title only."), hard]);
+    assert_eq!((titled.count(Feature::Design), titled.count(Feature::Analysis)), (0, 0));
+    assert_eq!(titled.count(Feature::Narrow), 2);
+    let advised = scan(&[(Role::System, "You are an architect."), hard]);
+    assert_eq!((advised.count(Feature::Design), advised.count(Feature::Narrow)), (3, 0));
+    let fenced = scan(&[(Role::User, "Rename it:\n```\n// must prove it\n```\nand prove it")]);
+    assert_eq!((fenced.count(Feature::Proof), fenced.count(Feature::Constraints)), (1, 0));
+    assert_eq!(fenced.count(Feature::Code), 2);
+}
+
+#[test]
+fn demands_are_counted_by_their_commas() {
+    let clauses = |text: &str| scan(&[(Role::User, text)]).count(Feature::Clauses);
+    assert_eq!(clauses("cheap, fast; sound"), 2);
+    assert_eq!(clauses("1,000,000 or a,b"), 0, "numbers and tables");
+    assert_eq!(clauses("快，好、省；稳"), 3);
+    assert_eq!(clauses("سريع، رخيص"), 1);
+    let pasted = format!("Sum up, please:\n\n{}\n\nin a table, too", DOCUMENT.repeat(8));
+    assert_eq!(clauses(&pasted), 2);
+    assert_eq!(clauses(&format!("{pasted}\n\n{}", DOCUMENT.repeat(80))), 1);
+}
+
+#[test]
+fn a_number_looked_up_is_no_reasoning_and_few_words_are_brief() {
+    let signals = scan(&[(Role::User, "how many people live in Chile, in 10 words")]);
+    let counts = [Feature::Reasoning, Feature::Questions, Feature::Brief, Feature::LengthAsked];
+    assert_eq!(counts.map(|it| signals.count(it)), [0, 1, 1, 0]);
 }
 
 #[test]

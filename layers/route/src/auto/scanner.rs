@@ -5,13 +5,11 @@ use super::{
     ends::{END, Ends, up_to},
     feature::Each,
     lexicon::{Found, Lexicon},
+    shape::{clauses, figures},
 };
 
 /// Bytes read of everything besides the last user message.
 const CONTEXT: usize = 2 * END;
-/// The longest paragraph in which somebody says what is asked, in bytes.
-const LONGEST_PARAGRAPH: usize = 1200;
-
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -232,30 +230,6 @@ fn small(counts: &Each<u16>) -> u16 {
     counts.get(Feature::Trivial).saturating_add(counts.get(Feature::Brief))
 }
 
-/// In the first paragraph of `head` and the last one of `tail`, or of `head` if that is all.
-fn clauses(head: &str, tail: &str) -> u16 {
-    const BETWEEN: &str = "\n\n";
-    let head = head.trim_start();
-    let (first, rest) = head.split_once(BETWEEN).unwrap_or((head, ""));
-    let end = if tail.is_empty() { rest } else { tail };
-    let last = end.rsplit_once(BETWEEN).map_or(end, |(_, last)| last);
-    [first, last].into_iter().fold(0, |sum, text| sum.saturating_add(commas(text)))
-}
-
-/// None in a long text, which is material rather than a request. Not those within numbers and tables; the ideographic ones end in the same two bytes as little
-/// else.
-fn commas(text: &str) -> u16 {
-    if text.len() > LONGEST_PARAGRAPH {
-        return 0;
-    }
-    let bytes = text.as_bytes();
-    let pairs = bytes.iter().zip(bytes.iter().skip(1));
-    let commas = pairs.filter(|pair| {
-        matches!(pair, (b',' | b';', b' ') | (0xbc, 0x8c | 0x9b) | (0x80, 0x81) | (0xd8, 0x8c))
-    });
-    u16::try_from(commas.count()).unwrap_or(u16::MAX)
-}
-
 /// Four bytes a token, rounded up, as everywhere.
 fn tokens(bytes: u64) -> u64 {
     bytes.div_ceil(4)
@@ -264,11 +238,4 @@ fn tokens(bytes: u64) -> u64 {
 /// How often `from` has to be doubled to reach `length`.
 fn doublings(length: u64, from: u64) -> u16 {
     (length / from).checked_ilog2().map_or(0, |doublings| doublings as u16)
-}
-
-fn figures(text: &str) -> u16 {
-    let bytes = text.as_bytes();
-    let starts = bytes.iter().zip(bytes.iter().skip(1));
-    let starts = starts.filter(|(before, byte)| !before.is_ascii_digit() && byte.is_ascii_digit());
-    u16::try_from(starts.count()).unwrap_or(u16::MAX)
 }
