@@ -179,3 +179,41 @@ async fn who_is_out_by_now_is_not_tried_and_who_is_back_is() {
         "not even asked of the breaker"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_time_that_is_meant_is_the_clients_wait_or_what_the_policy_expects() {
+    for (more, of_stream, of_whole) in [
+        ("", "first_token", "whole"),
+        (", expect: { latency: whole }", "whole", "whole"),
+        (", expect: { latency: first_token }", "first_token", "first_token"),
+    ] {
+        let yaml = policy_with(&format!("chosen{more}"), "");
+        let world = World::new(&yaml).await;
+        for (stream, expected) in [(true, of_stream), (false, of_whole)] {
+            let mut body = says("m", "Hi");
+            body["stream"] = stream.into();
+            let would = world.would(&[], &body).await;
+            assert_eq!(would["estimate"]["latency_of"], expected, "{more}, stream {stream}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_of_every_target_is_a_metric() {
+    let world = World::new(THREE).await;
+    world.send(&[("x-to", "a")], &says("m", "Hi")).await;
+    world.set("b", failing(Duration::ZERO));
+    for _ in 0..5 {
+        world.send(&[("x-to", "b")], &says("m", "Hi")).await;
+    }
+    let facts = world.stack.facts().snapshot(tokio::time::Instant::now());
+    let health = |provider: &str| {
+        let one = facts.targets.iter().find(|one| &**one.target.provider() == provider).unwrap();
+        one.figures.health.as_str()
+    };
+    assert_eq!((health("a"), health("b")), ("healthy", "down"), "five failures in a row");
+    // Whoever is down comes last.
+    let would = world.would(&[], &says("m", "Hi")).await;
+    assert_eq!(would["candidates"][2]["target"], "b/m", "{would:#}");
+    assert_eq!(would["candidates"][2]["reason"], "it doesn't answer of late");
+}

@@ -73,7 +73,6 @@ impl fmt::Debug for Target {
     }
 }
 
-
 /// Which target is at work on a request, in the request's extensions.
 ///
 /// Work that a caller abandons before its reply has a head costs all the same: guards that never

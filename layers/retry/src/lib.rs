@@ -68,7 +68,8 @@
 //!
 //! 1. A failure that neither a wait nor another target can help goes to the caller at once.
 //! 2. A hint of at most `stay_up_to` (1 s) is waited out and the same target tried again.
-//! 3. Else the first target of the plan that was not tried yet is tried, without a wait.
+//! 3. Else the first target of the plan that was not tried yet is tried, without a wait. What is left
+//!    of a plan may be put in another order by then ([`Policy::rescore`]).
 //! 4. When all were tried: of those that may be tried again, the one that can be soonest, after its
 //!    hint (`Retry-After`, never shortened) or a [`Backoff`].
 //! 5. Never again in the same request: a target whose failure no wait can help (`x-should-retry:
