@@ -38,7 +38,11 @@ const BESIDES: &[(&str, &[&str], &str)] = &[
     ),
     ("tollway-retry", &["httpdate"], "dates in Retry-After"),
     ("tollway-cost", &["jiff"], "days and months"),
-    ("tollway-route", &["ipnet"], "matches on networks"),
+    (
+        "tollway-route",
+        &["ipnet", "aho-corasick"],
+        "matches on networks, and on words in thirteen languages",
+    ),
 ];
 
 /// Once in the tree, or two versions of a type meet that don't fit.

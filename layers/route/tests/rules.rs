@@ -10,9 +10,11 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use tokio::time::Instant;
 use tollway_core::{Ask, Caller, Needs, Operation, Plan, Prompt, Tags, Target};
 use tollway_route::{
-    Availability, Between, CallerMatch, Complexity, Days, Figures, Group, Lazy, MAX_COST,
-    MAX_LATENCY, Match, Moment, Prefer, Query, READY, Route, RouteLayer, Router, Rule, Signals,
-    Size, SizeClass, Strategy, TASK, TagMatch, Then, TimeRange, Traits, When, ready,
+    Availability, Between, CallerMatch, Days, Figures, Group, Lazy, MAX_COST, MAX_LATENCY, Match,
+    Moment, Prefer, Query, READY, Route, RouteLayer, Router, Rule, Size, SizeClass, Strategy, TASK,
+    TagMatch, Then, TimeRange, Traits, When,
+    auto::{Complexity, Signals},
+    ready,
 };
 use tower::{Layer, ServiceExt, service_fn};
 

@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Feature {
-    /// Doublings of the last user message's length above 16 tokens.
+    /// Doublings of the last user message's length above 4 tokens.
     AskLength,
     /// Doublings of the whole prompt's length above 512 tokens.
     PromptLength,

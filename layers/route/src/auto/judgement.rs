@@ -44,7 +44,7 @@ impl fmt::Display for Complexity {
 /// scanner.turn(Role::User);
 /// scanner.text("Thanks!");
 /// let judgement = Weights::default().score(&scanner.finish());
-/// assert_eq!(judgement.to_string(), "simple at -16 points: trivial -16");
+/// assert_eq!(judgement.to_string(), "simple at -13 points: trivial -13");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {

@@ -22,9 +22,14 @@
 //! # What it can't know
 //!
 //! It counts words, and understands none. A short question that is hard without a word that says
-//! so ("Is 1,000,003 prime?") looks easy to it. Words of thirteen languages are known (English,
+//! so ("Who keeps the fish?") looks easy to it, and length alone makes a request moderate. Words of thirteen languages are known (English,
 //! German, French, Spanish, Italian, Portuguese, Polish, Russian, Chinese, Japanese, Korean, Hindi,
 //! Arabic); of others it sees lengths, code, mathematics, tools and the like.
+//!
+//! How often it is right is measured on 350 labelled requests (`tests/fixtures/auto`): 92 % on all,
+//! 89 % on the third held out from choosing the weights. Of the forty written last, when the words
+//! were settled, it is 70 %, and never two steps away: expect that of requests in words it has not
+//! met, and weigh anew for your own traffic.
 
 mod ends;
 mod feature;

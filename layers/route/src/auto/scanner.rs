@@ -156,7 +156,7 @@ impl Scanner {
         let asked = counts.get(Feature::Questions).max(counts.get(Feature::Reasoning)) > 0;
         let figures = if asked { figures(head).saturating_add(figures(tail)) } else { 0 };
         let mut set = |feature, count| *counts.get_mut(feature) = count;
-        set(Feature::AskLength, doublings(tokens(self.ask_bytes), 16));
+        set(Feature::AskLength, doublings(tokens(self.ask_bytes), 4));
         set(Feature::PromptLength, doublings(tokens(self.bytes), 512));
         set(Feature::LengthAsked, doublings(words_asked.into(), 100));
         set(Feature::Turns, self.turns);
