@@ -26,9 +26,10 @@ impl PerMille {
         Self(if thousandths > 1000 { 1000 } else { thousandths })
     }
 
-    /// The nearest to a share of 0 to 1; what lies outside is moved in, and no number is 0.
+    /// The nearest to a share of 0 to 1; what lies outside is moved in, and what is no number is 0.
     pub fn of(share: f32) -> Self {
-        Self((share.clamp(0.0, 1.0) * 1000.0).round() as u16)
+        // By adding a half: `round` is a call on processors it can't count on.
+        Self((share.clamp(0.0, 1.0) * 1000.0 + 0.5) as u16)
     }
 
     /// In thousandths.

@@ -78,7 +78,8 @@ impl Scored<'_> {
     }
 
     pub(crate) fn plan(&self, standing: &Standing) -> Plan {
-        let estimates = self.estimates(standing.usable);
+        let mut estimates = [Estimate::default(); MAX];
+        self.estimate(standing.usable, &mut estimates);
         let mut order = Order::new();
         let tree = self.fill(standing, &estimates, &mut order);
         let head = write::Head { route: self.live, rule: self.rule, tree };
@@ -96,7 +97,8 @@ impl Scored<'_> {
         if first.strategy().compares() {
             return self.plan(standing);
         }
-        let estimates = self.estimates(standing.usable);
+        let mut estimates = [Estimate::default(); MAX];
+        self.estimate(standing.usable, &mut estimates);
         let mut order = Order::new();
         for (place, reason) in then.filter(|(place, _)| standing.usable.contains(*place)) {
             order.push(place, standing.resort.unwrap_or(reason), None);
@@ -107,8 +109,7 @@ impl Scored<'_> {
         write::plan(&head, self.among, &standing.passed_over(), &order, &estimates)
     }
 
-    fn estimates(&self, usable: Set) -> Estimates {
-        let mut estimates = [Estimate::default(); MAX];
+    fn estimate(&self, usable: Set, estimates: &mut Estimates) {
         let of =
             self.trees().next().map_or_else(Default::default, |tree| live::of(tree, self.query));
         for at in usable.iter() {
@@ -119,7 +120,6 @@ impl Scored<'_> {
             };
             *estimate = Estimate::new(&slot.figures(self.query.now), traits, self.query, of);
         }
-        estimates
     }
 
     /// Puts every usable place into the order, and returns the tree that chose the first.

@@ -22,7 +22,8 @@ pub(super) fn least_busy(all: &[Entrant], chance: &Chance) -> Few<Rank> {
     if let Some(equals) = ranks_of.get_mut(..equal) {
         equals.rotate_left(turn);
     }
-    scored(ranks)
+    score(&mut ranks);
+    ranks
 }
 
 /// Of two members at random the less loaded first, the other next, the rest by load. Of a member
@@ -47,13 +48,13 @@ pub(super) fn power_of_two(all: &[Entrant], chance: &Chance) -> Few<Rank> {
             part.rotate_right(1);
         }
     }
-    scored(ranks)
+    score(&mut ranks);
+    ranks
 }
 
-fn scored(mut ranks: Few<Rank>) -> Few<Rank> {
+fn score(ranks: &mut Few<Rank>) {
     let best = ranks.as_slice().iter().map(|rank| rank.key).fold(f32::INFINITY, f32::min);
     for rank in ranks.as_mut_slice() {
         rank.score = Some(super::measured::beside(best, rank.key));
     }
-    ranks
 }

@@ -60,11 +60,11 @@ fn placed(all: &[Entrant], key: impl Fn(&Entrant) -> (f32, bool)) -> Few<Rank> {
 /// Scores the ranks, and spreads requests over those that are nearly as good as the best.
 fn finish(
     all: &[Entrant],
-    mut ranks: Few<Rank>,
+    ranks: &mut Few<Rank>,
     near: impl Fn(f32, f32) -> bool,
     score: impl Fn(f32, f32) -> f32,
     chance: &Chance,
-) -> Few<Rank> {
+) {
     let list = ranks.as_mut_slice();
     let best = list.first().map_or(0.0, |rank| rank.key);
     for rank in list.iter_mut() {
@@ -75,7 +75,6 @@ fn finish(
         all.iter().find(|one| one.at == at).map_or(f32::INFINITY, |one| one.in_flight as f32)
     };
     spread(list, near, chance, busy);
-    ranks
 }
 
 pub(super) fn latency(all: &[Entrant], chance: &Chance) -> Few<Rank> {
@@ -87,13 +86,17 @@ pub(super) fn latency(all: &[Entrant], chance: &Chance) -> Few<Rank> {
         (None, None) => (0.0, true),
     };
     let near = |best: f32, key: f32| key <= best * NEAR_LATENCY;
-    finish(all, placed(all, key), near, beside, chance)
+    let mut ranks = placed(all, key);
+    finish(all, &mut ranks, near, beside, chance);
+    ranks
 }
 
 pub(super) fn cost(all: &[Entrant], chance: &Chance) -> Few<Rank> {
     let key = |one: &Entrant| (one.cost.unwrap_or(f32::INFINITY), true);
     let near = |best: f32, key: f32| key <= best * NEAR_COST;
-    finish(all, placed(all, key), near, beside, chance)
+    let mut ranks = placed(all, key);
+    finish(all, &mut ranks, near, beside, chance);
+    ranks
 }
 
 /// Latency and cost multiplied, each to the power of its share: what is half as quick must cost less
@@ -116,5 +119,7 @@ pub(super) fn score(all: &[Entrant], shares: (u32, u32), chance: &Chance) -> Few
     };
     let near = |best: f32, key: f32| key <= best + NEAR_SCORE;
     let score = |best: f32, key: f32| if key <= best { 1.0 } else { (best - key).exp() };
-    finish(all, placed(all, key), near, score, chance)
+    let mut ranks = placed(all, key);
+    finish(all, &mut ranks, near, score, chance);
+    ranks
 }
