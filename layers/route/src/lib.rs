@@ -158,7 +158,7 @@
 //! Under strategies of order and turns alone, and while every target is ready, plans are made once for
 //! each route, model and choice and then shared: no allocation but `http`'s for the extension slot.
 //! While some are out, one more: the list of them. A decision by figures or rules makes its own plan:
-//! one allocation, three while some are out, about a microsecond for 20 targets. The shared state is
+//! one allocation, three while some are out, and under two microseconds for 20 targets. The shared state is
 //! bounded whatever model names clients make up.
 
 pub mod auto;
