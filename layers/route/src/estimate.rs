@@ -17,6 +17,8 @@ pub(crate) struct Estimate {
     pub(crate) samples: u32,
     pub(crate) health: Health,
     pub(crate) in_flight: u32,
+    /// One more sample is due.
+    pub(crate) stale: bool,
     /// Seconds to expect, with what is under way and what fails.
     pub(crate) expected: Option<f32>,
     /// Nano-dollars to expect, with what fails.
@@ -42,6 +44,7 @@ impl Estimate {
             samples: figures.samples,
             health: figures.health,
             in_flight: figures.in_flight,
+            stale: figures.stale,
             expected: latency.map(|latency| latency.as_secs_f32() * crowd / success),
             dearness: cost.map(|cost| cost.nanos() as f32 / success),
             peak: (figures.peak_ewma > 0.0).then_some(figures.peak_ewma),
