@@ -51,17 +51,38 @@ fn shares(scenario: &Scenario, run: &Outcome) -> String {
     shares.join(" / ") + " %"
 }
 
+/// One line a rule, in Markdown: while both are well, and while one is slow.
+pub(crate) fn print_swings(runs: &[(&str, Outcome)]) {
+    println!(
+        "| | p95 s | share moves by | one gets at most | under way at one, at most (half of all) |"
+    );
+    println!("|---|--:|--:|--:|--:|");
+    for (name, run) in runs {
+        let (well, slow) = (swings(run, false), swings(run, true));
+        println!(
+            "| {name} | {:.2} | {:.2}, {:.2} | {:.2}, {:.2} | {} ({:.0}), {} ({:.0}) |",
+            run.p95(),
+            well.moves,
+            slow.moves,
+            well.most,
+            slow.most,
+            well.crowd,
+            well.fair,
+            slow.crowd,
+            slow.fair
+        );
+    }
+}
+
 /// How evenly requests go to two places, in steps of five seconds.
 pub(crate) struct Swings {
     /// By how much the first one's share moves from one step to the next: 99 of 100 times by less.
     pub(crate) moves: f64,
     /// The most requests of one step that went to one place, as a share.
     pub(crate) most: f64,
-    /// How often a place goes from more than nine tenths of a step to less than one.
-    pub(crate) turns: usize,
-    /// Most requests under way at one place at once.
+    /// Most requests under way at one place at once, and half of all that are, in the mean.
     pub(crate) crowd: u32,
-    pub(crate) p95: f64,
+    pub(crate) fair: f64,
 }
 
 const STEP: f64 = 5.0;
@@ -81,12 +102,11 @@ pub(crate) fn swings(run: &Outcome, slow: bool) -> Swings {
         steps.iter().filter(|step| step.1 > 60.0).map(|step| step.0 / step.1).collect();
     let mut moves: Vec<f64> = shares.windows(2).map(|two| (two[1] - two[0]).abs()).collect();
     moves.sort_by(f64::total_cmp);
-    let turned = |two: &&[f64]| two[0].min(two[1]) < 0.1 && two[0].max(two[1]) > 0.9;
+    let all: u32 = part().map(|one| one.in_flight[0] + one.in_flight[1]).sum();
     Swings {
         moves: quantile(&moves, 0.99),
         most: shares.iter().map(|share| share.max(1.0 - share)).fold(0.0, f64::max),
-        turns: shares.windows(2).filter(turned).count(),
         crowd: part().map(|one| one.in_flight[0].max(one.in_flight[1])).max().unwrap_or(0),
-        p95: run.p95(),
+        fair: f64::from(all) / 2.0 / part().count() as f64,
     }
 }

@@ -7,6 +7,9 @@
 /// Places of a scenario at most.
 pub(crate) const PLACES: usize = 5;
 
+/// Tokens of a reply, in the mean.
+pub(crate) const REPLY: u64 = 180;
+
 /// A seeded sequence (SplitMix64).
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
