@@ -67,7 +67,8 @@ impl Chooser for Oracle {
 /// LiteLLM's `latency-based-routing`, as its published source has it (router_strategy/lowest_latency.py,
 /// defaults): the mean of a list of ten; seconds a completion token; once the list is full, only its
 /// last entry is replaced; a place that was never used comes first; failures count for nothing but
-/// timeouts. What follows a failure is the next best of the same list.
+/// timeouts; who is over its requests a minute is passed over (here: who has no room, which it is
+/// told as the router is). What follows a failure is the next best of the same list.
 #[derive(Default)]
 pub(crate) struct LiteLlmLatency {
     lists: [Vec<f64>; PLACES],
@@ -79,8 +80,9 @@ impl Chooser for LiteLlmLatency {
             let list = &self.lists[*at];
             list.iter().sum::<f64>() / list.len().max(1) as f64
         };
+        let full = |at: &usize| !world.has_room(*at);
         let mut order: Vec<usize> = (0..world.places()).collect();
-        order.sort_by(|a, b| mean(a).total_cmp(&mean(b)));
+        order.sort_by(|a, b| full(a).cmp(&full(b)).then(mean(a).total_cmp(&mean(b))));
         order
     }
 
