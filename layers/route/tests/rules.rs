@@ -1,17 +1,17 @@
-//! Which rule holds, what it changes, and what can't serve a request.
+//! Which rule holds, and what it changes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
 
 use std::{cell::Cell, convert::Infallible, time::Duration};
 
-use common::{World, all, ask, at, candidates, costs, query, rejected, takes, target, user};
+use common::{World, all, ask, at, candidates, costs, query, takes, target, user};
 use http::{HeaderMap, HeaderName, Request, Response};
 use tokio::time::Instant;
-use tollway_core::{Ask, Caller, Needs, Operation, Plan, Prompt, Tags, Target};
+use tollway_core::{Caller, Needs, Plan, Prompt, Tags, Target};
 use tollway_route::{
-    Availability, Between, CallerMatch, Days, Figures, Group, Lazy, MAX_COST, MAX_LATENCY, Match,
-    Moment, Prefer, Query, READY, Route, RouteLayer, Router, Rule, Size, SizeClass, Strategy, TASK,
+    Availability, Between, CallerMatch, Days, Group, Lazy, MAX_COST, MAX_LATENCY, Match, Moment,
+    Prefer, Query, READY, Route, RouteLayer, Router, Rule, Size, SizeClass, Strategy, TASK,
     TagMatch, Then, TimeRange, Traits, When,
     auto::{Complexity, Signals},
     ready,
@@ -253,65 +253,6 @@ fn bounds_of_rule_and_client_put_what_is_above_them_last() {
 }
 
 #[test]
-fn what_surely_cannot_serve_a_request_is_passed_over_with_the_reason() {
-    let world = World::default();
-    let can = |can| Traits { can: Some(can), ..Traits::default() };
-    world.is("blind", can(Needs::TOOLS | Needs::STREAMING)).is("seeing", can(Needs::VISION));
-    world.is("short", Traits { window: Some(1_000), ..Traits::default() });
-    world.is("terse", Traits { max_output: Some(100), ..Traits::default() });
-    let providers = ["blind", "short", "terse", "unknown", "seeing"];
-    let mut asked = ask("m").with_needs(Needs::VISION).with_prompt(Prompt::new(1_001));
-    asked.max_output_tokens = Some(101);
-    for strategy in [Strategy::Capability, Strategy::Cost, Strategy::RoundRobin] {
-        let router = world.router([all(strategy, &providers)]);
-        let plan = router.decide(&query(&asked), &()).unwrap();
-        let mut able = candidates(&plan);
-        able.sort();
-        assert_eq!(able, ["seeing/m", "unknown/m"]);
-        let expected = [
-            ("blind/m", "it can't see images"),
-            ("short/m", "the prompt is longer than its window"),
-            ("terse/m", "its longest reply is shorter than asked"),
-        ];
-        assert_eq!(rejected(&plan), expected.map(|(target, why)| (target.to_owned(), why)));
-        let easy = router.decide(&query(&ask("m")), &()).unwrap();
-        assert_eq!(easy.candidates.len(), 5);
-    }
-    // The able are out: they are the last resort, and not those that can't.
-    let router = world.router([all(Strategy::Capability, &["blind", "seeing"])]);
-    let out = |target: &Target| match &**target.provider() {
-        "seeing" => Availability::BreakerOpen,
-        _ => Availability::Ready,
-    };
-    let plan = router.decide(&query(&asked), &out).unwrap();
-    assert_eq!(candidates(&plan), ["seeing/m"]);
-    assert_eq!(plan.candidates[0].reason, "last resort: every target is out");
-    assert_eq!(rejected(&plan), [("blind/m".to_owned(), "it can't see images")]);
-    // Nobody is able: the registry may be wrong.
-    let router = world.router([all(Strategy::Capability, &["blind", "blind/x"])]);
-    let plan = router.decide(&query(&asked), &()).unwrap();
-    assert_eq!(candidates(&plan), ["blind/m", "blind/x"]);
-    assert_eq!(plan.candidates[0].reason, "last resort: no target is known to be able");
-}
-
-#[test]
-fn each_need_has_its_words() {
-    for (need, words) in [
-        (Needs::VISION, "it can't see images"),
-        (Needs::TOOLS, "it can't call tools"),
-        (Needs::JSON, "it can't promise JSON"),
-        (Needs::REASONING, "it doesn't reason"),
-        (Needs::STREAMING, "it doesn't stream"),
-        (Needs::AUDIO, "it takes no audio"),
-    ] {
-        let traits = Traits { can: Some(Needs::NONE), ..Traits::default() };
-        let ask = Ask::new(Operation::ChatCompletions).with_needs(need);
-        assert_eq!(traits.unable(&ask), Some(words));
-        assert_eq!(Traits { can: Some(need), ..traits }.unable(&ask), None);
-    }
-}
-
-#[test]
 fn ready_made_sets_do_what_they_are_named_for() {
     let (world, route) = sized();
     world.set("tiny", takes(900)).set("large", takes(300)).set("small", takes(500));
@@ -391,34 +332,4 @@ async fn the_layer_reads_prompts_through_its_reader() {
     ));
     let plan = service.oneshot(Request::new(())).await.unwrap().into_body().unwrap();
     assert_eq!((plan.rule.as_deref(), plan.complexity), (Some("it"), Some("simple")));
-}
-
-/// A figure that is no number, or without bound, is nobody's advantage.
-#[test]
-fn absurd_figures_do_no_harm() {
-    let absurd = Figures {
-        success: f32::NAN,
-        cached_share: f32::NAN,
-        output_tokens: Some(f32::INFINITY),
-        peak_ewma: f32::NAN,
-        usual_in_flight: f32::NAN,
-        in_flight: u32::MAX,
-        ..takes(u64::MAX / 1_000_000)
-    };
-    let strategies = [
-        Strategy::Cost,
-        Strategy::LeastBusy,
-        Strategy::PowerOfTwo,
-        common::latency(),
-        Strategy::Score { latency: u32::MAX, cost: u32::MAX },
-    ];
-    let ask = ask("m").with_prompt(Prompt::new(u64::MAX));
-    for strategy in strategies {
-        let world = World::default();
-        world.set("absurd", absurd).is("absurd", costs(u64::MAX, u64::MAX));
-        world.set("sane", takes(100)).is("sane", costs(1, 1));
-        let router = world.router([all(strategy, &["absurd", "sane"])]);
-        let plan = router.decide(&query(&ask), &()).unwrap();
-        assert_eq!(candidates(&plan), ["sane/m", "absurd/m"], "{}", plan.strategy);
-    }
 }
