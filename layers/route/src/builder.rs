@@ -97,8 +97,8 @@ impl RouterBuilder {
         self
     }
 
-    /// The share of requests that go to a place of which too little is known, where others are
-    /// known and the strategy compares times. The default is 5 %.
+    /// The share of requests that go to a place of which too little is known, or nothing new, where
+    /// others are known and the strategy compares times. The default is 5 %.
     pub fn explore(mut self, share: PerMille) -> Self {
         self.sources.explore = share;
         self

@@ -19,6 +19,8 @@ pub(crate) struct Estimate {
     pub(crate) cost: Option<Usd>,
     pub(crate) samples: u32,
     pub(crate) in_flight: u32,
+    /// One more sample is due.
+    pub(crate) stale: bool,
     /// Nano-dollars to expect, with what fails.
     pub(crate) dearness: Option<f32>,
     /// Seconds; `None`: nothing is known.
@@ -40,6 +42,7 @@ impl Estimate {
             cost,
             samples: figures.samples,
             in_flight: figures.in_flight,
+            stale: figures.stale,
             dearness: cost.map(|cost| cost.nanos() as f32 / success),
             peak: (figures.peak_ewma > 0.0).then_some(figures.peak_ewma),
         }
@@ -66,15 +69,15 @@ fn sound(share: f32) -> f32 {
     if share.is_nan() { 0.0 } else { share }
 }
 
-/// How much longer it takes when more is under way than usual: in proportion to what is beyond the
-/// ups and downs of chance (twice the root of the mean). So load spreads before the times tell.
+/// How much longer it takes when more is under way than usual, and how much shorter when less is: in
+/// proportion to what is beyond the ups and downs of chance (1.5 times the root of the mean). So load
+/// spreads before the times tell, and comes back to whom it has left.
 fn crowd(now: f32, usual: f32) -> f32 {
     let usual = usual.max(0.0) + 1.0;
-    if now <= usual {
-        return 1.0;
-    }
-    let beyond = now - usual - 2.0 * usual.sqrt();
-    1.0 + beyond.max(0.0) / usual
+    let chance = 1.5 * usual.sqrt();
+    let more = (now - usual - chance).max(0.0);
+    let less = (usual - now - 1.0 - chance).max(0.0);
+    1.0 + (more - less) / usual
 }
 
 #[cfg(test)]
@@ -84,8 +87,10 @@ mod tests {
     #[test]
     fn only_an_unusual_crowd_counts() {
         assert_eq!(crowd(0.0, 0.0), 1.0);
-        assert_eq!(crowd(14.0, 8.0), 1.0, "chance");
-        assert_eq!(crowd(24.0, 8.0), 2.0);
+        assert_eq!((crowd(7.0, 3.0), crowd(9.0, 15.0)), (1.0, 1.0), "chance");
+        assert_eq!(crowd(11.0, 3.0), 2.0);
+        assert_eq!(crowd(0.0, 15.0), 1.0 - 9.0 / 16.0);
+        assert!(crowd(0.0, 1e9) > 0.0);
         assert!(crowd(1e9, f32::NAN) > 1.0, "no figure can make it no number");
     }
 }

@@ -28,6 +28,8 @@ pub struct Figures {
     pub in_flight: u32,
     /// Requests that were under way, in the mean, while the times were taken.
     pub usual_in_flight: f32,
+    /// The latest sample is so old that one more is due, and none is under way.
+    pub stale: bool,
     /// How it stands.
     pub health: Health,
 }
@@ -47,6 +49,7 @@ impl Default for Figures {
             cached_share: 0.0,
             in_flight: 0,
             usual_in_flight: 0.0,
+            stale: false,
             health: Health::Healthy,
         }
     }

@@ -99,7 +99,8 @@
 //! estimated above it come last.
 //!
 //! Under strategies that compare times, a place of which too little is known is not chosen for what
-//! isn't known of it: a bounded share of requests explores it ([`RouterBuilder::explore`]). Places
+//! isn't known of it: a bounded share of requests explores it ([`RouterBuilder::explore`]), and looks
+//! again at one that has had no traffic for a while. Places
 //! that are nearly as good as the best share its requests.
 //!
 //! The lowest p95, and why:

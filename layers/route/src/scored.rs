@@ -215,22 +215,28 @@ impl Scored<'_> {
         by_price(rest);
     }
 
-    /// Now and then, one of which too little is known goes first: or nothing more would be known.
+    /// Now and then, one of which too little is known, or nothing new, goes first: or a place that was
+    /// bad once would never be seen to be good again.
     fn explore(&self, tree: &Tree, part: Set, estimates: &Estimates, order: &mut Order) {
         if !(self.explores && tree.explores) {
             return;
         }
         let of = self.of();
-        let unknown =
-            |at| estimates.get(at).is_some_and(|one: &Estimate| one.latency(of).is_none());
-        let unknown = part.filter(unknown);
+        let those =
+            |holds: &dyn Fn(&Estimate) -> bool| part.filter(|at| estimates.get(at).is_some_and(holds));
+        let unknown = those(&|one| one.latency(of).is_none());
+        let due = unknown.or(those(&|one| one.stale));
         let chance = self.chance;
         // Where nothing is known of anybody, every choice explores.
-        if unknown.is_empty() || unknown == part || !chance.happens(self.sources.explore) {
+        if due.is_empty() || unknown == part || !chance.happens(self.sources.explore) {
             return;
         }
-        if let Some(place) = unknown.iter().nth(chance.below(unknown.len())) {
-            order.push(place, "explored: too little is known of it", None);
+        if let Some(place) = due.iter().nth(chance.below(due.len())) {
+            let why = match unknown.contains(place) {
+                true => "explored: too little is known of it",
+                false => "explored: what is known of it is old",
+            };
+            order.push(place, why, None);
         }
     }
 }

@@ -82,6 +82,31 @@ fn a_crowd_and_failures_count_before_times_are_worse() {
 }
 
 #[test]
+fn who_has_less_under_way_than_usual_is_expected_to_be_quicker() {
+    let world = World::default();
+    world.set("a", takes(300));
+    world.set("b", Figures { in_flight: 40, usual_in_flight: 60.0, ..takes(500) });
+    let router = world.router([all(latency(), &["a", "b"])]);
+    let first = || candidates(&router.decide(&at("/"), &()).unwrap()).swap_remove(0);
+    assert_eq!(first(), "a");
+    world.set("b", Figures { in_flight: 5, usual_in_flight: 60.0, ..takes(500) });
+    assert_eq!(first(), "b", "its times are those of a crowd that is gone");
+}
+
+#[test]
+fn what_is_old_is_looked_at_again_by_a_bounded_share() {
+    let world = World::default();
+    world.set("a", takes(300)).set("b", Figures { stale: true, ..takes(900) });
+    let router = world.router([all(latency(), &["a", "b"])]);
+    let counts = shares(&router, &at("/"), 100_000);
+    assert!((4_700..5_300).contains(&counts["b"]), "{counts:?}");
+    let explored = (0..1_000).map(|_| router.decide(&at("/"), &()).unwrap());
+    let mut explored = explored.filter(|plan| &**plan.candidates[0].target.provider() == "b");
+    let reason = explored.next().unwrap().candidates[0].reason;
+    assert_eq!(reason, "explored: what is known of it is old");
+}
+
+#[test]
 fn what_is_not_known_is_explored_by_a_bounded_share_only() {
     let world = World::default();
     world.set("a", takes(300)).set("b", takes(500));

@@ -5,11 +5,13 @@ use std::{fmt, time::Duration};
 /// Plain values; [`Tracker::new`](super::Tracker::new) checks them. Ratios are per mille.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Length of the sliding window behind quantiles and means. Default 5 min.
+    /// Length of the sliding window behind quantiles and means. At a busy target quantiles rest on the
+    /// newest of its parts that hold 200 samples. Default 5 min.
     pub window: Duration,
     /// Parts in which the window slides; each that holds something takes 1.7 kB. Default 10.
     pub parts: u32,
-    /// Samples in the window before it has quantiles. Default 10.
+    /// Samples in the window before it has quantiles. A target that would soon have fewer, for want of
+    /// traffic, is told as stale. Default 10.
     pub min_samples: u32,
     /// Time after which an outcome weighs half as much in the success rate. Default 30 s.
     pub half_life: Duration,

@@ -80,19 +80,27 @@ impl Measures {
         Marks { first_token: enough(&self.first_token), whole: enough(&self.whole) }
     }
 
+    /// Requests that were under way, in the mean.
+    pub(super) fn usual_in_flight(&self) -> f32 {
+        mean(self.beside, self.whole.count()).unwrap_or(0.0)
+    }
+
     /// All figures that are means, the others as if nothing were known.
     pub(super) fn means(&self) -> Figures {
-        let mean = |sum: u64, of: u64| (of > 0).then(|| (sum as f64 / of as f64) as f32);
         Figures {
             samples: self.samples(),
             tokens_per_second: mean(self.streamed, self.streaming).map(|rate| rate * 1e9),
             cost: self.cost.checked_div(self.priced).map(Usd::from_nanos),
             output_tokens: mean(self.output, self.metered),
             cached_share: mean(self.cached, self.input).unwrap_or(0.0),
-            usual_in_flight: mean(self.beside, self.whole.count()).unwrap_or(0.0),
+            usual_in_flight: self.usual_in_flight(),
             ..Figures::default()
         }
     }
+}
+
+fn mean(sum: u64, of: u64) -> Option<f32> {
+    (of > 0).then(|| (sum as f64 / of as f64) as f32)
 }
 
 impl Part for Measures {

@@ -32,6 +32,7 @@
 //! The moments that are passed in are the only clock. They may come from several threads and so
 //! step back a little.
 
+mod book;
 mod classify;
 mod config;
 mod future;

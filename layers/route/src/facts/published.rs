@@ -30,6 +30,8 @@ pub(super) struct Published {
     output_tokens: AtomicU32,
     cached_share: AtomicU32,
     usual_in_flight: AtomicU32,
+    /// When the latest sample came.
+    sampled_at: AtomicU64,
 }
 
 /// What a writer knows beside the figures that are means.
@@ -41,13 +43,16 @@ pub(super) struct Latest {
     pub(super) success: Success,
     pub(super) standing: Standing,
     pub(super) peak: f32,
+    pub(super) sampled_at: Nanos,
 }
 
-/// How success rate and peak fade.
+/// How figures grow old.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fading {
     pub(super) success: HalfLife,
     pub(super) peak: HalfLife,
+    /// Age of the latest sample at which one more is due.
+    pub(super) stale: Nanos,
 }
 
 const NO_COST: u64 = u64::MAX;
@@ -67,6 +72,7 @@ impl Published {
             output_tokens: AtomicU32::default(),
             cached_share: AtomicU32::default(),
             usual_in_flight: AtomicU32::default(),
+            sampled_at: AtomicU64::default(),
         };
         let latest = Latest {
             at: 0,
@@ -75,6 +81,7 @@ impl Published {
             success: Success::default(),
             standing: Standing::Healthy,
             peak: 0.0,
+            sampled_at: 0,
         };
         published.write(&Figures::default(), &latest);
         published
@@ -89,6 +96,7 @@ impl Published {
         self.success.store(u64::from(good.to_bits()) << 32 | u64::from(all.to_bits()), Relaxed);
         self.standing.store(latest.standing.to_bits(), Relaxed);
         self.cost.store(means.cost.map_or(NO_COST, Usd::nanos), Relaxed);
+        self.sampled_at.store(latest.sampled_at, Relaxed);
         self.samples.store(means.samples, Relaxed);
         float(&self.peak, latest.peak);
         float(&self.tokens_per_second, means.tokens_per_second.unwrap_or(f32::NAN));
@@ -137,6 +145,8 @@ impl Published {
             cached_share: float(&self.cached_share),
             in_flight,
             usual_in_flight: float(&self.usual_in_flight),
+            stale: in_flight == 0
+                && now.saturating_sub(self.sampled_at.load(Relaxed)) >= fading.stale,
             health: self.health(now, in_flight, limits),
         }
     }

@@ -1,5 +1,4 @@
 use std::{
-    cmp::Reverse,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -12,20 +11,14 @@ use tollway_core::{ErrorClass, Target};
 
 use super::{
     Config, Nanos, Outcome, Trip,
-    health::{Seen, Standing, State},
-    measures::{HalfLife, Marks, Measures, Sample, Success},
+    book::Book,
+    health::Standing,
+    measures::{HalfLife, Sample, Success},
     nanos,
     published::{Fading, Latest, Published},
     snapshot::{Merged, TargetFacts},
-    window::Window,
 };
 use crate::{Figures, Health, Live};
-
-/// Errors that a slot remembers.
-const ERRORS: usize = 8;
-/// Quantiles are taken anew at most this often, once there are many samples.
-const EVERY: Nanos = 100_000_000;
-const MANY: u32 = 100;
 
 /// A failed request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,35 +47,13 @@ pub struct Slot {
     book: Mutex<Book>,
 }
 
-#[derive(Debug)]
-struct Book {
-    window: Window<Measures>,
-    marks: Marks,
-    marked_at: Nanos,
-    /// As they were at `at`.
-    success: Success,
-    peak: f32,
-    at: Nanos,
-    state: State,
-    /// The latest first.
-    errors: [Option<(ErrorClass, Nanos)>; ERRORS],
-}
-
 impl Slot {
     pub(super) fn new(target: Target, config: Arc<Config>, epoch: Instant) -> Self {
-        let book = Book {
-            window: Window::new(config.window, config.parts),
-            marks: Marks::NONE,
-            marked_at: 0,
-            success: Success::default(),
-            peak: 0.0,
-            at: 0,
-            state: State::default(),
-            errors: [None; ERRORS],
-        };
+        let book = Book::new(&config);
         let fading = Fading {
             success: HalfLife::new(config.half_life),
             peak: HalfLife::new(config.peak_half_life),
+            stale: nanos(config.window) / 5 * 4 / u64::from(config.min_samples.max(1)),
         };
         Self {
             target,
@@ -163,14 +134,11 @@ impl Slot {
                 usage: outcome.usage,
                 cost: outcome.cost,
             };
-            book.window.add(now, |measures: &mut Measures| measures.add(&sample));
-            // A higher time lifts the peak at once; a lower one leaves it to fall with age.
-            book.peak = book.peak.max(whole.as_secs_f32());
+            book.sample(now, &sample, &self.fading);
         }
         let class = outcome.class.filter(|_| !outcome.ok);
         if let Some(class) = class.filter(|class| is_told(*class)) {
-            book.errors.rotate_right(1);
-            book.errors[0] = Some((class, now));
+            book.error(class, now);
         }
         if outcome.ok || class.is_none_or(is_to_blame) {
             book.success.add(outcome.ok);
@@ -204,17 +172,7 @@ impl Slot {
 
     fn publish(&self, mut book: MutexGuard<'_, Book>, now: Nanos) {
         book.age(now, &self.fading);
-        book.window.forget(now);
-        let means = match book.window.total() {
-            Some(measures) => measures.means(),
-            None => Figures::default(),
-        };
-        let mut marks_at = book.marked_at.saturating_add(EVERY);
-        if means.samples < MANY || now >= marks_at {
-            let total = book.window.total();
-            book.marks = total.map_or(Marks::NONE, |total| total.marks(self.config.min_samples));
-            (book.marked_at, marks_at) = (now, Nanos::MAX);
-        }
+        let (means, marks_at) = book.measure(now, &self.config);
         let seen = book.seen();
         book.state.judge(&seen, now, &self.config.health);
         // A bad rate fades with time too, whether or not anybody writes.
@@ -231,6 +189,7 @@ impl Slot {
                 success: book.success,
                 standing: book.state.standing(),
                 peak: book.peak,
+                sampled_at: book.sampled_at,
             },
         );
     }
@@ -248,31 +207,6 @@ impl Live for Slot {
     fn is_down(&self, now: Instant) -> bool {
         let in_flight = self.in_flight.load(Relaxed);
         self.published.health(self.clock(now), in_flight, &self.config.health) == Health::Down
-    }
-}
-
-impl Book {
-    /// Lets success rate and peak grow older.
-    fn age(&mut self, now: Nanos, fading: &Fading) {
-        let age = now.saturating_sub(self.at);
-        self.success = self.success.decayed(fading.success.keeps(age));
-        self.peak *= fading.peak.keeps(age);
-        self.at = self.at.max(now);
-    }
-
-    fn seen(&self) -> Seen {
-        Seen {
-            success: self.success,
-            first_token: self.marks.first_token(),
-            whole: self.marks.whole(),
-        }
-    }
-
-    /// The class that most of the remembered errors have, the later one of two alike.
-    fn usual_error(&self) -> Option<ErrorClass> {
-        let errors = || self.errors.iter().flatten().map(|(class, _)| *class);
-        let often = |class: ErrorClass| errors().filter(|other| *other == class).count();
-        errors().enumerate().max_by_key(|(at, class)| (often(*class), Reverse(*at))).map(|(_, c)| c)
     }
 }
 

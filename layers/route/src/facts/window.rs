@@ -55,6 +55,24 @@ impl<P: Part> Window<P> {
         self.total.as_deref()
     }
 
+    /// The newest parts that are enough together, or all there are.
+    pub(super) fn recent(&self, enough: impl Fn(&P) -> bool) -> P {
+        let mut recent = P::default();
+        for (_, part) in self.live.iter().rev() {
+            recent.merge(part);
+            if enough(&recent) {
+                break;
+            }
+        }
+        recent
+    }
+
+    /// Lets go of everything.
+    pub(super) fn clear(&mut self) {
+        self.live.clear();
+        self.total = None;
+    }
+
     /// When it has something to forget.
     pub(super) fn forgets_at(&self) -> Nanos {
         let last = self.live.front().map(|(oldest, _)| oldest.saturating_add(self.parts));
@@ -108,6 +126,18 @@ mod tests {
         assert_eq!(window.live.len(), 1, "not a part for each that is late");
         assert_eq!(count(&mut window, 590), 2);
         assert_eq!(count(&mut window, 600), 0);
+    }
+
+    #[test]
+    fn what_is_recent_is_no_more_than_enough() {
+        let mut window = window();
+        (0..50).for_each(|now| window.add(now, |count| count.0 += 1));
+        assert_eq!(window.recent(|count| count.0 >= 5), Count(10));
+        assert_eq!(window.recent(|count| count.0 >= 11), Count(20));
+        assert_eq!(window.recent(|_| false), Count(50));
+        window.clear();
+        assert_eq!((window.recent(|_| false), window.total()), (Count(0), None));
+        assert_eq!(window.forgets_at(), Nanos::MAX);
     }
 
     proptest::proptest! {
