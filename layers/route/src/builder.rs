@@ -11,6 +11,8 @@ const EXPLORE: PerMille = PerMille::new(50);
 pub(crate) struct Sources {
     pub(crate) catalog: Box<dyn Catalog>,
     pub(crate) figures: Box<dyn Track>,
+    /// Somebody gives figures, so that a target may be down.
+    pub(crate) tracked: bool,
     pub(crate) weights: Weights,
     pub(crate) explore: PerMille,
     pub(crate) expect: Option<Of>,
@@ -57,6 +59,7 @@ impl RouterBuilder {
             sources: Sources {
                 catalog: Box::new(()),
                 figures: Box::new(()),
+                tracked: false,
                 weights: Weights::default(),
                 explore: EXPLORE,
                 expect: None,
@@ -84,6 +87,7 @@ impl RouterBuilder {
     /// Where targets' live figures are.
     pub fn figures(mut self, figures: impl Track + 'static) -> Self {
         self.sources.figures = Box::new(figures);
+        self.sources.tracked = true;
         self
     }
 
@@ -100,7 +104,7 @@ impl RouterBuilder {
         self
     }
 
-    /// Which time is meant where a strategy doesn't say. The default, `None`: of a stream that to
+    /// Which time bounds on latency and [`Strategy::Score`](crate::Strategy::Score) mean. The default, `None`: of a stream that to
     /// the first token, of any other reply that to its end.
     pub fn expect(mut self, of: Option<Of>) -> Self {
         self.sources.expect = of;

@@ -4,6 +4,8 @@ use tollway_core::{Ask, Needs, PerMille, Target, Usd};
 
 /// Output tokens that are assumed where nothing is known.
 const USUAL_OUTPUT: u64 = 256;
+/// Tokens of a prompt that any model's window holds.
+const ANY_WINDOW: u64 = 4_096;
 
 /// What is known of a target beforehand, from a registry of models.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -99,6 +101,13 @@ impl Traits {
         }
         let longer = |max| ask.max_output_tokens.is_some_and(|asked| asked > max);
         self.max_output.is_some_and(longer).then_some("its longest reply is shorter than asked")
+    }
+
+    /// Whether it can serve a request by what is known, not only for lack of knowledge. One that
+    /// was passed over surely can't.
+    pub(crate) fn surely_able(&self, ask: Option<&Ask>, needs: Needs) -> bool {
+        let long = ask.is_some_and(|ask| ask.input_tokens > ANY_WINDOW);
+        (needs.is_empty() || self.can.is_some()) && (!long || self.window.is_some())
     }
 
     /// What a request would cost, with `output` tokens a reply where that is known and this share

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tollway_core::Usd;
 
-use crate::{Figures, Health, Of, Query, Traits};
+use crate::{Figures, Of, Quantiles, Query, Traits};
 
 /// A place that always fails is not infinitely slow, or nothing could be compared with it.
 const LEAST_SUCCESS: f32 = 0.05;
@@ -11,14 +11,14 @@ const LEAST_SUCCESS: f32 = 0.05;
 /// zeros, which costs next to nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Estimate {
-    /// Nanoseconds of the 95th percentile; `None`: too little is known.
-    p95: Option<u64>,
+    /// Nanoseconds of the 95th percentiles to the first token and to the end; 0: too little is
+    /// known.
+    p95: [u64; 2],
+    /// By how much it takes longer, with what is under way and what fails.
+    slowed: f32,
     pub(crate) cost: Option<Usd>,
     pub(crate) samples: u32,
-    pub(crate) health: Health,
     pub(crate) in_flight: u32,
-    /// Seconds to expect, with what is under way and what fails.
-    pub(crate) expected: Option<f32>,
     /// Nano-dollars to expect, with what fails.
     pub(crate) dearness: Option<f32>,
     /// Seconds; `None`: nothing is known.
@@ -26,31 +26,38 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
-    pub(crate) fn new(figures: &Figures, traits: &Traits, query: &Query<'_>, of: Of) -> Self {
-        let times = match of {
-            Of::FirstToken => figures.first_token,
-            Of::Whole => figures.whole,
-        };
-        let latency = times.map(|times| times.p95);
+    pub(crate) fn new(figures: &Figures, traits: &Traits, query: &Query<'_>) -> Self {
+        let nanos = |times: Quantiles| u64::try_from(times.p95.as_nanos()).unwrap_or(u64::MAX);
+        let p95 = [figures.first_token, figures.whole]
+            .map(|times| times.map_or(0, nanos).max(times.is_some().into()));
         let cost =
             query.ask.and_then(|ask| traits.cost(ask, figures.output_tokens, figures.cached_share));
         let success = sound(figures.success).clamp(LEAST_SUCCESS, 1.0);
         let crowd = crowd(figures.in_flight as f32, figures.usual_in_flight);
         Self {
-            p95: latency.map(|latency| u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX)),
+            p95,
+            slowed: crowd / success,
             cost,
             samples: figures.samples,
-            health: figures.health,
             in_flight: figures.in_flight,
-            expected: latency.map(|latency| latency.as_secs_f32() * crowd / success),
             dearness: cost.map(|cost| cost.nanos() as f32 / success),
             peak: (figures.peak_ewma > 0.0).then_some(figures.peak_ewma),
         }
     }
 
     /// The 95th percentile; `None`: too little is known.
-    pub(crate) fn latency(&self) -> Option<Duration> {
-        self.p95.map(Duration::from_nanos)
+    pub(crate) fn latency(&self, of: Of) -> Option<Duration> {
+        let [first_token, whole] = self.p95;
+        let nanos = match of {
+            Of::FirstToken => first_token,
+            Of::Whole => whole,
+        };
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// Seconds to expect, with what is under way and what fails.
+    pub(crate) fn expected(&self, of: Of) -> Option<f32> {
+        self.latency(of).map(|latency| latency.as_secs_f32() * self.slowed)
     }
 }
 

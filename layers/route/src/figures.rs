@@ -90,6 +90,11 @@ impl Health {
 pub trait Live: fmt::Debug + Send + Sync {
     /// The figures as they are at `now`.
     fn figures(&self, now: Instant) -> Figures;
+
+    /// Whether it doesn't answer at `now`: all that routes of order and turns ask, for each request.
+    fn is_down(&self, now: Instant) -> bool {
+        self.figures(now).health == Health::Down
+    }
 }
 
 /// A target of which nothing is known.

@@ -89,7 +89,9 @@
 //! A [`Router`] decides, and neither reads clocks nor does I/O: all it goes by is in the [`Query`] or
 //! comes from what [`Router::builder`] was given. A [`Catalog`] says what a target can do and what it
 //! costs, [`Track`] gives its live [`Figures`], [`TargetState`] says whether it is out. What surely
-//! can't serve a request is passed over under every strategy.
+//! can't serve a request, is out or is down by its figures is passed over under every strategy.
+//! What nobody has read of a request, or knows of a target, passes nobody over.
+//! [`Router::explain`] tells a decision without making it.
 //!
 //! [`Rule`]s give some of a route's requests an order of their own, by what they need, how long and
 //! hard they are, what they may cost and take, who asks and when; [`ready`] has sets of them. A bound

@@ -1,12 +1,11 @@
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc};
 
-use tollway_core::{Plan, Target, Usd};
+use tollway_core::{Plan, Target};
 
 use crate::{
     Group, Of, Prefer, Query, Route, Rule, TargetState,
     builder::Sources,
     chance::hash,
-    estimate::Estimate,
     resolved::{Out, Places, Resolved},
     rules::Judge,
     scored::{Bounds, Scored},
@@ -76,8 +75,7 @@ impl LiveRoute {
         });
         let rules = rules.collect();
         let tree = tree(&route.group);
-        let mut groups = route.group.groups().into_iter();
-        let looks = !route.rules.is_empty() || groups.any(|group| group.strategy.looks());
+        let looks = !route.rules.is_empty() || !tree.fixed;
         Self { rules, places: Places::new(places, tree.choices), tree, looks, route }
     }
 
@@ -93,14 +91,19 @@ impl LiveRoute {
         let judge = Judge::new(query, &sources.weights);
         let rule = self.rules.iter().find(|live| live.rule.when.holds(&judge));
         let bounds = Bounds::new(query, rule);
-        if rule.is_none() && self.tree.fixed && !bounds.any() {
+        // A rehearsal is told all that is known, what decides nothing too.
+        if rule.is_none() && self.tree.fixed && !bounds.any() && !query.rehearsed {
             return self.by_turns(&among, query, state, sources);
         }
         let (live, among) = (self, &*among);
         let fork = query.rehearsed.then(|| sources.chance.fork());
         let chance = fork.as_ref().unwrap_or(&sources.chance);
         let scored = Scored { live, rule, bounds, among, query, sources, chance, explores: true };
-        let standing = scored.standing(state, Set::NONE);
+        let mut standing = scored.standing(state, Set::NONE);
+        if query.rehearsed {
+            let others = scored.others();
+            standing.out.extend(others.iter().map(|at| (at, "only another rule names it")));
+        }
         Plan { complexity: judge.judged(), ..scored.plan(&standing) }
     }
 
@@ -112,16 +115,17 @@ impl LiveRoute {
         state: &impl TargetState,
         sources: &Sources,
     ) -> Plan {
-        let standing = standing(among, self.tree.places, query, state);
-        let choice = self.tree.choose(standing.usable, query.rehearsed);
+        let standing = standing(among, self.tree.places, query, (state, sources.tracked));
+        let choice = self.tree.choose(standing.usable);
         among.kept(choice.number, &standing.out, || {
             let (traits, chance, near) = (&among.traits, &sources.chance, &self.route.near);
-            let scene = Scene { query, estimates: &[], traits, chance, near };
+            let of = of(query, sources.expect);
+            let scene = Scene { query, estimates: &[], traits, chance, near, of };
             let mut order = Order::new();
             let (usable, resort) = (standing.usable, standing.resort);
             self.tree.arrange(&scene, Some(&choice), usable, resort, &mut order);
             let head = write::Head { route: self, rule: None, tree: &self.tree };
-            write::plan(&head, among, &standing.passed_over(), &order, &[])
+            write::plan(&head, among, &standing.passed_over(), &order, (&[], of))
         })
     }
 
@@ -154,12 +158,13 @@ impl LiveRoute {
     }
 }
 
-/// Which of `places` can serve the request and are ready for it.
+/// Which of `places` can serve the request and are ready for it. Where nobody has figures, nobody is
+/// asked for them.
 pub(crate) fn standing(
     among: &Resolved,
     places: Set,
     query: &Query<'_>,
-    state: &impl TargetState,
+    (state, tracked): (&impl TargetState, bool),
 ) -> Standing {
     let (mut able, mut ready) = (places, places);
     let needs = query.needs();
@@ -175,7 +180,10 @@ pub(crate) fn standing(
                 able = able.without(Set::one(at));
                 Some(reason)
             }
-            None => state.availability(target).reason(),
+            None => state.availability(target).reason().or_else(|| {
+                let live = among.live.get(at).filter(|_| tracked)?;
+                live.is_down(query.now).then_some("it doesn't answer of late")
+            }),
         };
         if let Some(reason) = reason {
             ready = ready.without(Set::one(at));
@@ -192,14 +200,8 @@ pub(crate) fn standing(
     Standing { usable, out, resort }
 }
 
-/// Which time a request is estimated by where its strategy doesn't say: that its client waits for.
-pub(crate) fn of(tree: &Tree, query: &Query<'_>, expect: Option<Of>) -> Of {
+/// Which time is meant where nothing else is said: that the request's client waits for.
+pub(crate) fn of(query: &Query<'_>, expect: Option<Of>) -> Of {
     let streams = query.ask.is_some_and(|ask| ask.stream);
-    tree.of.or(expect).unwrap_or(if streams { Of::FirstToken } else { Of::Whole })
-}
-
-/// Whether a figure is above a bound; what isn't known never is.
-pub(crate) fn above(estimate: &Estimate, cost: Option<Usd>, latency: Option<Duration>) -> bool {
-    let dear = estimate.cost.zip(cost).is_some_and(|(cost, most)| cost > most);
-    dear || estimate.latency().zip(latency).is_some_and(|(latency, most)| latency > most)
+    expect.unwrap_or(if streams { Of::FirstToken } else { Of::Whole })
 }

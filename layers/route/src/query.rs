@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, Request};
 use tokio::time::Instant;
@@ -46,7 +46,8 @@ pub struct Query<'a> {
 
 /// What is found out about a request only when a route asks for it.
 pub trait Lazy {
-    /// What it needs, beside what its [`Ask`] says. Asked for routes that have rules, or a strategy
+    /// What it needs, beside what its [`Ask`] says. Where neither says anything, every target counts
+    /// as able. Asked for routes that have rules, or a strategy
     /// other than failover, round robin and weighted.
     fn needs(&self) -> Needs {
         Needs::NONE
@@ -60,6 +61,11 @@ pub trait Lazy {
     /// A number for the start of its prompt, the same for the same start: where a provider's
     /// prompt cache would hit.
     fn prefix(&self) -> Option<u64> {
+        None
+    }
+
+    /// What kind of task it is, where [`TASK`] doesn't say.
+    fn task(&self) -> Option<Cow<'_, str>> {
         None
     }
 
@@ -144,8 +150,8 @@ impl<'a> Query<'a> {
         duration(self.header(&MAX_LATENCY_NAME)?)
     }
 
-    pub(crate) fn task(&self) -> Option<&'a str> {
-        self.header(&TASK_NAME)
+    pub(crate) fn task(&self) -> Option<Cow<'a, str>> {
+        self.header(&TASK_NAME).map(Cow::Borrowed).or_else(|| self.lazy.task())
     }
 
     pub(crate) fn region(&self) -> Option<&'a str> {

@@ -94,6 +94,34 @@ impl Router {
         }
     }
 
+    /// What [`decide`](Self::decide) would say now, without taking a turn: the same choice, with what
+    /// is estimated of every target even where nothing of it decides, and with all that were passed
+    /// over, those that only other rules name among them.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use tokio::time::Instant;
+    /// use tollway_core::Target;
+    /// use tollway_route::{Group, Match, Query, Route, Router, Strategy};
+    ///
+    /// let targets = ["a", "b"].map(|name| Target::new(name, "default", None).into());
+    /// let group = Group::new(Strategy::RoundRobin, targets);
+    /// let router = Router::new([Route::new("all", Match::default(), group)])?;
+    /// let headers = HeaderMap::new();
+    /// let query = Query::new("/", &headers, Instant::now());
+    /// let said = router.explain(&query, &())?;
+    /// assert_eq!(router.explain(&query, &())?, said);
+    /// assert_eq!(router.decide(&query, &())?, said);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`decide`](Self::decide).
+    pub fn explain(&self, query: &Query<'_>, state: &impl TargetState) -> Result<Plan, NoRoute> {
+        self.decide(&query.rehearsed(), state)
+    }
+
     /// The rest of a plan, after `tried` have failed: without them, in the order of the figures of
     /// now, and with what is out now passed over. A plan that didn't compare keeps its order, and
     /// what was out when it was made and is back stands at its end. No turn is taken for those that

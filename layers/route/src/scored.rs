@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollway_core::{Plan, Usd};
 
 use crate::{
-    Health, Of, Prefer, Query, TargetState,
+    Of, Prefer, Query, TargetState,
     builder::Sources,
     chance::Chance,
     estimate::Estimate,
@@ -43,6 +43,12 @@ impl Bounds {
     pub(crate) fn any(&self) -> bool {
         self.cost.is_some() || self.latency.is_some()
     }
+
+    /// Whether a figure is above its bound; what isn't known never is. `of`: which time is bounded.
+    fn exceeds(&self, estimate: &Estimate, of: Of) -> bool {
+        let dear = estimate.cost.zip(self.cost).is_some_and(|(cost, most)| cost > most);
+        dear || estimate.latency(of).zip(self.latency).is_some_and(|(time, most)| time > most)
+    }
 }
 
 /// One decision.
@@ -76,7 +82,13 @@ impl Scored<'_> {
     /// Who can take the request now, those that are `done` left out.
     pub(crate) fn standing(&self, state: &impl TargetState, done: Set) -> Standing {
         let places = self.trees().fold(Set::NONE, |all, tree| all.or(tree.places)).without(done);
-        live::standing(self.among, places, self.query, state)
+        live::standing(self.among, places, self.query, (state, self.sources.tracked))
+    }
+
+    /// Places of the route that no tree of this decision has.
+    pub(crate) fn others(&self) -> Set {
+        let all = (0..self.among.targets.len()).collect::<Set>();
+        self.trees().fold(all, |rest, tree| rest.without(tree.places))
     }
 
     pub(crate) fn plan(&self, standing: &Standing) -> Plan {
@@ -95,8 +107,7 @@ impl Scored<'_> {
         estimates: &Estimates,
     ) -> Plan {
         let head = write::Head { route: self.live, rule: self.rule, tree };
-        let plan = write::plan(&head, self.among, &standing.passed_over(), order, estimates);
-        Plan { first_token: self.of() == Of::FirstToken, ..plan }
+        write::plan(&head, self.among, &standing.passed_over(), order, (estimates, self.of()))
     }
 
     /// The plan for what is left after a failure. An order of turns, hashes or writing stays as it
@@ -121,21 +132,24 @@ impl Scored<'_> {
         self.write(first, standing, &order, &estimates)
     }
 
-    /// Which time its estimates are of.
+    /// Which time it goes by, and tells.
     fn of(&self) -> Of {
-        let first = self.trees().next();
-        first.map_or_else(Of::default, |tree| live::of(tree, self.query, self.sources.expect))
+        self.trees().next().and_then(|tree| tree.of).unwrap_or_else(|| self.bounds_of())
+    }
+
+    /// Which time bounds are of, whatever the strategy goes by.
+    fn bounds_of(&self) -> Of {
+        live::of(self.query, self.sources.expect)
     }
 
     fn estimate(&self, usable: Set, estimates: &mut Estimates) {
-        let of = self.of();
         for at in usable.iter() {
             let (Some(slot), Some(traits), Some(estimate)) =
                 (self.among.live.get(at), self.among.traits.get(at), estimates.get_mut(at))
             else {
                 continue;
             };
-            *estimate = Estimate::new(&slot.figures(self.query.now), traits, self.query, of);
+            *estimate = Estimate::new(&slot.figures(self.query.now), traits, self.query);
         }
     }
 
@@ -147,6 +161,7 @@ impl Scored<'_> {
             traits: &self.among.traits,
             chance: self.chance,
             near: &self.live.route.near,
+            of: self.bounds_of(),
         };
         let mut chose = None;
         for stage in self.stages(standing, estimates) {
@@ -163,40 +178,41 @@ impl Scored<'_> {
         chose.or(self.trees().next()).unwrap_or(&self.live.tree)
     }
 
-    /// What is within the bounds, then what is above them, then what doesn't answer.
-    fn stages(&self, standing: &Standing, estimates: &Estimates) -> [Stage; 3] {
-        let bounds = self.bounds;
-        let estimate = |at: usize| estimates.get(at).copied().unwrap_or_default();
+    /// What is within the bounds, then what is above them.
+    fn stages(&self, standing: &Standing, estimates: &Estimates) -> [Stage; 2] {
         let usable = standing.usable;
-        let down = usable.filter(|at| estimate(at).health == Health::Down);
-        let above = |at| live::above(&estimate(at), bounds.cost, bounds.latency);
-        let above = if bounds.any() { usable.without(down).filter(above) } else { Set::NONE };
-        let said = |reason| standing.resort.or(Some(reason));
+        let of = self.bounds_of();
+        let above = |at| estimates.get(at).is_some_and(|one| self.bounds.exceeds(one, of));
+        let above = if self.bounds.any() { usable.filter(above) } else { Set::NONE };
+        let late = standing.resort.or(Some("above the bound on cost or latency"));
         [
-            Stage { places: usable.without(down).without(above), said: standing.resort },
-            Stage { places: above, said: said("above the bound on cost or latency") },
-            Stage { places: down, said: said("it doesn't answer of late") },
+            Stage { places: usable.without(above), said: standing.resort },
+            Stage { places: above, said: late },
         ]
     }
 
-    /// Cuts places up as the rule prefers: what is free, and by size.
+    /// Cuts places up as the rule prefers: by size, and what is free first. A free place of another
+    /// size is not what is asked for.
     fn in_parts(&self, places: Set, mut each: impl FnMut(Set)) {
         let Some(then) = self.rule.map(|live| &live.rule.then) else { return each(places) };
         let traits = |at: usize| self.among.traits.get(at);
-        let free = match then.free_first {
-            true => places.filter(|at| traits(at).is_some_and(|traits| traits.free)),
-            false => Set::NONE,
+        let mut by_price = |part: Set| {
+            let free = match then.free_first {
+                true => part.filter(|at| traits(at).is_some_and(|traits| traits.free)),
+                false => Set::NONE,
+            };
+            each(free);
+            each(part.without(free));
         };
-        for mut rest in [free, places.without(free)] {
-            if let Prefer::Sizes(sizes) = &then.prefer {
-                for size in sizes {
-                    let part = rest.filter(|at| traits(at).is_some_and(|t| t.size == Some(*size)));
-                    each(part);
-                    rest = rest.without(part);
-                }
+        let mut rest = places;
+        if let Prefer::Sizes(sizes) = &then.prefer {
+            for size in sizes {
+                let part = rest.filter(|at| traits(at).is_some_and(|t| t.size == Some(*size)));
+                by_price(part);
+                rest = rest.without(part);
             }
-            each(rest);
         }
+        by_price(rest);
     }
 
     /// Now and then, one of which too little is known goes first: or nothing more would be known.
@@ -204,7 +220,9 @@ impl Scored<'_> {
         if !(self.explores && tree.explores) {
             return;
         }
-        let unknown = |at| estimates.get(at).is_some_and(|one: &Estimate| one.expected.is_none());
+        let of = self.of();
+        let unknown =
+            |at| estimates.get(at).is_some_and(|one: &Estimate| one.latency(of).is_none());
         let unknown = part.filter(unknown);
         let chance = self.chance;
         // Where nothing is known of anybody, every choice explores.

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use http::Request;
 use tollway_core::Needs;
 
@@ -17,6 +19,12 @@ pub trait ReadSignals<B> {
 
     /// A number for the start of its prompt.
     fn prefix(&self, request: &Request<B>) -> Option<u64> {
+        let _ = request;
+        None
+    }
+
+    /// What kind of task it is, by its body.
+    fn task<'a>(&'a self, request: &'a Request<B>) -> Option<Cow<'a, str>> {
         let _ = request;
         None
     }
@@ -60,6 +68,10 @@ impl<R: ReadSignals<B>, B> Lazy for Reading<'_, R, B> {
 
     fn prefix(&self) -> Option<u64> {
         self.0.prefix(self.1)
+    }
+
+    fn task(&self) -> Option<Cow<'_, str>> {
+        self.0.task(self.1)
     }
 
     fn moment(&self) -> Option<Moment> {

@@ -20,7 +20,7 @@ pub(crate) struct Tree {
     pub(crate) fixed: bool,
     /// It compares times, so that each must be known.
     pub(crate) explores: bool,
-    /// Which time it goes by; `None`: it doesn't say.
+    /// Which time it goes by first of all; `None`: it doesn't say.
     pub(crate) of: Option<Of>,
 }
 
@@ -72,10 +72,7 @@ impl Tree {
             choices: sizes.fold(1, usize::saturating_mul),
             fixed: groups.iter().all(|group| group.strategy.is_fixed()),
             explores: groups.iter().any(|group| group.strategy.explores()),
-            of: groups.iter().find_map(|group| match group.strategy {
-                Strategy::Latency { of } => Some(of),
-                _ => None,
-            }),
+            of: groups.iter().find_map(|group| group.strategy.of()).flatten(),
             root,
         }
     }
@@ -85,9 +82,9 @@ impl Tree {
     }
 
     /// Chooses among the places of a fixed tree that are usable.
-    pub(crate) fn choose(&self, usable: Set, rehearsed: bool) -> Choice {
+    pub(crate) fn choose(&self, usable: Set) -> Choice {
         let mut choice = Choice { firsts: [0; MAX], number: 0 };
-        self.root.choose(usable, (true, rehearsed), &mut choice);
+        self.root.choose(usable, true, &mut choice);
         choice
     }
 }
@@ -149,15 +146,15 @@ impl Branch {
         if lead { self.turns.first(limbs, rehearsed) } else { self.behind.first(limbs, rehearsed) }
     }
 
-    fn choose(&self, usable: Set, (lead, rehearsed): (bool, bool), choice: &mut Choice) {
-        let first = self.draw(self.usable(usable), lead, rehearsed);
+    fn choose(&self, usable: Set, lead: bool, choice: &mut Choice) {
+        let first = self.draw(self.usable(usable), lead, false);
         if let Some(slot) = choice.firsts.get_mut(self.number) {
             *slot = u8::try_from(first).unwrap_or(0);
         }
         choice.number = choice.number.saturating_mul(self.limbs.len()).saturating_add(first);
         for (at, limb) in self.limbs.iter().enumerate() {
             if let Grown::Group(branch) = &limb.node {
-                branch.choose(usable, (lead && at == first, rehearsed), choice);
+                branch.choose(usable, lead && at == first, choice);
             }
         }
     }

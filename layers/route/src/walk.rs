@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tollway_core::PerMille;
 
 use crate::{
-    Near, Query, Strategy, Traits,
+    Near, Of, Query, Strategy, Traits,
     chance::Chance,
     estimate::Estimate,
     set::{Few, Set},
@@ -21,6 +21,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) traits: &'a [Traits],
     pub(crate) chance: &'a Chance,
     pub(crate) near: &'a Near,
+    /// Which time is meant where a strategy doesn't say.
+    pub(crate) of: Of,
 }
 
 /// Places in the order to try them.
@@ -146,17 +148,31 @@ impl Branch {
             Strategy::Nearest => walk.scene.near.region(walk.scene.query),
             _ => None,
         };
+        let scene = walk.scene;
+        let of = self.strategy.of().flatten().unwrap_or(scene.of);
         let mut entrants = Few::new();
         for (at, limb) in self.limbs.iter().enumerate().filter(|(at, _)| limbs.contains(*at)) {
-            entrants.push(limb.entrant(at, walk, mine));
+            entrants.push(limb.entrant(at, walk, (of, mine)));
         }
-        let scene = walk.scene;
+        if self.strategy == Strategy::Capability {
+            for one in entrants.as_mut_slice() {
+                let limb = self.limbs.get(usize::from(one.at));
+                one.able = limb.is_some_and(|limb| limb.is_able(walk));
+            }
+        }
         strategy::rank(&self.strategy, &entrants, (scene.query, scene.chance, self.salt))
     }
 }
 
 impl Limb {
-    fn entrant(&self, at: usize, walk: &Walk<'_>, mine: Option<&str>) -> Entrant {
+    /// Whether one of its places is known to be able.
+    fn is_able(&self, walk: &Walk<'_>) -> bool {
+        let (query, traits) = (walk.scene.query, walk.scene.traits);
+        let able = |traits: &Traits| traits.surely_able(query.ask, query.needs());
+        self.places.and(walk.usable).iter().any(|place| traits.get(place).is_some_and(able))
+    }
+
+    fn entrant(&self, at: usize, walk: &Walk<'_>, (of, mine): (Of, Option<&str>)) -> Entrant {
         let places = self.places.and(walk.usable);
         let least = |a: Option<f32>, b: Option<f32>| match (a, b) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -169,7 +185,7 @@ impl Limb {
             ..Entrant::default()
         };
         for estimate in places.iter().filter_map(|place| walk.scene.estimates.get(place)) {
-            entrant.latency = least(entrant.latency, estimate.expected);
+            entrant.latency = least(entrant.latency, estimate.expected(of));
             entrant.cost = least(entrant.cost, estimate.dearness);
             entrant.peak = least(entrant.peak, estimate.peak);
             entrant.in_flight = entrant.in_flight.saturating_add(estimate.in_flight);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tollway_core::{Candidate, PerMille, Plan, Rejected};
 
 use crate::{
+    Of,
     estimate::Estimate,
     live::{LiveRoute, LiveRule},
     resolved::Resolved,
@@ -24,13 +25,14 @@ pub(crate) struct Head<'a> {
     pub(crate) tree: &'a Tree,
 }
 
-/// `out`: what is told as passed over. `estimates` may be missing, where none were made.
+/// `out`: what is told as passed over. `estimates` may be missing, where none were made; `of` is the
+/// time that is told.
 pub(crate) fn plan(
     head: &Head<'_>,
     among: &Resolved,
     out: &[(usize, &'static str)],
     order: &Order,
-    estimates: &[Estimate],
+    (estimates, of): (&[Estimate], Of),
 ) -> Plan {
     let entries = order.entries.as_slice();
     // By number, so that the list's length is known and it is allocated once.
@@ -43,7 +45,7 @@ pub(crate) fn plan(
             reason: entry.reason.unwrap_or_default(),
             score: entry.score,
             cost: known.cost,
-            latency: known.latency(),
+            latency: known.latency(of),
             samples: known.samples,
         }
     });
@@ -60,7 +62,7 @@ pub(crate) fn plan(
         strategy: head.tree.strategy().as_str(),
         arm: order.arm.clone(),
         complexity: None,
-        first_token: false,
+        first_token: !estimates.is_empty() && of == Of::FirstToken,
         confidence: confidence(order.lead, first.map_or(0, |first| first.samples)),
         candidates: candidates.collect(),
         rejected: if out.is_empty() { Arc::default() } else { rejected().collect() },

@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::{World, all, ask, candidates, costs, query, rejected, takes};
+use common::{World, all, ask, candidates, costs, query, rejected, takes, target};
 use tollway_core::{Ask, Needs, Operation, Prompt, Target};
-use tollway_route::{Availability, Figures, Strategy, Traits};
+use tollway_route::{Availability, Figures, Group, Health, Strategy, Traits};
 
 #[test]
 fn what_surely_cannot_serve_a_request_is_passed_over_with_the_reason() {
@@ -47,6 +47,65 @@ fn what_surely_cannot_serve_a_request_is_passed_over_with_the_reason() {
     let plan = router.decide(&query(&asked), &()).unwrap();
     assert_eq!(candidates(&plan), ["blind/m", "blind/x"]);
     assert_eq!(plan.candidates[0].reason, "last resort: no target is known to be able");
+}
+
+/// Where nobody has read what a request needs, nobody is passed over for it.
+#[test]
+fn what_was_not_read_counts_as_not_known() {
+    let world = World::default();
+    world.is("blind", Traits { can: Some(Needs::STREAMING), ..Traits::default() });
+    let router = world.router([all(Strategy::Capability, &["blind", "seeing"])]);
+    let unread = router.decide(&query(&ask("m")), &()).unwrap();
+    assert_eq!((candidates(&unread).len(), unread.rejected.len()), (2, 0));
+    let nothing = router.decide(&common::at("/"), &()).unwrap();
+    assert_eq!((candidates(&nothing).len(), nothing.rejected.len()), (2, 0));
+}
+
+/// Who is known to be able comes before those of whom it isn't known.
+#[test]
+fn capability_prefers_knowledge_to_hope() {
+    let world = World::default();
+    let can = |can| Traits { can: Some(can), ..Traits::default() };
+    world.is("seeing", can(Needs::VISION));
+    world.is("roomy", Traits { window: Some(200_000), ..Traits::default() });
+    world.is("short", Traits { window: Some(8_000), ..Traits::default() });
+    let router =
+        world.router([all(Strategy::Capability, &["unknown", "short", "roomy", "seeing"])]);
+    let order = |ask: &Ask| candidates(&router.decide(&query(ask), &()).unwrap()).join(" ");
+    assert_eq!(order(&ask("m")), "unknown/m short/m roomy/m seeing/m");
+    let image = ask("m").with_needs(Needs::VISION);
+    assert_eq!(order(&image), "seeing/m unknown/m short/m roomy/m");
+    let long = ask("m").with_prompt(Prompt::new(50_000));
+    assert_eq!(order(&long), "roomy/m unknown/m seeing/m");
+    // A pool is able when one of its members is.
+    let pool = Group::new(Strategy::Failover, ["other", "roomy"].map(|one| target(one).into()));
+    let mut route = all(Strategy::Capability, &["unknown"]);
+    route.group.members.push(pool.into());
+    let plan = world.router([route]).decide(&query(&long), &()).unwrap();
+    assert_eq!(candidates(&plan), ["other/m", "roomy/m", "unknown/m"]);
+}
+
+/// A target that is down is passed over like one whose breaker is open, by turns too.
+#[test]
+fn who_does_not_answer_is_passed_over_under_every_strategy() {
+    let down = Figures { health: Health::Down, ..takes(100) };
+    for strategy in [Strategy::Failover, Strategy::RoundRobin, Strategy::Weighted, Strategy::Cost] {
+        let world = World::default();
+        let router = world.router([all(strategy, &["a", "b"])]);
+        assert_eq!(router.decide(&query(&ask("m")), &()).unwrap().candidates.len(), 2);
+        world.set("a", down);
+        for _ in 0..3 {
+            let plan = router.decide(&query(&ask("m")), &()).unwrap();
+            assert_eq!(candidates(&plan), ["b/m"]);
+            assert_eq!(rejected(&plan), [("a/m".to_owned(), "it doesn't answer of late")]);
+        }
+        world.set("b", down);
+        let plan = router.decide(&query(&ask("m")), &()).unwrap();
+        assert_eq!((plan.candidates.len(), plan.rejected.len()), (2, 0));
+        assert_eq!(plan.candidates[0].reason, "last resort: every target is out");
+        world.set("a", takes(100)).set("b", takes(100));
+        assert_eq!(router.decide(&query(&ask("m")), &()).unwrap().candidates.len(), 2, "back");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{cell::Cell, convert::Infallible, time::Duration};
+use std::{borrow::Cow, cell::Cell, convert::Infallible, time::Duration};
 
 use common::{World, all, ask, at, candidates, costs, query, takes, target, user};
 use http::{HeaderMap, HeaderName, Request, Response};
@@ -25,6 +25,7 @@ const MINUTE: Moment = Moment { weekday: 2, minute: 600 };
 struct Known {
     signals: Option<Signals>,
     moment: Option<Moment>,
+    task: Option<&'static str>,
     looked: Cell<u32>,
 }
 
@@ -32,6 +33,11 @@ impl Lazy for Known {
     fn signals(&self) -> Option<Signals> {
         self.looked.set(self.looked.get() + 1);
         self.signals
+    }
+
+    fn task(&self) -> Option<Cow<'_, str>> {
+        self.looked.set(self.looked.get() + 1);
+        self.task.map(Cow::Borrowed)
     }
 
     fn moment(&self) -> Option<Moment> {
@@ -106,6 +112,13 @@ fn each_condition_of_client_and_caller_holds_where_it_should() {
     assert_eq!(times, [true, false, false]);
     let tasks = ["code-review", "chat"].map(|value| said(&task, TASK, value));
     assert_eq!(tasks, [true, false]);
+    // The body says it where no header does; the header comes first.
+    let known = Known { task: Some("code"), ..Known::default() };
+    assert!(holds(&task, &at("/").with_lazy(&known)));
+    let headers = HeaderMap::from_iter([(HeaderName::from_static(TASK), "chat".parse().unwrap())]);
+    let chat = Query::new("/", &headers, Instant::now());
+    assert!(!holds(&task, &chat.with_lazy(&known)));
+    assert_eq!(known.looked.get(), 1, "the body is read where the header is silent");
     assert!([&cost, &latency, &task].iter().all(|router| !holds(router, &at("/"))));
 
     let ada = CallerMatch::User("ada".parse().unwrap());
@@ -184,7 +197,9 @@ fn sizes_come_in_the_order_of_the_rule_and_the_rest_behind() {
     };
     assert_eq!(order(&then), "tiny small free large unknown thinker");
     let free_first = Then { free_first: true, ..then.clone() };
-    assert_eq!(order(&free_first), "free tiny small large unknown thinker");
+    assert_eq!(order(&free_first), "tiny free small large unknown thinker");
+    let anybody = Then { free_first: true, ..Then::default() };
+    assert_eq!(order(&anybody), "free large small unknown thinker tiny");
     let by_turns = Then { strategy: Some(Strategy::RoundRobin), ..then };
     assert_eq!(order(&by_turns), "tiny small free unknown thinker large", "turns behind, too");
 }
@@ -275,6 +290,17 @@ fn ready_made_sets_do_what_they_are_named_for() {
     assert_eq!(first("fast", &query(&plain)), by("large", Some("fast")));
     let known = Known { signals: Some(Signals::default()), ..Known::default() };
     assert_eq!(first("auto", &query(&plain).with_lazy(&known)), by("tiny", Some("auto: simple")));
+    let long = ask("m").with_prompt(Prompt::new(100_000));
+    let hold = |window| Traits { window: Some(window), ..Traits::default() };
+    world.is("unknown", hold(1_000_000)).is("tiny", hold(100_000));
+    let on_size = |name: &str| {
+        let plan = first(name, &query(&long).with_lazy(&known));
+        assert_eq!(plan.1.as_deref(), Some("auto: long"));
+        plan.0
+    };
+    assert_eq!(on_size("auto"), "unknown", "the first whose window is known to hold it");
+    world.is("unknown", hold(99_999));
+    assert_eq!(on_size("auto"), "tiny");
     let thinking = ask("m").with_needs(Needs::REASONING);
     assert_eq!(first("auto", &query(&thinking)), by("thinker", Some("auto: thinking")));
     let headers =

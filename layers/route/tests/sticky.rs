@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 use tollway_core::Target;
 use tollway_route::{
-    Availability, By, Group, Lazy, Match, Member, Query, Route, Router, Strategy, Traits,
+    Availability, By, Group, Lazy, Match, Member, Near, Query, Route, Router, Strategy, Traits,
 };
 
 const BY_USER: Strategy = Strategy::Affinity { by: By::User };
@@ -203,4 +203,41 @@ fn the_nearest_region_comes_first() {
     let plan = router.decide(&at("/").with_lazy(&Known), &()).unwrap();
     assert_eq!(candidates(&plan)[0], "a");
     assert_eq!(plan.candidates[0].reason, "nearest");
+}
+
+#[test]
+fn the_route_says_where_callers_are_and_what_is_near_to_them() {
+    let world = World::default();
+    let region = |name: &str| Traits { region: Some(name.into()), ..Traits::default() };
+    for (name, place) in [("a", "us"), ("b", "asia"), ("c", "eu"), ("d", "eu-west")] {
+        world.is(name, region(place));
+    }
+    let near = Near {
+        header: Some(HeaderName::from_static("x-place")),
+        tag: Some("region".into()),
+        default: Some("us".into()),
+        order: vec![("eu".into(), vec!["asia".into(), "us".into()])],
+    };
+    let route = all(Strategy::Nearest, &["nowhere", "a", "b", "c", "d"]).near(near);
+    let router = world.router([route]);
+    let from = |header: Option<&str>, tag: Option<&str>| {
+        let mut headers = HeaderMap::new();
+        // Another one is named, so that this one is nobody's.
+        headers.insert(tollway_route::REGION, "asia".parse().unwrap());
+        headers.extend(
+            header.map(|value| (HeaderName::from_static("x-place"), value.parse().unwrap())),
+        );
+        let mut caller = user("ada");
+        caller.tags = tag.into_iter().map(|tag| ("region", tag)).collect();
+        let query = Query::new("/", &headers, Instant::now()).with_caller(&caller);
+        candidates(&router.decide(&query, &()).unwrap()).join(" ")
+    };
+    assert_eq!(
+        from(Some("eu"), Some("asia")),
+        "c b a d nowhere",
+        "same, as listed, its first word"
+    );
+    assert_eq!(from(None, Some("asia")), "b nowhere a c d");
+    assert_eq!(from(None, None), "a nowhere b c d");
+    assert_eq!(from(Some("mars"), None), "nowhere a b c d", "as written");
 }

@@ -5,7 +5,9 @@ mod common;
 
 use std::{collections::HashMap, time::Duration};
 
-use common::{World, all, ask, at, candidates, costs, latency, query, shares, takes, target};
+use common::{
+    World, all, ask, at, candidates, costs, latency, query, rejected, shares, takes, target,
+};
 use tollway_core::{Operation, PerMille, Prompt, Target, Usd};
 use tollway_route::{
     Availability, Figures, Group, Health, Match, Member, Of, Route, Strategy, Traits,
@@ -75,8 +77,8 @@ fn a_crowd_and_failures_count_before_times_are_worse() {
     assert_eq!(first(), "b", "every second reply fails");
     world.set("a", Figures { health: Health::Down, ..takes(300) });
     let plan = router.decide(&at("/"), &()).unwrap();
-    assert_eq!(candidates(&plan), ["b", "a"]);
-    assert_eq!(plan.candidates[1].reason, "it doesn't answer of late");
+    assert_eq!(candidates(&plan), ["b"]);
+    assert_eq!(rejected(&plan), [("a".to_owned(), "it doesn't answer of late")]);
 }
 
 #[test]

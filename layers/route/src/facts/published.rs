@@ -10,7 +10,7 @@ use super::{
     health::Standing,
     measures::{HalfLife, Marks, Success},
 };
-use crate::Figures;
+use crate::{Figures, Health};
 
 /// A slot's figures as its last writer left them, to be read without a lock. A reader may see one
 /// figure of one moment beside another of the next.
@@ -102,6 +102,11 @@ impl Published {
         now >= self.changes_at.load(Relaxed)
     }
 
+    /// How the target stands, without its figures.
+    pub(super) fn health(&self, now: Nanos, in_flight: u32, limits: &Thresholds) -> Health {
+        Standing::from_bits(self.standing.load(Relaxed)).health(now, in_flight, limits)
+    }
+
     pub(super) fn read(
         &self,
         now: Nanos,
@@ -119,7 +124,6 @@ impl Published {
             good: f32::from_bits((success >> 32) as u32),
             all: f32::from_bits(success as u32),
         };
-        let standing = Standing::from_bits(self.standing.load(Relaxed));
         let median = whole.map_or(Duration::ZERO, |whole| whole.p50);
         Figures {
             samples: self.samples.load(Relaxed),
@@ -133,7 +137,7 @@ impl Published {
             cached_share: float(&self.cached_share),
             in_flight,
             usual_in_flight: float(&self.usual_in_flight),
-            health: standing.health(now, in_flight, limits),
+            health: self.health(now, in_flight, limits),
         }
     }
 }

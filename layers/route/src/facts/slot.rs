@@ -19,7 +19,7 @@ use super::{
     snapshot::{Merged, TargetFacts},
     window::Window,
 };
-use crate::{Figures, Live};
+use crate::{Figures, Health, Live};
 
 /// Errors that a slot remembers.
 const ERRORS: usize = 8;
@@ -254,6 +254,11 @@ impl Slot {
 impl Live for Slot {
     fn figures(&self, now: Instant) -> Figures {
         self.figures(now)
+    }
+
+    fn is_down(&self, now: Instant) -> bool {
+        let in_flight = self.in_flight.load(Relaxed);
+        self.published.health(self.clock(now), in_flight, &self.config.health) == Health::Down
     }
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tollway_core::{Needs, Usd};
 
-use super::{Between, Prefer, Rule, Then, When};
+use super::{Between, Prefer, Rule, SizeClass, Then, When};
 use crate::{Of, Size, Strategy, auto::Complexity};
 
 /// Names of the ready-made sets.
@@ -21,7 +21,7 @@ const HURRIED: Duration = Duration::from_secs(2);
 /// | `quality` | the largest models first |
 /// | `vision` | prompts with images to the larger models, all else as the route says |
 /// | `fast` | the lowest time to the first token |
-/// | `auto` | by the client's bounds (0.002 USD, 2 s) cheap or fast; else simple prompts to tiny and small models, moderate ones to small and large, complex ones to large, and what takes thinking to models that reason |
+/// | `auto` | by the client's bounds (0.002 USD, 2 s) cheap or fast; prompts from 100,000 tokens on where the window is known to hold them; else simple prompts to tiny and small models, moderate ones to small and large, complex ones to large, and what takes thinking to models that reason; of each size what is free first |
 ///
 /// ```
 /// use tollway_route::{READY, ready};
@@ -33,6 +33,7 @@ pub fn ready(name: &str) -> Option<Vec<Rule>> {
     use Size::{Large, Reasoning, Small, Tiny};
     let any = When::default;
     let sizes = |sizes: &[Size]| Then { prefer: Prefer::Sizes(sizes.into()), ..Then::default() };
+    let graded = |graded: &[Size]| Then { free_first: true, ..sizes(graded) };
     let by = |strategy| Then { strategy: Some(strategy), ..Then::default() };
     let cheap = || Then { free_first: true, ..by(Strategy::Cost) };
     let fast = || by(Strategy::Latency { of: Of::FirstToken });
@@ -47,15 +48,20 @@ pub fn ready(name: &str) -> Option<Vec<Rule>> {
         "auto" => vec![
             rule("auto: cheap", When { max_cost: Between::to(THRIFTY), ..any() }, cheap()),
             rule("auto: fast", When { max_latency: Between::to(HURRIED), ..any() }, fast()),
-            rule("auto: thinking", needs(Needs::REASONING), sizes(&[Reasoning, Large])),
+            rule(
+                "auto: long",
+                When { size: vec![SizeClass::Huge], ..any() },
+                by(Strategy::Capability),
+            ),
+            rule("auto: thinking", needs(Needs::REASONING), graded(&[Reasoning, Large])),
             rule(
                 "auto: reasoning",
                 When { reasoning: Some(true), ..looks(Complexity::Complex) },
-                sizes(&[Reasoning, Large]),
+                graded(&[Reasoning, Large]),
             ),
-            rule("auto: complex", looks(Complexity::Complex), sizes(&[Large, Reasoning, Small])),
-            rule("auto: moderate", looks(Complexity::Moderate), sizes(&[Small, Large])),
-            rule("auto: simple", looks(Complexity::Simple), sizes(&[Tiny, Small, Large])),
+            rule("auto: complex", looks(Complexity::Complex), graded(&[Large, Reasoning, Small])),
+            rule("auto: moderate", looks(Complexity::Moderate), graded(&[Small, Large])),
+            rule("auto: simple", looks(Complexity::Simple), graded(&[Tiny, Small, Large])),
         ],
         _ => return None,
     })

@@ -1,4 +1,4 @@
-use std::{cell::OnceCell, time::Duration};
+use std::{borrow::Cow, cell::OnceCell, time::Duration};
 
 use tollway_core::{Needs, Usd};
 
@@ -26,7 +26,7 @@ pub struct When {
     pub reasoning: Option<bool>,
     /// Its prompt is of one of these lengths.
     pub size: Vec<SizeClass>,
-    /// One of these fits its task, by [`TASK`](crate::TASK).
+    /// One of these fits its task, by [`TASK`](crate::TASK), else by its body.
     pub task: Vec<Glob>,
     /// One of these is calling.
     pub callers: Vec<CallerMatch>,
@@ -105,21 +105,26 @@ impl SizeClass {
     }
 }
 
-/// Judges a prompt when the first rule asks, and once.
+/// Reads what rules ask of a prompt when the first of them asks, and once.
 pub(crate) struct Judge<'a> {
     query: &'a Query<'a>,
     weights: &'a Weights,
     judgement: OnceCell<Option<Judgement>>,
+    task: OnceCell<Option<Cow<'a, str>>>,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(query: &'a Query<'a>, weights: &'a Weights) -> Self {
-        Self { query, weights, judgement: OnceCell::new() }
+        Self { query, weights, judgement: OnceCell::new(), task: OnceCell::new() }
     }
 
     fn judge(&self) -> Option<&Judgement> {
         let judge = || self.query.signals().map(|signals| self.weights.score(&signals));
         self.judgement.get_or_init(judge).as_ref()
+    }
+
+    fn task(&self) -> Option<&str> {
+        self.task.get_or_init(|| self.query.task()).as_deref()
     }
 
     /// How hard the prompt looks, if a rule has asked.
@@ -143,7 +148,7 @@ impl When {
             && self.max_cost.holds(|| query.max_cost())
             && self.max_latency.holds(|| query.max_latency())
             && (self.task.is_empty()
-                || query.task().is_some_and(|task| any(&self.task, |glob| glob.matches(task))))
+                || judge.task().is_some_and(|task| any(&self.task, |glob| glob.matches(task))))
             && (self.time.is_empty()
                 || query.moment().is_some_and(|now| any(&self.time, |range| range.contains(now))))
             && any(&self.complexity, |hard| judge.judge().is_some_and(|j| j.complexity == *hard))

@@ -20,8 +20,9 @@ pub enum Strategy {
     /// In the order written: the next only when those before it are out.
     #[default]
     Failover,
-    /// The same, for groups whose members differ in what they can do. (What can't serve a request
-    /// is passed over under every strategy.)
+    /// Those that are known to be able first: of which it is written down what they can do, and
+    /// whose window is known to hold a long prompt. Then those of which it isn't known, each in the
+    /// order written. (What surely can't serve a request is passed over under every strategy.)
     Capability,
     /// Each in turn; the rest follow in the same circle.
     RoundRobin,
@@ -127,12 +128,7 @@ impl Strategy {
 
     /// Whether the order depends on nothing but whose turn it is.
     pub(crate) fn is_fixed(&self) -> bool {
-        matches!(self, Self::Failover | Self::Capability | Self::RoundRobin | Self::Weighted)
-    }
-
-    /// Whether it goes by more than the order written and whose turn it is.
-    pub(crate) fn looks(&self) -> bool {
-        !matches!(self, Self::Failover | Self::RoundRobin | Self::Weighted)
+        matches!(self, Self::Failover | Self::RoundRobin | Self::Weighted)
     }
 
     /// Whether it compares members by figures, so that an order can be made anew after a failure.
@@ -145,6 +141,15 @@ impl Strategy {
                 | Self::Cost
                 | Self::Score { .. }
         )
+    }
+
+    /// Which time it goes by, if by any: the inner `None` is that which is meant where none is said.
+    pub(crate) fn of(&self) -> Option<Option<Of>> {
+        match self {
+            Self::Latency { of } => Some(Some(*of)),
+            Self::Score { .. } => Some(None),
+            _ => None,
+        }
     }
 
     /// Whether it needs to know every member's times.
@@ -163,6 +168,8 @@ pub(crate) struct Entrant {
     pub(crate) identity: u64,
     /// How near its region is: 0 nearest.
     pub(crate) away: u8,
+    /// It is known to be able.
+    pub(crate) able: bool,
     /// Seconds to expect; `None`: too little is known.
     pub(crate) latency: Option<f32>,
     /// Nano-dollars to expect; `None`: no price is known.
@@ -201,6 +208,7 @@ pub(crate) fn rank(
         Strategy::Affinity { by } => sticky::rendezvous(all, key(by)),
         Strategy::Split { by } => sticky::rendezvous(all, key(by) ^ salt),
         Strategy::Nearest => region::nearest(all),
+        Strategy::Capability => sorted(all, |one| if one.able { 0.0 } else { 1.0 }),
         _ => sorted(all, |_| 0.0),
     }
 }
