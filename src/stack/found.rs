@@ -1,6 +1,6 @@
 //! Limits that providers told, beside those that the policy sets for them.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use metrics::Label;
 use serde_json::{Value, json};
@@ -79,10 +79,16 @@ impl Stack {
     /// Sets the gauges of what providers told and of how targets stand: once a scrape, not once a
     /// reply.
     pub(crate) fn refresh_metrics(&self) {
+        // Models that nobody knows share their labels: the worst of them is told.
+        let mut worst: HashMap<Vec<Label>, Health> = HashMap::new();
         for facts in self.facts().snapshot(Instant::now()).targets {
             let mut labels = self.telemetry.target_labels(&facts.target);
             labels.push(Label::new("key", facts.target.key().to_string()));
-            let health = match facts.figures.health {
+            let health = worst.entry(labels).or_default();
+            *health = facts.figures.health.max(*health);
+        }
+        for (labels, health) in worst {
+            let health = match health {
                 Health::Healthy => 0.0,
                 Health::Degraded => 1.0,
                 Health::Down => 2.0,

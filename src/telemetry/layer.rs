@@ -214,7 +214,10 @@ impl Observed {
                 first_token,
                 whole: elapsed,
             };
-            self.decided(Decision { outcome: Some(outcome), ..decision });
+            let answered = self.reply.as_ref().is_some_and(|reply| reply.status.is_success());
+            let alone = decision.attempts.is_none() && !self.exchange.has_paused();
+            let decision = Decision { outcome: Some(outcome), ..decision };
+            telemetry.decided(decision, answered, alone);
         }
     }
 
@@ -228,31 +231,6 @@ impl Observed {
             target: reply.and_then(|reply| reply.target.clone()),
             ..Decision::new(plan.clone())
         })
-    }
-
-    /// Counts the decision, how far off its estimates were, and keeps it.
-    fn decided(&self, decision: Decision) {
-        let telemetry = &self.layer.telemetry;
-        let series = telemetry.decisions_of(&decision);
-        series.count.increment(1);
-        let (chosen, outcome) = (decision.chosen(), decision.outcome.as_ref());
-        let answered = self.reply.as_ref().is_some_and(|reply| reply.status.is_success());
-        if let (Some(chosen), Some(outcome), true) = (chosen, outcome, answered) {
-            if let Some((real, told)) = outcome.cost.zip(chosen.cost).filter(|it| it.1 > Usd::ZERO)
-            {
-                series.cost.record(real.nanos() as f64 / told.nanos() as f64);
-            }
-            let real =
-                if decision.plan.first_token { outcome.first_token } else { Some(outcome.whole) };
-            // Other waits are not the target's.
-            let alone = decision.attempts.is_none() && !self.exchange.has_paused();
-            if let Some((real, told)) =
-                real.zip(chosen.latency).filter(|it| alone && !it.1.is_zero())
-            {
-                series.latency.record(real.as_secs_f64() / told.as_secs_f64());
-            }
-        }
-        telemetry.decisions().push(decision);
     }
 
     fn usage(&self, operation: Operation, reply: &Reply) -> Option<Usage> {

@@ -3,7 +3,9 @@
 //! Layers emit typed events; here they become metrics. Names, units and labels stand in
 //! [`names`], and nowhere else.
 
+mod decided;
 mod decision;
+mod decisions;
 mod exchange;
 mod layer;
 mod log;
@@ -11,7 +13,8 @@ pub mod names;
 mod request_id;
 mod series;
 
-pub use decision::{Decision, Decisions, Outcome, is_chosen};
+pub use decision::{Decision, Outcome, is_chosen};
+pub use decisions::Decisions;
 pub use exchange::Exchange;
 pub use layer::{NoteLayer, ObserveLayer, Observed, Pricing};
 pub use log::init as init_log;

@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tollway_core::{Operation, Target, Usage, Usd};
 
 use super::{
-    Decision, Decisions,
+    Decisions, decided,
     names::{self, Kind},
 };
 
@@ -27,28 +27,11 @@ struct Inner {
     pub(super) overhead: Histogram,
     known_models: Box<dyn Fn(&str) -> bool + Send + Sync>,
     series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
-    decided: Mutex<HashMap<DecidedKey, Arc<Decided>>>,
+    decided: decided::Table,
     decisions: Decisions,
 }
 
 type SeriesKey = (Operation, Option<Target>);
-
-/// What decisions are counted by.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct DecidedKey {
-    route: Arc<str>,
-    rule: Option<Arc<str>>,
-    strategy: &'static str,
-    arm: Option<Arc<str>>,
-    target: Option<Target>,
-}
-
-/// What is counted of decisions that are alike.
-pub(super) struct Decided {
-    pub(super) count: Counter,
-    pub(super) cost: Histogram,
-    pub(super) latency: Histogram,
-}
 
 /// What is counted per operation and target.
 pub(super) struct Series {
@@ -61,7 +44,7 @@ pub(super) struct Series {
 }
 
 /// Bound on `(operation, target)` pairs; targets beyond it are counted without their names.
-const MAX_SERIES: usize = 2_000;
+pub(super) const MAX_SERIES: usize = 2_000;
 static OTHER: LazyLock<Arc<str>> = LazyLock::new(|| "other".into());
 const STATUS: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "hung_up"];
 
@@ -101,7 +84,7 @@ impl Telemetry {
             overhead,
             known_models: Box::new(known_models),
             series: Mutex::default(),
-            decided: Mutex::default(),
+            decided: decided::Table::default(),
             decisions: Decisions::new(decisions),
         }))
     }
@@ -124,41 +107,13 @@ impl Telemetry {
         &self.0.decisions
     }
 
-    pub(super) fn decisions_of(&self, decision: &Decision) -> Arc<Decided> {
-        let plan = &decision.plan;
-        let chosen = decision.chosen().map(|chosen| &chosen.target);
-        let mut key = DecidedKey {
-            route: plan.route.clone(),
-            rule: plan.rule.clone(),
-            strategy: plan.strategy,
-            arm: plan.arm.clone(),
-            target: chosen.map(|target| self.bounded(target)),
-        };
-        let mut decided = self.0.decided.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = decided.get(&key) {
-            return found.clone();
-        }
-        if decided.len() >= MAX_SERIES {
-            key.target = None;
-        }
-        decided.entry(key.clone()).or_insert_with(|| self.register_decided(&key)).clone()
+    pub(super) fn decided_table(&self) -> &decided::Table {
+        &self.0.decided
     }
 
-    fn register_decided(&self, key: &DecidedKey) -> Arc<Decided> {
-        let mut labels = key.target.as_ref().map(|at| self.target_labels(at)).unwrap_or_default();
-        labels.push(Label::new("route", key.route.to_string()));
-        labels.push(Label::new("strategy", key.strategy));
-        let mut counted = labels.clone();
-        let text = |text: &Option<Arc<str>>| text.as_deref().unwrap_or_default().to_owned();
-        counted.push(Label::new("rule", text(&key.rule)));
-        counted.push(Label::new("arm", text(&key.arm)));
-        metrics::with_local_recorder(&self.0.recorder, || {
-            Arc::new(Decided {
-                count: metrics::counter!(names::DECISIONS, counted),
-                cost: metrics::histogram!(names::COST_RATIO, labels.clone()),
-                latency: metrics::histogram!(names::LATENCY_RATIO, labels),
-            })
-        })
+    /// Makes metrics of this registry.
+    pub(super) fn record<M>(&self, make: impl FnOnce() -> M) -> M {
+        metrics::with_local_recorder(&self.0.recorder, make)
     }
 
     pub(super) fn in_flight(&self) -> &Gauge {
@@ -171,14 +126,14 @@ impl Telemetry {
 
     /// Adds one to a counter that is too rare to keep a handle of.
     pub(crate) fn count(&self, name: &'static str, labels: Vec<Label>) {
-        metrics::with_local_recorder(&self.0.recorder, || {
+        self.record(|| {
             metrics::counter!(name, labels).increment(1);
         });
     }
 
     /// Sets a gauge that is too rare to keep a handle of.
     pub(crate) fn set(&self, name: &'static str, labels: Vec<Label>, value: f64) {
-        metrics::with_local_recorder(&self.0.recorder, || {
+        self.record(|| {
             metrics::gauge!(name, labels).set(value);
         });
     }
@@ -213,7 +168,7 @@ impl Telemetry {
     }
 
     /// The target, with `other` for a model that nobody knows.
-    fn bounded(&self, target: &Target) -> Target {
+    pub(super) fn bounded(&self, target: &Target) -> Target {
         match target.model() {
             Some(model) if !(self.0.known_models)(model) => {
                 Target::new(target.provider().clone(), target.key().clone(), Some(OTHER.clone()))
@@ -230,7 +185,7 @@ impl Telemetry {
             labels.push(Label::new(name, value));
             labels
         };
-        metrics::with_local_recorder(&self.0.recorder, || {
+        self.record(|| {
             Arc::new(Series {
                 requests: STATUS
                     .map(|status| metrics::counter!(names::REQUESTS, with("status", status))),

@@ -13,16 +13,32 @@ use tollway_route::auto::{
 const PROMPTS: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/auto/prompts.jsonl"));
 
+/// Written by someone who knew neither the words nor the weights.
+const ANOTHER_HAND: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/fixtures/auto/another_hand.jsonl"
+));
+
 /// What `{{document N}}` in a fixture stands for, over and over up to N bytes: prose that asks for
 /// nothing.
 const DOCUMENT: &str = "The committee met on the second floor of the old town hall. It had rained \
      since morning, and the windows were closed. Members spoke of the harvest, of the road to the \
      harbour and of the school's new roof. Nobody objected, and the minutes were read aloud. ";
 
+/// Words and weights are tuned on the first kind, and checked on the others, whose single errors
+/// stay unseen by whoever tunes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Split {
+    Tuned,
+    HeldOut,
+    /// Of the other hand.
+    Blind,
+}
+
 #[derive(Debug)]
 struct Labelled {
     id: u64,
-    held_out: bool,
+    split: Split,
     complexity: Complexity,
     reasoning: bool,
     signals: Signals,
@@ -30,7 +46,11 @@ struct Labelled {
 }
 
 fn labelled() -> Vec<Labelled> {
-    PROMPTS.lines().map(|line| read(&serde_json::from_str(line).unwrap())).collect()
+    PROMPTS
+        .lines()
+        .chain(ANOTHER_HAND.lines())
+        .map(|line| read(&serde_json::from_str(line).unwrap()))
+        .collect()
 }
 
 fn read(line: &Value) -> Labelled {
@@ -54,7 +74,11 @@ fn read(line: &Value) -> Labelled {
     let label = line["complexity"].as_str().unwrap();
     Labelled {
         id: line["id"].as_u64().unwrap(),
-        held_out: line["split"] == "test",
+        split: match line["split"].as_str().unwrap() {
+            "tune" => Split::Tuned,
+            "test" => Split::HeldOut,
+            _ => Split::Blind,
+        },
         complexity: Complexity::ALL.into_iter().find(|it| it.as_str() == label).unwrap(),
         reasoning: line["reasoning"].as_bool().unwrap(),
         signals: scanner.finish(),
@@ -118,20 +142,22 @@ fn share<const N: usize>(matrix: &[[u32; N]; N]) -> f64 {
 fn it_is_right_about_most_requests_also_of_those_held_out() {
     let all = labelled();
     let whole = Matrix::of(all.iter());
-    let tuned = Matrix::of(all.iter().filter(|one| !one.held_out));
-    let held_out = Matrix::of(all.iter().filter(|one| one.held_out));
+    let of = |split| Matrix::of(all.iter().filter(|one| one.split == split));
+    let (tuned, held_out, blind) = (of(Split::Tuned), of(Split::HeldOut), of(Split::Blind));
     // Written when the words were settled.
-    let last = Matrix::of(all.iter().filter(|one| one.id > 310));
+    let last = Matrix::of(all.iter().filter(|one| (311..=350).contains(&one.id)));
+    let other = Matrix::of(all.iter().filter(|one| one.id > 350 && one.split == Split::Tuned));
     for (title, matrix) in [
         ("All", &whole),
         ("Tuned on", &tuned),
+        ("Tuned on, of another hand", &other),
         ("Held out", &held_out),
         ("Held out, written last", &last),
+        ("Blind, of another hand", &blind),
     ] {
         println!("{}", matrix.table(title));
     }
-    // Those held out stay unseen by whoever changes words or weights.
-    for one in all.iter().filter(|one| !one.held_out) {
+    for one in all.iter().filter(|one| one.split == Split::Tuned) {
         let got = Weights::default().score(&one.signals);
         if (got.complexity, got.reasoning) != (one.complexity, one.reasoning) {
             println!(
@@ -140,9 +166,11 @@ fn it_is_right_about_most_requests_also_of_those_held_out() {
             );
         }
     }
-    assert!(all.len() >= 240, "{} requests", all.len());
-    assert!(whole.right() >= 0.85 && held_out.right() >= 0.80);
-    assert!(share(&whole.reasoning) >= 0.85 && share(&held_out.reasoning) >= 0.80);
+    assert!(all.len() >= 510, "{} requests", all.len());
+    assert!(whole.right() >= 0.90 && held_out.right() >= 0.87);
+    assert!(blind.right() >= 0.82 && last.right() >= 0.77);
+    assert!(share(&whole.reasoning) >= 0.91 && share(&held_out.reasoning) >= 0.93);
+    assert!(share(&blind.reasoning) >= 0.88);
 }
 
 fn scan(pieces: &[(Role, &str)]) -> Signals {
@@ -202,6 +230,49 @@ fn the_last_user_message_counts_and_the_rest_is_context() {
     assert_eq!((tool.count(Feature::Proof), tool.count(Feature::Trivial)), (1, 0));
     let two = scan(&[(Role::User, hard), (Role::User, "Derive it, too.")]);
     assert_eq!((two.count(Feature::Proof), two.count(Feature::Turns)), (2, 0));
+}
+
+#[test]
+fn a_follow_up_goes_on_with_what_was_asked_before() {
+    let earlier = |follow_up| {
+        let hard = (Role::User, "Prove that the algorithm is optimal.");
+        let pieces = [hard, (Role::Assistant, "Prove it yourself."), (Role::User, follow_up)];
+        scan(&pieces).count(Feature::Earlier)
+    };
+    assert_eq!(earlier("the second case is wrong"), 3);
+    assert_eq!((earlier("Thanks!"), earlier("make it shorter")), (0, 0));
+}
+
+#[test]
+fn what_a_small_task_is_done_on_asks_for_nothing() {
+    let hard = (Role::User, "Design a scalable architecture and analyse its risks.");
+    let titled = scan(&[(Role::System, "Write a concise title. Output the title only."), hard]);
+    assert_eq!((titled.count(Feature::Design), titled.count(Feature::Analysis)), (0, 0));
+    assert_eq!(titled.count(Feature::Narrow), 2);
+    let advised = scan(&[(Role::System, "You are an architect."), hard]);
+    assert_eq!((advised.count(Feature::Design), advised.count(Feature::Narrow)), (3, 0));
+    let fenced = scan(&[(Role::User, "Rename it:\n```\n// must prove it\n```\nand prove it")]);
+    assert_eq!((fenced.count(Feature::Proof), fenced.count(Feature::Constraints)), (1, 0));
+    assert_eq!(fenced.count(Feature::Code), 2);
+}
+
+#[test]
+fn demands_are_counted_by_their_commas() {
+    let clauses = |text: &str| scan(&[(Role::User, text)]).count(Feature::Clauses);
+    assert_eq!(clauses("cheap, fast; sound"), 2);
+    assert_eq!(clauses("1,000,000 or a,b"), 0, "numbers and tables");
+    assert_eq!(clauses("快，好、省；稳"), 3);
+    assert_eq!(clauses("سريع، رخيص"), 1);
+    let pasted = format!("Sum up, please:\n\n{}\n\nin a table, too", DOCUMENT.repeat(8));
+    assert_eq!(clauses(&pasted), 2);
+    assert_eq!(clauses(&format!("{pasted}\n\n{}", DOCUMENT.repeat(80))), 1);
+}
+
+#[test]
+fn a_number_looked_up_is_no_reasoning_and_few_words_are_brief() {
+    let signals = scan(&[(Role::User, "how many people live in Chile, in 10 words")]);
+    let counts = [Feature::Reasoning, Feature::Questions, Feature::Brief, Feature::LengthAsked];
+    assert_eq!(counts.map(|it| signals.count(it)), [0, 1, 1, 0]);
 }
 
 #[test]

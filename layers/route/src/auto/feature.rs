@@ -3,7 +3,9 @@ use std::fmt;
 /// What a request is judged by. Each is counted, and each count is worth points
 /// ([`Weights`](super::Weights)).
 ///
-/// Words are read of the last user message alone, and not where they stand in quotation marks.
+/// Words are read of the last user message alone, and not where they stand in quotation marks or
+/// in fenced code. Where the system prompt begins by asking for something small, the user's message
+/// is its material: words that ask for more don't count in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Feature {
@@ -41,7 +43,7 @@ pub enum Feature {
     Topic,
     /// Conditions on the answer: must, without, exactly, at least.
     Constraints,
-    /// Question marks.
+    /// Question marks, and words that ask for a number.
     Questions,
     /// Lines of a list, and numbered ones.
     Items,
@@ -50,15 +52,23 @@ pub enum Feature {
     /// Words that ask for something small, near the beginning: greetings, thanks, what is the
     /// capital of, translate, a synonym.
     Trivial,
-    /// Words that ask for a short answer: in one sentence, briefly, just a number.
+    /// Words that ask for a short answer: in one sentence, briefly, in ten words.
     Brief,
     /// Marks of hard matters (code, failures, proofs, thinking, designs) in what was said before.
     Context,
+    /// Marks of hard matters in what the user asked before, where the last user message asks for
+    /// nothing small: it goes on with the same matter.
+    Earlier,
+    /// Words of the system prompt that ask for something small or for a short answer.
+    Narrow,
+    /// Commas and semicolons in the first and the last paragraph of the last user message: what is
+    /// to be thought of.
+    Clauses,
 }
 
 impl Feature {
     /// All of them, in order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::AskLength,
         Self::PromptLength,
         Self::Turns,
@@ -82,6 +92,9 @@ impl Feature {
         Self::Trivial,
         Self::Brief,
         Self::Context,
+        Self::Earlier,
+        Self::Narrow,
+        Self::Clauses,
     ];
 
     /// The lower-case name used in policies and logs.
@@ -110,6 +123,9 @@ impl Feature {
             Self::Trivial => "trivial",
             Self::Brief => "brief",
             Self::Context => "context",
+            Self::Earlier => "earlier",
+            Self::Narrow => "narrow",
+            Self::Clauses => "clauses",
         }
     }
 

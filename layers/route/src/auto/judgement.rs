@@ -44,7 +44,7 @@ impl fmt::Display for Complexity {
 /// scanner.turn(Role::User);
 /// scanner.text("Thanks!");
 /// let judgement = Weights::default().score(&scanner.finish());
-/// assert_eq!(judgement.to_string(), "simple at -13 points: trivial -13");
+/// assert_eq!(judgement.to_string(), "simple at -17 points: trivial -17");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Judgement {

@@ -21,6 +21,10 @@ const BEGINNING: usize = 240;
 const SPACED: char = '\u{590}';
 /// Words of so few bytes stand in many others: they are looked for with the space before them.
 const SHORT: usize = 4;
+/// An answer of so few words is a short one.
+const FEW_WORDS: u32 = 25;
+/// What is looked for in program text; other words are no request there.
+const OF_PROGRAMS: [Feature; 3] = [Feature::Code, Feature::Trace, Feature::Maths];
 const QUOTES: [&str; 8] = ["\"", "“", "”", "„", "«", "»", "「", "」"];
 
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +33,8 @@ enum Sign {
     /// A unit of length, in words.
     Unit(u32),
     Quote,
+    /// Behind it is program text, up to the next one.
+    Fence,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -47,9 +53,12 @@ pub(super) struct Found {
     pub(super) words_asked: u32,
 }
 
-impl Default for Found {
-    fn default() -> Self {
-        Self { counts: Each::all(0), words_asked: 0 }
+impl Found {
+    pub(super) const NONE: Self = Self { counts: Each::all(0), words_asked: 0 };
+
+    fn add(&mut self, feature: Feature) {
+        let count = self.counts.get_mut(feature);
+        *count = count.saturating_add(1);
     }
 }
 
@@ -105,6 +114,7 @@ impl Lexicon {
             words.iter().for_each(|word| add(word, Sign::Word(*feature)));
         }
         UNITS.iter().for_each(|(unit, words)| add(unit, Sign::Unit(*words)));
+        add("```", Sign::Fence);
         QUOTES.iter().for_each(|quote| add(quote, Sign::Quote));
         let ascii = all.iter().filter(|(text, _)| text.is_ascii()).cloned();
         Self {
@@ -118,6 +128,7 @@ impl Lexicon {
         let Table { automaton, patterns } = if text.is_ascii() { &self.ascii } else { &self.any };
         let Some(automaton) = automaton else { return };
         let mut quote: Option<(usize, Found)> = None;
+        let mut fenced = false;
         for hit in automaton.find_iter(text) {
             let Some(pattern) = patterns.get(hit.pattern().as_usize()) else { continue };
             if pattern.starts && letter_before(text, hit.start())
@@ -132,13 +143,19 @@ impl Lexicon {
                 },
                 Sign::Unit(words) => {
                     let number = text.get(..hit.start()).map_or(0, number_at_end);
-                    found.words_asked = found.words_asked.max(number.saturating_mul(words));
+                    let asked = number.saturating_mul(words);
+                    found.words_asked = found.words_asked.max(asked);
+                    if (1..=FEW_WORDS).contains(&asked) {
+                        found.add(Feature::Brief);
+                    }
                 }
                 Sign::Word(Feature::Trivial) if !first || hit.start() > BEGINNING => {}
-                Sign::Word(feature) => {
-                    let count = found.counts.get_mut(feature);
-                    *count = count.saturating_add(1);
+                Sign::Fence => {
+                    fenced = !fenced;
+                    found.add(Feature::Code);
                 }
+                Sign::Word(feature) if fenced && !OF_PROGRAMS.contains(&feature) => {}
+                Sign::Word(feature) => found.add(feature),
             }
         }
     }

@@ -3,12 +3,13 @@ use std::fmt;
 use super::{
     Feature, Signals,
     ends::{END, Ends, up_to},
+    feature::Each,
     lexicon::{Found, Lexicon},
+    shape::{clauses, figures},
 };
 
 /// Bytes read of everything besides the last user message.
 const CONTEXT: usize = 2 * END;
-
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -83,7 +84,7 @@ impl Scanner {
             ask: Ends::EMPTY,
             ask_bytes: 0,
             bytes: 0,
-            context: Context { found: Found::default(), left: CONTEXT },
+            context: Context::EMPTY,
             turns: 0,
             tools: 0,
             images: 0,
@@ -104,11 +105,11 @@ impl Scanner {
         let len = text.len() as u64;
         self.bytes = self.bytes.saturating_add(len);
         if self.role != Role::User {
-            return self.context.read(text);
+            return self.context.read(self.role, text);
         }
         if std::mem::take(&mut self.answered) && self.ask_bytes > 0 {
-            self.context.read(self.ask.head());
-            self.context.read(self.ask.tail());
+            self.context.read(Role::User, self.ask.head());
+            self.context.read(Role::User, self.ask.tail());
             self.ask.clear();
             self.ask_bytes = 0;
             self.turns = self.turns.saturating_add(1);
@@ -137,21 +138,18 @@ impl Scanner {
     /// What was found.
     pub fn finish(self) -> Signals {
         let (head, tail) = (self.ask.head(), self.ask.tail());
-        let mut found = Found::default();
+        let mut found = Found::NONE;
         Lexicon::get().read(head, true, &mut found);
         Lexicon::get().read(tail, false, &mut found);
         let Found { mut counts, words_asked } = found;
-        let context = &self.context.found.counts;
-        let hard = [
-            Feature::Code,
-            Feature::Trace,
-            Feature::Maths,
-            Feature::Proof,
-            Feature::Reasoning,
-            Feature::Analysis,
-            Feature::Design,
-        ];
-        let hard = hard.into_iter().fold(0, |sum: u16, it| sum.saturating_add(context.get(it)));
+        let Context { system, asked: earlier, said, .. } = &self.context;
+        let (narrow, earlier) = (small(&system.counts), hard(&earlier.counts));
+        if system.counts.get(Feature::Trivial) > 0 {
+            // The application asks for something small, and the user's message is its material.
+            OF_REQUESTS.iter().for_each(|it| *counts.get_mut(*it) = 0);
+        }
+        let goes_on = counts.get(Feature::Trivial).max(counts.get(Feature::Brief)) == 0;
+        let context = hard(&system.counts).saturating_add(hard(&said.counts));
         // Numbers are data, unless something is asked about them.
         let asked = counts.get(Feature::Questions).max(counts.get(Feature::Reasoning)) > 0;
         let figures = if asked { figures(head).saturating_add(figures(tail)) } else { 0 };
@@ -164,7 +162,10 @@ impl Scanner {
         set(Feature::Images, self.images);
         set(Feature::Schema, self.schema.into());
         set(Feature::Figures, figures);
-        set(Feature::Context, hard);
+        set(Feature::Context, context.saturating_add(earlier));
+        set(Feature::Earlier, if goes_on { earlier } else { 0 });
+        set(Feature::Narrow, narrow);
+        set(Feature::Clauses, clauses(head, tail));
         let scanned = (CONTEXT - self.context.left + head.len() + tail.len()) as u64;
         Signals { counts, tokens: tokens(self.bytes), scanned }
     }
@@ -173,19 +174,60 @@ impl Scanner {
 /// Everything besides the last user message.
 #[derive(Clone)]
 struct Context {
-    found: Found,
+    system: Found,
+    /// The user, before the last message.
+    asked: Found,
+    /// The model and its tools.
+    said: Found,
     /// Bytes that may be read yet.
     left: usize,
 }
 
 impl Context {
-    fn read(&mut self, text: &str) {
+    const EMPTY: Self =
+        Self { system: Found::NONE, asked: Found::NONE, said: Found::NONE, left: CONTEXT };
+
+    fn read(&mut self, role: Role, text: &str) {
         let end = up_to(text, self.left);
         self.left -= end;
+        let found = match role {
+            Role::System => &mut self.system,
+            Role::User => &mut self.asked,
+            Role::Assistant | Role::Tool => &mut self.said,
+        };
         if let Some(text) = text.get(..end).filter(|text| !text.is_empty()) {
-            Lexicon::get().read(text, false, &mut self.found);
+            Lexicon::get().read(text, role == Role::System, found);
         }
     }
+}
+
+/// Marks of hard matters.
+fn hard(counts: &Each<u16>) -> u16 {
+    let hard = [
+        Feature::Code,
+        Feature::Trace,
+        Feature::Maths,
+        Feature::Proof,
+        Feature::Reasoning,
+        Feature::Analysis,
+        Feature::Design,
+    ];
+    hard.into_iter().fold(0, |sum: u16, it| sum.saturating_add(counts.get(it)))
+}
+
+/// What only counts in a text that asks for something.
+const OF_REQUESTS: [Feature; 6] = [
+    Feature::Proof,
+    Feature::Reasoning,
+    Feature::Analysis,
+    Feature::Design,
+    Feature::Task,
+    Feature::Topic,
+];
+
+/// Marks of small ones.
+fn small(counts: &Each<u16>) -> u16 {
+    counts.get(Feature::Trivial).saturating_add(counts.get(Feature::Brief))
 }
 
 /// Four bytes a token, rounded up, as everywhere.
@@ -196,11 +238,4 @@ fn tokens(bytes: u64) -> u64 {
 /// How often `from` has to be doubled to reach `length`.
 fn doublings(length: u64, from: u64) -> u16 {
     (length / from).checked_ilog2().map_or(0, |doublings| doublings as u16)
-}
-
-fn figures(text: &str) -> u16 {
-    let bytes = text.as_bytes();
-    let starts = bytes.iter().zip(bytes.iter().skip(1));
-    let starts = starts.filter(|(before, byte)| !before.is_ascii_digit() && byte.is_ascii_digit());
-    u16::try_from(starts.count()).unwrap_or(u16::MAX)
 }

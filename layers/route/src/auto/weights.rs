@@ -63,30 +63,33 @@ impl Default for Weights {
 }
 
 /// Points, points of reasoning, and the count that is the most.
-const DEFAULTS: [(Feature, i32, i32, u16); 23] = [
-    (Feature::AskLength, 6, 0, 5),
+const DEFAULTS: [(Feature, i32, i32, u16); 26] = [
+    (Feature::AskLength, 6, 0, 3),
     (Feature::PromptLength, 2, 0, 8),
     (Feature::Turns, 5, 0, 4),
     (Feature::Tools, 5, 0, 6),
     (Feature::Images, 6, 0, 4),
     (Feature::Schema, 12, -6, 1),
-    (Feature::Code, 3, 0, 4),
+    (Feature::Code, 1, 0, 4),
     (Feature::Trace, 12, 4, 3),
     (Feature::Maths, 5, 8, 3),
-    (Feature::Figures, 5, 6, 4),
+    (Feature::Figures, 4, 4, 4),
     (Feature::Proof, 54, 26, 2),
     (Feature::Reasoning, 10, 13, 2),
-    (Feature::Analysis, 15, 0, 4),
-    (Feature::Design, 16, 2, 3),
+    (Feature::Analysis, 15, -3, 4),
+    (Feature::Design, 16, 0, 3),
     (Feature::Task, 9, 0, 2),
-    (Feature::Topic, 10, 2, 4),
-    (Feature::Constraints, 7, 2, 3),
-    (Feature::Questions, 1, 1, 4),
+    (Feature::Topic, 10, 4, 4),
+    (Feature::Constraints, 7, 5, 3),
+    (Feature::Questions, 0, 1, 4),
     (Feature::Items, 2, 0, 6),
-    (Feature::LengthAsked, 6, 0, 5),
-    (Feature::Trivial, -13, -8, 2),
+    (Feature::LengthAsked, 6, -3, 5),
+    (Feature::Trivial, -17, -8, 2),
     (Feature::Brief, -10, -4, 2),
-    (Feature::Context, 2, 1, 5),
+    (Feature::Context, 4, 1, 5),
+    (Feature::Earlier, 12, 8, 4),
+    (Feature::Narrow, -10, -6, 2),
+    (Feature::Clauses, 2, 0, 8),
 ];
 
 impl Weights {

@@ -3,6 +3,31 @@ use super::{super::Feature::*, Table};
 /// What is the same in every language.
 pub(super) const MARKS: Table = &[
     (Questions, &["?", "？", "؟"]),
+    // A number looked up is as easy as a name; where numbers are given, it is reckoned.
+    (
+        Questions,
+        &[
+            "how many",
+            "how much",
+            "wie viel*",
+            "ile",
+            "combien",
+            "cuánto*",
+            "cuánta*",
+            "cuanto*",
+            "quanti",
+            "quanto",
+            "quante",
+            "quantos",
+            "quantas",
+            "сколько",
+            "多少",
+            "いくつ",
+            "몇 ",
+            "कितन",
+            "كم ",
+        ],
+    ),
     (
         Items,
         &[
@@ -14,8 +39,13 @@ pub(super) const MARKS: Table = &[
     (
         Code,
         &[
-            "```",
             "();",
+            "raise valueerror",
+            "raise typeerror",
+            "raise keyerror",
+            "except valueerror",
+            "except typeerror",
+            "except keyerror",
             ") {\n",
             "=> {",
             "#include",
