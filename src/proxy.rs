@@ -4,12 +4,13 @@ use std::{fmt, io, net::SocketAddr, sync::Arc, thread};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tollway_route::Health;
 
 use crate::{
     admin::{Admin, Views},
     policy::Policy,
     server::{self, Workers, WorkersError},
-    stack::{Stack, StackError},
+    stack::{Probing, Stack, StackError},
     telemetry::Telemetry,
 };
 
@@ -87,6 +88,10 @@ impl Proxy {
             (listen(listener)?, listen(admin_listener)?)
         };
         let stack = Arc::new(Stack::new(&policy).map_err(StartError::Stack)?);
+        let probing = {
+            let _inside = runtime.enter();
+            stack.probing().map_err(StartError::Stack)?
+        };
         let telemetry = stack.telemetry().clone();
         let stop = CancellationToken::new();
         let make = {
@@ -97,8 +102,13 @@ impl Proxy {
             .map_err(StartError::Workers)?;
         let token = policy.admin.token.clone();
         let admin = Admin::new(telemetry.clone(), stop.clone(), token, views(&stack));
-        let serving =
-            serve(listener, admin_listener, admin, workers, telemetry.clone(), stop.clone());
+        let serving = serve(
+            listener,
+            (admin_listener, admin, probing),
+            workers,
+            telemetry.clone(),
+            stop.clone(),
+        );
         let thread = thread::Builder::new()
             .name("tollway-accept".into())
             .spawn(move || runtime.block_on(serving))
@@ -145,18 +155,23 @@ impl Proxy {
 }
 
 fn views(stack: &Arc<Stack>) -> Views {
-    let (refreshed, shown, providers) = (stack.clone(), stack.clone(), stack.providers());
+    let (refreshed, paced, known) = (stack.clone(), stack.clone(), stack.clone());
+    let (whole, providers) = (stack.clone(), stack.providers());
     Views {
         refresh: Box::new(move || refreshed.refresh_metrics()),
         providers: Box::new(move || providers.json()),
-        pacing: Box::new(move || shown.show_pacing()),
+        pacing: Box::new(move || paced.show_pacing()),
+        targets: Box::new(move || known.show_targets()),
+        health: Box::new(move || {
+            let (health, shown) = whole.show_health();
+            (health != Health::Down, shown)
+        }),
     }
 }
 
 async fn serve(
     listener: TcpListener,
-    admin_listener: TcpListener,
-    admin: Admin,
+    (admin_listener, admin, probing): (TcpListener, Admin, Option<Probing>),
     workers: Workers,
     telemetry: Telemetry,
     stop: CancellationToken,
@@ -164,6 +179,9 @@ async fn serve(
     let stop_admin = CancellationToken::new();
     tokio::spawn(admin.serve(admin_listener, stop_admin.clone()));
     tokio::spawn(telemetry.upkeep());
+    if let Some(probing) = probing {
+        tokio::spawn(stop_admin.clone().run_until_cancelled_owned(probing.run()));
+    }
     server::accept(listener, &workers, stop).await;
     // Health and metrics answer until the last request is done.
     let cut_off = tokio::task::spawn_blocking(|| workers.join()).await.unwrap_or(0);

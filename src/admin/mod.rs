@@ -1,4 +1,6 @@
-//! The admin listener: `/healthz`, `/readyz`, `/metrics`, `/providers` and `/pacing`.
+//! The admin listener: `/healthz`, `/readyz`, `/metrics`, and pages of JSON for who wants to know more.
+
+mod decisions;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -32,7 +34,14 @@ pub struct Views {
     pub providers: Box<dyn Fn() -> String + Send + Sync>,
     /// What providers have told of their limits, as JSON.
     pub pacing: Box<dyn Fn() -> String + Send + Sync>,
+    /// Figures of targets, as JSON.
+    pub targets: Box<dyn Fn() -> String + Send + Sync>,
+    /// How the whole stands, as JSON; and whether anything can be served at all.
+    pub health: Box<dyn Fn() -> (bool, String) + Send + Sync>,
 }
+
+/// What asks for the token, where there is one.
+const PAGES: [&str; 6] = ["/metrics", "/health", "/providers", "/targets", "/decisions", "/pacing"];
 
 impl std::fmt::Debug for Views {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -97,11 +106,27 @@ impl Admin {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
             "/readyz" => text(StatusCode::OK, "ready\n"),
-            "/metrics" | "/providers" | "/pacing" if !self.allows(request) => {
+            page if PAGES.contains(&page) && !self.allows(request) => {
                 text(StatusCode::UNAUTHORIZED, "send the admin token as Authorization: Bearer\n")
             }
             "/providers" => json((self.views.providers)()),
             "/pacing" => json((self.views.pacing)()),
+            "/targets" => json((self.views.targets)()),
+            "/decisions" => {
+                let query = request.uri().query().unwrap_or_default();
+                match decisions::Asked::parse(query) {
+                    Ok(asked) => json(asked.among(self.telemetry.decisions())),
+                    Err(wrong) => text(StatusCode::BAD_REQUEST, wrong),
+                }
+            }
+            "/health" => {
+                let (serves, shown) = (self.views.health)();
+                let mut reply = json(shown);
+                if !serves {
+                    *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                }
+                reply
+            }
             "/metrics" => {
                 (self.views.refresh)();
                 let mut reply = text(StatusCode::OK, self.telemetry.render());
@@ -112,7 +137,7 @@ impl Admin {
                 reply
             }
             _ => {
-                let here = "here are /healthz, /readyz, /metrics, /providers and /pacing\n";
+                let here = format!("here are /healthz, /readyz, {}\n", PAGES.join(", "));
                 text(StatusCode::NOT_FOUND, here)
             }
         }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Data goes to standard output, talk to standard error.
 
 mod check;
+mod explain;
 mod keys;
 mod schema;
 mod serve;
@@ -16,6 +17,7 @@ Examples:
   tollway                                  the demo: simulated providers, no key, no network
   tollway policy.yaml                      serve a policy
   tollway check policy.yaml                say what is wrong with it, all at once
+  tollway explain policy.yaml request.json where a request would go, and why
   tollway schema > policy.schema.json      for completion in an editor
   tollway keys new alice                   a key for a caller, printed once
   tollway simulate --listen 127.0.0.1:9000 a provider to test against
@@ -39,6 +41,8 @@ enum Command {
     Serve(ServeArgs),
     /// Check a policy: prints every error with its place, exits with 2 if there is one.
     Check(CheckArgs),
+    /// Say where a request would go, and why, without sending it.
+    Explain(explain::ExplainArgs),
     /// Print the policy's JSON Schema.
     Schema,
     /// Run the simulated provider by itself: OpenAI's, Anthropic's and Gemini's dialects on their paths.
@@ -76,6 +80,7 @@ pub fn main() -> ExitCode {
         None => serve::run(cli.serve),
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Schema) => schema::run(),
         Some(Command::Simulate(args)) => simulate::run(args),
         Some(Command::Keys(command)) => keys::run(command),

@@ -18,7 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
 use super::{
-    StackError,
+    Facts, StackError,
     aliases::Aliases,
     breaker, callers, fits,
     hangup::{HangupBody, HangupLayer},
@@ -28,7 +28,8 @@ use super::{
     pace,
     prices::Prices,
     rehearse::RehearseLayer,
-    rescue, retry, routes,
+    rescue, retry,
+    routes::{self, Decider},
     shared::SharedLayer,
     signals::Reads,
     tell,
@@ -49,12 +50,12 @@ pub struct Stack {
     pub(super) telemetry: Telemetry,
     observe: ObserveLayer,
     identify: IdentifyLayer,
-    inspect: InspectLayer,
-    input_tokens: InputTokens,
-    models: ModelsLayer,
+    pub(super) inspect: InspectLayer,
+    pub(super) input_tokens: InputTokens,
+    pub(super) models: ModelsLayer,
     pub(super) cost: CostLayer<PriceBook, InputTokens>,
     pub(super) request_limits: RateLimitLayer<limits::BySpending>,
-    rehearse: RehearseLayer,
+    pub(super) decider: Decider,
     route: RouteLayer<routes::Availability, routes::Hook, Reads>,
     retry: RetryLayer<retry::Policy, retry::Hook>,
     pub(super) benches: breaker::Benches,
@@ -65,7 +66,7 @@ pub struct Stack {
     translate: TranslateLayer,
     attempt: AttemptLayer,
     pub(super) simulators: HashMap<Arc<str>, Simulator>,
-    tls: upstream::Tls,
+    pub(super) tls: upstream::Tls,
 }
 
 impl std::fmt::Debug for Stack {
@@ -81,6 +82,11 @@ pub(super) type ReplyBody =
 impl Stack {
     /// Builds every layer of the policy, or says which part can't be.
     pub fn new(policy: &Policy) -> Result<Self, StackError> {
+        Self::knowing(policy, None)
+    }
+
+    /// The same, where decisions go by these figures, if any, and not by what its own traffic shows.
+    pub fn knowing(policy: &Policy, facts: Option<Facts>) -> Result<Self, StackError> {
         let policy = Arc::new(policy.clone());
         let telemetry = tell::telemetry(&policy);
         let prices = Prices::new(&policy)?;
@@ -94,7 +100,8 @@ impl Stack {
         let pace = pace::layer(&policy, settle.clone(), &telemetry)?;
         let judges = (&benches, &breakers);
         let tracker = routes::tracker(&policy)?;
-        let decider = routes::decider(&policy, judges, &attempt_limits, &pace, &tracker)?;
+        let figures = (&tracker, facts);
+        let decider = routes::decider(&policy, judges, &attempt_limits, &pace, figures)?;
         Ok(Self {
             observe: ObserveLayer::new(telemetry.clone(), prices.pricing())
                 .telling(policy.routing.header),
@@ -107,7 +114,7 @@ impl Stack {
             request_limits: limits::layer(&policy, limits::Side::Request, settle, &telemetry)?,
             retry: retry::layer(&policy, &decider, &telemetry)?,
             route: decider.layer(&telemetry),
-            rehearse: RehearseLayer(decider),
+            decider,
             translate: fits::layer(&policy),
             attempt: upstream::attempt(&policy)?,
             simulators: upstream::simulators(&policy),
@@ -175,7 +182,7 @@ impl Stack {
             // May this caller use this model? Lists those it may.
             .layer(self.models.clone())
             // Who only wants to know where it would go is told here, and spends nothing.
-            .layer(self.rehearse.clone())
+            .layer(RehearseLayer(self.decider.clone()))
             // Usage, cost and totals of the reply: outside of limits, so that it sees refusals too.
             .layer(self.cost.clone())
             // By user, key, IP, model, tag and all together: once a request, however often it is

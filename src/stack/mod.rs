@@ -10,15 +10,19 @@ mod calibration;
 mod callers;
 mod catalog;
 mod estimate;
+mod explain;
+mod figures;
 mod fits;
 mod found;
 mod hangup;
+mod health;
 mod keys;
 mod limits;
 mod models;
 mod names;
 mod pace;
 mod prices;
+mod probes;
 mod providers;
 mod rehearse;
 mod rescue;
@@ -42,7 +46,9 @@ use crate::{simulate::Simulator, telemetry::Telemetry};
 
 pub use breaker::Circuit;
 pub use build::Stack;
+pub use figures::Facts;
 pub use keys::Credential;
+pub use probes::Probing;
 pub use providers::Providers;
 
 /// A part of the policy that can't be built.

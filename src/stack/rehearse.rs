@@ -19,7 +19,6 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::routes::Decider;
-use crate::telemetry::Decision;
 
 const DRY_RUN: HeaderName = HeaderName::from_static("x-tollway-dry-run");
 /// What says no. Anything else says yes: who writes the header doesn't mean to pay.
@@ -68,10 +67,7 @@ where
         if !is_rehearsal(request.headers_mut()) {
             return RehearseFuture::Passed(self.inner.call(request));
         }
-        let decided = self.decider.rehearse(&request).map(|plan| {
-            let judgement = plan.complexity.and_then(|_| self.decider.judgement(&request));
-            Decision { judgement, ..Decision::new(plan) }.json().to_string()
-        });
+        let decided = self.decider.rehearse(&request).map(|it| it.json().to_string());
         RehearseFuture::Answered(Some(decided.map_err(Into::into)))
     }
 }

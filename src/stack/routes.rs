@@ -9,13 +9,13 @@ use tollway_pace::{PaceHandle, PaceLayer};
 use tollway_rate_limit::{Handle, Key, Part, RateLimitLayer};
 use tollway_route::{
     Availability as Standing, Glob, Group, Match, Member, Near, NoRoute, Prefer, Query,
-    ReadSignals, Reading, Route, RouteLayer, Router, Rule, Strategy, TargetState, Then,
+    ReadSignals, Reading, Route, RouteLayer, Router, Rule, Strategy, TargetState, Then, Track,
     auto::Weights,
     facts::{self, CostOf, TrackLayer, Tracker},
 };
 
 use super::{
-    StackError,
+    Facts, StackError,
     breaker::{Benches, Breakers, Circuit},
     catalog::Known,
     keys::{self, Accounts, CALLERS_OWN, Credential},
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     policy::{self, Policy, Scope},
-    telemetry::Telemetry,
+    telemetry::{Decision, Telemetry},
 };
 
 /// Told of every plan.
@@ -44,6 +44,8 @@ pub(super) struct Availability {
     pace: PaceHandle<Circuit>,
     /// Enforced limits that a target alone decides.
     buckets: Arc<[Bucket]>,
+    /// What is given in place of all of this.
+    given: Option<Facts>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +56,9 @@ struct Bucket {
 
 impl TargetState for Availability {
     fn availability(&self, target: &Target) -> Standing {
+        if let Some(given) = &self.given {
+            return given.availability(target);
+        }
         // Whose own credential it will be is not known here.
         let own = &**target.key() == CALLERS_OWN;
         if !own && !self.benches.allows(&Credential::of(target)) {
@@ -108,11 +113,21 @@ impl Decider {
         RouteLayer::with_signals(router, state, tell::routes(telemetry.clone()), self.reads)
     }
 
-    /// Where the request would go if it came now: no turn is taken.
-    pub(super) fn rehearse<B>(&self, request: &Request<RequestBody<B>>) -> Result<Plan, NoRoute> {
+    /// Where the request would go if it came now, and why: no turn is taken.
+    pub(super) fn rehearse<B>(
+        &self,
+        request: &Request<RequestBody<B>>,
+    ) -> Result<Decision, NoRoute> {
         let reading = Reading(&self.reads, request);
-        let query = Query::of(request, Instant::now()).with_lazy(&reading).rehearsed();
-        self.router.decide(&query, &self.state)
+        let query = Query::of(request, Instant::now()).with_lazy(&reading);
+        let plan = self.router.explain(&query, &self.state)?;
+        let judgement = plan.complexity.and_then(|_| self.judgement(request));
+        Ok(Decision { judgement, ..Decision::new(plan) })
+    }
+
+    /// Which targets are out.
+    pub(super) fn state(&self) -> &Availability {
+        &self.state
     }
 
     /// What is left of a plan when `tried` have failed.
@@ -128,7 +143,7 @@ impl Decider {
     }
 
     /// What makes the prompt look as hard as it does, in one line.
-    pub(super) fn judgement<B>(&self, request: &Request<RequestBody<B>>) -> Option<String> {
+    fn judgement<B>(&self, request: &Request<RequestBody<B>>) -> Option<String> {
         let signals = self.reads.signals(request)?;
         Some(self.weights.score(&signals).to_string())
     }
@@ -165,20 +180,27 @@ pub(super) fn decider(
     (benches, breakers): (&Benches, &Breakers),
     attempt_limits: &RateLimitLayer<BySpending>,
     pace: &PaceLayer<Circuit>,
-    tracker: &Tracker,
+    (tracker, given): (&Tracker, Option<Facts>),
 ) -> Result<Decider, StackError> {
     let aliases = policy.aliases.iter().map(|alias| (alias.name.clone(), alias.model.clone()));
     let routes = routes(policy);
     let asks = |rule: &Rule| !rule.when.complexity.is_empty() || rule.when.reasoning.is_some();
     let reads = Reads::new(routes.iter().any(|route| route.rules.iter().any(asks)));
+    let (tracker, known) = (tracker.clone(), given.clone());
+    let figures = move |target: &Target| match &known {
+        Some(given) => Track::slot(given, target),
+        None => Track::slot(&tracker, target),
+    };
+    // Asked twice by the same figures, it gives the same answer.
+    let seed = if given.is_some() { 0 } else { seed() };
     let router = Router::builder(routes)
         .aliases(aliases)
         .catalog(Known::new(policy))
-        .figures(tracker.clone())
+        .figures(figures)
         .weights(policy.routing.auto)
         .explore(policy.routing.explore)
         .expect(policy.routing.expect)
-        .seed(seed())
+        .seed(seed)
         .build()
         .map_err(|error| StackError::new("routes", error))?;
     let decides = |limit: &&policy::Limit| {
@@ -202,6 +224,7 @@ pub(super) fn decider(
         limits: attempt_limits.handle(),
         pace: pace.handle(),
         buckets: buckets.collect(),
+        given,
     };
     Ok(Decider { router, state, reads, weights: policy.routing.auto })
 }

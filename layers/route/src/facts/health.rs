@@ -128,6 +128,14 @@ impl State {
         self.trial(ok, now, now, limits)
     }
 
+    /// What of it probes have shown, where they fail.
+    pub(super) fn of_probes(&self) -> Self {
+        match self.probe_streak {
+            0 => Self::default(),
+            _ => Self { streak: 0, failing: false, slow: false, recent: 0, outcomes: 0, ..*self },
+        }
+    }
+
     fn trial(&mut self, ok: bool, began: Nanos, now: Nanos, limits: &Thresholds) -> bool {
         // What began before the rest was over tells of the outage, not of its end.
         let Some(until) = self.rests_until.filter(|until| began >= *until) else { return false };

@@ -105,6 +105,17 @@ impl Slot {
         self.publish(book, now);
     }
 
+    /// Takes over what probes have shown of `whole`.
+    pub(super) fn follow(&self, whole: &Self) {
+        let (probed, at) = {
+            let book = whole.lock();
+            (book.state.of_probes(), book.at)
+        };
+        let mut book = self.lock();
+        book.state = probed;
+        self.publish(book, at);
+    }
+
     /// All there is to tell of it.
     pub fn facts(&self, now: Instant) -> TargetFacts {
         let (figures, now) = (self.figures(now), self.clock(now));

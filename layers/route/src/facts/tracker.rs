@@ -69,8 +69,45 @@ impl Tracker {
             return None;
         }
         let slot = self.0.make(target);
+        // A model that is new knows what probes have shown of who serves it.
+        let whole = target.model().and_then(|_| table.slots.get(&without_model(target)));
+        if let Some(whole) = whole {
+            slot.follow(whole);
+        }
         table.slots.insert(target.clone(), slot.clone());
         Some(slot)
+    }
+
+    /// A probe of a provider by one of its keys, which is no request, has ended: counts for the
+    /// health of all targets of both, whatever the model, and of those that are yet to come.
+    ///
+    /// ```
+    /// use tokio::time::Instant;
+    /// use tollway_core::Target;
+    /// use tollway_route::{Health, facts::{Config, Tracker}};
+    ///
+    /// let (tracker, now) = (Tracker::new(Config::default())?, Instant::now());
+    /// let llama = tracker.slot(&Target::new("groq", "main", Some("llama".into())));
+    /// (0..5).for_each(|_| tracker.probed(&Target::new("groq", "main", None), false, now));
+    /// assert_eq!(llama.figures(now).health, Health::Down);
+    /// let late = tracker.slot(&Target::new("groq", "main", Some("qwen".into())));
+    /// assert_eq!(late.figures(now).health, Health::Down);
+    /// let other = tracker.slot(&Target::new("groq", "spare", Some("llama".into())));
+    /// assert_eq!(other.figures(now).health, Health::Healthy);
+    /// # Ok::<_, tollway_route::facts::ConfigError>(())
+    /// ```
+    pub fn probed(&self, whole: &Target, ok: bool, now: Instant) {
+        // The one that tells those to come.
+        let held = self.tracked(&without_model(whole));
+        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
+        let same = |slot: &&Arc<Slot>| {
+            let target = slot.target();
+            (target.provider(), target.key()) == (whole.provider(), whole.key())
+        };
+        let slots: Vec<_> = table.slots.values().filter(same).cloned().collect();
+        drop(table);
+        slots.iter().for_each(|slot| slot.probed(ok, now));
+        drop(held);
     }
 
     /// All figures as they are at `now`, by target, provider and model.
@@ -80,6 +117,10 @@ impl Tracker {
         drop(table);
         Snapshot::of(&slots, &self.0.config, now)
     }
+}
+
+fn without_model(target: &Target) -> Target {
+    Target::new(target.provider().clone(), target.key().clone(), None)
 }
 
 impl Inner {
