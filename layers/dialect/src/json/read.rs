@@ -34,9 +34,17 @@ impl<'a> Json<'a> {
         // Bytes that are no UTF-8 are looked for at once, which is faster than string by string;
         // but only the reader of bytes says where they are.
         match std::str::from_utf8(json) {
-            Ok(text) => serde_json::from_str(text),
-            Err(_) => serde_json::from_slice(json),
+            Ok(text) => Self::document(serde_json::Deserializer::from_str(text)),
+            Err(_) => Self::document(serde_json::Deserializer::from_slice(json)),
         }
+    }
+
+    fn document<R: serde_json::de::Read<'a>>(
+        mut reader: serde_json::Deserializer<R>,
+    ) -> Result<Self, serde_json::Error> {
+        let document = Read(Tree { top: true }).deserialize(&mut reader)?;
+        reader.end()?;
+        Ok(document)
     }
 
     /// Puts the next value together.
@@ -78,116 +86,156 @@ impl<'a> From<Vec<Json<'a>>> for Items<'a> {
     }
 }
 
+/// A value within something else that is read.
 impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut flat = Vec::with_capacity(24);
-        Flatten { flat: &mut flat, top: true }.deserialize(deserializer)?;
-        Ok(Self::next(&mut flat.into_iter()))
+        Read(Tree { top: false }).deserialize(deserializer)
     }
 }
 
-struct Flatten<'f, 'a> {
-    flat: &'f mut Vec<Flat<'a>>,
-    /// At the document itself.
+/// What is made of a document while it is read.
+trait Shape<'a>: Sized {
+    type Made;
+
+    fn leaf(self, value: Json<'a>) -> Self::Made;
+
+    fn array<A: SeqAccess<'a>>(self, items: A) -> Result<Self::Made, A::Error>;
+
+    fn object<A: MapAccess<'a>>(self, members: A) -> Result<Self::Made, A::Error>;
+}
+
+/// A value.
+struct Tree {
+    /// Of a whole document.
     top: bool,
 }
 
-impl<'a> Flatten<'_, 'a> {
-    fn push<E>(self, value: Json<'a>) -> Result<(), E> {
-        self.flat.push(Flat::Whole(value));
-        Ok(())
+impl<'a> Shape<'a> for Tree {
+    type Made = Json<'a>;
+
+    fn leaf(self, value: Json<'a>) -> Json<'a> {
+        value
     }
 
-    /// Ends the container that began at `start`: it is known how long it is.
-    fn close<E>(self, start: usize, container: Flat<'a>) -> Result<(), E> {
-        if let Some(begun) = self.flat.get_mut(start) {
-            *begun = container;
+    fn array<A: SeqAccess<'a>>(self, mut items: A) -> Result<Json<'a>, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(Read(Self { top: false }))? {
+            array.push(item);
         }
-        Ok(())
+        Ok(Json::Array(array))
     }
 
-    /// For what is within.
-    fn inner(&mut self) -> Flatten<'_, 'a> {
-        Flatten { flat: self.flat, top: false }
+    fn object<A: MapAccess<'a>>(self, mut members: A) -> Result<Json<'a>, A::Error> {
+        let mut object = Vec::new();
+        while let Some(key) = members.next_key_seed(Read(Self { top: false }))? {
+            let key = key.into_key();
+            let value = if self.top && LONG.contains(&&*key) {
+                let mut flat = Vec::new();
+                members.next_value_seed(Read(Flatten(&mut flat)))?;
+                match flat.first() {
+                    Some(Flat::Array(_)) => Json::Items(Items(flat)),
+                    _ => Json::next(&mut flat.into_iter()),
+                }
+            } else {
+                members.next_value_seed(Read(Self { top: false }))?
+            };
+            object.push((key, value));
+        }
+        Ok(Json::Object(Object(object)))
     }
+}
 
-    /// Whether the key that was read last is one of [`LONG`].
-    fn is_long(&self) -> bool {
-        match self.flat.last() {
-            Some(Flat::Whole(Json::String(key))) if self.top => LONG.contains(&&**key),
-            _ => false,
+/// A list.
+struct Flatten<'f, 'a>(&'f mut Vec<Flat<'a>>);
+
+impl<'a> Flatten<'_, 'a> {
+    /// Ends the container that began at `start`: it is known how long it is.
+    fn close(self, start: usize, container: Flat<'a>) {
+        if let Some(begun) = self.0.get_mut(start) {
+            *begun = container;
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Flatten<'_, 'de> {
-    type Value = ();
+impl<'a> Shape<'a> for Flatten<'_, 'a> {
+    type Made = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn leaf(self, value: Json<'a>) {
+        self.0.push(Flat::Whole(value));
+    }
+
+    fn array<A: SeqAccess<'a>>(self, mut items: A) -> Result<(), A::Error> {
+        let (start, mut len) = (self.0.len(), 0);
+        self.0.push(Flat::Array(0));
+        while items.next_element_seed(Read(Flatten(self.0)))?.is_some() {
+            len += 1;
+        }
+        self.close(start, Flat::Array(len));
+        Ok(())
+    }
+
+    fn object<A: MapAccess<'a>>(self, mut members: A) -> Result<(), A::Error> {
+        let (start, mut len) = (self.0.len(), 0);
+        self.0.push(Flat::Object(0));
+        while members.next_key_seed(Read(Flatten(self.0)))?.is_some() {
+            members.next_value_seed(Read(Flatten(self.0)))?;
+            len += 1;
+        }
+        self.close(start, Flat::Object(len));
+        Ok(())
+    }
+}
+
+struct Read<S>(S);
+
+impl<'de, S: Shape<'de>> DeserializeSeed<'de> for Read<S> {
+    type Value = S::Made;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Made, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Flatten<'_, 'de> {
-    type Value = ();
+impl<'de, S: Shape<'de>> Visitor<'de> for Read<S> {
+    type Value = S::Made;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.push(Json::Null)
+    fn visit_unit<E>(self) -> Result<S::Made, E> {
+        Ok(self.0.leaf(Json::Null))
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.push(Json::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<S::Made, E> {
+        Ok(self.0.leaf(Json::Bool(value)))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
-        self.push(Json::Number(number.into()))
+    fn visit_u64<E>(self, number: u64) -> Result<S::Made, E> {
+        Ok(self.0.leaf(Json::Number(number.into())))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        self.push(Json::Number(number.into()))
+    fn visit_i64<E>(self, number: i64) -> Result<S::Made, E> {
+        Ok(self.0.leaf(Json::Number(number.into())))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
-        self.push(Number::from_f64(number).map_or(Json::Null, Json::Number))
+    fn visit_f64<E>(self, number: f64) -> Result<S::Made, E> {
+        Ok(self.0.leaf(Number::from_f64(number).map_or(Json::Null, Json::Number)))
     }
 
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<(), E> {
-        self.push(Json::String(Cow::Borrowed(text)))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<S::Made, E> {
+        Ok(self.0.leaf(Json::String(Cow::Borrowed(text))))
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        self.push(Json::String(Cow::Owned(text.to_owned())))
+    fn visit_str<E: Error>(self, text: &str) -> Result<S::Made, E> {
+        Ok(self.0.leaf(Json::String(Cow::Owned(text.to_owned()))))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        let (start, mut len) = (self.flat.len(), 0);
-        self.flat.push(Flat::Array(0));
-        while seq.next_element_seed(self.inner())?.is_some() {
-            len += 1;
-        }
-        self.close(start, Flat::Array(len))
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<S::Made, A::Error> {
+        self.0.array(items)
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        let (start, mut len) = (self.flat.len(), 0);
-        self.flat.push(Flat::Object(0));
-        while map.next_key_seed(self.inner())?.is_some() {
-            if self.is_long() {
-                let mut flat = Vec::new();
-                map.next_value_seed(Flatten { flat: &mut flat, top: false })?;
-                match flat.first() {
-                    Some(Flat::Array(_)) => self.flat.push(Flat::Whole(Json::Items(Items(flat)))),
-                    _ => self.flat.append(&mut flat),
-                }
-            } else {
-                map.next_value_seed(self.inner())?;
-            }
-            len += 1;
-        }
-        self.close(start, Flat::Object(len))
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<S::Made, A::Error> {
+        self.0.object(members)
     }
 }

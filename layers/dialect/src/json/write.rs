@@ -116,15 +116,28 @@ fn escape(text: &[u8]) -> Option<usize> {
     // Sets the highest bit of the bytes that are less: exact up to the first of them, which will do.
     let less = |word: u64, than: u64| word.wrapping_sub(ONES * than) & !word & (ONES << 7);
     let is = |word, byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
+    let escapes = |word: u64| less(word, 0x20) | is(word, b'"') | is(word, b'\\');
     let mut words = text.chunks_exact(8);
     for (n, word) in words.by_ref().enumerate() {
         let word = u64::from_le_bytes(word.try_into().ok()?);
-        let found = less(word, 0x20) | is(word, b'"') | is(word, b'\\');
+        let found = escapes(word);
         if found != 0 {
             return Some(8 * n + (found.trailing_zeros() / 8) as usize);
         }
     }
     let tail = words.remainder();
+    // Most strings need none: the tail is looked at as a word too, with what is before or again.
+    let word = match (text.last_chunk::<8>(), text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        (Some(word), ..) => Some(u64::from_le_bytes(*word)),
+        (None, Some(head), Some(end)) => {
+            let [head, end] = [head, end].map(|half| u64::from(u32::from_le_bytes(*half)));
+            Some(head << 32 | end)
+        }
+        _ => None,
+    };
+    if word.is_some_and(|word| escapes(word) == 0) {
+        return None;
+    }
     let at = tail.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\'));
     at.map(|at| text.len() - tail.len() + at)
 }

@@ -51,6 +51,9 @@ fn message(
 
 /// Results are messages of their own; their images, for which those have no place, follow them.
 fn user(parts: Vec<Part<'_>>, losses: &mut Losses, out: &mut Rows) -> Result<(), BadRequest> {
+    if !parts.iter().any(|part| matches!(part.body, Body::ToolResult { .. })) {
+        return message("user", parts, losses, out);
+    }
     let mut rest = Vec::new();
     let mut said = Vec::new();
     for part in parts {
@@ -175,7 +178,10 @@ fn assistant<'a>(
     fit: &Fit,
     losses: &mut Losses,
 ) -> Result<Option<Json<'a>>, BadRequest> {
-    let (mut texts, mut refusals, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+    // As a rule there is nothing else.
+    let only_texts = parts.iter().all(|part| part.as_text().is_some());
+    let (mut texts, parts) = if only_texts { (parts, Vec::new()) } else { (Vec::new(), parts) };
+    let (mut refusals, mut calls) = (Vec::new(), Vec::new());
     let (mut reasoning, mut blocks) = (String::new(), Vec::new());
     for part in parts {
         match part.body {

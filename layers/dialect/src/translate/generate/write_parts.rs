@@ -129,6 +129,9 @@ fn said_to_model<'a>(
             body => rest.extend(media(body, losses)?),
         }
     }
+    if results.is_empty() {
+        return Ok(rest);
+    }
     // Google wants the results first, as many as there were calls and in the same order.
     results.sort_by_key(|(place, _)| *place);
     let results = results.into_iter().flat_map(|(_, parts)| parts);

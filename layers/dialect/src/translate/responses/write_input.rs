@@ -26,8 +26,15 @@ impl<'a, 'l> Input<'a, 'l> {
         Self { items: Rows::default(), reasons: false, fit, losses, calls: Calls::default() }
     }
 
-    pub(super) fn turn(&mut self, turn: Turn<'a>) -> Result<(), BadRequest> {
+    pub(super) fn turn(&mut self, mut turn: Turn<'a>) -> Result<(), BadRequest> {
         let role = turn.role;
+        if let [Part { body: Body::Text { text, citations }, .. }] = &mut turn.parts[..] {
+            if citations.is_empty() {
+                let text = std::mem::take(text);
+                self.items.push(self.message_of(role, text));
+                return Ok(());
+            }
+        }
         let mut message = Vec::with_capacity(turn.parts.len());
         for part in turn.parts {
             match part.body {
@@ -70,15 +77,18 @@ impl<'a, 'l> Input<'a, 'l> {
             }
             _ => None,
         };
+        let content = plain.unwrap_or_else(|| parts.into());
+        self.items.push(self.message_of(role, content));
+    }
+
+    fn message_of(&self, role: Role, content: impl Into<Json<'a>>) -> Object<'a> {
         let role = match role {
             Role::User => "user",
             Role::Assistant => "assistant",
             Role::System if self.fit.developer_role => "developer",
             Role::System => "system",
         };
-        let message = Object::new().with("type", "message").with("role", role);
-        let content = plain.unwrap_or_else(|| parts.into());
-        self.items.push(message.with("content", content));
+        Object::new().with("type", "message").with("role", role).with("content", content)
     }
 
     fn thought(&mut self, body: Body<'a>) -> Result<(), BadRequest> {
