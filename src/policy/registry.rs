@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use http::{HeaderName, Uri};
-use tollway_core::Dialect;
+use tollway_core::{Dialect, Needs};
 use tollway_dialect::translate::{Field, Fit, Form, Reasoning};
 use tollway_route::{Glob, Size};
 
@@ -83,10 +83,12 @@ pub struct Model {
     pub max_input_tokens: Option<u64>,
     /// Completion alone.
     pub max_output_tokens: Option<u64>,
-    /// What it can do: `streaming`, `tools`, `vision`, `json`, `reasoning`...
-    pub capabilities: Vec<Arc<str>>,
+    /// What it can do, as written; `None`: nothing is.
+    pub capabilities: Option<Needs>,
     /// How large it is, as far as somebody judged it.
     pub size: Option<Size>,
+    /// It costs nothing, whatever its price.
+    pub free: bool,
     /// Price of a request under every tier's bound.
     pub price: Price,
     /// Higher prices for long prompts, by rising bound.
@@ -211,7 +213,21 @@ impl Deviation {
     }
 }
 
+/// Of what no list tells that it is not there: the registry's sources say of few models whether they
+/// hear.
+const UNTOLD: Needs = Needs::AUDIO;
+
 impl Model {
+    /// What it can do, what isn't known to be beyond it included; `None`: nothing is known.
+    pub fn can(&self) -> Option<Needs> {
+        self.capabilities.map(|listed| listed | UNTOLD)
+    }
+
+    /// Whether it costs nothing: said so, or by its price.
+    pub fn is_free(&self) -> bool {
+        self.free || (self.price.input, self.price.output) == (Some(0), Some(0))
+    }
+
     /// Whether this is its id or one of its aliases.
     pub fn is_called(&self, id: &str) -> bool {
         &*self.id == id || self.aliases.iter().any(|alias| &**alias == id)

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use tollway_core::{Needs, Target};
+use tollway_core::Target;
 use tollway_route::{Catalog, PriceTier, Traits};
 
 use crate::policy::{
@@ -16,6 +16,7 @@ pub(super) struct Known(HashMap<Arc<str>, Seller>);
 
 #[derive(Debug)]
 struct Seller {
+    free: bool,
     region: Option<Arc<str>>,
     models: HashMap<Arc<str>, Traits>,
 }
@@ -29,12 +30,14 @@ impl Known {
             let all = policy.registry.models.iter();
             let mut models = HashMap::new();
             for model in all.filter(|model| plays_any || model.provider == *known) {
-                let traits = Traits { region: provider.region.clone(), ..traits(model) };
+                let mut traits = traits(model);
+                traits.free |= provider.free;
+                traits.region = provider.region.clone();
                 for id in std::iter::once(&model.id).chain(&model.aliases) {
                     models.entry(id.clone()).or_insert_with(|| traits.clone());
                 }
             }
-            Seller { region: provider.region.clone(), models }
+            Seller { free: provider.free, region: provider.region.clone(), models }
         };
         Self(policy.providers.iter().map(|one| (one.name.clone(), seller(one))).collect())
     }
@@ -44,24 +47,24 @@ impl Catalog for Known {
     fn traits(&self, target: &Target) -> Traits {
         let Some(seller) = self.0.get(target.provider()) else { return Traits::default() };
         let known = target.model().and_then(|model| seller.models.get(model));
-        known
-            .cloned()
-            .unwrap_or_else(|| Traits { region: seller.region.clone(), ..Traits::default() })
+        known.cloned().unwrap_or_else(|| seller.traits())
+    }
+}
+
+impl Seller {
+    /// Of a model that nobody knows.
+    fn traits(&self) -> Traits {
+        Traits { free: self.free, region: self.region.clone(), ..Traits::default() }
     }
 }
 
 fn traits(model: &Model) -> Traits {
-    let mut can = Needs::NONE;
-    for need in model.capabilities.iter().filter_map(|name| Needs::from_name(name)) {
-        can |= need;
-    }
     Traits {
-        // Whoever wrote none down didn't say that it can do nothing.
-        can: (!model.capabilities.is_empty()).then_some(can),
+        can: model.can(),
         window: model.max_input_tokens.or(model.context_window),
         max_output: model.max_output_tokens,
         size: model.size,
-        free: (model.price.input, model.price.output) == (Some(0), Some(0)),
+        free: model.is_free(),
         region: None,
         prices: prices(model),
     }

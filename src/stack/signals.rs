@@ -1,9 +1,13 @@
 //! What only some routes ask of a request: read when they ask.
 
-use std::hash::{BuildHasher, Hasher};
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, Hasher},
+};
 
 use foldhash::fast::FixedState;
 use http::Request;
+use serde::Deserialize;
 use tollway_core::{Ask, Needs, SystemClock, WallClock};
 use tollway_dialect::{
     RequestBody,
@@ -89,6 +93,11 @@ impl<B> ReadSignals<RequestBody<B>> for Reads {
         (left < PREFIX).then(|| hash.finish())
     }
 
+    /// `metadata.task`. A body that streams through, or is no JSON, says none.
+    fn task<'a>(&'a self, request: &'a Request<RequestBody<B>>) -> Option<Cow<'a, str>> {
+        task(request.body().as_bytes()?)
+    }
+
     /// Hours of policies are in UTC.
     fn moment(&self) -> Option<Moment> {
         let now = jiff::Timestamp::try_from(SystemClock.now()).ok()?;
@@ -100,11 +109,44 @@ impl<B> ReadSignals<RequestBody<B>> for Reads {
     }
 }
 
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow)]
+    metadata: Metadata<'a>,
+}
+
+#[derive(Deserialize)]
+struct Metadata<'a> {
+    #[serde(borrow)]
+    task: Cow<'a, str>,
+}
+
+fn task(body: &[u8]) -> Option<Cow<'_, str>> {
+    let said: Said<'_> = serde_json::from_slice(body).ok()?;
+    Some(said.metadata.task)
+}
+
 fn speaker(role: Role) -> auto::Role {
     match role {
         Role::System => auto::Role::System,
         Role::User => auto::Role::User,
         Role::Assistant => auto::Role::Assistant,
         Role::Tool => auto::Role::Tool,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_says_its_task() {
+        let said = |body: &str| task(body.as_bytes()).map(Cow::into_owned);
+        let body = r#"{"model":"auto","messages":[{"metadata":{"task":"no"}}],"metadata":{"user":"x","task":"code"}}"#;
+        assert_eq!(said(body).as_deref(), Some("code"));
+        assert_eq!(said(r#"{"metadata":{"task":"a\u002db"}}"#).as_deref(), Some("a-b"));
+        for none in ["", "[]", "{}", r#"{"metadata":null}"#, r#"{"metadata":{"task":3}}"#, "{"] {
+            assert_eq!(said(none), None, "{none}");
+        }
     }
 }

@@ -991,3 +991,73 @@ providers:
     assert_eq!(groq.probe.as_ref().unwrap().timeout.as_secs(), 3, "never longer than the interval");
     assert_eq!(groq.region.as_deref(), Some("us"));
 }
+
+/// What the registry says, and what it doesn't, of every model in it: what is in its list it can, and
+/// of the rest it can't; only of audio nothing is known but where it stands.
+#[test]
+fn policy_capabilities_of_every_model_that_is_known() {
+    let text = include_str!("../../config/models.yaml");
+    let written: serde_json::Value = serde_yaml::from_str(text).unwrap();
+    let every = ["streaming", "tools", "vision", "json", "reasoning", "audio"];
+    let registry = Registry::embedded();
+    let models = written["models"].as_array().unwrap();
+    assert_eq!(models.len(), registry.models.len());
+    for (model, known) in models.iter().zip(&registry.models) {
+        assert_eq!(model["id"].as_str(), Some(&*known.id));
+        let listed: Vec<&str> = model["capabilities"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|name| name.as_str().unwrap())
+            .collect();
+        let can = known.can().unwrap();
+        for name in every {
+            let need = Needs::from_name(name).unwrap();
+            let expected = listed.contains(&name) || name == "audio";
+            assert_eq!(can.contains(need), expected, "{}: {name}", known.id);
+        }
+        assert!(!known.is_free(), "{}", known.id);
+    }
+}
+
+#[test]
+fn policy_capabilities_of_own_models() {
+    let own = |rest: &str| {
+        let policy = parse(&format!("models: [{{ id: mine, provider: sim, {rest} }}]\n{TWO}"));
+        policy.registry.model("mine").cloned().unwrap()
+    };
+    assert_eq!(own("size: tiny").can(), None, "nothing is written");
+    assert_eq!(own("capabilities: []").can(), None);
+    let hears = own("capabilities: [audio, vision]");
+    assert_eq!(hears.capabilities, Some(Needs::AUDIO | Needs::VISION));
+    assert_eq!(own("capabilities: [vision]").can(), hears.can());
+    // One that hears makes no other deaf.
+    let policy = parse(&format!(
+        "models: [{{ id: mine, provider: sim, capabilities: [audio] }}]\n{TWO}routes: [{{ rules: [{{ when: {{ needs: audio }}, prefer: openai/gpt-5.6-sol }}], targets: [sim/mine] }}]"
+    ));
+    assert_eq!(policy.warnings, []);
+    let wrong =
+        told(&format!("models: [{{ id: mine, provider: sim, capabilities: [visoin] }}]\n{TWO}"));
+    assert!(wrong.contains("`visoin`") && wrong.contains("did you mean `vision`?"), "{wrong}");
+    // What is not said of a known model is as it was.
+    let cheaper =
+        parse(&format!("models: [{{ id: gpt-5.6-sol, provider: openai, free: true }}]\n{TWO}"));
+    let before = Registry::embedded().model("gpt-5.6-sol").unwrap().clone();
+    let after = cheaper.registry.model("gpt-5.6-sol").unwrap();
+    assert_eq!((after.can(), after.is_free()), (before.can(), true));
+}
+
+#[test]
+fn policy_free_models_and_providers() {
+    let own = |rest: &str| {
+        let policy = parse(&format!("models: [{{ id: mine, provider: sim, {rest} }}]\n{TWO}"));
+        policy.registry.model("mine").unwrap().is_free()
+    };
+    assert!(own("price: { input: 0, output: 0 }"), "by its price");
+    assert!(own("price: { input: 1, output: 2 }, free: true"), "by its word");
+    assert!(!own("price: { input: 0, output: 2 }"));
+    assert!(!own("size: tiny"), "what has no price may have one");
+    let policy = parse("providers: { lab: { free: true, simulate: {} }, sim: { simulate: {} } }");
+    let free: Vec<bool> = policy.providers.iter().map(|one| one.free).collect();
+    assert_eq!(free, [true, false]);
+}

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tollway_dialect::translate::{Form, Reasoning};
 
-use super::{Check, globs};
+use super::{Check, globs, when::needs};
 use crate::policy::{
     read::{At, List, Reader},
     registry::{Deviation, KnownProvider, Model, Price, Registry, Status, Tier},
@@ -192,8 +192,12 @@ fn model(
             before.and_then(|m| m.max_output_tokens),
         ),
         capabilities: match (&written.capabilities, before) {
-            (Some(at), _) => texts(&at.value),
-            (None, before) => before.map(|before| before.capabilities.clone()).unwrap_or_default(),
+            (Some(at), _) => Some(needs(&at.value.0)).filter(|_| !at.value.0.is_empty()),
+            (None, before) => before.and_then(|before| before.capabilities),
+        },
+        free: match &written.free {
+            Some(at) => at.value,
+            None => before.is_some_and(|before| before.free),
         },
         size: written.size.as_ref().map(|at| at.value.into()).or(before.and_then(|m| m.size)),
         price,

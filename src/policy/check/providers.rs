@@ -93,6 +93,7 @@ fn provider(
         known: known.map(|known| known.name.clone()),
         forms,
         keys,
+        free: written.free.as_ref().is_some_and(|at| at.value),
         region: written.region.as_ref().map(|at| at.value.0.as_str().into()),
         probe: match &written.probe {
             Some(at) => probe(at, usual, check),

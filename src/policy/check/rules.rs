@@ -9,13 +9,12 @@ use super::{
     Check,
     strategies::suits,
     targets::{Many, Targets},
-    when::when,
+    when::{self, when},
 };
 use crate::policy::{
     Group, Prefer, Rule, Size, When,
     node::Span,
     read::{At, OneOrMany, Scalar},
-    registry::Model,
     values::{NeedName, SetName, SizeName},
     written::{PreferWritten, RouteWritten, RuleWritten},
 };
@@ -262,18 +261,11 @@ fn unable(
     targets: &Targets<'_>,
     check: &mut Check<'_, '_>,
 ) {
-    let needs = needs.iter().flat_map(|many| &many.value.0);
-    let needs = needs.fold(Needs::NONE, |all, at| all | at.value.into());
+    let wanted = needs.map_or(Needs::NONE, |many| when::needs(&many.value.0));
     for (at, place) in targets.written(many) {
         let Some(model) = targets.model(&place) else { continue };
-        let can = |need: &&'static str| {
-            let listed = |of: &Model| of.capabilities.iter().any(|can| **can == **need);
-            // What the registry says of no model it doesn't know.
-            model.capabilities.is_empty()
-                || listed(model)
-                || !targets.registry.models.iter().any(|any| listed(any))
-        };
-        if let Some(need) = needs.names().find(|need| !can(need)) {
+        let lacks = model.can().map_or(Needs::NONE, |can| wanted.without(can));
+        if let Some(need) = lacks.names().next() {
             let quote = check.reader.quote(at);
             let message = format!(
                 "the rule is for requests that need {need}, and `{quote}` has none by the registry: it will be passed over"

@@ -23,10 +23,9 @@ pub(super) fn when(written: &WhenWritten, check: &mut Check<'_, '_>) -> When {
     some(&written.caller, check);
     some(&written.time, check);
     never_both(written, check);
-    let needs = written.needs.iter().flat_map(|many| &many.value.0);
     let times = written.time.iter().flat_map(|many| &many.value.0);
     When {
-        needs: needs.fold(Needs::NONE, |all, at| all | at.value.into()),
+        needs: written.needs.as_ref().map_or(Needs::NONE, |many| needs(&many.value.0)),
         input_tokens: between(&written.input_tokens, |tokens| tokens),
         max_cost: between(&written.max_cost, Usd::from_nanos),
         max_latency: between(&written.max_latency, Duration::from_nanos),
@@ -38,6 +37,11 @@ pub(super) fn when(written: &WhenWritten, check: &mut Check<'_, '_>) -> When {
         tags: tags(&written.tag, check),
         time: times.map(|at| at.value.0).collect(),
     }
+}
+
+/// All of these.
+pub(super) fn needs(names: &[At<NeedName>]) -> Needs {
+    names.iter().fold(Needs::NONE, |all, at| all | at.value.into())
 }
 
 fn all<T: Copy, U: From<T>>(written: &Option<At<OneOrMany<T>>>) -> Vec<U> {

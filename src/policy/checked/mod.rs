@@ -189,6 +189,8 @@ pub struct Provider {
     pub keys: Vec<ProviderKey>,
     /// Where it is, for [`Nearest`](super::Strategy::Nearest).
     pub region: Option<Arc<str>>,
+    /// Its models cost nothing, whatever their prices.
+    pub free: bool,
     /// How it is asked whether it answers; `None`: it is not.
     pub probe: Option<Probe>,
     /// How it is reached.

@@ -178,6 +178,9 @@ section! {
         may extra_ca: Text,
         /// The region it is in, for the strategy `nearest`.
         may region: Text,
+        /// Its models cost nothing, as in a free tier: for routing; budgets go by their prices.
+        /// Default false.
+        may free: bool,
         /// Its own probe: what it says differs from `health.probe`; or off.
         may probe: ProbeOrOff,
         /// Answers from inside this process: no key, no network.

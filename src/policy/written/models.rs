@@ -87,10 +87,15 @@ section! {
         may max_input: Count,
         /// The completion alone.
         may max_output_tokens: Count,
-        /// What it can do: streaming, tools, vision, json, reasoning, audio.
-        may capabilities: List<Text>,
+        /// What it can do: streaming, tools, vision, json, reasoning, audio. What is not in the list
+        /// it can't, but for audio: of that a list only tells where it is. Without a list nothing
+        /// is known, and the model counts as able.
+        may capabilities: List<NeedName>,
         /// USD for a million tokens.
         may price: PriceWritten,
+        /// It costs nothing, such as in a provider's free tier: for routing; budgets go by its price.
+        /// Default: whether its price is 0.
+        may free: bool,
         /// Other prices for long prompts, by rising bound.
         may price_tiers: List<TierWritten>,
         /// tiny, small, large or reasoning.

@@ -49,7 +49,8 @@ section! {
         /// How long the prompt is: tiny (under 200 tokens), small (2k), medium (20k), large (100k)
         /// or huge; one of these.
         may size: OneOrMany<PromptSizeName>,
-        /// What the client says it is for (`x-tollway-task`); one of these, `*` stands for any text.
+        /// What the client says it is for (`x-tollway-task`, else `metadata.task` in the body); one
+        /// of these, `*` stands for any text.
         may task: OneOrMany<Text>,
         /// Users or names of keys; one of these.
         may caller: OneOrMany<Text>,
