@@ -258,6 +258,8 @@ impl WrittenTarget {
             cached_share: self.cached_share,
             in_flight: self.in_flight,
             usual_in_flight: self.usual_in_flight,
+            // They are taken as they were when they were saved.
+            stale: false,
             health: match self.health {
                 WrittenHealth::Healthy => Health::Healthy,
                 WrittenHealth::Degraded => Health::Degraded,
@@ -295,6 +297,7 @@ mod tests {
             cached_share: 0.1,
             in_flight: 3,
             usual_in_flight: 2.2,
+            stale: false,
             health: Health::Degraded,
         };
         let mut shown = figures(&known);

@@ -133,7 +133,7 @@ impl Question {
     /// are too many requests or doesn't know the path is well all the same.
     fn is_good(&self, status: StatusCode) -> bool {
         let refused = matches!(status.as_u16(), 401..=403);
-        !status.is_server_error() && !(self.signed && refused)
+        !(status.is_server_error() || self.signed && refused)
     }
 
     async fn ask(&self, upstream: Upstream<Full<Bytes>>) -> Result<StatusCode, BoxError> {

@@ -155,7 +155,7 @@ async fn every_failure_ends_the_trip_and_is_told_once() {
     let told = move || {
         let mut reply = status(400);
         reply.extensions_mut().insert(fail(ErrorClass::Quota));
-        reply.extensions_mut().insert(ProxyCredential);
+        reply.extensions_mut().insert(ProxyCredential::default());
         reply
     };
     let cases: [(ErrorClass, Inner); 6] = [
