@@ -105,7 +105,7 @@ mod tests {
     fn a_key_is_the_targets_fault_only_if_it_is_the_proxys() {
         for (status, class) in [(401, ErrorClass::Auth), (402, ErrorClass::Quota)] {
             assert_eq!(judge(Response::builder().status(status)), Verdict::Ignore);
-            let signed = Response::builder().status(status).extension(ProxyCredential);
+            let signed = Response::builder().status(status).extension(ProxyCredential::default());
             assert_eq!(judge(signed), Verdict::Failure(class));
         }
     }
