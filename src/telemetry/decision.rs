@@ -208,7 +208,13 @@ struct Text(String);
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
         f.write_char('"')?;
+        // Nearly all are plain, and go in one piece.
+        if self.0.bytes().all(plain) {
+            f.write_str(&self.0)?;
+            return f.write_char('"');
+        }
         for c in self.0.chars() {
             match c {
                 '"' | '\\' => write!(f, "\\{c}")?,

@@ -632,7 +632,7 @@ error: `cod` is nothing that is counted
   |
 9 |   auto: { moderate_from: 70, complex_from: 65, weights: { code: many, cod: 5, tools: { point: * } } }
   |                                                                       ^^^
-  = expected one of: ask_length, prompt_length, turns, tools, images, schema, code, trace, maths, figures, proof, reasoning, analysis, design, task, topic, constraints, questions, items, length_asked, trivial, brief, context
+  = expected one of: ask_length, prompt_length, turns, tools, images, schema, code, trace, maths, figures, proof, reasoning, analysis, design, task, topic, constraints, questions, items, length_asked, trivial, brief, context, earlier, narrow, clauses
   = help: did you mean `code`?
 
 error: unknown key `point`
