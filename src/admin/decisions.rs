@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(found("route=a"), [0, 1]);
         assert_eq!(found("target=x"), [0, 2]);
         assert_eq!(found("target=y/m"), [1]);
-        assert_eq!(found("target=y/n"), []);
+        assert!(found("target=y/n").is_empty());
         assert_eq!(found("route=b&target=x/m"), [2]);
     }
 }
