@@ -132,8 +132,8 @@ impl Question {
     /// Whether an answer says that requests would be served. Who refuses a stranger, says that there
     /// are too many requests or doesn't know the path is well all the same.
     fn is_good(&self, status: StatusCode) -> bool {
-        let refused = matches!(status.as_u16(), 401..=403);
-        !(status.is_server_error() || self.signed && refused)
+        let refused = self.signed && matches!(status.as_u16(), 401..=403);
+        !(status.is_server_error() || refused)
     }
 
     async fn ask(&self, upstream: Upstream<Full<Bytes>>) -> Result<StatusCode, BoxError> {

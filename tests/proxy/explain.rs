@@ -1,0 +1,154 @@
+//! `tollway explain` says where requests go: by the figures of a running proxy the same place.
+
+use std::{path::Path, process::Command};
+
+use serde_json::{Value, json};
+
+use super::{routing::says, support::*};
+
+fn explain(arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollway"));
+    let output = command.arg("explain").args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn with(&self, name: &str, text: impl ToString) -> String {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+const ROUTED: &str = "providers: { a: { simulate: { latency: 30ms } }, b: { simulate: { latency: 1ms } }, c: { simulate: { latency: 15ms } } }
+routing: { min_samples: 3, explore: 0%, header: always }
+circuit_breaker: { open_after: 1 failures, recover_after: 1h }
+routes:
+  - { name: warm, match: { header: { x-warm: '*' } }, strategy: round_robin, targets: [a/gpt-4o, b/gpt-4o-mini, c/o3] }
+  - { name: fast, match: { model: fast }, strategy: { latency: whole }, targets: [a/gpt-4o, b/gpt-4o-mini, c/o3] }
+  - { name: cheap, match: { model: cheap }, strategy: cost, targets: [a/gpt-4o, c/o3, b/gpt-4o-mini] }
+  - { name: both, match: { model: both }, strategy: { score: { latency: 60, cost: 40 } }, targets: [a/gpt-4o, b/gpt-4o-mini, c/o3] }
+  - { name: split, match: { model: split }, strategy: { split: user }, targets: [a/gpt-4o, c/o3] }
+  - name: judged
+    match: { model: auto }
+    use: auto
+    targets: [a/gpt-4o, c/o3, b/gpt-4o-mini]
+";
+
+#[tokio::test]
+async fn what_is_explained_is_what_happens() {
+    let files = Files::new();
+    let policy = files.with("policy.yaml", ROUTED);
+    let proxy = Running::new(&format!("callers: {{ identify: [header x-user] }}\n{ROUTED}"));
+    for _ in 0..12 {
+        let warm = [JSON, ("x-warm", "1")];
+        proxy.send(http::Method::POST, CHAT, &warm, says("m", "Hi").to_string()).await;
+    }
+    until("none is under way", || proxy.is_idle()).await;
+    let asked = [
+        ("fast", "Hi"),
+        ("cheap", "Hi"),
+        ("both", "Hi"),
+        ("split", "Hi"),
+        ("auto", "Hi there!"),
+        ("auto", "Prove step by step that the square root of two is irrational."),
+    ];
+    for round in 0..2 {
+        for (model, text) in asked {
+            let facts = files.with("facts.json", proxy.admin("/targets").await.text());
+            let body = says(model, text).to_string();
+            let request = files.with("request.json", &body);
+            let arguments = [&*policy, &*request, "--facts", &*facts, "--caller", "ann", "--json"];
+            let (code, stdout, stderr) = explain(&arguments);
+            assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+            let said: Value = serde_json::from_str(&stdout).unwrap();
+            let headers = [JSON, ("x-user", "ann")];
+            let got = proxy.send(http::Method::POST, CHAT, &headers, body).await;
+            assert_eq!(got.status, 200);
+            let told = got.header("x-tollway-decision");
+            let expected = format!("target=\"{}\"", said["target"].as_str().unwrap());
+            assert!(told.starts_with(&expected), "{model}, {text}: {said:#} and {told}");
+            until("it has ended", || proxy.is_idle()).await;
+        }
+        if round == 0 {
+            // What the fastest and cheapest are, after all, is out: its circuit opens.
+            let b = proxy.sim("b");
+            b.set(tollway::simulate::SimulateConfig { error_rate: 1.0, ..Default::default() });
+            proxy.post(CHAT, says("fast", "Hi").to_string()).await;
+            until("it has ended", || proxy.is_idle()).await;
+            let targets = proxy.admin("/targets").await.text();
+            assert!(targets.contains("breaker open"), "{targets}");
+        }
+    }
+}
+
+/// Set `UPDATE` to write what comes out now, then read the difference.
+#[test]
+fn the_example_is_explained_as_it_was() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("tests/fixtures/explain");
+    let policy = root.join("config/routing.yaml");
+    let fixture = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let facts = fixture("facts.json");
+    for (name, more) in [
+        ("easy", &[][..]),
+        ("hard", &["--header", "x-tollway-max-cost: 0.004"]),
+        ("picture", &[]),
+        ("assistant", &["--caller", "ann"]),
+    ] {
+        let request = fixture(&format!("{name}.json"));
+        let arguments = [&[policy.to_str().unwrap(), &*request, "--facts", &*facts], more].concat();
+        let (code, stdout, stderr) = explain(&arguments);
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        let golden = folder.join(format!("{name}.txt"));
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&golden, &stdout).unwrap();
+        }
+        assert_eq!(stdout, std::fs::read_to_string(&golden).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_explained_says_why() {
+    let files = Files::new();
+    let policy = files.with(
+        "policy.yaml",
+        "providers: { sim: { simulate: {} } }
+callers: { keys: [{ name: k, user: ann, models: ['gpt-*'], sha256: 0000000000000000000000000000000000000000000000000000000000000000 }] }
+routes: [{ match: { model: ['gpt-*', 'o3'] }, targets: [sim] }]
+",
+    );
+    let good = files.with("good.json", says("gpt-4o", "Hi"));
+    let o3 = files.with("o3.json", says("o3", "Hi"));
+    let unknown = files.with("unknown.json", says("llama", "Hi"));
+    let no_json = files.with("no.json", "{");
+    let shapeless = files.with("shapeless.json", json!({ "model": "gpt-4o" }));
+    let facts =
+        files.with("facts.json", json!({ "targets": [{ "provider": "sim", "samlpes": 3 }] }));
+    let broken = files.with("broken.yaml", "providers: { sim: { simulat: {} } }\n");
+    for (arguments, code, said) in [
+        (vec![&*broken, &*good], 2, "simulat"),
+        (vec![&*policy, "/nowhere.json"], 2, "/nowhere.json: cannot be read"),
+        (vec![&*policy, &*no_json], 2, "no.json"),
+        (vec![&*policy, &*shapeless], 2, "--path"),
+        (vec![&*policy, &*good, "--facts", &*facts], 2, "samlpes"),
+        (vec![&*policy, &*good, "--header", "x"], 2, "name: value"),
+        (vec![&*policy, &*unknown], 1, "refused"),
+        (vec![&*policy, &*o3, "--caller", "ann"], 1, "may not use the model"),
+        (vec![&*policy, &*no_json, "--path", CHAT], 1, "refused"),
+    ] {
+        let (got, stdout, stderr) = explain(&arguments);
+        assert_eq!((got, stdout.as_str()), (code, ""), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+    }
+    let (code, stdout, _) = explain(&[&policy, &good, "--caller", "ann"]);
+    assert_eq!(code, 0);
+    assert!(stdout.starts_with("target      sim/gpt-4o\n"), "{stdout}");
+}
