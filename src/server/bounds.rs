@@ -1,10 +1,13 @@
-use http::{HeaderValue, Request, Response, StatusCode, Version, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Request, Response, StatusCode, Version,
+    header::{CONNECTION, CONTENT_TYPE},
+};
 
-use super::{bare, streams::Watched};
+use super::{bare, refusal::Exchange, streams::Watched};
 use crate::policy::Server;
 
-/// What a head may hold over HTTP/2, whose library bounds no number of headers and refuses what is
-/// too large without a word.
+/// What a head may hold. Over HTTP/2 the library bounds no number of headers and refuses what is
+/// too large without a word; over HTTP/1.1 it takes what is too large if it comes all at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     bytes: usize,
@@ -13,6 +16,8 @@ pub(super) struct Bounds {
 
 /// What an entry costs besides its text (RFC 9113, section 6.5.2).
 const ENTRY: usize = 32;
+/// The same over HTTP/1.1: `: ` and the line's end.
+const LINE: usize = 4;
 
 impl Bounds {
     pub(super) fn new(config: &Server) -> Self {
@@ -24,22 +29,29 @@ impl Bounds {
         self.bytes.saturating_mul(4).try_into().unwrap_or(u32::MAX)
     }
 
-    /// Whether a head is within the bounds. HTTP/1.1 has seen to it before there is a request.
+    /// Whether a head is within the bounds. HTTP/1.1 has seen to the number before there is a request.
     pub(super) fn admit<B>(self, request: &Request<B>) -> bool {
-        if request.version() != Version::HTTP_2 {
-            return true;
-        }
         let headers = request.headers();
+        let entry = if is_http2(request) { ENTRY } else { LINE };
         let path = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
-        let sizes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ENTRY);
+        let sizes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + entry);
         headers.len() <= self.headers && path + sizes.sum::<usize>() <= self.bytes
     }
 }
 
-/// The answer to a head that is not.
-pub(super) fn refused<R>() -> Response<Watched<R>> {
-    let mut reply = Response::new(Watched::whole(bare::body("431").unwrap_or_default()));
+pub(super) fn is_http2<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_2
+}
+
+/// The answer to a head that is not; over HTTP/1.1 the connection ends with it.
+pub(super) fn refused<R>(exchange: Option<Exchange>, closes: bool) -> Response<Watched<R>> {
+    let body = bare::body("431").unwrap_or_default();
+    let mut reply = Response::new(Watched::whole(body, exchange));
     *reply.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if closes {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     reply
 }

@@ -27,7 +27,7 @@ use tower_service::Service;
 
 use super::{
     StallGuard,
-    bounds::{Bounds, refused},
+    bounds::{Bounds, is_http2, refused},
     clock::Clock,
     refusal::{Exchange, Exchanges, Refusals},
     streams::{Streams, Watched},
@@ -101,7 +101,8 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         if !self.bounds.admit(&request) {
-            return EntranceFuture { stage: Stage::Refused, exchange: None };
+            let stage = Stage::Refused { closes: !is_http2(&request) };
+            return EntranceFuture { stage, exchange: Some(self.exchanges.begin()) };
         }
         let patience = self.patience;
         let mut request = request.map(|inner| RequestBody { inner, patience, waiting: None });
@@ -127,7 +128,9 @@ struct EntranceFuture<S: Service<Request<RequestBody>>> {
 #[pin_project(project = StageProj)]
 enum Stage<S: Service<Request<RequestBody>>, F> {
     /// The head was too large for anybody to see the request.
-    Refused,
+    Refused {
+        closes: bool,
+    },
     Called(#[pin] F),
     /// The stack is always ready; a service that is not is waited for here.
     Waiting(Pin<Box<Oneshot<S, Request<RequestBody>>>>),
@@ -142,7 +145,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let reply = match this.stage.project() {
-            StageProj::Refused => return Poll::Ready(Ok(refused())),
+            StageProj::Refused { closes } => {
+                return Poll::Ready(Ok(refused(this.exchange.take(), *closes)));
+            }
             StageProj::Called(future) => ready!(future.poll(cx)),
             StageProj::Waiting(future) => ready!(future.as_mut().poll(cx)),
         };

@@ -108,9 +108,9 @@ impl<R> Watched<R> {
         Self { inner: Some(inner), rest: Bytes::new(), exchange }
     }
 
-    /// A body for HTTP/2, of these bytes.
-    pub(super) fn whole(bytes: Bytes) -> Self {
-        Self { inner: None, rest: bytes, exchange: None }
+    /// A body of these bytes.
+    pub(super) fn whole(bytes: Bytes, exchange: Option<Exchange>) -> Self {
+        Self { inner: None, rest: bytes, exchange }
     }
 }
 
@@ -130,7 +130,10 @@ impl<R: Body<Data = Bytes>> Body for Watched<R> {
                 return Poll::Ready(Some(Ok(Frame::data(piece(this.rest)))));
             }
         }
-        let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
+        let Some(inner) = this.inner.as_pin_mut() else {
+            let rest = std::mem::take(this.rest);
+            return Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))));
+        };
         let frame = inner.poll_frame(cx);
         if !over_http2 {
             return frame;

@@ -30,6 +30,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{models::ModelForbidden, providers::in_words};
+use crate::upstream::drop_stale_phrase;
 
 /// A reply that came, or the answer made of an error.
 type Rescued<R> = Response<Either<R, Full<Bytes>>>;
@@ -97,6 +98,7 @@ where
             Ok(reply) => reply.map(Either::Left),
             Err(error) => answer(&*error.into(), *this.dialect).map(Either::Right),
         };
+        drop_stale_phrase(&mut reply);
         if let Some(attempts) = reply.extensions().get::<Attempts>() {
             let value = attempts.header_value();
             reply.headers_mut().insert(ATTEMPTS, value);

@@ -2,7 +2,6 @@ use http::{HeaderName, HeaderValue, header::AUTHORIZATION, header::InvalidHeader
 use secrecy::ExposeSecret;
 use tollway_core::{Ask, Dialect, ErrorClass, Failure, Operation, ProxyCredential, key_in_query};
 use tollway_dialect::translate::Form;
-use tollway_identify::CREDENTIAL_HEADERS;
 
 use crate::policy::{Auth, HttpEndpoint, ProviderKey};
 
@@ -142,9 +141,14 @@ impl Credential {
     }
 }
 
-/// What is secret among the policy's headers: those in which credentials are sent.
+/// Of the names of headers that hold secrets (`helicone-auth`, `ocp-apim-subscription-key`); all
+/// others are for anybody to read: were a region blanked out of replies, they would lose their sense.
+const SECRET: [&str; 6] = ["auth", "key", "token", "secret", "password", "credential"];
+
+/// What is secret among the policy's headers, by their names.
 pub(super) fn secrets_in(headers: &[(HeaderName, HeaderValue)]) -> impl Iterator<Item = &str> {
-    let credentials = headers.iter().filter(|(name, _)| CREDENTIAL_HEADERS.contains(name));
+    let is_secret = |name: &HeaderName| SECRET.iter().any(|word| name.as_str().contains(word));
+    let credentials = headers.iter().filter(move |(name, _)| is_secret(name));
     // Behind its scheme, where it has one.
     credentials.filter_map(|(_, value)| value.to_str().ok()?.split_whitespace().next_back())
 }
@@ -175,6 +179,24 @@ mod tests {
             let sent = at.path(ask, path, false, true).unwrap();
             assert_eq!(sent, "/v1/files?purpose=batch&monkey=1&%6=%zz");
         }
+    }
+
+    #[test]
+    fn secrets_are_told_by_their_headers_names() {
+        let headers = [
+            ("authorization", "Bearer sk-one"),
+            ("helicone-auth", "Bearer sk-two"),
+            ("x-portkey", "sk-three"),
+            ("ocp-apim-subscription-key", "four"),
+            ("x-csrf-token", "five"),
+            ("openai-organization", "org-1"),
+            ("x-region", "europe-west4"),
+            ("http-referer", "https://example.com"),
+        ];
+        let headers = headers
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let secrets: Vec<_> = secrets_in(&headers).collect();
+        assert_eq!(secrets, ["sk-one", "sk-two", "sk-three", "four", "five"]);
     }
 
     #[test]

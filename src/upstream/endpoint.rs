@@ -2,7 +2,7 @@ use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{AUTHORIZATION, HOST},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -18,7 +18,7 @@ use tollway_dialect::translate::Form;
 
 use super::{
     address::{Credential, Paths, secrets_in},
-    headers::remove_each,
+    headers::{join_cookies, remove_each},
 };
 
 use crate::policy::{Auth, Http2, HttpEndpoint, ProviderKey, Timeouts};
@@ -137,7 +137,10 @@ where
         let ours = parts.extensions.get::<Caller>().is_some_and(|caller| caller.authenticated);
         let ask = parts.extensions.get::<Ask>();
         parts.uri = self.address(ask, &parts.uri, ours)?;
-        parts.version = http::Version::HTTP_11;
+        if parts.version == Version::HTTP_2 {
+            join_cookies(&mut parts.headers);
+        }
+        parts.version = Version::HTTP_11;
         let openai_form = self.paths.is_openai_form(ask);
         let target = parts.extensions.get::<Target>();
         let credential = target.and_then(|target| self.credentials.get(target.key()));

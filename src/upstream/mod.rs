@@ -8,6 +8,7 @@ mod address;
 mod blanked;
 mod endpoint;
 mod headers;
+mod phrase;
 mod sent;
 mod timeouts;
 
@@ -27,6 +28,7 @@ use tower_service::Service;
 pub use blanked::BlankedBody;
 pub use endpoint::{Endpoint, EndpointError, tls_config};
 pub use headers::remove_hop_by_hop;
+pub use phrase::drop_stale_phrase;
 pub use sent::SentBody;
 pub use timeouts::{SendFuture, TimedBody};
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Either;
 use hyper::body::Incoming;
@@ -17,7 +17,9 @@ use pin_project::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tollway_core::{BoxError, ErrorClass, Failure, ProxyCredential};
 
-use super::{BlankedBody, ReplyBody, SentBody, blanked::blank_headers, headers::remove_hop_by_hop};
+use super::{
+    BlankedBody, ReplyBody, SentBody, blanked::blank_headers, headers::remove_hop_by_hop, phrase,
+};
 use crate::{
     policy::Timeouts,
     simulate::{SimulateFuture, SimulatedBody},
@@ -158,6 +160,10 @@ fn received(
         };
         Failure::new(ErrorClass::Network, said).with_source(error)
     })?;
+    // The client's connection has a version of its own (RFC 9112, 2.3): in an older one nobody could
+    // tell a body that broke off from a whole one.
+    *reply.version_mut() = Version::HTTP_11;
+    phrase::admit(&mut reply, credential.as_ref());
     remove_hop_by_hop(reply.headers_mut());
     let Some(credential) = credential else {
         return Ok(reply.map(|body| BlankedBody::plain(Either::Left(body))));

@@ -112,6 +112,43 @@ async fn bytes_after_a_body_are_not_the_next_reply() {
     }
 }
 
+/// The head of the reply to `path` by a provider that answers with `line` as its status line.
+async fn head_of(path: &str, line: &'static str) -> String {
+    let address = raw_provider(move |mut stream| async move {
+        read_request(&mut stream).await;
+        let body = r#"{"error":{"message":"no","type":"server_error","param":null,"code":null}}"#;
+        let json = "content-type: application/json";
+        let text = format!("{line}\r\n{json}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let _ = stream.write_all(text.as_bytes()).await;
+        rest(&mut stream).await;
+    })
+    .await;
+    let yaml = provider_at(address)
+        .replace("auth: passthrough", "api_key: secret-number-one, forms: [chat]");
+    let proxy = Running::new(&yaml);
+    let body = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#;
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    raw(proxy.address(), request.as_bytes()).await.unwrap().head
+}
+
+#[tokio::test]
+async fn a_status_line_is_this_proxys_but_for_its_status_and_an_honest_phrase() {
+    for (path, line, expected) in [
+        (CHAT, "HTTP/1.1 418 Short And Stout", "http/1.1 418 short and stout\r\n"),
+        (CHAT, "HTTP/1.1 500 Bad key secret-number-one", "http/1.1 500 internal server error\r\n"),
+        (CHAT, "HTTP/1.0 400 Bad Request", "http/1.1 400 bad request\r\n"),
+        ("/v1/messages", "HTTP/1.1 500 Oops", "http/1.1 502 bad gateway\r\n"),
+        ("/v1/messages", "HTTP/1.1 500 secret-number-one", "http/1.1 502 bad gateway\r\n"),
+    ] {
+        let head = head_of(path, line).await;
+        assert!(head.starts_with(expected), "{path} {line}: {head}");
+    }
+}
+
 #[tokio::test]
 async fn an_html_page_is_an_error_in_the_right_shape() {
     let page = "<html><body>502 Bad Gateway</body></html>";

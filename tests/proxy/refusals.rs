@@ -130,6 +130,24 @@ async fn a_refused_head_request_gets_no_body() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_is_too_large_in_one_piece_too() {
+    let with = |size: usize| {
+        let close = "GET /good HTTP/1.1\r\nhost: x\r\nconnection: close\r\na: ";
+        format!("{close}{}\r\n\r\n", "b".repeat(size))
+    };
+    for (size, status) in [(60_000, 200), (66_000, 431), (90_000, 431)] {
+        for piece in [8 << 10, 1 << 20] {
+            let text = talk(connect(1 << 18), with(size).as_bytes().chunks(piece)).await;
+            let reply = Raw::parse(text.as_bytes()).unwrap();
+            assert_eq!(reply.status, status, "{size} {piece}");
+            if status == 431 {
+                assert_eq!(reply.refusal(), "headers_too_large");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_rest_of_a_refused_request_is_read_for_a_while() {
     // Closed with bytes unread, a socket is reset, and the refusal may never be seen.
     let mut connection = connect(1 << 16);

@@ -104,17 +104,17 @@ fn spellings(secret: &str) -> impl Iterator<Item = Cow<'_, str>> {
 }
 
 /// The credential that a pair of a query holds, as clients of Google send theirs: `key=...`, in
-/// whatever way its name is encoded. Whoever forwards a request of an authenticated caller must
+/// whatever way it is encoded. Whoever forwards a request of an authenticated caller must
 /// take these out as well.
 ///
 /// ```
 /// use tollway_core::key_in_query;
 ///
-/// assert_eq!(key_in_query("key=AIza"), Some("AIza"));
-/// assert_eq!(key_in_query("%6bey=AIza"), Some("AIza"));
+/// assert_eq!(key_in_query("key=AIza").as_deref(), Some("AIza"));
+/// assert_eq!(key_in_query("%6bey=%41Iza").as_deref(), Some("AIza"));
 /// assert_eq!(key_in_query("monkey=AIza"), None);
 /// ```
-pub fn key_in_query(pair: &str) -> Option<&str> {
+pub fn key_in_query(pair: &str) -> Option<Cow<'_, str>> {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     let mut rest = name.as_bytes();
     for wanted in b"key" {
@@ -124,13 +124,34 @@ pub fn key_in_query(pair: &str) -> Option<&str> {
             _ => return None,
         };
     }
-    rest.is_empty().then_some(value)
+    rest.is_empty().then(|| decoded(value))
 }
 
-fn is_byte(hex: [u8; 2], byte: u8) -> bool {
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    let [high, low] = hex.map(digit);
-    high.zip(low).is_some_and(|(high, low)| high * 16 + low == u32::from(byte))
+fn is_byte(hex: [u8; 2], wanted: u8) -> bool {
+    byte(hex) == Some(wanted)
+}
+
+fn byte(hex: [u8; 2]) -> Option<u8> {
+    let [high, low] = hex.map(|digit| char::from(digit).to_digit(16));
+    u8::try_from(high? * 16 + low?).ok()
+}
+
+/// What is no encoded text stays as it is.
+fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return text.into();
+    }
+    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let [first, after @ ..] = rest {
+        let encoded = match rest {
+            [b'%', high, low, after @ ..] => byte([*high, *low]).map(|byte| (byte, after)),
+            _ => None,
+        };
+        let (byte, after) = encoded.unwrap_or((*first, after));
+        out.push(byte);
+        rest = after;
+    }
+    String::from_utf8(out).map_or(text.into(), Cow::Owned)
 }
 
 #[cfg(test)]
@@ -155,6 +176,21 @@ mod tests {
         assert_eq!(ours.blanked(b"another-on sk/own short"), None);
         assert!(!format!("{ours:?}").contains("own"));
         assert!(ours.is_known() && !ProxyCredential::new(["short"]).is_known());
+    }
+
+    #[test]
+    fn a_key_is_read_however_it_is_encoded() {
+        for (pair, key) in [
+            ("key=%74w_a%5Fb", Some("tw_a_b")),
+            ("key=100%", Some("100%")),
+            ("key=%zz%4", Some("%zz%4")),
+            ("key=%ff", Some("%ff")),
+            ("key=%C3%BC", Some("ü")),
+            ("k%2565y=a", None),
+            ("key", Some("")),
+        ] {
+            assert_eq!(key_in_query(pair).as_deref(), key, "{pair}");
+        }
     }
 
     proptest::proptest! {

@@ -85,8 +85,8 @@ fn by_surroundings(path: &str, headers: &HeaderMap) -> Dialect {
     }
 }
 
-/// Whether a server may take this path for a call that would be read here, or for one outside of
-/// `/v1`: dot segments, empty segments, backslashes, NULs and encoded slashes mean different things
+/// Whether a server may take this path for a call that would be read here, or for another than the
+/// one that is read here, or for one outside of `/v1`: dot segments, empty segments, backslashes, NULs and encoded slashes mean different things
 /// to different servers. Odd paths that no server takes for such a call are nobody's business.
 pub(crate) fn is_ambiguous(method: &Method, path: &str) -> bool {
     let plain = !path.contains(['%', '\\', '\0']) && !path.contains("/.") && !path.contains("//");
@@ -95,9 +95,11 @@ pub(crate) fn is_ambiguous(method: &Method, path: &str) -> bool {
     }
     let spelled = path::spelled(path);
     let Some(settled) = path::settled(&spelled) else { return true };
-    let meant = of(method, &settled);
+    let (said, meant) = (of(method, &spelled), of(method, &settled));
     // The model decides as much as the call: who may use it, and what it costs.
-    is_read(meant.1) && (meant != of(method, &spelled) || path_model(&settled) != path_model(path))
+    let (named, model) = (path_model(path), path_model(&settled));
+    let matters = is_read(said.1) || is_read(meant.1) || named.is_some() || model.is_some();
+    matters && (said != meant || named != model)
 }
 
 fn is_read(operation: Operation) -> bool {
@@ -265,6 +267,13 @@ mod tests {
             "/v1beta/models/x:generateContent%00",
             "/v1beta/x\\models\\y:generateContent",
             "/v1beta/../admin",
+            "/v1beta/models/g%2F..%2F..%2Ffiles:generateContent",
+            "/v1/models/g%2f%2e%2e%2f..%2Fq:countTokens",
+            "/v1/models/g%5C..%5C..%5Cq:embedContent",
+            "/v1beta/models/g/../../files:batchGenerateContent",
+            "/v1beta/models/g%2F..%2F..%2Ffiles:batchGenerateContent",
+            "/v1/engines/g%2F..%2F..%2Fq/chat/completions",
+            "/v1/images/..%2Ffiles",
         ] {
             assert!(is_ambiguous(&Method::POST, path), "{path}");
         }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use http::{
     HeaderMap, HeaderName,
     header::{AUTHORIZATION, HeaderValue},
@@ -21,14 +23,17 @@ pub static CREDENTIAL_HEADERS: [HeaderName; 4] = [
 pub(crate) fn credentials<'a>(
     headers: &'a HeaderMap,
     query: Option<&'a str>,
-) -> impl Iterator<Item = &'a [u8]> {
+) -> impl Iterator<Item = Cow<'a, [u8]>> {
     let in_headers = CREDENTIAL_HEADERS.iter().flat_map(|name| {
         let bearer = name == AUTHORIZATION;
         headers.get_all(name).into_iter().filter_map(move |value| credential(value, bearer))
     });
     let pairs = query.into_iter().flat_map(|query| query.split('&'));
-    let in_query = pairs.filter_map(key_in_query).map(str::as_bytes);
-    in_headers.chain(in_query.filter(|key| !key.is_empty()))
+    let in_query = pairs.filter_map(key_in_query).map(|key| match key {
+        Cow::Borrowed(key) => Cow::Borrowed(key.as_bytes()),
+        Cow::Owned(key) => Cow::Owned(key.into_bytes()),
+    });
+    in_headers.map(Cow::Borrowed).chain(in_query.filter(|key| !key.is_empty()))
 }
 
 fn credential(value: &HeaderValue, bearer: bool) -> Option<&[u8]> {

@@ -88,7 +88,7 @@ impl Identifier {
             caller.tags = key.tags.clone();
             caller.authenticated = true;
         } else if config.sources.contains(&Source::ProviderKey) {
-            caller.key = credentials(headers, query).next().map(short_hash);
+            caller.key = credentials(headers, query).next().map(|key| short_hash(&key));
         }
         let mut answers = config.sources.iter().filter_map(|source| {
             let (user, event) = self.ask(source, peer, headers, key, &caller)?;
@@ -140,7 +140,7 @@ impl Identifier {
                 return Err(Unauthorized::new(Reason::Ambiguous));
             }
             reason = Reason::Wrong;
-            match (found, keys.find(credential)) {
+            match (found, keys.find(&credential)) {
                 (Some(one), Some(other)) if one.digest != other.digest => {
                     return Err(Unauthorized::new(Reason::Ambiguous));
                 }

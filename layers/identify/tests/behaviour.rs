@@ -66,6 +66,9 @@ fn a_key_in_the_query_names_its_owner_however_its_name_is_written() {
         let query = format!("{name}={}", secret(1));
         assert_eq!(call(&query).unwrap_err(), Reason::Missing, "{name}");
     }
+    let encoded = secret(1).replace("tw_", "%74w%5F");
+    assert_ne!(encoded, secret(1));
+    assert_eq!(user(&call(&format!("key={encoded}")).unwrap()), Some("ada"), "{encoded}");
     assert_eq!(call("%6bey=").unwrap_err(), Reason::Missing);
 }
 

@@ -148,7 +148,7 @@ impl<S> Translate<S> {
 /// Gemini's clients may send their key as `?key=`.
 fn credential_in(query: &str) -> Option<HeaderValue> {
     let key = query.split('&').find_map(key_in_query)?;
-    HeaderValue::from_str(key).ok()
+    HeaderValue::from_str(&key).ok()
 }
 
 /// Moves the client's credential to where the target's API wants it, for a proxy that has none of
