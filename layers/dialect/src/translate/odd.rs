@@ -146,3 +146,14 @@ fn results_of_calls_with_one_id_go_in_order() {
         .collect();
     assert_eq!(told, [("f", "1"), ("g", "2"), ("h", "3"), ("i", "4"), ("i", "5")]);
 }
+
+#[test]
+fn a_bound_that_is_raised_is_told_by_the_clients_own_name() {
+    for name in ["max_tokens", "max_completion_tokens"] {
+        let body = json!({"messages": [{"role": "user", "content": "a"}], name: 5});
+        let asked = Asked::new(Form::Chat, "M", body.to_string());
+        let fit = Fit::new(Form::Responses);
+        let sent = request(&asked, "m", &fit, Strictness::default()).unwrap();
+        assert_eq!(sent.dropped.unwrap(), name);
+    }
+}
