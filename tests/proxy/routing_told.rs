@@ -212,8 +212,8 @@ async fn health_of_every_target_is_a_metric() {
         one.figures.health.as_str()
     };
     assert_eq!((health("a"), health("b")), ("healthy", "down"), "five failures in a row");
-    // Whoever is down comes last.
+    // Whoever is down is passed over.
     let would = world.would(&[], &says("m", "Hi")).await;
-    assert_eq!(would["candidates"][2]["target"], "b/m", "{would:#}");
-    assert_eq!(would["candidates"][2]["reason"], "it doesn't answer of late");
+    assert_eq!(would["passed_over"][0]["target"], "b/m", "{would:#}");
+    assert_eq!(would["passed_over"][0]["reason"], "it doesn't answer of late");
 }

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 
 /// Shorter ones are placeholders (`none`, `ollama`), which any text may hold by chance.
 const SHORTEST: usize = 8;
@@ -63,7 +63,22 @@ impl ProxyCredential {
                 clean.get_mut(start..from).unwrap_or_default().fill(b'*');
             }
         }
+        if text.len() >= SHORTEST && self.is_known() && memmem::find(text, br"\u").is_some() {
+            self.blank_decoded(text, &mut clean);
+        }
         clean
+    }
+
+    /// The same for what is a secret once JSON's escapes are read (`\u0053`).
+    fn blank_decoded(&self, text: &[u8], clean: &mut Option<Vec<u8>>) {
+        let read = Decoded::of(text);
+        for secret in self.secrets() {
+            for at in secret.find_iter(&read.bytes) {
+                let clean = clean.get_or_insert_with(|| text.to_vec());
+                let place = read.start(at)..read.start(at + secret.needle().len());
+                clean.get_mut(place).unwrap_or_default().fill(b'*');
+            }
+        }
     }
 
     /// The same for a body that comes in pieces: gives what may go out, and what has to wait for
@@ -81,7 +96,13 @@ impl ProxyCredential {
             text = clean.into();
         }
         let waits = self.secrets().iter().map(|secret| begun(secret.needle(), &text)).max();
-        let held = text.split_off(text.len() - waits.unwrap_or_default());
+        let mut goes = text.len() - waits.unwrap_or_default();
+        if self.is_known() && memchr::memchr(b'\\', &text).is_some() {
+            let read = Decoded::of(&text);
+            let waits = self.secrets().iter().map(|secret| begun(secret.needle(), &read.bytes));
+            goes = goes.min(read.start(read.bytes.len() - waits.max().unwrap_or_default()));
+        }
+        let held = text.split_off(goes);
         (text, held)
     }
 }
@@ -91,6 +112,53 @@ fn begun(secret: &[u8], text: &[u8]) -> usize {
     let longest = secret.len().saturating_sub(1).min(text.len());
     let is_begun = |n: &usize| secret.get(..*n).is_some_and(|start| text.ends_with(start));
     (1..=longest).rev().find(is_begun).unwrap_or_default()
+}
+
+/// A text with JSON's escapes read, and where each byte of it began.
+struct Decoded {
+    bytes: Vec<u8>,
+    /// One more than there are bytes: the last is where an escape begins that is not all there, or
+    /// the end.
+    starts: Vec<usize>,
+}
+
+impl Decoded {
+    fn of(text: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut starts = Vec::with_capacity(text.len() + 1);
+        let mut rest = text;
+        while let Some((byte, len)) = unescaped(rest) {
+            bytes.push(byte);
+            starts.push(text.len() - rest.len());
+            rest = rest.get(len..).unwrap_or_default();
+        }
+        starts.push(text.len() - rest.len());
+        Self { bytes, starts }
+    }
+
+    fn start(&self, at: usize) -> usize {
+        self.starts.get(at).copied().unwrap_or_default()
+    }
+}
+
+/// The first byte of `text`, and how many bytes it is written in; `None` if they are not all there.
+/// What is no letter of any secret is a zero.
+fn unescaped(text: &[u8]) -> Option<(u8, usize)> {
+    match text {
+        [] | [b'\\'] => None,
+        [b'\\', b'u', digits @ ..] => match digits.get(..4) {
+            None if digits.iter().all(u8::is_ascii_hexdigit) => None,
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => {
+                let code = std::str::from_utf8(digits).ok()?;
+                let code = u8::from_str_radix(code, 16).ok().filter(u8::is_ascii);
+                Some((code.unwrap_or_default(), 6))
+            }
+            _ => Some((b'\\', 1)),
+        },
+        [b'\\', byte @ (b'"' | b'\\' | b'/'), ..] => Some((*byte, 2)),
+        [b'\\', b'b' | b'f' | b'n' | b'r' | b't', ..] => Some((0, 2)),
+        [byte, ..] => Some((*byte, 1)),
+    }
 }
 
 /// How a secret may be written: as it is, and as JSON may have it.
@@ -191,6 +259,30 @@ mod tests {
         ] {
             assert_eq!(key_in_query(pair).as_deref(), key, "{pair}");
         }
+    }
+
+    #[test]
+    fn what_decodes_to_a_secret_is_one() {
+        let ours = ProxyCredential::new(["sk-own/key"]);
+        for text in [r"sk-own\u002fkey", r"\u0073k-own/key", r"\u0073\u006B-own\/ke\u0079"] {
+            for (before, after) in [("", ""), (r"\\", r"\u00"), (r"\u0073k-", r"\n")] {
+                let whole = format!("{before}{text}{after}");
+                let expected = format!("{before}{}{after}", "*".repeat(text.len()));
+                assert_eq!(ours.blanked(whole.as_bytes()).unwrap(), expected.as_bytes());
+                for size in 1..whole.len() {
+                    let (mut out, mut held) = (Vec::new(), Bytes::new());
+                    for piece in whole.as_bytes().chunks(size) {
+                        let (clean, rest) = ours.blanked_piece(held, piece.to_vec().into());
+                        out.extend_from_slice(&clean);
+                        held = rest;
+                    }
+                    out.extend_from_slice(&held);
+                    assert_eq!(String::from_utf8(out).unwrap(), expected, "{size}");
+                }
+            }
+        }
+        // An escaped backslash, and no letter.
+        assert_eq!(ours.blanked(br"\\u0073k-own/key"), None);
     }
 
     proptest::proptest! {

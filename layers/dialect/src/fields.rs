@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use crate::{
     BadRequest,
     openai::Span,
-    text::{Count, Mode, Walk, nothing, tame},
+    tame::tame,
+    text::{Count, Mode, Walk, nothing},
 };
 
 /// What is read of an object.
@@ -47,7 +48,8 @@ impl From<BadRequest> for Unread {
     }
 }
 
-/// Reads a body's text by `read`, once more if only a number that no double holds was in the way.
+/// Reads a body's text by `read`, once more if only a number that no double holds, or half a letter, was
+/// in the way.
 pub(crate) fn read_body<T>(
     body: &[u8],
     read: impl Fn(&str) -> Result<T, Unread>,

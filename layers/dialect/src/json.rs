@@ -425,5 +425,18 @@ mod tests {
     fn a_number_beyond_a_double_is_not_made_another() {
         let error = Json::read(b"[1e400]").unwrap_err();
         assert!(error.to_string().starts_with("number out of range"), "{error}");
+        for small in ["[1e-400]", "[0.25E-999]", r#"{"a":[-1.0e-400]}"#] {
+            let error = Json::read(small.as_bytes()).unwrap_err();
+            assert!(error.to_string().starts_with("number out of range"), "{small}");
+        }
+        for fine in ["[0e-400]", "[0.0E-400]", r#"["1e-400",1e-300,"\"2e-500"]"#, "[1e-310]"] {
+            assert!(Json::read(fine.as_bytes()).is_ok(), "{fine}");
+        }
+    }
+
+    #[test]
+    fn half_a_letter_is_told_as_one_that_is_unknown() {
+        let json = Json::read(br#"{"messages":["a\ud83d"],"b":["\ude00 \ud83d\ude00"]}"#).unwrap();
+        assert_eq!(json.to_text(), "{\"messages\":[\"a\u{FFFD}\"],\"b\":[\"\u{FFFD} \u{1F600}\"]}");
     }
 }

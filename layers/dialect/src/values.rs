@@ -10,9 +10,12 @@ use serde::{
     },
 };
 
-use crate::text::{Count, Mode, Walk, tame};
+use crate::{
+    tame::tame,
+    text::{Count, Mode, Walk},
+};
 
-/// Reads JSON; a number that no double holds is no error.
+/// Reads JSON; a number that no double holds is no error, and neither is half a letter.
 pub(crate) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
     serde_json::from_slice(json).or_else(|error| match tame(json, &error) {
         Some(tamed) => serde_json::from_slice(&tamed),

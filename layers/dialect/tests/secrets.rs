@@ -77,6 +77,40 @@ async fn an_error_in_a_stream_loses_the_secret_and_nothing_else() {
     }
 }
 
+/// Whatever is no answer may be an error.
+#[tokio::test]
+async fn what_no_one_takes_for_an_error_loses_the_secret_too() {
+    let answer = r#"data: {"choices":[{"index":0,"delta":{"content":"SECRETSTREAMKEY"}}]}"#;
+    for odd in [
+        "event: error\ndata: {\"message\":\"at SECRETSTREAMKEY\"}",
+        "event: error\ndata: at SECRETSTREAMKEY",
+        "data: {\"error\":{\"message\":\"SECRETSTREAMKEY\"}}\ndata: {\"y\":1}",
+        ": SECRETSTREAMKEY",
+        "event: SECRETSTREAMKEY",
+        "{\"error\":{\"message\":\"SECRETSTREAMKEY\"}}",
+        "data: {\"object\":\"SECRETSTREAMKEY\"}",
+    ] {
+        for end in ["\n\n", "\r\n\r\n"] {
+            let text = format!("{answer}{end}{odd}{end}{answer}{end}data: [DONE]{end}");
+            let clean_odd = odd.replace(SECRET, STARS);
+            let whole = text.replace(odd, &clean_odd);
+            for size in [1, 7, 4096] {
+                let reply = through(streaming(), EVENTS, &text, size).await;
+                clean(&format!("{size} {odd}"), reply, &whole).await;
+            }
+        }
+    }
+    // Around an answer that has the same words.
+    let text = format!("event: {SECRET}\n{answer}\nid: {SECRET}\n\ndata: [DONE]\n\n");
+    let whole = format!("event: {STARS}\n{answer}\nid: {STARS}\n\ndata: [DONE]\n\n");
+    clean("around", through(streaming(), EVENTS, &text, 7).await, &whole).await;
+    // What decodes to it.
+    let text =
+        "data: {\"error\":{\"message\":\"SECRET\\u0053TREAMKEY\",\"type\":\"server_error\"}}\n\n";
+    let whole = text.replace("SECRET\\u0053TREAMKEY", &"*".repeat(20));
+    clean("escaped", through(streaming(), EVENTS, text, 7).await, &whole).await;
+}
+
 #[tokio::test]
 async fn an_error_about_the_credential_is_replaced_without_its_blank_line_too() {
     let text = r#"data: {"error":{"message":"Incorrect API key provided: SECR***KEY","code":"invalid_api_key"}}"#;
@@ -122,5 +156,34 @@ async fn a_packed_error_is_told_in_other_words() {
         assert_eq!(reply.headers().contains_key(header::CONTENT_ENCODING), !told);
         let body = read(reply.into_body()).await.bytes;
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).is_ok(), told);
+    }
+}
+
+/// Gemini says that the request is bad, and means the key.
+#[tokio::test]
+async fn a_bad_key_of_ours_is_told_as_one_in_every_form() {
+    let body = r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}"#;
+    for (ours, status) in [(true, 401), (false, 400)] {
+        let probe = Probe::new(move |_: Sent| {
+            let mut reply = Response::builder().status(400).header("etag", "\"1\"");
+            if ours {
+                reply = reply.extension(ProxyCredential::new([SECRET]));
+            }
+            let reply = reply.header("content-type", "application/json");
+            let reply = reply.body(ScriptedBody::new([Step::data(body)])).unwrap();
+            std::future::ready(Ok::<_, BoxError>(reply))
+        });
+        let sent = request_in(Dialect::Gemini, false);
+        let reply = AttemptLayer::new().layer(probe).oneshot(sent).await.unwrap();
+        assert_eq!(reply.status(), status);
+        // It was of the body that is gone.
+        assert_eq!(reply.headers().contains_key("etag"), !ours);
+        let told = read(reply.into_body()).await.bytes;
+        let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+        let word = if ours { "UNAUTHENTICATED" } else { "INVALID_ARGUMENT" };
+        assert_eq!(
+            (&told["error"]["code"], &told["error"]["status"]),
+            (&status.into(), &word.into())
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, header, response::Parts};
+use http::{Response, header, response::Parts};
 use http_body::Body;
 use pin_project::pin_project;
 use tollway_core::{BoxError, Dialect, Metered, Operation, ProxyCredential, WallClock};
@@ -18,7 +18,7 @@ use super::{
     reply::{Reading, Reply, not_json},
     tap::Tap,
 };
-use crate::{gemini::elements::Elements, inspect::is_json};
+use crate::{gemini::elements::Elements, headers::is_plain, inspect::is_json};
 
 /// How the reply to one call is to be read.
 #[derive(Clone, Copy, Debug)]
@@ -193,12 +193,6 @@ fn reading(parts: &mut Parts, call: &Call) -> Option<Reading> {
         parts.extensions.insert(Metered::default());
     }
     kind
-}
-
-/// Whether a body is what it looks like, and not packed.
-pub(super) fn is_plain(headers: &HeaderMap) -> bool {
-    let encoding = headers.get(header::CONTENT_ENCODING);
-    encoding.is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn is(content_type: &str, expected: &str) -> bool {

@@ -4,7 +4,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Response, header, response::Parts};
+use http::{HeaderValue, Response, StatusCode, header, response::Parts};
 use http_body::Body;
 use serde::de::IgnoredAny;
 use tokio::time::Instant;
@@ -14,12 +14,13 @@ use tollway_core::{
 
 use super::{
     AttemptBody, AttemptConfig, Commit,
-    future::{Call, is_plain, only_json, reads},
+    future::{Call, only_json, reads},
     interruption,
     reader::read_whole,
 };
 use crate::{
     ErrorReply,
+    headers::{forget_body, is_plain},
     openai::{error, reply},
 };
 
@@ -192,6 +193,10 @@ where
     fn error_response(self, call: &Call, clock: &dyn WallClock) -> Response<AttemptBody<R>> {
         let Self { mut parts, body, cut, .. } = self;
         let failure = error::classify(parts.status, &parts.headers, &body.head, clock.now());
+        // Gemini says of a bad key that the request is bad: it is the caller's that is not.
+        if parts.status == StatusCode::BAD_REQUEST && tells_secret(&parts, &failure) {
+            parts.status = ErrorReply::of(&failure).status_in(call.dialect);
+        }
         let unreadable =
             only_json(call.operation) && is_nobodys(&parts) && !is_json_error(&body.head, cut);
         if unreadable || may_tell_secret(&parts, call.operation) || tells_secret(&parts, &failure) {
@@ -347,7 +352,8 @@ fn instead<R>(mut parts: Parts, dialect: Dialect, failure: Failure) -> Response<
     }
     error.request_id = parts.headers.get("request-id").and_then(|id| id.to_str().ok());
     let body = error.body_in(dialect);
-    for name in [header::TRANSFER_ENCODING, header::CONTENT_ENCODING, header::CACHE_CONTROL] {
+    forget_body(&mut parts.headers);
+    for name in [header::TRANSFER_ENCODING, header::CACHE_CONTROL] {
         parts.headers.remove(name);
     }
     let json = HeaderValue::from_static("application/json");

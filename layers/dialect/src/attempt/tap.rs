@@ -141,8 +141,8 @@ impl Tap {
             if !holds {
                 continue;
             }
-            let error = credential.filter(|_| reading.is_some_and(|reading| reading.error));
-            let told = error.and_then(|ours| without_secret(&event, ours, meter, self.tell, state));
+            let told = credential
+                .and_then(|ours| without_secret(&event, reading, ours, meter, self.tell, state));
             if let Some(told) = told {
                 if std::mem::take(&mut self.last_left_out) {
                     outlet.skip_to(event.raw.start);
@@ -268,16 +268,15 @@ impl Tap {
         let Self { parser, reader, meter, clock, state, credential, .. } = self;
         let credential = credential.as_ref();
         let Some(event) = parser.finish() else { return false };
-        let Some(data) = event.data else { return false };
-        let Some(reading) = see(&event, reader, meter, &**clock, state, credential) else {
-            return false;
-        };
-        let error = credential.filter(|_| reading.error);
-        if let Some(told) =
-            error.and_then(|ours| without_secret(&event, ours, meter, self.tell, state))
-        {
+        let reading = see(&event, reader, meter, &**clock, state, credential);
+        let told = credential
+            .and_then(|ours| without_secret(&event, reading, ours, meter, self.tell, state));
+        let replaced = told.is_some();
+        if let Some(told) = told {
             self.held = vec![told];
-        } else if self.strip_usage {
+        }
+        let (Some(data), Some(reading)) = (event.data, reading) else { return false };
+        if self.strip_usage && !replaced {
             if reading.usage_only {
                 self.held.clear();
             } else if let Some(parts) = around_null(&event, &reading) {
@@ -308,19 +307,43 @@ fn around_null<'a>(event: &Event<'a>, reading: &Reading) -> Option<[&'a [u8]; 2]
 }
 
 /// What goes out in the place of an error that speaks of the credential, and may repeat part of
-/// it, or that repeats it; `None`: the event is fit to pass.
+/// it, or of what repeats it anywhere but in an answer; `None`: the event is fit to pass.
 fn without_secret(
     event: &Event<'_>,
+    reading: Option<Reading>,
     ours: &ProxyCredential,
     meter: &Meter,
     tell: Option<Tell>,
     state: &State,
 ) -> Option<Bytes> {
-    let failure = meter.failure().filter(|failure| failure.class() == ErrorClass::Auth);
-    match (failure, tell) {
-        (Some(failure), Some(tell)) => Some(tell.event(failure, false, state.next_number)),
-        _ => ours.blanked(event.block).map(Bytes::from),
+    let is_error = reading.is_some_and(|reading| reading.error);
+    let failure = meter.failure().filter(|failure| is_error && failure.class() == ErrorClass::Auth);
+    if let (Some(failure), Some(tell)) = (failure, tell) {
+        return Some(tell.event(failure, false, state.next_number));
     }
+    let (data, block) = (event.data.unwrap_or_default(), event.block);
+    // Whatever nobody could read may be an error, and so may what says that it is one.
+    let suspect = reading.is_none_or(|reading| reading.error || reading == Reading::default())
+        || event.name == Some(b"error");
+    let start = (data.as_ptr() as usize).checked_sub(block.as_ptr() as usize);
+    let start = start.filter(|start| !suspect && start + data.len() <= block.len());
+    let clean = match start {
+        // An answer's own words are left alone; what stands around them is not.
+        Some(start) => {
+            let (before, rest) = block.split_at(start);
+            let (data, after) = rest.split_at(data.len());
+            let clean = [ours.blanked(before), ours.blanked(after)];
+            let [None, None] = &clean else {
+                let [before_clean, after_clean] = &clean;
+                let before = before_clean.as_deref().unwrap_or(before);
+                let after = after_clean.as_deref().unwrap_or(after);
+                return Some([before, data, after].concat().into());
+            };
+            None
+        }
+        None => ours.blanked(block),
+    };
+    clean.map(Bytes::from)
 }
 
 fn start_is_broken(meter: &Meter, state: &mut State) {

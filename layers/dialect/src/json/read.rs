@@ -7,6 +7,7 @@ use serde::{
 use serde_json::Number;
 
 use super::{Json, Object};
+use crate::tame::{mend, underflows};
 
 /// What makes a request long, at the top of it: arrays that are put together item by item.
 const LONG: [&str; 3] = ["messages", "input", "contents"];
@@ -29,14 +30,22 @@ enum Flat<'a> {
 
 impl<'a> Json<'a> {
     /// Reads a document. A number that no double can hold is an error: it would have to become
-    /// another number on its way.
+    /// another number on its way. Half a letter (a surrogate by itself) becomes U+FFFD.
     pub(crate) fn read(json: &'a [u8]) -> Result<Self, serde_json::Error> {
         // Bytes that are no UTF-8 are looked for at once, which is faster than string by string;
         // but only the reader of bytes says where they are.
-        match std::str::from_utf8(json) {
+        let read = match std::str::from_utf8(json) {
             Ok(text) => Self::document(serde_json::Deserializer::from_str(text)),
             Err(_) => Self::document(serde_json::Deserializer::from_slice(json)),
+        };
+        let read = read.or_else(|error| match mend(json, &error) {
+            Some(mended) => serde_json::from_slice::<Json<'_>>(&mended).map(Json::into_owned),
+            None => Err(error),
+        })?;
+        if underflows(json) {
+            return Err(serde_json::Error::custom("number out of range"));
         }
+        Ok(read)
     }
 
     fn document<R: serde_json::de::Read<'a>>(

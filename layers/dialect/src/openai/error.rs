@@ -100,13 +100,13 @@ pub fn body_of(failure: &Failure) -> Bytes {
 /// assert_eq!(failure.retry_after(), Some(Duration::from_millis(120)));
 /// ```
 pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> Failure {
-    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let value: Value = crate::values::read(body).unwrap_or_default();
     failure(&Report::of(&value), Some(status), headers, now)
 }
 
 /// What an error event inside a stream, or an error object inside a 200, means.
 pub fn classify_event(data: &[u8], now: SystemTime) -> Failure {
-    let value: Value = serde_json::from_slice(data).unwrap_or_default();
+    let value: Value = crate::values::read(data).unwrap_or_default();
     let report = Report::of(&value);
     // Gemini's form carries the status as a number.
     let status = report.number.and_then(|code| StatusCode::from_u16(code).ok());

@@ -11,7 +11,10 @@ use pin_project::pin_project;
 use tollway_core::{BoxError, Dialect, ErrorClass, Failure, Metered};
 
 use super::{Asked, Form, TranslateBody, body::Collect, losses::UNSUPPORTED, stream::Stream};
-use crate::{BadRequest, ErrorReply};
+use crate::{
+    BadRequest, ErrorReply,
+    headers::{forget_body, is_plain},
+};
 
 /// What of the request has no counterpart in the target's form, in the client's words.
 const DROPPED: HeaderName = HeaderName::from_static("x-tollway-dropped");
@@ -159,6 +162,7 @@ fn tell_wait(headers: &mut HeaderMap, failure: &Failure) {
 fn is_stream(parts: &Parts) -> bool {
     let kind = parts.headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+        && is_plain(&parts.headers)
 }
 
 impl Exchange {
@@ -170,7 +174,8 @@ impl Exchange {
         };
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         parts.headers.remove(header::CONTENT_LENGTH);
-        let stream = Stream::new(self.from, &self.asked);
+        forget_body(&mut parts.headers);
+        let stream = Stream::new(self.from, &self.asked).with_max_event(self.max_reply);
         self.respond(parts, TranslateBody::streaming(body, stream))
     }
 
@@ -191,6 +196,7 @@ impl Exchange {
 
     fn respond_whole<R>(self, mut parts: Parts, body: Bytes) -> Response<TranslateBody<R>> {
         let headers = &mut parts.headers;
+        forget_body(headers);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CONTENT_LENGTH, body.len().into());
         headers.remove(header::TRANSFER_ENCODING);

@@ -34,6 +34,8 @@ mod layer;
 mod losses;
 pub(crate) mod messages;
 #[cfg(test)]
+mod odd;
+#[cfg(test)]
 mod pairs;
 pub(crate) mod responses;
 mod service;

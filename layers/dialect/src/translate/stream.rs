@@ -50,19 +50,27 @@ impl Stream {
         Self { parser: sse::Parser::new(), reader, writer, over: false }
     }
 
+    /// The same, with a bound of its own on the provider's events: `max` bytes are held of one at
+    /// most. One that is larger ends the stream with an error.
+    pub fn with_max_event(self, max: usize) -> Self {
+        Self { parser: sse::Parser::with_max_event(max), ..self }
+    }
+
     /// Takes a chunk in and appends what it gives to `out`.
     pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         let Self { parser, reader, writer, over } = self;
         let mut at = 0;
         while let Some(event) = parser.next(chunk, &mut at) {
             if event.oversized && !*over {
-                let message = "The provider sent an event too large to be read.";
-                fail(&mut **writer, over, out, message);
+                fail(&mut **writer, over, out, TOO_LARGE);
             }
             let Some(data) = event.data else { continue };
             if !*over {
                 step(&mut **reader, &mut **writer, over, (event.name, data), out);
             }
+        }
+        if parser.is_oversized() && !*over {
+            fail(&mut **writer, over, out, TOO_LARGE);
         }
     }
 
@@ -84,6 +92,8 @@ impl Stream {
         }
     }
 }
+
+const TOO_LARGE: &str = "The provider sent an event too large to be read.";
 
 pub(super) fn reader(form: Form) -> Box<dyn StreamReader> {
     match form {

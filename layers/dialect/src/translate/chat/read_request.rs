@@ -29,6 +29,7 @@ pub(crate) fn read_request(json: Json<'_>) -> Result<Request<'_>, BadRequest> {
     let (newer, older) =
         (object.u64("max_completion_tokens", &at)?, object.u64("max_tokens", &at)?);
     request.max_tokens = newer.or(older);
+    request.older_max_tokens = newer.is_none() && older.is_some();
     if older.is_some() && older != request.max_tokens {
         request.extra("max_tokens", older.into(), Loss::Harmless);
     }

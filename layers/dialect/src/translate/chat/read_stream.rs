@@ -8,7 +8,7 @@ use crate::{
     json::{Json, Object},
     translate::{
         Form, StreamReader,
-        hub::{Body, Event, Finish, Part, Signature, StreamError},
+        hub::{Body, Event, Part, Signature, StreamError},
     },
 };
 
@@ -27,7 +27,9 @@ pub(crate) struct Reader {
 #[derive(Debug, Default)]
 struct Choice {
     index: u32,
-    finished: bool,
+    /// The last reason that was given. Some servers give one with each chunk, so that it counts
+    /// only when the stream is over.
+    reason: Option<Box<str>>,
     /// Reasoning came as text, so blocks that repeat it add their signature alone.
     thought: bool,
     calls: Calls,
@@ -68,10 +70,10 @@ impl StreamReader for Reader {
 
     /// Some servers never send `[DONE]`: then a stream whose choices have all ended is whole.
     fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
-        let whole = !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finished);
+        let whole =
+            !self.choices.is_empty() && self.choices.iter().all(|choice| choice.reason.is_some());
         if whole && !self.over {
-            self.over = true;
-            emit(Event::End);
+            self.finish(emit);
         }
     }
 }
@@ -79,13 +81,12 @@ impl StreamReader for Reader {
 impl Reader {
     /// A piece of text, of a choice that is known: no tree has to be built.
     fn piece(&self, data: &[u8], emit: &mut Emit<'_>) -> bool {
-        let mut open = self.choices.iter().filter(|choice| !choice.finished).peekable();
         // The first chunk tells more than its text.
-        if open.peek().is_none() {
+        if self.choices.is_empty() {
             return false;
         }
         let Some((index, text)) = Piece::read(data) else { return false };
-        let known = open.any(|choice| choice.index == index);
+        let known = self.choices.iter().any(|choice| choice.index == index);
         if known && !text.is_empty() {
             emit(Event::Text { choice: index, text });
         }
@@ -142,38 +143,38 @@ impl Reader {
         if place == self.choices.len() && place < MOST_CHOICES {
             self.choices.push(Choice { index, ..Choice::default() });
         }
-        let Some(choice) = self.choices.get_mut(place).filter(|choice| !choice.finished) else {
-            return;
-        };
+        let Some(choice) = self.choices.get_mut(place) else { return };
         if let Some(logprobs) = said.take("logprobs") {
             emit(Event::Logprobs { choice: index, logprobs });
         }
         if let Some(delta) = lenient_object(&mut said, "delta") {
             choice.delta(delta, emit);
         }
-        if let Some(name) = lenient(&mut said, "finish_reason") {
-            let finish = finish::read(&name, choice.begun > 0);
-            choice.finish(finish, emit);
+        if let Some(name) = lenient(&mut said, "finish_reason").filter(|name| name != "null") {
+            choice.reason = Some(name.into());
         }
     }
 
     fn done(&mut self, emit: &mut Emit<'_>) {
         self.start(None, emit);
-        // That it is over the provider says; why a choice ended, not always.
+        self.finish(emit);
+    }
+
+    /// That it is over the provider says; why a choice ended, not always: for a reason that nobody
+    /// knows there is no event.
+    fn finish(&mut self, emit: &mut Emit<'_>) {
         self.over = true;
+        for Choice { index, reason, begun, .. } in &self.choices {
+            let finish = reason.as_deref().and_then(|name| finish::read(name, *begun > 0));
+            if let Some(finish) = finish {
+                emit(Event::Finish { choice: *index, finish, stop_sequence: None });
+            }
+        }
         emit(Event::End);
     }
 }
 
 impl Choice {
-    /// For a reason that nobody knows there is no event.
-    fn finish(&mut self, finish: Option<Finish>, emit: &mut Emit<'_>) {
-        self.finished = true;
-        if let Some(finish) = finish {
-            emit(Event::Finish { choice: self.index, finish, stop_sequence: None });
-        }
-    }
-
     fn delta(&mut self, mut delta: Object<'_>, emit: &mut Emit<'_>) {
         let choice = self.index;
         if let Some(text) = thinking::take_text(&mut delta) {

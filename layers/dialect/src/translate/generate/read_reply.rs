@@ -31,8 +31,12 @@ pub(crate) fn read_reply(json: Json<'_>) -> Result<Reply<'_>, Unreadable> {
         let at = at.index(index);
         choices.push(choice(candidate.into_object(&at)?, index, &at)?);
     }
-    if choices.is_empty() && feedback.as_ref().is_some_and(blocked) {
-        choices.push(Choice { finish: Some(Finish::Filtered), ..Choice::default() });
+    if feedback.as_ref().is_some_and(blocked) {
+        if choices.is_empty() {
+            choices.push(Choice::default());
+        }
+        let unsaid = choices.iter_mut().filter(|choice| choice.finish.is_none());
+        unsaid.for_each(|choice| choice.finish = Some(Finish::Filtered));
     }
     Ok(Reply {
         id: object.text("responseId", &at)?,

@@ -66,11 +66,16 @@ impl StreamReader for Reader {
 
     fn end(&mut self, emit: &mut dyn FnMut(Event<'_>)) {
         let finished = self.choices.iter().all(|choice| choice.reason.is_some());
-        if self.failed || !finished || (self.choices.is_empty() && !self.blocked) {
+        let ended = self.blocked || finished && !self.choices.is_empty();
+        if self.failed || !ended {
             return;
         }
         for State { index, calls, reason, .. } in &self.choices {
-            let finish = finish::read(reason.as_deref().unwrap_or_default(), *calls > 0);
+            // A prompt may be refused when some of its answer is out already.
+            let finish = match reason {
+                Some(reason) => finish::read(reason, *calls > 0),
+                None => Some(Finish::Filtered),
+            };
             if let Some(finish) = finish {
                 emit(Event::Finish { choice: *index, finish, stop_sequence: None });
             }
@@ -163,7 +168,8 @@ impl Reader {
                 emit(Event::Citation { choice, citation });
             }
         }
-        if let Some(reason) = candidate.text("finishReason", at)? {
+        let reason = candidate.text("finishReason", at)?;
+        if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
             state.reason = Some(reason.into_owned());
         }
         Ok(())

@@ -1,6 +1,9 @@
 //! `contents`, for a provider.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, VecDeque},
+};
 
 use super::{media, part};
 use crate::{
@@ -12,8 +15,39 @@ use crate::{
     },
 };
 
-/// The calls made so far: each id's place and name.
-type Calls<'a> = HashMap<Cow<'a, str>, (usize, Cow<'a, str>)>;
+/// The calls made so far.
+#[derive(Default)]
+struct Calls<'a> {
+    by_id: HashMap<Cow<'a, str>, Called<'a>>,
+    made: usize,
+    turn: usize,
+}
+
+/// The calls of one id in the last turn that had it, which wait for their results in order: each
+/// one's place and name.
+#[derive(Default)]
+struct Called<'a> {
+    turn: usize,
+    waiting: VecDeque<(usize, Cow<'a, str>)>,
+}
+
+impl<'a> Calls<'a> {
+    /// Ids may begin anew each turn: the nearest call before a result is meant.
+    fn add(&mut self, id: Cow<'a, str>, name: Cow<'a, str>) {
+        let called = self.by_id.entry(id).or_default();
+        if called.turn != self.turn {
+            *called = Called { turn: self.turn, waiting: VecDeque::new() };
+        }
+        called.waiting.push_back((self.made, name));
+        self.made += 1;
+    }
+
+    /// Which call a result answers: of some with one id, the first that has none yet.
+    fn answered(&mut self, id: &str) -> Option<(usize, Cow<'a, str>)> {
+        let waiting = &mut self.by_id.get_mut(id)?.waiting;
+        if waiting.len() > 1 { waiting.pop_front() } else { waiting.front().cloned() }
+    }
+}
 
 /// `turns` without instructions, their roles alternating.
 pub(super) fn contents(
@@ -21,12 +55,12 @@ pub(super) fn contents(
     fit: &Fit,
     losses: &mut Losses,
 ) -> Result<Rows, BadRequest> {
-    let mut calls = Calls::new();
+    let mut calls = Calls::default();
     let mut contents = Rows::default();
     for turn in turns {
         let (role, mut parts) = match turn.role {
             Role::Assistant => ("model", said_by_model(turn.parts, fit, losses, &mut calls)?),
-            Role::User | Role::System => ("user", said_to_model(turn.parts, losses, &calls)?),
+            Role::User | Role::System => ("user", said_to_model(turn.parts, losses, &mut calls)?),
         };
         // An empty text is refused wherever there is another part.
         if parts.len() > 1 {
@@ -49,6 +83,7 @@ fn said_by_model<'a>(
 ) -> Result<Vec<Object<'a>>, BadRequest> {
     let mut out = Vec::<Object<'a>>::with_capacity(parts.len());
     let mut called = false;
+    calls.turn += 1;
     // A signature by itself: of the call behind it, as clients of other forms have it, or else of
     // the text before it.
     let mut alone = None;
@@ -78,9 +113,7 @@ fn said_by_model<'a>(
                 let signature = own.or_else(|| alone.take()).or_else(placeholder);
                 called = true;
                 if let Some(id) = &id {
-                    let place = calls.len();
-                    // An id may begin anew each turn: the nearest call before a result is meant.
-                    calls.insert(id.clone(), (place, name.clone()));
+                    calls.add(id.clone(), name.clone());
                 }
                 out.push(part::function_call(id, name, args, signature));
             }
@@ -113,15 +146,15 @@ fn sign<'a>(out: &mut Vec<Object<'a>>, signature: Option<Cow<'a, str>>) {
 fn said_to_model<'a>(
     parts: Vec<Part<'a>>,
     losses: &mut Losses,
-    calls: &Calls<'a>,
+    calls: &mut Calls<'a>,
 ) -> Result<Vec<Object<'a>>, BadRequest> {
     let (mut results, mut rest) = (Vec::new(), Vec::new());
     for part in parts {
         match part.body {
             Body::ToolResult { id, name, content, is_error } => {
-                let call = id.as_ref().and_then(|id| calls.get(id));
-                let place = call.map_or(usize::MAX, |(place, _)| *place);
-                let name = name.or_else(|| call.map(|(_, name)| name.clone()));
+                let call = id.as_ref().and_then(|id| calls.answered(id));
+                let place = call.as_ref().map_or(usize::MAX, |(place, _)| *place);
+                let name = name.or_else(|| call.map(|(_, name)| name));
                 let name = name.ok_or_else(|| unasked(id.as_deref()))?;
                 results.push((place, result(id, name, content, is_error, losses)?));
             }

@@ -22,6 +22,8 @@ pub(crate) struct Request<'a> {
     pub(crate) parallel_tools: Option<bool>,
     /// Bound of the output, reasoning included.
     pub(crate) max_tokens: Option<u64>,
+    /// The bound came by its older name, `max_tokens` of the chat form.
+    pub(crate) older_max_tokens: bool,
     pub(crate) temperature: Option<Number>,
     pub(crate) top_p: Option<Number>,
     pub(crate) top_k: Option<Number>,

@@ -63,7 +63,10 @@ const LEAST_TOKENS: u64 = 16;
 
 fn max_tokens(request: &Request<'_>, losses: &mut Losses) -> Result<Option<u64>, BadRequest> {
     if request.max_tokens.is_some_and(|most| most < LEAST_TOKENS) {
-        let name = Field::MaxTokens.name(losses.client()).unwrap_or_default();
+        let name = match request.older_max_tokens {
+            true => "max_tokens",
+            false => Field::MaxTokens.name(losses.client()).unwrap_or_default(),
+        };
         losses.lose_named(name.into(), Loss::Harmless)?;
     }
     Ok(request.max_tokens.map(|most| most.max(LEAST_TOKENS)))

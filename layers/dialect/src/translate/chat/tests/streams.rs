@@ -394,10 +394,10 @@ fn the_end_is_told_or_seen_but_never_made_up() {
     let told = read(&[text, done()]);
     assert!(told.complete);
     assert_eq!(told.reply.choices[0].finish, None);
-    // Nothing counts after the end of a choice.
+    // What comes after it is still of the answer, and the last word on it counts.
     let late = read(&[finish("stop"), delta(r#"{"content":"late"}"#), finish("length"), done()]);
-    assert_eq!(late.reply.choices[0].parts, []);
-    assert_eq!(late.reply.choices[0].finish, Some(Finish::Stop));
+    assert_eq!(late.reply.choices[0].parts, [Part::text("late")]);
+    assert_eq!(late.reply.choices[0].finish, Some(Finish::Length));
 }
 
 #[test]
