@@ -200,6 +200,7 @@ pub(super) fn decider(
         .weights(policy.routing.auto)
         .explore(policy.routing.explore)
         .expect(policy.routing.expect)
+        .minds_health(policy.minds_health)
         .seed(seed)
         .build()
         .map_err(|error| StackError::new("routes", error))?;

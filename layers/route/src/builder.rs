@@ -13,6 +13,8 @@ pub(crate) struct Sources {
     pub(crate) figures: Box<dyn Track>,
     /// Somebody gives figures, so that a target may be down.
     pub(crate) tracked: bool,
+    /// Routes that go by turns pass over a target that is down, too.
+    pub(crate) minds_health: bool,
     pub(crate) weights: Weights,
     pub(crate) explore: PerMille,
     pub(crate) expect: Option<Of>,
@@ -60,6 +62,7 @@ impl RouterBuilder {
                 catalog: Box::new(()),
                 figures: Box::new(()),
                 tracked: false,
+                minds_health: true,
                 weights: Weights::default(),
                 explore: EXPLORE,
                 expect: None,
@@ -108,6 +111,13 @@ impl RouterBuilder {
     /// the first token, of any other reply that to its end.
     pub fn expect(mut self, of: Option<Of>) -> Self {
         self.sources.expect = of;
+        self
+    }
+
+    /// Whether routes that look at nothing but turns and weights pass over a target that is
+    /// [down](crate::Health::Down) as well. The default is yes, where there are figures.
+    pub fn minds_health(mut self, minds: bool) -> Self {
+        self.sources.minds_health = minds;
         self
     }
 

@@ -107,6 +107,11 @@ impl LiveRoute {
         Plan { complexity: judge.judged(), ..scored.plan(&standing) }
     }
 
+    /// Whether a target that is down is passed over.
+    pub(crate) fn minds_health(&self, sources: &Sources) -> bool {
+        sources.tracked && (self.looks || sources.minds_health)
+    }
+
     /// The plan of a route that looks at no figures: made once for each choice.
     fn by_turns(
         &self,
@@ -115,7 +120,8 @@ impl LiveRoute {
         state: &impl TargetState,
         sources: &Sources,
     ) -> Plan {
-        let standing = standing(among, self.tree.places, query, (state, sources.tracked));
+        let standing =
+            standing(among, self.tree.places, query, (state, self.minds_health(sources)));
         let choice = self.tree.choose(standing.usable);
         among.kept(choice.number, &standing.out, || {
             let (traits, chance, near) = (&among.traits, &sources.chance, &self.route.near);

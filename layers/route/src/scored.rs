@@ -82,7 +82,12 @@ impl Scored<'_> {
     /// Who can take the request now, those that are `done` left out.
     pub(crate) fn standing(&self, state: &impl TargetState, done: Set) -> Standing {
         let places = self.trees().fold(Set::NONE, |all, tree| all.or(tree.places)).without(done);
-        live::standing(self.among, places, self.query, (state, self.sources.tracked))
+        live::standing(
+            self.among,
+            places,
+            self.query,
+            (state, self.live.minds_health(self.sources)),
+        )
     }
 
     /// Places of the route that no tree of this decision has.
@@ -222,8 +227,9 @@ impl Scored<'_> {
             return;
         }
         let of = self.of();
-        let those =
-            |holds: &dyn Fn(&Estimate) -> bool| part.filter(|at| estimates.get(at).is_some_and(holds));
+        let those = |holds: &dyn Fn(&Estimate) -> bool| {
+            part.filter(|at| estimates.get(at).is_some_and(holds))
+        };
         let unknown = those(&|one| one.latency(of).is_none());
         let due = unknown.or(those(&|one| one.stale));
         let chance = self.chance;

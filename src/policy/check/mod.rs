@@ -55,6 +55,10 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
     let circuit_breaker =
         written.circuit_breaker.as_ref().map(|at| resilience::breaker(&at.value, &mut check));
     let retry = written.retry.as_ref().map(|at| resilience::retry(&at.value, &mut check));
+    let probed = |known: &providers::Declared| {
+        known.checked.as_ref().is_some_and(|provider| provider.probe.is_some())
+    };
+    let minds_health = written.health.is_some() || providers.iter().any(probed);
     Policy {
         listen,
         admin,
@@ -68,6 +72,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         retry,
         routing,
         health: routing::health(&written, &mut check),
+        minds_health,
         routes,
         aliases,
         streams: server::streams(&written),

@@ -61,6 +61,9 @@ pub struct Policy {
     pub routing: Routing,
     /// When a target counts as degraded or down.
     pub health: Thresholds,
+    /// The policy says so itself, or has probes: then routes that go by order, turns or weights
+    /// alone pass over a target that is down, too.
+    pub minds_health: bool,
     /// In the order they are tried. Empty: a model that the registry knows goes to its provider
     /// where the policy has that provider, anything else to the first provider.
     pub routes: Vec<Route>,
