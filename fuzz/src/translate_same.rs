@@ -30,6 +30,10 @@ pub fn check(data: &[u8]) {
     let sent = sent(form, body.clone());
     let json = serde_json::from_slice::<Value>(text).ok();
     let marked = String::from_utf8_lossy(text);
+    // Half a letter is read all the same, though not here.
+    if json.is_none() && marked.contains("\\u") {
+        return;
+    }
     if json.is_none() || !MARKS.iter().any(|mark| marked.contains(mark)) {
         assert_eq!(sent.as_ptr(), body.as_ptr(), "copied for nothing");
         return;

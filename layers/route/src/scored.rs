@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollway_core::{Plan, Usd};
 
 use crate::{
-    Of, Prefer, Query, TargetState,
+    Figures, Of, Prefer, Query, TargetState,
     builder::Sources,
     chance::Chance,
     estimate::Estimate,
@@ -148,13 +148,27 @@ impl Scored<'_> {
     }
 
     fn estimate(&self, usable: Set, estimates: &mut Estimates) {
+        let mut put = |at: usize, figures: &Figures| {
+            if let (Some(traits), Some(place)) = (self.among.traits.get(at), estimates.get_mut(at))
+            {
+                *place = Estimate::new(figures, traits, self.query);
+            }
+        };
+        let figures = |at: usize| self.among.live.get(at).map(|one| one.figures(self.query.now));
+        let (mut unseen, mut seen, mut tokens) = (Set::NONE, 0.0_f32, 0.0_f32);
         for at in usable.iter() {
-            let (Some(slot), Some(traits), Some(estimate)) =
-                (self.among.live.get(at), self.among.traits.get(at), estimates.get_mut(at))
-            else {
-                continue;
-            };
-            *estimate = Estimate::new(&slot.figures(self.query.now), traits, self.query);
+            let Some(figures) = figures(at) else { continue };
+            match figures.output_tokens {
+                Some(mean) => (seen, tokens) = (seen + 1.0, tokens + mean),
+                None => unseen = unseen.or(Set::one(at)),
+            }
+            put(at, &figures);
+        }
+        // Whose replies nobody has seen is taken to write as much as the others: else it would seem
+        // dear beside them, and stay unseen.
+        for at in unseen.iter().filter(|_| seen > 0.0) {
+            let Some(figures) = figures(at) else { continue };
+            put(at, &Figures { output_tokens: Some(tokens / seen), ..figures });
         }
     }
 

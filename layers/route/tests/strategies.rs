@@ -291,3 +291,14 @@ fn after_a_failure_turns_stay_as_they_were() {
     let next = router.decide(&at("/"), &()).unwrap();
     assert_eq!(candidates(&next), ["c", "d", "a", "b"], "no turn was taken");
 }
+
+/// Else it would seem dear beside those whose short replies were seen, and stay unseen for good.
+#[test]
+fn who_has_not_been_seen_is_taken_to_write_as_much_as_the_others() {
+    let world = World::default();
+    world.is("seen", costs(300_000, 300_000)).is("unseen", costs(100_000, 100_000));
+    world.set("seen", Figures { output_tokens: Some(5.0), ..takes(100) });
+    let router = world.router([all(Strategy::Cost, &["seen", "unseen"])]);
+    let plan = router.decide(&query(&ask("m")), &()).unwrap();
+    assert_eq!(candidates(&plan), ["unseen/m", "seen/m"]);
+}
