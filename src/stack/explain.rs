@@ -31,7 +31,7 @@ impl Stack {
     /// let policy = Policy::parse("policy.yaml", yaml, &Env::new(|_| None)).unwrap();
     /// let known = |provider, ms| {
     ///     let times = format!(r#"{{"p50":{ms},"p95":{ms},"p99":{ms}}}"#);
-    ///     format!(r#"{{"provider":"{provider}","model":"m","samples":99,"whole_ms":{times}}}"#)
+    ///     format!(r#"{{"provider":"{provider}","model":"m","samples":99,"first_token_ms":{times}}}"#)
     /// };
     /// let facts = format!(r#"{{"targets":[{},{}]}}"#, known("groq", 310), known("openai", 420));
     /// let stack = Stack::knowing(&policy, Some(Facts::parse(&facts)?))?;
