@@ -36,6 +36,10 @@ pub fn check(data: &[u8]) {
     assert!(ask.model() != Some(""));
     let named = ask.model().unwrap_or_default();
     assert!(named.len() <= 256 && !named.chars().any(char::is_control), "{named:?}");
+    // Half a letter was read as this; the name can't be looked for in the body by it.
+    if named.contains(char::REPLACEMENT_CHARACTER) {
+        return;
+    }
     let body = Bytes::copy_from_slice(text);
     let same = edits.apply(&body, None, false);
     assert_eq!(same.as_ptr(), body.as_ptr(), "copied for nothing");

@@ -12,11 +12,6 @@ pub(crate) fn check_model(model: &str) -> Result<(), BadRequest> {
             format!("is {} bytes long; the most that is taken here is {LONGEST}", model.len())
         }
         _ if model.chars().any(char::is_control) => "has control characters in it".to_owned(),
-        // What half a letter (a surrogate by itself) was read as: no name has it, and it could not
-        // be told from other halves.
-        _ if model.contains(char::REPLACEMENT_CHARACTER) => {
-            "has a character in it that is none".to_owned()
-        }
         _ => return Ok(()),
     };
     Err(bad_model(&wrong))
