@@ -115,7 +115,12 @@ pub fn reply(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Unreadable
 
 /// The same for a client that asked for a stream: all of its events.
 pub(crate) fn reply_as_stream(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Unreadable> {
+    // More than any API gives; writers look for each among those before it.
+    const MOST_CHOICES: usize = 128;
     let reply = read_whole(body, from)?;
+    if reply.choices.len() > MOST_CHOICES {
+        return Err(Unreadable("There are too many answers in it.".to_owned()));
+    }
     let (mut writer, mut out) = (stream::writer(asked), Vec::new());
     reply.tell(&mut |event| writer.write(event, &mut out));
     Ok(out.into())

@@ -183,3 +183,14 @@ fn nothing_at_all_is_no_bound_to_be_raised() {
         assert!(refused.message().contains(&format!("`{name}` must be at least 1")), "{refused}");
     }
 }
+
+#[test]
+fn no_whole_has_more_answers_than_can_be_told_as_a_stream() {
+    let choice = json!({"message": {"content": "a"}, "finish_reason": "stop"});
+    for (number, told) in [(128, true), (129, false)] {
+        let body = json!({"choices": vec![&choice; number]}).to_string();
+        let asked = Asked::new(Form::Generate, "M", "{}");
+        let stream = super::reply_as_stream(body.as_bytes(), Form::Chat, &asked);
+        assert_eq!(stream.is_ok(), told, "{number}");
+    }
+}
