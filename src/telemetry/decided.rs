@@ -60,7 +60,7 @@ impl Telemetry {
             route: plan.route.clone(),
             rule: plan.rule.clone(),
             strategy: plan.strategy,
-            arm: plan.arm.clone(),
+            arm: decision.arm().cloned(),
             target: chosen.map(|target| self.bounded(target)),
         };
         let mut table = self.decided_table().lock().unwrap_or_else(PoisonError::into_inner);

@@ -284,7 +284,7 @@ impl Observed {
             route = decision.map(|decision| &*decision.plan.route),
             rule = decision.and_then(|decision| decision.plan.rule.as_deref()),
             strategy = decision.map(|decision| decision.plan.strategy),
-            arm = decision.and_then(|decision| decision.plan.arm.as_deref()),
+            arm = decision.and_then(Decision::arm).map(|arm| &**arm),
             reason = decision.map(Decision::reason),
             estimated_cost_usd = chosen.and_then(|one| one.cost).map(tracing::field::display),
             estimated_ms = chosen.and_then(|one| one.latency).map(milliseconds),

@@ -134,7 +134,7 @@ fn split(name: &str, weights: [u32; 2]) -> Group {
 
 fn arm(router: &Router, name: &str) -> Option<Arc<str>> {
     let caller = user(name);
-    router.decide(&at("/").with_caller(&caller), &()).unwrap().arm
+    router.decide(&at("/").with_caller(&caller), &()).unwrap().candidates[0].arm.clone()
 }
 
 #[test]
