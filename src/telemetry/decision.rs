@@ -12,6 +12,7 @@ use tollway_core::{Candidate, PerMille, Plan, Target, Usd};
 use tollway_retry::Attempts;
 
 use super::RequestId;
+use crate::policy::Tell;
 
 /// Strategies that are obeyed without looking at anything.
 const BY_ORDER: [&str; 3] = ["failover", "round_robin", "weighted"];
@@ -24,6 +25,11 @@ pub fn is_chosen(plan: &Plan) -> bool {
     plan.rule.is_some()
         || !BY_ORDER.contains(&plan.strategy)
         || plan.candidates.first().is_some_and(compared)
+}
+
+/// Whether a plan is told of on its reply and counted.
+pub(crate) fn is_told(tell: Tell, plan: &Plan) -> bool {
+    tell == Tell::Always || is_chosen(plan)
 }
 
 /// A decision, and what became of it.

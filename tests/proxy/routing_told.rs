@@ -41,6 +41,40 @@ async fn the_header_is_on_chosen_replies_on_all_or_on_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_static_route_that_went_another_way_is_among_the_decisions() {
+    for header in ["chosen", "never"] {
+        let breaker = "circuit_breaker: { open_after: 2 failures, recover_after: 1h }";
+        let world = World::new(&policy_with(header, breaker)).await;
+        let kept = || -> Vec<serde_json::Value> {
+            let all = world.stack.telemetry().decisions().latest(9);
+            all.iter().map(|one| one.json()).collect()
+        };
+        // The usual way is nobody's question.
+        assert_eq!(world.send(&[], &says("s", "Hi")).await.status, 200);
+        world.set("a", failing(Duration::ZERO));
+        let reply = world.send(&[], &says("s", "Hi")).await;
+        assert_eq!(reply.status, 200);
+        assert!(!reply.headers.contains_key("x-tollway-decision"), "its attempts say it");
+        until("the end is seen", || kept().len() == 1).await;
+        let told = &kept()[0];
+        assert_eq!((&told["route"], &told["target"]), (&"static".into(), &"b/s".into()));
+        assert_eq!(told["tried"].as_array().unwrap().len(), 2);
+        assert_eq!(told["candidates"][0]["target"], "a/s", "as it was planned");
+        assert_eq!(told["outcome"]["status"], 200);
+        world.send(&[], &says("s", "Hi")).await;
+        // By now the breaker is open: nobody is tried in vain.
+        world.send(&[], &says("s", "Hi")).await;
+        until("the ends are seen", || kept().len() == 3).await;
+        let told = &kept()[0];
+        assert_eq!(told["tried"], serde_json::Value::Null);
+        assert_eq!(told["passed_over"][0]["target"], "a/s");
+        // Counted are all decisions of a route, or none.
+        let metrics = world.stack.telemetry().render();
+        assert!(!metrics.contains("route=\"static\",strategy"), "{metrics}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_latest_decisions_are_kept_with_what_became_of_them() {
     let world = World::new(&policy_with("chosen", "")).await;
     for _ in 0..5 {
@@ -272,7 +306,7 @@ async fn health_of_every_target_is_a_metric() {
     for _ in 0..5 {
         world.send(&[("x-to", "b")], &says("m", "Hi")).await;
     }
-    let facts = world.stack.facts().snapshot(tokio::time::Instant::now());
+    let facts = world.stack.facts().snapshot(tokio::time::Instant::now(), |_| false);
     let health = |provider: &str| {
         let one = facts.targets.iter().find(|one| &**one.target.provider() == provider).unwrap();
         one.figures.health.as_str()
