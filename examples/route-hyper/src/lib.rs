@@ -99,8 +99,7 @@ fn answer(result: Result<Response<Value>, BoxError>) -> Result<Response<String>,
         } else {
             return Err(error);
         };
-        let mut response =
-            Response::new(json!({ "error": { "code": code, "message": message } }));
+        let mut response = Response::new(json!({ "error": { "code": code, "message": message } }));
         *response.status_mut() = status;
         Ok(response)
     })?;
