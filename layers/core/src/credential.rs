@@ -63,7 +63,9 @@ impl ProxyCredential {
                 clean.get_mut(start..from).unwrap_or_default().fill(b'*');
             }
         }
-        if text.len() >= SHORTEST && self.is_known() && memmem::find(text, br"\u").is_some() {
+        // Few texts hold any escape, and to look for one byte takes no preparation.
+        let escaped = memchr::memchr(b'\\', text).and_then(|at| text.get(at..));
+        if self.is_known() && escaped.is_some_and(|text| memmem::find(text, br"\u").is_some()) {
             self.blank_decoded(text, &mut clean);
         }
         clean
