@@ -144,7 +144,10 @@ def machine():
     memory = int(re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
 
     def version(*command):
-        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except FileNotFoundError:
+            return f"no {command[0]}"
         return (done.stdout + done.stderr).splitlines()[0].split(" - ")[0].replace("nginx version: ", "")
 
     commit = version("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
