@@ -26,7 +26,11 @@ const LEAN: &[&str] = &[
 
 /// What one layer may depend on besides, and what for.
 const BESIDES: &[(&str, &[&str], &str)] = &[
-    ("tollway-core", &["memchr"], "finds the proxy's own credential where a provider repeats it"),
+    (
+        "tollway-core",
+        &["memchr", "foldhash"],
+        "finds the proxy's own credential where a provider repeats it, hashes names",
+    ),
     (
         "tollway-dialect",
         &["serde", "serde_json", "memchr", "base64", "bpe-openai"],

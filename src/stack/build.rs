@@ -211,6 +211,8 @@ impl Stack {
             .layer(self.attempt_limits.clone())
             // What the target does is known from here: waits at our own limits are none of it.
             .layer(self.track.clone())
+            // Boxed, as a reply is moved from layer to layer: outside of here it is a head and a pointer.
+            .map_response(|reply: Response<_>| reply.map(Box::pin))
             // The target's API, where the client speaks another one.
             .layer(self.translate.clone())
             // The target's model and usage asked for; the reply read as it passes; commits late.

@@ -1,17 +1,14 @@
 //! What is counted of decisions.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::{Counter, Histogram, Label};
-use tollway_core::{Target, Usd};
+use tollway_core::{NameMap, Target, Usd};
 
 use super::{Decision, Telemetry, names, series::MAX_SERIES};
 
 /// Decisions by what is alike.
-pub(super) type Table = Mutex<HashMap<Key, Arc<Series>>>;
+pub(super) type Table = Mutex<NameMap<Key, Arc<Series>>>;
 
 /// What decisions are counted by.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -1,5 +1,4 @@
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
@@ -7,7 +6,7 @@ use std::{
 
 use metrics::{Counter, Gauge, Histogram, Label};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tollway_core::{Operation, Target, Usage, Usd};
+use tollway_core::{NameMap, Operation, Target, Usage, Usd};
 
 use super::{
     Decisions, decided,
@@ -26,7 +25,7 @@ struct Inner {
     pub(super) in_flight: Gauge,
     pub(super) overhead: Histogram,
     known_models: Box<dyn Fn(&str) -> bool + Send + Sync>,
-    series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
+    series: Mutex<NameMap<SeriesKey, Arc<Series>>>,
     decided: decided::Table,
     decisions: Decisions,
 }

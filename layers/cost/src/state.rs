@@ -1,8 +1,8 @@
 //! The tables behind the totals: plain data, the date is an argument.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use tollway_core::{Usage, Usd};
+use tollway_core::{NameMap, Usage, Usd};
 
 use crate::{Event, Period, Record, TotalsConfig};
 
@@ -85,7 +85,7 @@ pub const NO_KEY: &str = "(none)";
 /// Stands for all keys beyond the bound.
 pub const OTHER_KEYS: &str = "(other)";
 
-type Rows = HashMap<Arc<str>, Total>;
+type Rows = NameMap<Arc<str>, Total>;
 
 #[derive(Debug)]
 struct Page {

@@ -1,9 +1,8 @@
 //! The keys of one limit: bounded, and swept a few at a time.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
+
+use tollway_core::NameMap;
 
 use crate::{
     events::{Event, EventKind},
@@ -64,7 +63,7 @@ pub(crate) struct Table {
     max_keys: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    index: HashMap<Key, u32>,
+    index: NameMap<Key, u32>,
     hand: usize,
 }
 
@@ -78,7 +77,7 @@ impl Table {
         max_keys: usize,
     ) -> Self {
         let slots = vec![Slot::new(Key::All, &shape), Slot::new(Key::All, &shape)];
-        let (free, index) = (Vec::new(), HashMap::new());
+        let (free, index) = (Vec::new(), NameMap::default());
         Self { name, unit, shape, enforce, max_wait, max_keys, slots, free, index, hand: 0 }
     }
 

@@ -1,9 +1,6 @@
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
-};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use tollway_core::{Plan, Target};
+use tollway_core::{NameMap, Plan, Target};
 
 use crate::{Live, Traits, builder::Sources};
 
@@ -78,7 +75,7 @@ pub(crate) struct Places {
     /// For requests whose model no target takes over.
     as_written: OnceLock<Arc<Resolved>>,
     takes_asked_model: bool,
-    by_model: RwLock<HashMap<Arc<str>, Arc<Resolved>>>,
+    by_model: RwLock<NameMap<Arc<str>, Arc<Resolved>>>,
 }
 
 impl Places {

@@ -1,9 +1,6 @@
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use tollway_core::{Plan, Target};
+use tollway_core::{NameMap, Plan, Target};
 
 use crate::{
     ConfigError, NoRoute, Query, Route, RouterBuilder, TargetState, builder::Sources, check,
@@ -26,7 +23,7 @@ pub struct Router(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     routes: Vec<LiveRoute>,
-    aliases: HashMap<Arc<str>, Arc<str>>,
+    aliases: NameMap<Arc<str>, Arc<str>>,
     known: Vec<Arc<str>>,
     sources: Sources,
 }
@@ -171,7 +168,7 @@ impl Router {
     }
 }
 
-fn known_models(routes: &[Route], aliases: &HashMap<Arc<str>, Arc<str>>) -> Vec<Arc<str>> {
+fn known_models(routes: &[Route], aliases: &NameMap<Arc<str>, Arc<str>>) -> Vec<Arc<str>> {
     let exact = routes
         .iter()
         .flat_map(|route| &route.when.models)

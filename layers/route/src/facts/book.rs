@@ -89,9 +89,12 @@ impl Book {
     /// Lets success rate and peak grow older.
     pub(super) fn age(&mut self, now: Nanos, fading: &Fading) {
         let age = now.saturating_sub(self.at);
+        if age == 0 {
+            return;
+        }
         self.success = self.success.decayed(fading.success.keeps(age));
         self.peak *= fading.peak.keeps(age);
-        self.at = self.at.max(now);
+        self.at = now;
     }
 
     pub(super) fn sample(&mut self, now: Nanos, sample: &Sample, fading: &Fading) {

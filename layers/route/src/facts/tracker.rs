@@ -1,13 +1,12 @@
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use tokio::time::Instant;
-use tollway_core::Target;
+use tollway_core::{NameMap, Target};
 
-use super::{Config, ConfigError, Slot, Snapshot, book::Proof, hash::Seeded, nanos};
+use super::{Config, ConfigError, Slot, Snapshot, book::Proof, nanos};
 use crate::{Live, Track};
 
 /// The live figures of all targets. Clones share them.
@@ -22,7 +21,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Table {
-    slots: HashMap<Target, Arc<Slot>, Seeded>,
+    slots: NameMap<Target, Arc<Slot>>,
     /// Newcomers to turn away before a full table is searched for idle targets again.
     turn_away: usize,
 }
@@ -83,7 +82,7 @@ impl Tracker {
     ///
     /// ```
     /// use tokio::time::Instant;
-    /// use tollway_core::Target;
+    /// use tollway_core::{NameMap, Target};
     /// use tollway_route::{Health, facts::{Config, Tracker}};
     ///
     /// let (tracker, now) = (Tracker::new(Config::default())?, Instant::now());
