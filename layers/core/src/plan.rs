@@ -52,7 +52,8 @@ pub struct Candidate {
     pub target: Target,
     /// Why it stands at this place of the plan, in a few words.
     pub reason: &'static str,
-    /// How it did beside the others, the best 1000; `None`: its strategy doesn't compare.
+    /// How good it is beside the best of all that its strategy compared, which has 1000; `None`: its
+    /// strategy doesn't compare. What a rule or a bound puts behind others may have more than they.
     pub score: Option<PerMille>,
     /// What the request would cost there, as far as prices are known.
     pub cost: Option<Usd>,

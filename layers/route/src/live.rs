@@ -126,9 +126,9 @@ impl LiveRoute {
         among.kept(choice.number, &standing.out, || {
             let (traits, chance, near) = (&among.traits, &sources.chance, &self.route.near);
             let of = of(query, sources.expect);
-            let scene = Scene { query, estimates: &[], traits, chance, near, of };
-            let mut order = Order::new();
             let (usable, resort) = (standing.usable, standing.resort);
+            let scene = Scene { query, estimates: &[], traits, chance, near, of, usable };
+            let mut order = Order::new();
             self.tree.arrange(&scene, Some(&choice), usable, resort, &mut order);
             let head = write::Head { route: self, rule: None, tree: &self.tree };
             write::plan(&head, among, &standing.passed_over(), &order, (&[], of))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollway_core::{Plan, Usd};
 
 use crate::{
-    Figures, Of, Prefer, Query, TargetState,
+    Figures, Of, Prefer, Query, TargetState, Traits,
     builder::Sources,
     chance::Chance,
     estimate::Estimate,
@@ -16,6 +16,15 @@ use crate::{
     walk::{Order, Scene},
     write,
 };
+
+/// What is told of those that the rule puts behind others, whatever their scores.
+const CHOICES: [Option<&str>; 4] = [
+    None,
+    Some("the rule's second choice"),
+    Some("the rule's third choice"),
+    Some("the rule's fourth choice"),
+];
+const LAST_CHOICE: Option<&str> = Some("a later choice of the rule's");
 
 /// What a request may cost, and how long it may take.
 #[derive(Clone, Copy, Debug, Default)]
@@ -181,19 +190,30 @@ impl Scored<'_> {
             chance: self.chance,
             near: &self.live.route.near,
             of: self.bounds_of(),
+            usable: standing.usable,
         };
         let mut chose = None;
+        let mut choices = CHOICES.into_iter().chain(std::iter::repeat(LAST_CHOICE));
         for stage in self.stages(standing, estimates) {
             for tree in self.trees() {
-                self.in_parts(stage.places.and(tree.places), |part| {
-                    if order.placed.is_empty() && !part.is_empty() {
+                let places = stage.places.and(tree.places).without(order.placed);
+                self.in_parts(tree, places, |part| {
+                    if part.is_empty() {
+                        return;
+                    }
+                    if order.placed.is_empty() {
                         chose = Some(tree);
                         self.explore(tree, part, estimates, order);
                     }
-                    tree.arrange(&scene, None, part, stage.said, order);
+                    let late = choices.next().flatten();
+                    tree.arrange(&scene, None, part, stage.said.or(late), order);
                 });
             }
         }
+        self.trees().fold(Set::NONE, |done, tree| {
+            order.level(tree.places.without(done));
+            done.or(tree.places)
+        });
         chose.or(self.trees().next()).unwrap_or(&self.live.tree)
     }
 
@@ -212,7 +232,7 @@ impl Scored<'_> {
 
     /// Cuts places up as the rule prefers: by size, and what is free first. A free place of another
     /// size is not what is asked for.
-    fn in_parts(&self, places: Set, mut each: impl FnMut(Set)) {
+    fn in_parts(&self, tree: &Tree, places: Set, mut each: impl FnMut(Set)) {
         let Some(then) = self.rule.map(|live| &live.rule.then) else { return each(places) };
         let traits = |at: usize| self.among.traits.get(at);
         let mut by_price = |part: Set| {
@@ -225,8 +245,11 @@ impl Scored<'_> {
         };
         let mut rest = places;
         if let Prefer::Sizes(sizes) = &then.prefer {
-            for size in sizes {
-                let part = rest.filter(|at| traits(at).is_some_and(|t| t.size == Some(*size)));
+            // Where nothing is compared, the order written is the rule's.
+            let most = if tree.written { 1 } else { usize::MAX };
+            for together in sizes.iter().flat_map(|together| together.chunks(most)) {
+                let fits = |traits: &Traits| traits.size.is_some_and(|it| together.contains(&it));
+                let part = rest.filter(|at| traits(at).is_some_and(fits));
                 by_price(part);
                 rest = rest.without(part);
             }

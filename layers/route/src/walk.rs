@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use tollway_core::PerMille;
-
 use crate::{
     Near, Of, Query, Strategy, Traits,
     chance::Chance,
     estimate::Estimate,
-    set::{Few, Set},
-    strategy::{self, Entrant, Rank},
+    set::{Few, MAX, Set},
+    strategy::{self, Entrant, Others, Rank},
     tree::{Branch, Choice, Grown, Limb, Tree},
 };
 
@@ -23,6 +21,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) near: &'a Near,
     /// Which time is meant where a strategy doesn't say.
     pub(crate) of: Of,
+    /// Every place that the plan will have.
+    pub(crate) usable: Set,
 }
 
 /// Places in the order to try them.
@@ -40,7 +40,18 @@ pub(crate) struct Entry {
     pub(crate) place: u8,
     /// `None` only where nothing is.
     pub(crate) reason: Option<&'static str>,
-    pub(crate) score: Option<PerMille>,
+    pub(crate) score: Option<Score>,
+}
+
+/// How good a place is, 0 to 1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Score {
+    /// Beside the best of those it was compared with.
+    pub(crate) beside: f32,
+    /// How good that one was, by the group's strategy: the logarithm of its key.
+    best: f32,
+    /// The group's number.
+    group: u8,
 }
 
 impl Order {
@@ -48,10 +59,34 @@ impl Order {
         Self { entries: Few::new(), placed: Set::NONE, arm: None, lead: None }
     }
 
-    pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Option<PerMille>) {
+    pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Option<Score>) {
         self.placed = self.placed.or(Set::one(place));
         let place = u8::try_from(place).unwrap_or(0);
         self.entries.push(Entry { place, reason: Some(reason), score });
+    }
+
+    /// Scores these places, all of one tree, beside the best of all that their group ranked: until
+    /// now each part of the plan has a best of its own.
+    pub(crate) fn level(&mut self, places: Set) {
+        let mut bests = [f32::INFINITY; MAX];
+        let of = |score: &Score| usize::from(score.group);
+        for score in self.scores(places) {
+            if let Some(best) = bests.get_mut(of(score)) {
+                *best = best.min(score.best);
+            }
+        }
+        for score in self.scores(places) {
+            let best = bests.get(of(score)).copied().unwrap_or(score.best);
+            if best < score.best {
+                score.beside *= (best - score.best).exp();
+            }
+        }
+    }
+
+    fn scores(&mut self, places: Set) -> impl Iterator<Item = &mut Score> {
+        let mine = move |entry: &&mut Entry| places.contains(usize::from(entry.place));
+        let entries = self.entries.as_mut_slice().iter_mut();
+        entries.filter(mine).filter_map(|entry| entry.score.as_mut())
     }
 }
 
@@ -85,6 +120,24 @@ struct Walk<'a> {
     said: Option<&'static str>,
 }
 
+impl Walk<'_> {
+    /// What is known of the rest of the plan, where nothing is of these.
+    fn others(&self, entrants: &Few<Entrant>, of: Of) -> Others {
+        let Scene { usable, estimates, .. } = *self.scene;
+        let none = |known: &dyn Fn(&Entrant) -> Option<f32>| {
+            usable != self.usable && entrants.as_slice().iter().all(|one| known(one).is_none())
+        };
+        let all = || usable.iter().filter_map(|place| estimates.get(place));
+        let median =
+            |known: &dyn Fn(&Estimate) -> Option<f32>| strategy::median(all().filter_map(known));
+        Others {
+            latency: none(&|one| one.latency).then(|| median(&|one| one.expected(of))).flatten(),
+            peak: none(&|one| one.peak).then(|| median(&|one| one.peak)).flatten(),
+            priced: none(&|one| one.cost) && all().any(|one| one.dearness.is_some()),
+        }
+    }
+}
+
 /// Where in the order a group stands.
 #[derive(Clone, Copy)]
 struct Spot {
@@ -93,7 +146,7 @@ struct Spot {
     /// Why its first member stands there, and its others.
     head: &'static str,
     next: &'static str,
-    score: Option<PerMille>,
+    score: Option<Score>,
 }
 
 impl Branch {
@@ -102,9 +155,17 @@ impl Branch {
         if spot.lead {
             self.tell(ranks.as_slice(), order);
         }
+        let best = self.strategy.best(ranks.as_slice());
+        let group = u8::try_from(self.number).unwrap_or(u8::MAX);
         for (index, rank) in ranks.as_slice().iter().enumerate() {
             let Some(limb) = self.limbs.get(usize::from(rank.at)) else { continue };
-            let score = rank.score.map(PerMille::of).or(spot.score);
+            let score = match (spot.score, rank.score) {
+                // A group is as good as its best place.
+                (Some(outer), Some(beside)) => {
+                    Some(Score { beside: outer.beside * beside, ..outer })
+                }
+                (outer, beside) => outer.or(beside.map(|beside| Score { beside, best, group })),
+            };
             let head = if index == 0 { spot.head } else { spot.next };
             match &limb.node {
                 Grown::Place(place) => order.push(*place, head, score),
@@ -160,7 +221,8 @@ impl Branch {
                 one.able = limb.is_some_and(|limb| limb.is_able(walk));
             }
         }
-        strategy::rank(&self.strategy, &entrants, (scene.query, scene.chance, self.salt))
+        let others = walk.others(&entrants, of);
+        strategy::rank(&self.strategy, &entrants, &others, (scene.query, scene.chance, self.salt))
     }
 }
 
