@@ -190,7 +190,7 @@ impl Scored<'_> {
             chance: self.chance,
             near: &self.live.route.near,
             of: self.bounds_of(),
-            usable: standing.usable,
+            all: standing.usable,
         };
         let mut chose = None;
         let mut choices = CHOICES.into_iter().chain(std::iter::repeat(LAST_CHOICE));

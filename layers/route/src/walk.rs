@@ -21,8 +21,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) near: &'a Near,
     /// Which time is meant where a strategy doesn't say.
     pub(crate) of: Of,
-    /// Every place that the plan will have.
-    pub(crate) usable: Set,
+    /// All places that stand in the plan.
+    pub(crate) all: Set,
 }
 
 /// Places in the order to try them.
@@ -123,17 +123,17 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// What is known of the rest of the plan, where nothing is of these.
     fn others(&self, entrants: &Few<Entrant>, of: Of) -> Others {
-        let Scene { usable, estimates, .. } = *self.scene;
+        let Scene { all, estimates, .. } = *self.scene;
         let none = |known: &dyn Fn(&Entrant) -> Option<f32>| {
-            usable != self.usable && entrants.as_slice().iter().all(|one| known(one).is_none())
+            all != self.usable && entrants.as_slice().iter().all(|one| known(one).is_none())
         };
-        let all = || usable.iter().filter_map(|place| estimates.get(place));
+        let each = || all.iter().filter_map(|place| estimates.get(place));
         let median =
-            |known: &dyn Fn(&Estimate) -> Option<f32>| strategy::median(all().filter_map(known));
+            |known: &dyn Fn(&Estimate) -> Option<f32>| strategy::median(each().filter_map(known));
         Others {
             latency: none(&|one| one.latency).then(|| median(&|one| one.expected(of))).flatten(),
             peak: none(&|one| one.peak).then(|| median(&|one| one.peak)).flatten(),
-            priced: none(&|one| one.cost) && all().any(|one| one.dearness.is_some()),
+            priced: none(&|one| one.cost) && each().any(|one| one.dearness.is_some()),
         }
     }
 }

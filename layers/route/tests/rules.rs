@@ -26,10 +26,22 @@ struct Known {
     signals: Option<Signals>,
     moment: Option<Moment>,
     task: Option<&'static str>,
+    needs: Needs,
     looked: Cell<u32>,
+    /// How often needs were read, alone or with the prompt's signals.
+    walked: Cell<u32>,
 }
 
 impl Lazy for Known {
+    fn needs(&self) -> Needs {
+        self.walked.set(self.walked.get() + 1);
+        self.needs
+    }
+
+    fn look(&self) -> (Needs, Option<Signals>) {
+        (self.needs(), self.signals())
+    }
+
     fn signals(&self) -> Option<Signals> {
         self.looked.set(self.looked.get() + 1);
         self.signals
@@ -174,6 +186,34 @@ fn prompts_are_judged_once_and_only_where_a_rule_asks() {
     assert_eq!((plan.complexity, known.looked.get()), (None, 1));
     let plan = judging.decide(&at("/"), &()).unwrap();
     assert_eq!((plan.rule, plan.complexity), (None, None), "nobody can read the prompt");
+}
+
+/// A rule that asks what is needed, and one that asks how hard it looks, take one walk over the body;
+/// where none of them is reached, no prompt is judged.
+#[test]
+fn what_a_prompt_needs_and_how_hard_it_looks_is_read_at_once() {
+    let hard = When { complexity: vec![Complexity::Simple], ..When::default() };
+    let sees = When { needs: Needs::VISION, ..When::default() };
+    let cheap = When { max_cost: Between::to("0.01".parse().unwrap()), ..When::default() };
+    let rules = [("cheap", cheap), ("sees", sees), ("simple", hard)];
+    let rules = rules.map(|(name, when)| rule(name, when, Then::default()));
+    let router = World::default().router([all(Strategy::Failover, &["a"]).with_rules(rules)]);
+    let read = |needs, headers: &HeaderMap| {
+        let known = Known { signals: Some(Signals::default()), needs, ..Known::default() };
+        let query = Query::new("/", headers, Instant::now()).with_lazy(&known);
+        let plan = router.decide(&query, &()).unwrap();
+        let held = plan.rule.unwrap().to_string();
+        (held, plan.complexity, known.walked.get(), known.looked.get())
+    };
+    let none = HeaderMap::new();
+    let expected =
+        |name: &str, complexity, walked, looked| (name.to_owned(), complexity, walked, looked);
+    assert_eq!(read(Needs::NONE, &none), expected("simple", Some("simple"), 1, 1));
+    // The rule that holds asks for no judgement, and none is told.
+    assert_eq!(read(Needs::VISION, &none), expected("sees", None, 1, 1));
+    let bound =
+        HeaderMap::from_iter([(HeaderName::from_static(MAX_COST), "0.01".parse().unwrap())]);
+    assert_eq!(read(Needs::NONE, &bound), expected("cheap", None, 1, 0));
 }
 
 /// Places of each size, `free` among them.
