@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{Target, Usd};
 
@@ -41,7 +45,9 @@ impl PerMille {
 impl fmt::Display for PerMille {
     /// As a decimal of 0 to 1.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+        let digit = |power: u16| char::from(b'0' + (self.0 / power % 10) as u8);
+        let digits = [digit(1000), '.', digit(100), digit(10), digit(1)];
+        digits.into_iter().try_for_each(|digit| f.write_char(digit))
     }
 }
 
