@@ -13,7 +13,7 @@ use crate::{
     resolved::Resolved,
     set::{MAX, Set},
     tree::Tree,
-    walk::{Order, Scene},
+    walk::{Order, Scene, Score},
     write,
 };
 
@@ -139,7 +139,7 @@ impl Scored<'_> {
         self.estimate(standing.usable, &mut estimates);
         let mut order = Order::new();
         for (place, reason) in then.filter(|(place, _)| standing.usable.contains(*place)) {
-            order.push(place, standing.resort.unwrap_or(reason), None);
+            order.push(place, standing.resort.unwrap_or(reason), Score::default());
         }
         // What was out when the plan was made and is back.
         self.fill(standing, &estimates, &mut order);
@@ -193,7 +193,7 @@ impl Scored<'_> {
             all: standing.usable,
         };
         let mut chose = None;
-        let mut choices = CHOICES.into_iter().chain(std::iter::repeat(LAST_CHOICE));
+        let mut parts = 0;
         for stage in self.stages(standing, estimates) {
             for tree in self.trees() {
                 let places = stage.places.and(tree.places).without(order.placed);
@@ -205,15 +205,18 @@ impl Scored<'_> {
                         chose = Some(tree);
                         self.explore(tree, part, estimates, order);
                     }
-                    let late = choices.next().flatten();
+                    let late = CHOICES.get(parts).copied().unwrap_or(LAST_CHOICE);
+                    parts += 1;
                     tree.arrange(&scene, None, part, stage.said.or(late), order);
                 });
             }
         }
-        self.trees().fold(Set::NONE, |done, tree| {
-            order.level(tree.places.without(done));
-            done.or(tree.places)
-        });
+        if parts > 1 {
+            self.trees().fold(Set::NONE, |done, tree| {
+                order.level(tree.places.without(done));
+                done.or(tree.places)
+            });
+        }
         chose.or(self.trees().next()).unwrap_or(&self.live.tree)
     }
 
@@ -279,7 +282,7 @@ impl Scored<'_> {
                 true => "explored: too little is known of it",
                 false => "explored: what is known of it is old",
             };
-            order.push(place, why, None);
+            order.push(place, why, Score::default());
         }
     }
 }

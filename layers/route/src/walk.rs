@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tollway_core::PerMille;
+
 use crate::{
     Near, Of, Query, Strategy, Traits,
     chance::Chance,
@@ -40,18 +42,36 @@ pub(crate) struct Entry {
     pub(crate) place: u8,
     /// `None` only where nothing is.
     pub(crate) reason: Option<&'static str>,
-    pub(crate) score: Option<Score>,
+    pub(crate) score: Score,
 }
 
-/// How good a place is, 0 to 1.
-#[derive(Clone, Copy, Debug)]
+/// How good a place is, 0 to 1. The default, of one that was not compared, is all zeros, which
+/// costs next to nothing.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Score {
     /// Beside the best of those it was compared with.
-    pub(crate) beside: f32,
+    beside: f32,
     /// How good that one was, by the group's strategy: the logarithm of its key.
     best: f32,
-    /// The group's number.
+    /// The group's number, counted from 1.
     group: u8,
+}
+
+impl Score {
+    /// `None`: it was not compared.
+    pub(crate) fn get(self) -> Option<PerMille> {
+        (self.group > 0).then(|| PerMille::of(self.beside))
+    }
+
+    /// That of a place or group within the one that has this score.
+    fn within(self, beside: Option<f32>, (group, best): (usize, f32)) -> Self {
+        match beside {
+            None => self,
+            // A group is as good as its best place.
+            Some(beside) if self.group > 0 => Self { beside: self.beside * beside, ..self },
+            Some(beside) => Self { beside, best, group: u8::try_from(group + 1).unwrap_or(0) },
+        }
+    }
 }
 
 impl Order {
@@ -59,7 +79,7 @@ impl Order {
         Self { entries: Few::new(), placed: Set::NONE, arm: None, lead: None }
     }
 
-    pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Option<Score>) {
+    pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Score) {
         self.placed = self.placed.or(Set::one(place));
         let place = u8::try_from(place).unwrap_or(0);
         self.entries.push(Entry { place, reason: Some(reason), score });
@@ -68,7 +88,7 @@ impl Order {
     /// Scores these places, all of one tree, beside the best of all that their group ranked: until
     /// now each part of the plan has a best of its own.
     pub(crate) fn level(&mut self, places: Set) {
-        let mut bests = [f32::INFINITY; MAX];
+        let mut bests = [f32::INFINITY; MAX + 1];
         let of = |score: &Score| usize::from(score.group);
         for score in self.scores(places) {
             if let Some(best) = bests.get_mut(of(score)) {
@@ -86,7 +106,7 @@ impl Order {
     fn scores(&mut self, places: Set) -> impl Iterator<Item = &mut Score> {
         let mine = move |entry: &&mut Entry| places.contains(usize::from(entry.place));
         let entries = self.entries.as_mut_slice().iter_mut();
-        entries.filter(mine).filter_map(|entry| entry.score.as_mut())
+        entries.filter(mine).map(|entry| &mut entry.score).filter(|score| score.group > 0)
     }
 }
 
@@ -109,7 +129,7 @@ impl Tree {
         let head = if lead { self.root.strategy.reason() } else { "failover" };
         let (head, next) = (said.unwrap_or(head), said.unwrap_or("failover"));
         let walk = Walk { scene, choice, usable, said };
-        self.root.walk(&walk, Spot { lead, head, next, score: None }, order);
+        self.root.walk(&walk, Spot { lead, head, next, score: Score::default() }, order);
     }
 }
 
@@ -146,7 +166,7 @@ struct Spot {
     /// Why its first member stands there, and its others.
     head: &'static str,
     next: &'static str,
-    score: Option<Score>,
+    score: Score,
 }
 
 impl Branch {
@@ -155,17 +175,10 @@ impl Branch {
         if spot.lead {
             self.tell(ranks.as_slice(), order);
         }
-        let best = self.strategy.best(ranks.as_slice());
-        let group = u8::try_from(self.number).unwrap_or(u8::MAX);
+        let compared = (self.number, self.strategy.best(ranks.as_slice()));
         for (index, rank) in ranks.as_slice().iter().enumerate() {
             let Some(limb) = self.limbs.get(usize::from(rank.at)) else { continue };
-            let score = match (spot.score, rank.score) {
-                // A group is as good as its best place.
-                (Some(outer), Some(beside)) => {
-                    Some(Score { beside: outer.beside * beside, ..outer })
-                }
-                (outer, beside) => outer.or(beside.map(|beside| Score { beside, best, group })),
-            };
+            let score = spot.score.within(rank.score, compared);
             let head = if index == 0 { spot.head } else { spot.next };
             match &limb.node {
                 Grown::Place(place) => order.push(*place, head, score),

@@ -144,8 +144,12 @@ impl Strategy {
         )
     }
 
-    /// How good the best of some members is, as a logarithm, the lower the better.
+    /// How good the best of some members is, as a logarithm, the lower the better; of no meaning where
+    /// it doesn't compare.
     pub(crate) fn best(&self, ranks: &[Rank]) -> f32 {
+        if !self.compares() {
+            return 0.0;
+        }
         let best = ranks.iter().map(|rank| rank.key).fold(f32::INFINITY, f32::min);
         // Scores are products, and their keys logarithms already.
         if matches!(self, Self::Score { .. }) { best } else { best.ln() }
