@@ -118,13 +118,13 @@ impl Decision {
     /// The decision as one line: a dictionary of structured fields (RFC 8941).
     pub fn line(&self) -> String {
         let (plan, chosen) = (self.latest(), self.chosen());
-        let mut line = String::with_capacity(256);
+        let mut line = String::with_capacity(512);
         let target = self.target.as_ref().or(chosen.map(|chosen| &chosen.target));
-        push(&mut line, "target", target.map(|target| Text(target.to_string())));
-        push(&mut line, "route", Some(Text(plan.route.to_string())));
-        push(&mut line, "rule", plan.rule.as_ref().map(|rule| Text(rule.to_string())));
+        push(&mut line, "target", target.map(Text));
+        push(&mut line, "route", Some(Text(&plan.route)));
+        push(&mut line, "rule", plan.rule.as_ref().map(Text));
         push(&mut line, "strategy", Some(plan.strategy));
-        push(&mut line, "arm", self.arm().map(|arm| Text(arm.to_string())));
+        push(&mut line, "arm", self.arm().map(Text));
         push(&mut line, "complexity", plan.complexity);
         // Where nothing was compared there is none.
         let confidence = Some(plan.confidence).filter(|it| *it > PerMille::ZERO);
@@ -219,30 +219,40 @@ const MOST: u64 = 999_999_999_999_999;
 
 fn push(line: &mut String, name: &str, value: Option<impl fmt::Display>) {
     let Some(value) = value else { return };
-    let comma = if line.is_empty() { "" } else { ", " };
-    let _ = write!(line, "{comma}{name}={value}");
+    if !line.is_empty() {
+        line.push_str(", ");
+    }
+    line.push_str(name);
+    line.push('=');
+    let _ = write!(line, "{value}");
 }
 
 /// A string in quotes; what such a string can't hold becomes `?`.
-struct Text(String);
+struct Text<T>(T);
 
-impl fmt::Display for Text {
+impl<T: fmt::Display> fmt::Display for Text<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
         f.write_char('"')?;
-        // Nearly all are plain, and go in one piece.
-        if self.0.bytes().all(plain) {
-            f.write_str(&self.0)?;
-            return f.write_char('"');
-        }
-        for c in self.0.chars() {
-            match c {
-                '"' | '\\' => write!(f, "\\{c}")?,
-                ' '..='~' => f.write_char(c)?,
-                _ => f.write_char('?')?,
-            }
-        }
+        write!(Quoted(f), "{}", self.0)?;
         f.write_char('"')
+    }
+}
+
+/// What stands between the quotes.
+struct Quoted<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl Write for Quoted<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
+        // Nearly all are plain, and go in one piece.
+        if text.bytes().all(plain) {
+            return self.0.write_str(text);
+        }
+        text.chars().try_for_each(|c| match c {
+            '"' | '\\' => write!(self.0, "\\{c}"),
+            ' '..='~' => self.0.write_char(c),
+            _ => self.0.write_char('?'),
+        })
     }
 }
 

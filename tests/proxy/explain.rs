@@ -115,6 +115,24 @@ fn the_example_is_explained_as_it_was() {
     }
 }
 
+/// A simple prompt is for tiny and for small models, and where nothing is known the price decides.
+#[test]
+fn the_example_compares_models_of_several_sizes_from_the_start() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = |path: &str| root.join(path).to_str().unwrap().to_owned();
+    let (policy, easy) = (file("config/routing.yaml"), file("tests/fixtures/explain/easy.json"));
+    let (code, stdout, _) = explain(&[&policy, &easy, "--json"]);
+    assert_eq!(code, 0);
+    let said: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (&said["target"], &said["rule"]),
+        (&json!("groq/openai/gpt-oss-20b"), &json!("auto: simple"))
+    );
+    let scores = said["candidates"].as_array().unwrap().iter().map(|one| one["score"].as_f64());
+    let scores: Vec<f64> = scores.map(Option::unwrap).collect();
+    assert!(scores[0] == 1.0 && scores[1] < 1.0 && *scores.last().unwrap() < 0.5, "{scores:?}");
+}
+
 #[test]
 fn what_cannot_be_explained_says_why() {
     let files = Files::new();

@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{Target, Usd};
 
@@ -41,7 +45,9 @@ impl PerMille {
 impl fmt::Display for PerMille {
     /// As a decimal of 0 to 1.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+        let digit = |power: u16| char::from(b'0' + (self.0 / power % 10) as u8);
+        let digits = [digit(1000), '.', digit(100), digit(10), digit(1)];
+        digits.into_iter().try_for_each(|digit| f.write_char(digit))
     }
 }
 
@@ -52,7 +58,8 @@ pub struct Candidate {
     pub target: Target,
     /// Why it stands at this place of the plan, in a few words.
     pub reason: &'static str,
-    /// How it did beside the others, the best 1000; `None`: its strategy doesn't compare.
+    /// How good it is beside the best of all that its strategy compared, which has 1000; `None`: its
+    /// strategy doesn't compare. What a rule or a bound puts behind others may have more than they.
     pub score: Option<PerMille>,
     /// What the request would cost there, as far as prices are known.
     pub cost: Option<Usd>,

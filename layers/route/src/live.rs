@@ -24,6 +24,8 @@ pub(crate) struct LiveRoute {
     places: Places,
     /// It goes by more than order and turns: what a request needs is worth reading.
     looks: bool,
+    /// A rule goes by how hard prompts look.
+    judges: bool,
 }
 
 /// A rule with the groups that it orders by, where they aren't the route's own.
@@ -76,7 +78,8 @@ impl LiveRoute {
         let rules = rules.collect();
         let tree = tree(&route.group);
         let looks = !route.rules.is_empty() || !tree.fixed;
-        Self { rules, places: Places::new(places, tree.choices), tree, looks, route }
+        let judges = route.rules.iter().any(|rule| rule.when.judges());
+        Self { rules, places: Places::new(places, tree.choices), tree, looks, judges, route }
     }
 
     pub(crate) fn plan(
@@ -87,9 +90,9 @@ impl LiveRoute {
         sources: &Sources,
     ) -> Plan {
         let among = self.places.resolve(model, sources);
-        let query = &if self.looks { query.with_needs_read() } else { *query };
-        let judge = Judge::new(query, &sources.weights);
+        let judge = Judge::new(query, &sources.weights, self.judges);
         let rule = self.rules.iter().find(|live| live.rule.when.holds(&judge));
+        let query = &if self.looks { query.with_needs(judge.read_needs()) } else { *query };
         let bounds = Bounds::new(query, rule);
         // A rehearsal is told all that is known, what decides nothing too.
         if rule.is_none() && self.tree.fixed && !bounds.any() && !query.rehearsed {
@@ -126,9 +129,9 @@ impl LiveRoute {
         among.kept(choice.number, &standing.out, || {
             let (traits, chance, near) = (&among.traits, &sources.chance, &self.route.near);
             let of = of(query, sources.expect);
-            let scene = Scene { query, estimates: &[], traits, chance, near, of };
-            let mut order = Order::new();
             let (usable, resort) = (standing.usable, standing.resort);
+            let scene = Scene { query, estimates: &[], traits, chance, near, of, all: usable };
+            let mut order = Order::new();
             self.tree.arrange(&scene, Some(&choice), usable, resort, &mut order);
             let head = write::Head { route: self, rule: None, tree: &self.tree };
             write::plan(&head, among, &standing.passed_over(), &order, (&[], of))
@@ -145,7 +148,7 @@ impl LiveRoute {
         sources: &Sources,
     ) -> Option<Plan> {
         let among = self.places.resolve(model, sources);
-        let query = &if self.looks { query.with_needs_read() } else { *query };
+        let query = &if self.looks { query.with_needs(query.read_needs()) } else { *query };
         let named = |live: &&LiveRule| plan.rule.as_ref() == Some(&live.rule.name);
         let rule = self.rules.iter().find(named);
         let bounds = Bounds::new(query, rule);

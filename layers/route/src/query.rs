@@ -43,6 +43,12 @@ pub trait Lazy {
         None
     }
 
+    /// Both, for whoever finds them in one place. Asked for where a rule goes by how hard prompts
+    /// look.
+    fn look(&self) -> (Needs, Option<Signals>) {
+        (self.needs(), self.signals())
+    }
+
     /// A number for the start of its prompt, the same for the same start: where a provider's
     /// prompt cache would hit.
     fn prefix(&self) -> Option<u64> {
@@ -122,9 +128,9 @@ impl<'a> Query<'a> {
         wishes::check(self.headers)
     }
 
-    /// The same query with all that it needs.
-    pub(crate) fn with_needs_read(self) -> Self {
-        Self { read: self.lazy.needs(), ..self }
+    /// The same query with all that it needs, as it was read.
+    pub(crate) fn with_needs(self, read: Needs) -> Self {
+        Self { read, ..self }
     }
 
     pub(crate) fn model(&self) -> Option<&'a Arc<str>> {
@@ -154,8 +160,12 @@ impl<'a> Query<'a> {
         self.lazy.region().or_else(|| wishes::region(self.headers).ok().flatten())
     }
 
-    pub(crate) fn signals(&self) -> Option<Signals> {
-        self.lazy.signals()
+    pub(crate) fn read_needs(&self) -> Needs {
+        self.lazy.needs()
+    }
+
+    pub(crate) fn look(&self) -> (Needs, Option<Signals>) {
+        self.lazy.look()
     }
 
     pub(crate) fn prefix(&self) -> Option<u64> {

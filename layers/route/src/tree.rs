@@ -18,6 +18,8 @@ pub(crate) struct Tree {
     pub(crate) choices: usize,
     /// Turns alone decide, so that plans can be made once.
     pub(crate) fixed: bool,
+    /// It goes by the order written, and compares nothing.
+    pub(crate) written: bool,
     /// It compares times, so that each must be known.
     pub(crate) explores: bool,
     /// Which time it goes by first of all; `None`: it doesn't say.
@@ -72,6 +74,8 @@ impl Tree {
         Self {
             places: root.limbs.iter().fold(Set::NONE, |all, limb| all.or(limb.places)),
             choices: sizes.fold(1, usize::saturating_mul),
+            written: matches!(group.strategy, Strategy::Failover | Strategy::Capability)
+                && !groups.iter().any(|group| group.strategy.compares()),
             fixed: groups.iter().all(|group| group.strategy.is_fixed()),
             explores: groups.iter().any(|group| group.strategy.explores()),
             of: groups.iter().find_map(|group| group.strategy.of()).flatten(),

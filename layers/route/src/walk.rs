@@ -6,8 +6,8 @@ use crate::{
     Near, Of, Query, Strategy, Traits,
     chance::Chance,
     estimate::Estimate,
-    set::{Few, Set},
-    strategy::{self, Entrant, Rank},
+    set::{Few, MAX, Set},
+    strategy::{self, Entrant, Others, Rank},
     tree::{Branch, Choice, Grown, Limb, Tree},
 };
 
@@ -21,6 +21,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) near: &'a Near,
     /// Which time is meant where a strategy doesn't say.
     pub(crate) of: Of,
+    /// All places that stand in the plan.
+    pub(crate) all: Set,
 }
 
 /// Places in the order to try them.
@@ -37,7 +39,36 @@ pub(crate) struct Entry {
     pub(crate) place: u8,
     /// `None` only where nothing is.
     pub(crate) reason: Option<&'static str>,
-    pub(crate) score: Option<PerMille>,
+    pub(crate) score: Score,
+}
+
+/// How good a place is, 0 to 1. The default, of one that was not compared, is all zeros, which
+/// costs next to nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Score {
+    /// Beside the best of those it was compared with.
+    beside: f32,
+    /// How good that one was, by the group's strategy: the logarithm of its key.
+    best: f32,
+    /// The group's number, counted from 1.
+    group: u8,
+}
+
+impl Score {
+    /// `None`: it was not compared.
+    pub(crate) fn get(self) -> Option<PerMille> {
+        (self.group > 0).then(|| PerMille::of(self.beside))
+    }
+
+    /// That of a place or group within the one that has this score.
+    fn within(self, beside: Option<f32>, (group, best): (usize, f32)) -> Self {
+        match beside {
+            None => self,
+            // A group is as good as its best place.
+            Some(beside) if self.group > 0 => Self { beside: self.beside * beside, ..self },
+            Some(beside) => Self { beside, best, group: u8::try_from(group + 1).unwrap_or(0) },
+        }
+    }
 }
 
 impl Order {
@@ -45,10 +76,34 @@ impl Order {
         Self { entries: Few::new(), placed: Set::NONE, lead: None }
     }
 
-    pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Option<PerMille>) {
+    pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Score) {
         self.placed = self.placed.or(Set::one(place));
         let place = u8::try_from(place).unwrap_or(0);
         self.entries.push(Entry { place, reason: Some(reason), score });
+    }
+
+    /// Scores these places, all of one tree, beside the best of all that their group ranked: until
+    /// now each part of the plan has a best of its own.
+    pub(crate) fn level(&mut self, places: Set) {
+        let mut bests = [f32::INFINITY; MAX + 1];
+        let of = |score: &Score| usize::from(score.group);
+        for score in self.scores(places) {
+            if let Some(best) = bests.get_mut(of(score)) {
+                *best = best.min(score.best);
+            }
+        }
+        for score in self.scores(places) {
+            let best = bests.get(of(score)).copied().unwrap_or(score.best);
+            if best < score.best {
+                score.beside *= (best - score.best).exp();
+            }
+        }
+    }
+
+    fn scores(&mut self, places: Set) -> impl Iterator<Item = &mut Score> {
+        let mine = move |entry: &&mut Entry| places.contains(usize::from(entry.place));
+        let entries = self.entries.as_mut_slice().iter_mut();
+        entries.filter(mine).map(|entry| &mut entry.score).filter(|score| score.group > 0)
     }
 }
 
@@ -71,7 +126,7 @@ impl Tree {
         let head = if lead { self.root.strategy.reason() } else { "failover" };
         let (head, next) = (said.unwrap_or(head), said.unwrap_or("failover"));
         let walk = Walk { scene, choice, usable, said };
-        self.root.walk(&walk, Spot { lead, head, next, score: None }, order);
+        self.root.walk(&walk, Spot { lead, head, next, score: Score::default() }, order);
     }
 }
 
@@ -82,6 +137,24 @@ struct Walk<'a> {
     said: Option<&'static str>,
 }
 
+impl Walk<'_> {
+    /// What is known of the rest of the plan, where nothing is of these.
+    fn others(&self, entrants: &Few<Entrant>, of: Of) -> Others {
+        let Scene { all, estimates, .. } = *self.scene;
+        let none = |known: &dyn Fn(&Entrant) -> Option<f32>| {
+            all != self.usable && entrants.as_slice().iter().all(|one| known(one).is_none())
+        };
+        let each = || all.iter().filter_map(|place| estimates.get(place));
+        let median =
+            |known: &dyn Fn(&Estimate) -> Option<f32>| strategy::median(each().filter_map(known));
+        Others {
+            latency: none(&|one| one.latency).then(|| median(&|one| one.expected(of))).flatten(),
+            peak: none(&|one| one.peak).then(|| median(&|one| one.peak)).flatten(),
+            priced: none(&|one| one.cost) && each().any(|one| one.dearness.is_some()),
+        }
+    }
+}
+
 /// Where in the order a group stands.
 #[derive(Clone, Copy)]
 struct Spot {
@@ -90,7 +163,7 @@ struct Spot {
     /// Why its first member stands there, and its others.
     head: &'static str,
     next: &'static str,
-    score: Option<PerMille>,
+    score: Score,
 }
 
 impl Branch {
@@ -99,9 +172,10 @@ impl Branch {
         if spot.lead {
             self.tell(ranks.as_slice(), order);
         }
+        let compared = (self.number, self.strategy.best(ranks.as_slice()));
         for (index, rank) in ranks.as_slice().iter().enumerate() {
             let Some(limb) = self.limbs.get(usize::from(rank.at)) else { continue };
-            let score = rank.score.map(PerMille::of).or(spot.score);
+            let score = spot.score.within(rank.score, compared);
             let head = if index == 0 { spot.head } else { spot.next };
             match &limb.node {
                 Grown::Place(place) => order.push(*place, head, score),
@@ -153,7 +227,8 @@ impl Branch {
                 one.able = limb.is_some_and(|limb| limb.is_able(walk));
             }
         }
-        strategy::rank(&self.strategy, &entrants, (scene.query, scene.chance, self.salt))
+        let others = walk.others(&entrants, of);
+        strategy::rank(&self.strategy, &entrants, &others, (scene.query, scene.chance, self.salt))
     }
 }
 

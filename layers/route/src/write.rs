@@ -52,7 +52,7 @@ pub(crate) fn plan(
         Candidate {
             target: among.targets.get(place).expect("orders name places of the route").clone(),
             reason: entry.reason.unwrap_or_default(),
-            score: entry.score,
+            score: entry.score.get(),
             cost: known.cost,
             latency: known.latency(of),
             samples: known.samples,

@@ -67,7 +67,7 @@ fn route(strategy: Strategy, count: usize, ruled: usize) -> Route {
     members.push(Member::new(Group::new(Strategy::Weighted, pool)).weighing(2));
     let prefer = match ruled {
         0 => Prefer::Nobody,
-        1 => Prefer::Sizes(vec![Size::Small, Size::Tiny]),
+        1 => Prefer::Sizes(vec![vec![Size::Small, Size::Tiny]]),
         _ => {
             let own = ["t0", "own"].map(|name| target(name).into());
             Prefer::Group(Group::new(Strategy::Latency { of: Of::Whole }, own))

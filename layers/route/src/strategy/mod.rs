@@ -9,6 +9,7 @@ mod turns;
 
 use http::HeaderName;
 
+pub(crate) use measured::median;
 pub(crate) use turns::Turns;
 
 use crate::{Query, chance::Chance, set::Few};
@@ -143,6 +144,17 @@ impl Strategy {
         )
     }
 
+    /// How good the best of some members is, as a logarithm, the lower the better; of no meaning where
+    /// it doesn't compare.
+    pub(crate) fn best(&self, ranks: &[Rank]) -> f32 {
+        if !self.compares() {
+            return 0.0;
+        }
+        let best = ranks.iter().map(|rank| rank.key).fold(f32::INFINITY, f32::min);
+        // Scores are products, and their keys logarithms already.
+        if matches!(self, Self::Score { .. }) { best } else { best.ln() }
+    }
+
     /// Which time it goes by, if by any: the inner `None` is that which is meant where none is said.
     pub(crate) fn of(&self) -> Option<Option<Of>> {
         match self {
@@ -179,6 +191,17 @@ pub(crate) struct Entrant {
     pub(crate) in_flight: u32,
 }
 
+/// What is known of others, where nothing is of any entrant: what goes by one measure is compared
+/// beyond its group.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Others {
+    /// The median.
+    pub(crate) latency: Option<f32>,
+    pub(crate) peak: Option<f32>,
+    /// One of them has a price.
+    pub(crate) priced: bool,
+}
+
 /// A member's place in an order.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rank {
@@ -195,16 +218,19 @@ pub(crate) struct Rank {
 pub(crate) fn rank(
     strategy: &Strategy,
     entrants: &Few<Entrant>,
+    others: &Others,
     (query, chance, salt): (&Query<'_>, &Chance, u64),
 ) -> Few<Rank> {
     let all = entrants.as_slice();
     let key = |by: &By| sticky::key(by, query).unwrap_or_else(|| chance.draw());
     match strategy {
         Strategy::LeastBusy => load::least_busy(all, chance),
-        Strategy::PowerOfTwo => load::power_of_two(all, chance),
-        Strategy::Latency { .. } => measured::latency(all, chance),
+        Strategy::PowerOfTwo => load::power_of_two(all, others, chance),
+        Strategy::Latency { .. } => measured::latency(all, others, chance),
         Strategy::Cost => measured::cost(all, chance),
-        Strategy::Score { latency, cost } => measured::score(all, (*latency, *cost), chance),
+        Strategy::Score { latency, cost } => {
+            measured::score(all, others, (*latency, *cost), chance)
+        }
         Strategy::Affinity { by } => sticky::rendezvous(all, key(by)),
         Strategy::Split { by } => sticky::rendezvous(all, key(by) ^ salt),
         Strategy::Nearest => region::nearest(all),
