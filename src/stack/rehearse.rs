@@ -1,6 +1,7 @@
 //! `x-tollway-dry-run`: where a request would go, and why, without sending it.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -15,6 +16,7 @@ use http_body_util::{Either, Full};
 use pin_project::pin_project;
 use tollway_core::BoxError;
 use tollway_dialect::RequestBody;
+use tollway_route::Refusal;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -33,6 +35,22 @@ impl<S> Layer<S> for RehearseLayer {
 
     fn layer(&self, inner: S) -> Rehearse<S> {
         Rehearse { inner, decider: self.0.clone() }
+    }
+}
+
+/// A refusal that was only asked for.
+#[derive(Debug)]
+pub(super) struct Rehearsed(Refusal);
+
+impl fmt::Display for Rehearsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Rehearsed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
     }
 }
 
@@ -68,7 +86,7 @@ where
             return RehearseFuture::Passed(self.inner.call(request));
         }
         let decided = self.decider.rehearse(&request).map(|it| it.json().to_string());
-        RehearseFuture::Answered(Some(decided.map_err(Into::into)))
+        RehearseFuture::Answered(Some(decided.map_err(|refusal| Rehearsed(refusal).into())))
     }
 }
 

@@ -99,9 +99,10 @@ pub struct Plan {
     pub confidence: PerMille,
     /// Whether its latencies are those to the first token, not to the end of a reply.
     pub first_token: bool,
-    /// In the order to try. Never empty.
+    /// In the order to try. Empty only where the request is refused, because nobody can serve it.
     pub candidates: Arc<[Candidate]>,
-    /// Passed over; the last resort of nobody.
+    /// Those that should not be tried. A candidate is among them only where all are, as the last
+    /// resort.
     pub rejected: Arc<[Rejected]>,
 }
 
@@ -165,7 +166,7 @@ struct Sentence<'a>(&'a Plan);
 impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.0;
-        let Some(first) = plan.candidates.first() else { return f.write_str("no target is left") };
+        let Some(first) = plan.candidates.first() else { return f.write_str("no target can serve it") };
         let second = plan.candidates.get(1);
         write!(f, "{}: {}", first.target, first.reason)?;
         if let Some(latency) = first.latency {

@@ -7,7 +7,7 @@ use std::{
 use pin_project::pin_project;
 use tollway_core::BoxError;
 
-use crate::NoRoute;
+use crate::Refusal;
 
 /// Future of a [`RouteService`](crate::RouteService): the inner service's, or a refusal.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct ResponseFuture<F>(#[pin] Kind<F>);
 #[pin_project(project = KindProjection)]
 enum Kind<F> {
     Inner(#[pin] F),
-    Refused(Option<NoRoute>),
+    Refused(Option<Refusal>),
 }
 
 impl<F> ResponseFuture<F> {
@@ -26,7 +26,7 @@ impl<F> ResponseFuture<F> {
         Self(Kind::Inner(future))
     }
 
-    pub(crate) fn refused(refusal: NoRoute) -> Self {
+    pub(crate) fn refused(refusal: Refusal) -> Self {
         Self(Kind::Refused(Some(refusal)))
     }
 }
