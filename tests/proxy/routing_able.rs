@@ -60,6 +60,12 @@ async fn who_cannot_serve_a_request_does_not_get_it_when_another_fails() {
         assert_eq!(reply.status, 503, "{reply:?}");
         assert_eq!((world.requests("a"), world.requests("c")), (1, 0));
     }
+    // Where nothing but the order written decides, it is no other.
+    let static_too = World::new(POLICY).await;
+    assert_eq!(static_too.send(&[], &image("order")).await.status, 200);
+    static_too.set("a", failing());
+    assert_eq!(static_too.send(&[], &image("order")).await.status, 503);
+    assert_eq!((static_too.requests("a"), static_too.requests("c")), (2, 0));
     let reply = world.send(&[], &says("mixed", "Hello")).await;
     assert_eq!(field(&reply.headers, "target"), "\"c/nov\"", "what it can is its own");
 }

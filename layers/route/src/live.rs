@@ -22,7 +22,7 @@ pub(crate) struct LiveRoute {
     pub(crate) tree: Tree,
     pub(crate) rules: Box<[LiveRule]>,
     places: Places,
-    /// It goes by more than order and turns: what a request needs is worth reading.
+    /// It goes by more than order and turns.
     looks: bool,
 }
 
@@ -75,7 +75,7 @@ impl LiveRoute {
         sources: &Sources,
     ) -> Result<Plan, NoneAble> {
         let among = self.places.resolve(model, sources);
-        let query = &if self.looks { query.with_needs_read() } else { *query };
+        let query = &self.read(query, &among);
         let judge = Judge::new(query, &sources.weights);
         let rule = self.rules.iter().find(|live| live.rule.when.holds(&judge));
         let bounds = Bounds::new(query, rule);
@@ -97,6 +97,11 @@ impl LiveRoute {
             standing.out.extend(others.iter().map(|at| (at, "only another rule names it")));
         }
         Ok(Plan { complexity: judge.judged(), ..scored.plan(&standing) })
+    }
+
+    /// The query with all that it needs, where that may decide.
+    fn read<'a>(&self, query: &Query<'a>, among: &Resolved) -> Query<'a> {
+        if self.looks || among.lacks { query.with_needs_read() } else { *query }
     }
 
     /// Whether a target that is down is passed over.
@@ -122,9 +127,9 @@ impl LiveRoute {
         Ok(among.kept(choice.number, &standing.out, || {
             let (traits, chance, near) = (&among.traits, &sources.chance, &self.route.near);
             let of = of(query, sources.expect);
-            let scene = Scene { query, estimates: &[], traits, chance, near, of };
-            let mut order = Order::new();
             let (usable, resort) = (standing.usable, standing.resort);
+            let scene = Scene { query, estimates: &[], traits, chance, near, of, all: usable };
+            let mut order = Order::new();
             self.tree.arrange(&scene, Some(&choice), usable, resort, &mut order);
             let head = write::Head { route: self, rule: None, tree: &self.tree };
             write::plan(&head, among, &standing.out, &order, (&[], of))
@@ -141,7 +146,7 @@ impl LiveRoute {
         sources: &Sources,
     ) -> Option<Plan> {
         let among = self.places.resolve(model, sources);
-        let query = &if self.looks { query.with_needs_read() } else { *query };
+        let query = &self.read(query, &among);
         let named = |live: &&LiveRule| plan.rule.as_ref() == Some(&live.rule.name);
         let rule = self.rules.iter().find(named);
         let bounds = Bounds::new(query, rule);

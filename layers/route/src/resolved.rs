@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
 
-use tollway_core::{Plan, Target};
+use tollway_core::{Needs, Plan, Target};
 
 use crate::{Live, Traits, builder::Sources};
 
@@ -13,6 +13,9 @@ const MAX_PLANS: usize = 128;
 const MAX_CACHED: usize = 256;
 /// Longer names are no model's; they are worked out anew each time.
 const MAX_CACHED_NAME: usize = 128;
+
+/// Needs that a prompt is read for, whatever the route; whether one reasons is a matter of taste.
+const READ: Needs = Needs::VISION.or(Needs::TOOLS).or(Needs::JSON).or(Needs::AUDIO);
 
 /// Targets that are out, by place, and why.
 pub(crate) type Out = Vec<(usize, &'static str)>;
@@ -25,6 +28,8 @@ pub(crate) struct Resolved {
     pub(crate) targets: Box<[Target]>,
     pub(crate) traits: Box<[Traits]>,
     pub(crate) live: Box<[Arc<dyn Live>]>,
+    /// Some place lacks what only the prompt tells a need of, which is worth reading, then.
+    pub(crate) lacks: bool,
     /// One for each choice, for when every target is ready.
     plans: Box<[OnceLock<Plan>]>,
     /// The latest for each choice while some are out: for as long as a breaker is open, the same
@@ -42,8 +47,12 @@ impl Resolved {
         });
         let targets: Box<[Target]> = targets.collect();
         let kept = 0..places.choices.min(MAX_PLANS);
+        let traits: Box<[Traits]> =
+            targets.iter().map(|target| sources.catalog.traits(target)).collect();
+        let lacks = |traits: &Traits| traits.can.is_some_and(|can| !can.contains(READ));
         Self {
-            traits: targets.iter().map(|target| sources.catalog.traits(target)).collect(),
+            lacks: traits.iter().any(lacks),
+            traits,
             live: targets.iter().map(|target| sources.figures.slot(target)).collect(),
             plans: kept.clone().map(|_| OnceLock::new()).collect(),
             partial: kept.map(|_| Mutex::new(None)).collect(),

@@ -182,6 +182,7 @@ impl Scored<'_> {
             chance: self.chance,
             near: &self.live.route.near,
             of: self.bounds_of(),
+            all: standing.usable,
         };
         let mut chose = None;
         for stage in self.stages(standing, estimates) {

@@ -1,6 +1,6 @@
 //! One decision's way through a tree.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use tollway_core::PerMille;
 
@@ -9,7 +9,7 @@ use crate::{
     chance::Chance,
     estimate::Estimate,
     set::{Few, Set},
-    strategy::{self, Entrant, Rank},
+    strategy::{self, Entrant, Lead, Rank},
     tree::{Branch, Choice, Grown, Limb, Tree},
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) near: &'a Near,
     /// Which time is meant where a strategy doesn't say.
     pub(crate) of: Of,
+    /// All places that stand in the plan.
+    pub(crate) all: Set,
 }
 
 /// Places in the order to try them.
@@ -33,6 +35,8 @@ pub(crate) struct Order {
     pub(crate) arm: Option<Arc<str>>,
     /// How far the first is ahead of the second, 0 to 1; `None`: they were not compared.
     pub(crate) lead: Option<f32>,
+    /// The entry that the first was compared with.
+    pub(crate) rival: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +49,7 @@ pub(crate) struct Entry {
 
 impl Order {
     pub(crate) fn new() -> Self {
-        Self { entries: Few::new(), placed: Set::NONE, arm: None, lead: None }
+        Self { entries: Few::new(), placed: Set::NONE, arm: None, lead: None, rival: None }
     }
 
     pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Option<PerMille>) {
@@ -71,9 +75,9 @@ impl Tree {
             return;
         }
         let lead = order.placed.is_empty();
-        let head = if lead { self.root.strategy.reason() } else { "failover" };
+        let walk = Walk { scene, choice, usable, said, part: usable != scene.all };
+        let head = if lead { walk.reason(&self.root.strategy) } else { "failover" };
         let (head, next) = (said.unwrap_or(head), said.unwrap_or("failover"));
-        let walk = Walk { scene, choice, usable, said };
         self.root.walk(&walk, Spot { lead, head, next, score: None }, order);
     }
 }
@@ -83,6 +87,14 @@ struct Walk<'a> {
     choice: Option<&'a Choice>,
     usable: Set,
     said: Option<&'static str>,
+    /// Others stand behind those that are usable, for another reason than a strategy's.
+    part: bool,
+}
+
+impl Walk<'_> {
+    fn reason(&self, strategy: &Strategy) -> &'static str {
+        strategy.reason(Lead::Figures, self.part)
+    }
 }
 
 /// Where in the order a group stands.
@@ -102,7 +114,13 @@ impl Branch {
         if spot.lead {
             self.tell(ranks.as_slice(), order);
         }
+        let mut rival = None;
         for (index, rank) in ranks.as_slice().iter().enumerate() {
+            // Those within the first member have been compared already, if anybody compares them.
+            if index == 1 && self.measures(walk, spot) && order.rival.is_none() {
+                rival = Some(order.entries.as_slice().len());
+                order.rival = rival;
+            }
             let Some(limb) = self.limbs.get(usize::from(rank.at)) else { continue };
             let score = rank.score.map(PerMille::of).or(spot.score);
             let head = if index == 0 { spot.head } else { spot.next };
@@ -112,12 +130,43 @@ impl Branch {
                     let lead = spot.lead && index == 0;
                     // Why it is first among its likes says more than that its group is.
                     let telling = lead && walk.said.is_none() && branch.strategy.compares();
-                    let head = if telling { branch.strategy.reason() } else { head };
+                    let telling = telling && branch.usable(walk.usable).len() > 1;
+                    let head = if telling { walk.reason(&branch.strategy) } else { head };
                     let next = walk.said.unwrap_or("next of its pool");
                     branch.walk(walk, Spot { lead, head, next, score }, order);
                 }
             }
         }
+        if let (Some(_), [one, two, ..]) = (rival, ranks.as_slice()) {
+            let lead = if one.key > two.key { Lead::Share } else { self.lead(walk, order) };
+            if let [first, ..] = order.entries.as_mut_slice() {
+                first.reason = Some(self.strategy.reason(lead, walk.part));
+            }
+        }
+    }
+
+    fn measures(&self, walk: &Walk<'_>, spot: Spot) -> bool {
+        spot.lead && walk.said.is_none() && self.strategy.measures()
+    }
+
+    /// Whether the first entry is first by the figures that are told of it and the others.
+    fn lead(&self, walk: &Walk<'_>, order: &Order) -> Lead {
+        let of = self.strategy.of().flatten().unwrap_or(walk.scene.of);
+        let mut told = order.entries.as_slice().iter().map(|entry| {
+            let known = walk.scene.estimates.get(usize::from(entry.place));
+            known.map_or((None, None), |known| (known.latency(of), known.cost))
+        });
+        let Some((time, cost)) = told.next() else { return Lead::Figures };
+        let better = told.any(|(other_time, other_cost)| {
+            let times = time.zip(other_time).map_or(Ordering::Equal, |(one, two)| one.cmp(&two));
+            let costs = cost.zip(other_cost).map_or(Ordering::Equal, |(one, two)| one.cmp(&two));
+            match self.strategy {
+                Strategy::Latency { .. } => times.is_gt(),
+                Strategy::Cost => costs.is_gt(),
+                _ => times.max(costs).is_gt() && times.min(costs).is_ge(),
+            }
+        });
+        if better { Lead::More } else { Lead::Figures }
     }
 
     /// What is told of the group that decides who is first of all.

@@ -3,10 +3,12 @@
 
 mod common;
 
+use std::cell::Cell;
+
 use common::{World, all, ask, candidates, costs, query, rejected, takes, target};
 use tollway_core::{Ask, Needs, Operation, Prompt, Target};
 use tollway_route::{
-    Availability, Figures, Group, Health, Lack, NoneAble, Refusal, Router, Strategy, Traits,
+    Availability, Figures, Group, Health, Lack, Lazy, NoneAble, Refusal, Router, Strategy, Traits,
 };
 
 #[test]
@@ -168,6 +170,36 @@ fn what_was_not_read_counts_as_not_known() {
     assert_eq!((candidates(&unread).len(), unread.rejected.len()), (2, 0));
     let nothing = router.decide(&common::at("/"), &()).unwrap();
     assert_eq!((candidates(&nothing).len(), nothing.rejected.len()), (2, 0));
+}
+
+/// Reading costs time: where it can't decide, under order and turns, it isn't done.
+#[test]
+fn a_prompt_is_read_where_a_target_lacks_what_it_may_need() {
+    struct Image(Cell<u32>);
+    impl Lazy for Image {
+        fn needs(&self) -> Needs {
+            self.0.set(self.0.get() + 1);
+            Needs::VISION
+        }
+    }
+    let world = World::default();
+    let full = Needs::VISION | Needs::TOOLS | Needs::JSON | Needs::AUDIO;
+    world.is("blind", Traits { can: Some(full.without(Needs::VISION)), ..Traits::default() });
+    world.is("seeing", Traits { can: Some(full), ..Traits::default() });
+    let image = Image(Cell::new(0));
+    let asked = ask("m");
+    for strategy in [Strategy::Failover, Strategy::RoundRobin, Strategy::Weighted] {
+        let router = world.router([all(strategy.clone(), &["seeing", "unknown"])]);
+        let query = query(&asked).with_lazy(&image);
+        assert_eq!(router.decide(&query, &()).unwrap().candidates.len(), 2);
+        assert_eq!(image.0.get(), 0);
+        let router = world.router([all(strategy, &["blind", "seeing"])]);
+        let plan = router.decide(&query, &()).unwrap();
+        assert_eq!(candidates(&plan), ["seeing/m"]);
+        assert_eq!(rejected(&plan), [("blind/m".to_owned(), "it can't see images")]);
+        assert_eq!(router.rescore(&plan, &[target("seeing/m")], &query, &()), None);
+        assert_eq!(image.0.replace(0), 2);
+    }
 }
 
 /// Who is known to be able comes before those of whom it isn't known.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{World, all, ask, candidates, costs, query, takes, target, user};
 use proptest::{prelude::*, strategy::Strategy as Generate};
-use tollway_core::{Needs, PerMille, Prompt, Target};
+use tollway_core::{Candidate, Needs, PerMille, Plan, Prompt, Target};
 use tollway_route::{
     Availability, By, Figures, Group, Health, Lack, Match, Member, Of, Prefer, Quantiles, Refusal,
     Route, Router, Rule, Size, Strategy, Then, Traits, When,
@@ -89,6 +89,27 @@ fn route(strategy: Strategy, count: usize, ruled: usize) -> Route {
 
 const NAMES: [&str; 9] = ["t0", "t1", "t2", "t3", "t4", "t5", "p0", "p1", "own"];
 
+/// The first isn't said to be better than the figures beside it.
+fn honest(plan: &Plan) -> Result<(), TestCaseError> {
+    let first = &plan.candidates[0];
+    let figures = |one: &Candidate| match first.reason {
+        why if why.starts_with("lowest cost") => one.cost.map(|cost| cost.nanos().into()),
+        why if why.starts_with("lowest p95") => one.latency.map(|time| time.as_nanos()),
+        _ => None,
+    };
+    let lower = |one: &Candidate| figures(one).zip(figures(first)).is_some_and(|(a, b)| a < b);
+    let counted = first.reason.contains("counted");
+    if !counted && !first.reason.contains("put first") {
+        prop_assert!(!plan.candidates.iter().any(lower), "{} {:?}", plan.sentence(), plan);
+    }
+    if let Some(rival) = plan.rival {
+        let rival = &plan.candidates[rival];
+        prop_assert!(rival.target != first.target && first.score.is_some());
+        prop_assert!(counted || !lower(rival), "{} {:?}", plan.sentence(), plan);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -145,6 +166,8 @@ proptest! {
             prop_assert!(places.iter().all(told) && tried.iter().all(|at| serve.contains(at)));
             prop_assert!(tried.iter().all(|at| passed.contains(at) == resort), "{:?}", plan);
             prop_assert!(!serve.iter().any(answers) || tried.iter().all(answers), "{:?}", plan);
+
+            honest(&plan)?;
 
             // One after the other fails: what is left is of the same places, without those.
             let mut failed = vec![plan.candidates[0].target.clone()];
