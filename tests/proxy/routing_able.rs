@@ -80,7 +80,8 @@ async fn where_nobody_can_the_refusal_says_so_in_the_clients_own_form() {
     let error = reply.error();
     assert_eq!((&*error.message, &*error.kind), (said, "invalid_request_error"));
     assert_eq!(error.code.as_deref(), Some("no_capable_target"));
-    assert_eq!(field(&reply.headers, "reason"), "\"no target can serve it\"");
+    let reason = "\"no target can serve it: c/nov (it can't see images)\"";
+    assert_eq!(field(&reply.headers, "reason"), reason);
     let dry = world.send(&[("x-tollway-dry-run", "true")], &image("none")).await;
     assert_eq!((dry.status, dry.error()), (reply.status, error), "as it would be");
     assert!(!dry.headers.contains_key("x-tollway-decision"), "and it is no decision");

@@ -167,13 +167,21 @@ impl Plan {
     }
 }
 
+/// Targets that a sentence names at most.
+const MANY: usize = 8;
+
 struct Sentence<'a>(&'a Plan);
 
 impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.0;
         let Some(first) = plan.candidates.first() else {
-            return f.write_str("no target can serve it");
+            f.write_str("no target can serve it")?;
+            for (nth, one) in plan.rejected.iter().take(MANY).enumerate() {
+                let before = if nth == 0 { ":" } else { "," };
+                write!(f, "{before} {} ({})", one.target, one.reason)?;
+            }
+            return Ok(());
         };
         let rival = plan.rival.and_then(|at| plan.candidates.get(at));
         write!(f, "{}: {}", first.target, first.reason)?;

@@ -1,5 +1,5 @@
 //! What can't serve a request, and figures that can't be.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod common;
 
@@ -91,7 +91,9 @@ fn where_nobody_can_the_request_is_refused_with_what_each_lacks() {
         assert_eq!(refusal.to_string(), said);
         assert_eq!((refusal.lack(), refusal.is_too_long()), (Lack::Vision, false));
         assert_eq!((refusal.plan().candidates.len(), refusal.plan().rejected.len()), (0, 2));
-        assert_eq!(refusal.plan().sentence().to_string(), "no target can serve it");
+        let said = "no target can serve it: blind/m (it can't see images), \
+                    blind/x (it can't see images)";
+        assert_eq!(refusal.plan().sentence().to_string(), said);
         let explained = router.explain(&query(&both()), &()).unwrap_err();
         assert_eq!(explained, Refusal::NoneAble(refusal));
     }

@@ -1,5 +1,5 @@
 //! Which route takes a request, and what its plan says.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod common;
 
