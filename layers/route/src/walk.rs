@@ -37,6 +37,8 @@ pub(crate) struct Order {
     pub(crate) lead: Option<f32>,
     /// The entry that the first was compared with.
     pub(crate) rival: Option<usize>,
+    /// Why the first is first has been said.
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,7 +51,14 @@ pub(crate) struct Entry {
 
 impl Order {
     pub(crate) fn new() -> Self {
-        Self { entries: Few::new(), placed: Set::NONE, arm: None, lead: None, rival: None }
+        Self {
+            entries: Few::new(),
+            placed: Set::NONE,
+            arm: None,
+            lead: None,
+            rival: None,
+            told: false,
+        }
     }
 
     pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Option<PerMille>) {
@@ -78,7 +87,9 @@ impl Tree {
         let walk = Walk { scene, choice, usable, said, part: usable != scene.all };
         let head = if lead { walk.reason(&self.root.strategy) } else { "failover" };
         let (head, next) = (said.unwrap_or(head), said.unwrap_or("failover"));
-        self.root.walk(&walk, Spot { lead, head, next, score: None }, order);
+        let tells = lead && said.is_none();
+        let spot = Spot { lead, tells, measured: false, head, next, score: None };
+        self.root.walk(&walk, spot, order);
     }
 }
 
@@ -102,6 +113,10 @@ impl Walk<'_> {
 struct Spot {
     /// Its first place is the first of all.
     lead: bool,
+    /// Its strategy is why that one is first.
+    tells: bool,
+    /// A group around it has compared it with others by what is told.
+    measured: bool,
     /// Why its first member stands there, and its others.
     head: &'static str,
     next: &'static str,
@@ -114,12 +129,12 @@ impl Branch {
         if spot.lead {
             self.tell(ranks.as_slice(), order);
         }
+        let measures = spot.tells && self.strategy.measures();
+        let measured = spot.measured || (measures && ranks.as_slice().len() > 1);
         let mut rival = None;
         for (index, rank) in ranks.as_slice().iter().enumerate() {
-            // Those within the first member have been compared already, if anybody compares them.
-            if index == 1 && self.measures(walk, spot) && order.rival.is_none() {
+            if index == 1 && measures && !order.told {
                 rival = Some(order.entries.as_slice().len());
-                order.rival = rival;
             }
             let Some(limb) = self.limbs.get(usize::from(rank.at)) else { continue };
             let score = rank.score.map(PerMille::of).or(spot.score);
@@ -129,35 +144,40 @@ impl Branch {
                 Grown::Group(branch) => {
                     let lead = spot.lead && index == 0;
                     // Why it is first among its likes says more than that its group is.
-                    let telling = lead && walk.said.is_none() && branch.strategy.compares();
-                    let telling = telling && branch.usable(walk.usable).len() > 1;
-                    let head = if telling { walk.reason(&branch.strategy) } else { head };
+                    let inner = &branch.strategy;
+                    let telling = inner.measures() || (inner.compares() && !measured);
+                    let tells = lead && walk.said.is_none() && telling;
+                    let tells = tells && branch.usable(walk.usable).len() > 1;
+                    let head = if tells { walk.reason(inner) } else { head };
                     let next = walk.said.unwrap_or("next of its pool");
-                    branch.walk(walk, Spot { lead, head, next, score }, order);
+                    let spot = Spot { lead, tells, measured, head, next, score };
+                    branch.walk(walk, spot, order);
                 }
             }
         }
-        if let (Some(_), [one, two, ..]) = (rival, ranks.as_slice()) {
-            let lead = if one.key > two.key { Lead::Share } else { self.lead(walk, order) };
-            if let [first, ..] = order.entries.as_mut_slice() {
-                first.reason = Some(self.strategy.reason(lead, walk.part));
-            }
+        if !spot.tells || std::mem::replace(&mut order.told, true) || !measures {
+            return;
+        }
+        order.rival = rival;
+        let lead = match ranks.as_slice() {
+            [one, two, ..] if one.key > two.key => Lead::Share,
+            _ => self.lead(walk, order, rival),
+        };
+        if let [first, ..] = order.entries.as_mut_slice() {
+            first.reason = Some(self.strategy.reason(lead, walk.part));
         }
     }
 
-    fn measures(&self, walk: &Walk<'_>, spot: Spot) -> bool {
-        spot.lead && walk.said.is_none() && self.strategy.measures()
-    }
-
-    /// Whether the first entry is first by the figures that are told of it and the others.
-    fn lead(&self, walk: &Walk<'_>, order: &Order) -> Lead {
+    /// Whether the first entry is first by the figures that are told of it and the others. Those
+    /// before its rival are of the same member.
+    fn lead(&self, walk: &Walk<'_>, order: &Order, rival: Option<usize>) -> Lead {
         let of = self.strategy.of().flatten().unwrap_or(walk.scene.of);
         let mut told = order.entries.as_slice().iter().map(|entry| {
             let known = walk.scene.estimates.get(usize::from(entry.place));
             known.map_or((None, None), |known| (known.latency(of), known.cost))
         });
         let Some((time, cost)) = told.next() else { return Lead::Figures };
-        let better = told.any(|(other_time, other_cost)| {
+        let better = told.position(|(other_time, other_cost)| {
             let times = time.zip(other_time).map_or(Ordering::Equal, |(one, two)| one.cmp(&two));
             let costs = cost.zip(other_cost).map_or(Ordering::Equal, |(one, two)| one.cmp(&two));
             match self.strategy {
@@ -166,7 +186,11 @@ impl Branch {
                 _ => times.max(costs).is_gt() && times.min(costs).is_ge(),
             }
         });
-        if better { Lead::More } else { Lead::Figures }
+        match better {
+            None => Lead::Figures,
+            Some(behind) if rival.is_none_or(|rival| behind + 1 < rival) => Lead::Pool,
+            Some(_) => Lead::More,
+        }
     }
 
     /// What is told of the group that decides who is first of all.

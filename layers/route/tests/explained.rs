@@ -170,6 +170,14 @@ fn a_reason_says_no_more_than_the_figures_beside_it() {
     ] {
         assert!(said.iter().any(|one| one.starts_with(start)), "{said:?}");
     }
+    // In the best pool it is another's turn.
+    let pool = Group::new(Strategy::Failover, ["tiny", "other"].map(|one| target(one).into()));
+    let mut pooled = all(Strategy::Cost, &["large"]);
+    pooled.group.members.push(pool.into());
+    world.set("tiny", takes(100)).is("tiny", costs(9_500_000, 9_500_000));
+    let said = sentence(pooled, "");
+    assert!(said.starts_with("tiny/m: of the pool with the lowest cost, "), "{said}");
+    assert!(said.contains(" against 0.009 USD of large/m"), "{said}");
     // All that are left as the last resort were compared with nobody.
     let out = |_: &Target| Availability::KeyBenched;
     let plan = world.router([route(large())]).decide(&query(&asked), &out).unwrap();

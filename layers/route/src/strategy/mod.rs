@@ -180,6 +180,8 @@ pub(crate) enum Lead {
     Share,
     /// By what doesn't show in the figures that are told.
     More,
+    /// It is of the best member, and first in it for another reason.
+    Pool,
 }
 
 /// One reason in all its forms: none says more than the figures beside it.
@@ -191,6 +193,8 @@ macro_rules! told {
             (Lead::Share, false) => concat!("near the ", $best),
             (Lead::Share, true) => concat!("near the ", $best, " of those put first"),
             (Lead::More, false) => concat!($best, ", ", $more, " counted"),
+            (Lead::Pool, false) => concat!("of the pool with the ", $best),
+            (Lead::Pool, true) => concat!("of the pool with the ", $best, " of those put first"),
             (Lead::More, true) => concat!($best, " of those put first, ", $more, " counted"),
         }
     };
