@@ -20,6 +20,7 @@ use tower_service::Service;
 use super::{
     Facts, StackError,
     aliases::Aliases,
+    availability::Availability,
     breaker, callers, fits,
     hangup::{HangupBody, HangupLayer},
     keys::Accounts,
@@ -56,7 +57,7 @@ pub struct Stack {
     pub(super) cost: CostLayer<PriceBook, InputTokens>,
     pub(super) request_limits: RateLimitLayer<limits::BySpending>,
     pub(super) decider: Decider,
-    route: RouteLayer<routes::Availability, routes::Hook, Reads>,
+    route: RouteLayer<Availability, routes::Hook, Reads>,
     retry: RetryLayer<retry::Policy, retry::Hook>,
     pub(super) benches: breaker::Benches,
     pub(super) breakers: breaker::Breakers,

@@ -4,6 +4,7 @@
 //! `build.rs` is the one place where the order is written.
 
 mod aliases;
+mod availability;
 mod breaker;
 mod build;
 mod calibration;

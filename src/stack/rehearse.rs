@@ -1,6 +1,7 @@
 //! `x-tollway-dry-run`: where a request would go, and why, without sending it.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -34,6 +35,22 @@ impl<S> Layer<S> for RehearseLayer {
 
     fn layer(&self, inner: S) -> Rehearse<S> {
         Rehearse { inner, decider: self.0.clone() }
+    }
+}
+
+/// A refusal that was only asked for.
+#[derive(Debug)]
+pub(super) struct Rehearsed(BoxError);
+
+impl fmt::Display for Rehearsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Rehearsed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
     }
 }
 
@@ -71,7 +88,7 @@ where
             Ok(true) => self.decider.rehearse(&request).map(|it| it.json().to_string()),
             Err(bad) => Err(bad.into()),
         };
-        RehearseFuture::Answered(Some(decided))
+        RehearseFuture::Answered(Some(decided.map_err(|refusal| Rehearsed(refusal).into())))
     }
 }
 

@@ -210,7 +210,7 @@ pub(super) fn plans<B>(tell: Tell) -> impl Fn(Request<B>) -> Request<B> + Clone 
     }
 }
 
-/// Counts plans whose first choice was not the route's.
+/// Counts targets that should not be tried, by reason.
 #[derive(Clone, Debug)]
 pub(super) struct Routes(Telemetry);
 
@@ -220,7 +220,11 @@ pub(super) fn routes(telemetry: Telemetry) -> Routes {
 
 impl Hook<tollway_route::Event> for Routes {
     fn on(&self, event: &tollway_route::Event) {
-        let tollway_route::Event::Routed(plan) = event else { return };
+        let plan = match event {
+            tollway_route::Event::Routed(plan) => plan,
+            tollway_route::Event::NoneAble(refusal) => refusal.plan(),
+            _ => return,
+        };
         for rejected in plan.rejected.iter() {
             let mut labels = self.0.target_labels(&rejected.target);
             labels.push(Label::new("route", plan.route.to_string()));

@@ -11,7 +11,7 @@ use http_body::Body;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tollway_core::{
-    Ask, AtWork, Caller, Ending, Guard, GuardedBody, Metered, Operation, SystemClock, Target,
+    Ask, AtWork, Caller, Ending, Guard, GuardedBody, Metered, Operation, Plan, SystemClock, Target,
     Usage, Usd, WallClock,
 };
 use tollway_retry::Attempts;
@@ -156,6 +156,10 @@ impl fmt::Debug for Observed {
 impl Observed {
     fn head<R>(&mut self, reply: &Response<R>) {
         let facts = reply.extensions();
+        // Of a request that was refused because nobody can serve it.
+        if let Some(plan) = facts.get::<Plan>() {
+            self.exchange.note_plan(plan);
+        }
         let attempts = facts.get::<Attempts>().cloned();
         // Waits that Tollway chose to make are not its overhead.
         if attempts.as_ref().is_none_or(|attempts| attempts.len() <= 1)

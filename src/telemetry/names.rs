@@ -92,7 +92,7 @@ metrics! {
     RETRIES = "tollway_retries_total", Kind::Counter,
         "Attempts after the first, by the class of the failure before them and whether they went elsewhere.";
     PASSED_OVER = "tollway_route_passed_over_total", Kind::Counter,
-        "Targets that a plan left out, by route, target and reason.";
+        "Targets that should not be tried, by route, target and reason: left out, but where all are.";
     DECISIONS = "tollway_decisions_total", Kind::Counter,
         "Requests whose target was chosen by a rule or by more than order and turns, by route, rule, strategy, arm and the target that replied (or else was chosen).";
     COST_RATIO = "tollway_decision_cost_ratio", Kind::Histogram(RATIO),

@@ -27,7 +27,7 @@ impl Files {
     }
 }
 
-const ROUTED: &str = "providers: { a: { simulate: { latency: 30ms } }, b: { simulate: { latency: 1ms } }, c: { simulate: { latency: 15ms } } }
+const ROUTED: &str = "providers: { a: { simulate: { latency: 200ms } }, b: { simulate: { latency: 1ms } }, c: { simulate: { latency: 80ms } } }
 routing: { min_samples: 3, explore: 0%, header: always }
 circuit_breaker: { open_after: 1 failures, recover_after: 1h }
 routes:

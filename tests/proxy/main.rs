@@ -16,6 +16,7 @@ mod outage;
 mod pacing;
 mod refusals;
 mod routing;
+mod routing_able;
 mod routing_rules;
 mod routing_told;
 mod streams;

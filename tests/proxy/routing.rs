@@ -22,7 +22,11 @@ impl World {
     }
 
     pub(super) async fn send(&self, headers: &[(&str, &str)], body: &Value) -> Reply {
-        let mut request = Request::post(format!("http://tollway{CHAT}")).header(JSON.0, JSON.1);
+        self.post(CHAT, headers, body).await
+    }
+
+    pub(super) async fn post(&self, to: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+        let mut request = Request::post(format!("http://tollway{to}")).header(JSON.0, JSON.1);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tollway_core::{Ask, BoxError, Operation, Plan, Target, find_error};
 use tollway_route::{
-    Availability, BadHeader, ConfigError, Event, Group, Match, Member, NoRoute, Route, RouteLayer,
+    Availability, BadHeader, ConfigError, Event, Group, Match, Member, Refusal, Route, RouteLayer,
     Router, Strategy,
 };
 use tower::{Layer, ServiceExt, service_fn};
@@ -92,14 +92,16 @@ async fn explain<B>(request: Request<B>) -> Result<Response<Value>, Infallible> 
 /// Makes an answer of the layer's refusal.
 fn answer(result: Result<Response<Value>, BoxError>) -> Result<Response<String>, BoxError> {
     let mut response = result.or_else(|error| {
-        let (status, code, message) = if let Some(refusal) = find_error::<NoRoute>(&*error) {
-            (StatusCode::NOT_FOUND, "model_not_found", refusal.to_string())
-        } else if let Some(bad) = find_error::<BadHeader>(&*error) {
-            (StatusCode::BAD_REQUEST, "invalid_header", bad.to_string())
-        } else {
-            return Err(error);
+        let (status, code) = match find_error::<Refusal>(&*error) {
+            Some(Refusal::NoRoute(_)) => (StatusCode::NOT_FOUND, "model_not_found"),
+            Some(_) => (StatusCode::BAD_REQUEST, "no_capable_target"),
+            None if find_error::<BadHeader>(&*error).is_some() => {
+                (StatusCode::BAD_REQUEST, "invalid_header")
+            }
+            None => return Err(error),
         };
-        let mut response = Response::new(json!({ "error": { "code": code, "message": message } }));
+        let body = json!({ "error": { "code": code, "message": error.to_string() } });
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         Ok(response)
     })?;

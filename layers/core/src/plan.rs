@@ -106,9 +106,14 @@ pub struct Plan {
     pub confidence: PerMille,
     /// Whether its latencies are those to the first token, not to the end of a reply.
     pub first_token: bool,
-    /// In the order to try. Never empty.
+    /// Which candidate, by its place in the list, the first was compared with: the best of the others
+    /// that it was chosen among. `None`: nobody, be it that its strategy doesn't compare or that it
+    /// stands before all others for another reason.
+    pub rival: Option<usize>,
+    /// In the order to try. Empty only where the request is refused, because nobody can serve it.
     pub candidates: Arc<[Candidate]>,
-    /// Passed over; the last resort of nobody.
+    /// Those that should not be tried. A candidate is among them only where all are, as the last
+    /// resort.
     pub rejected: Arc<[Rejected]>,
 }
 
@@ -126,6 +131,7 @@ impl Plan {
             complexity: None,
             confidence: PerMille::ZERO,
             first_token: false,
+            rival: None,
             candidates: candidates.into_iter().collect(),
             rejected: Arc::default(),
         }
@@ -161,6 +167,7 @@ impl Plan {
     ///     ..Candidate::new(Target::new(provider, "main", None), "lowest p95 to the first token")
     /// };
     /// let plan = Plan::new("chat", "latency", [measured("a", 310), measured("b", 420)]);
+    /// let plan = Plan { rival: Some(1), ..plan };
     /// assert_eq!(
     ///     plan.sentence().to_string(),
     ///     "a: lowest p95 to the first token, 310 ms against 420 ms of b; 1240 samples",
@@ -171,23 +178,33 @@ impl Plan {
     }
 }
 
+/// Targets that a sentence names at most.
+const MANY: usize = 8;
+
 struct Sentence<'a>(&'a Plan);
 
 impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.0;
-        let Some(first) = plan.candidates.first() else { return f.write_str("no target is left") };
-        let second = plan.candidates.get(1);
+        let Some(first) = plan.candidates.first() else {
+            f.write_str("no target can serve it")?;
+            for (nth, one) in plan.rejected.iter().take(MANY).enumerate() {
+                let before = if nth == 0 { ":" } else { "," };
+                write!(f, "{before} {} ({})", one.target, one.reason)?;
+            }
+            return Ok(());
+        };
+        let rival = plan.rival.and_then(|at| plan.candidates.get(at));
         write!(f, "{}: {}", first.target, first.reason)?;
         if let Some(latency) = first.latency {
             write!(f, ", {} ms", latency.as_millis())?;
-            if let Some((other, theirs)) = second.and_then(|next| Some((next, next.latency?))) {
+            if let Some((other, theirs)) = rival.and_then(|it| Some((it, it.latency?))) {
                 write!(f, " against {} ms of {}", theirs.as_millis(), other.target)?;
             }
         }
         if let Some(cost) = first.cost {
             write!(f, ", about {cost} USD")?;
-            if let Some((other, theirs)) = second.and_then(|next| Some((next, next.cost?))) {
+            if let Some((other, theirs)) = rival.and_then(|it| Some((it, it.cost?))) {
                 write!(f, " against {theirs} USD of {}", other.target)?;
             }
         }

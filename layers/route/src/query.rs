@@ -32,8 +32,8 @@ pub struct Query<'a> {
 /// What is found out about a request only when a route asks for it.
 pub trait Lazy {
     /// What it needs, beside what its [`Ask`] says. Where neither says anything, every target counts
-    /// as able. Asked for routes that have rules, or a strategy
-    /// other than failover, round robin and weighted.
+    /// as able. Asked for routes that have rules, or a strategy other than failover, round robin and
+    /// weighted, and where a target is known to lack vision, tools, JSON or audio.
     fn needs(&self) -> Needs {
         Needs::NONE
     }

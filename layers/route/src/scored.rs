@@ -88,15 +88,16 @@ impl Scored<'_> {
         self.rule.and_then(|live| live.preferred.as_ref()).into_iter().chain([own])
     }
 
+    /// The one that is gone through first.
+    pub(crate) fn first_tree(&self) -> &Tree {
+        self.trees().next().unwrap_or(&self.live.tree)
+    }
+
     /// Who can take the request now, those that are `done` left out.
     pub(crate) fn standing(&self, state: &impl TargetState, done: Set) -> Standing {
-        let places = self.trees().fold(Set::NONE, |all, tree| all.or(tree.places)).without(done);
-        live::standing(
-            self.among,
-            places,
-            self.query,
-            (state, self.live.minds_health(self.sources)),
-        )
+        let places = self.trees().fold(Set::NONE, |all, tree| all.or(tree.places));
+        let minds = self.live.minds_health(self.sources);
+        live::standing(self.among, (places, done), self.query, (state, minds))
     }
 
     /// Places of the route that no tree of this decision has.
@@ -121,7 +122,7 @@ impl Scored<'_> {
         estimates: &Estimates,
     ) -> Plan {
         let head = write::Head { route: self.live, rule: self.rule, tree };
-        write::plan(&head, self.among, &standing.passed_over(), order, (estimates, self.of()))
+        write::plan(&head, self.among, &standing.out, order, (estimates, self.of()))
     }
 
     /// The plan for what is left after a failure. An order of turns, hashes or writing stays as it
@@ -131,7 +132,7 @@ impl Scored<'_> {
         standing: &Standing,
         then: impl Iterator<Item = (usize, &'static str)>,
     ) -> Plan {
-        let first = self.trees().next().unwrap_or(&self.live.tree);
+        let first = self.first_tree();
         if first.strategy().compares() {
             return self.plan(standing);
         }
@@ -217,7 +218,7 @@ impl Scored<'_> {
                 done.or(tree.places)
             });
         }
-        chose.or(self.trees().next()).unwrap_or(&self.live.tree)
+        chose.unwrap_or(self.first_tree())
     }
 
     /// What is within the bounds, then what is above them.

@@ -1,5 +1,7 @@
 //! One decision's way through a tree.
 
+use std::cmp::Ordering;
+
 use tollway_core::PerMille;
 
 use crate::{
@@ -7,7 +9,7 @@ use crate::{
     chance::Chance,
     estimate::Estimate,
     set::{Few, MAX, Set},
-    strategy::{self, Entrant, Others, Rank},
+    strategy::{self, Entrant, Lead, Others, Rank},
     tree::{Branch, Choice, Grown, Limb, Tree},
 };
 
@@ -32,6 +34,10 @@ pub(crate) struct Order {
     pub(crate) placed: Set,
     /// How far the first is ahead of the second, 0 to 1; `None`: they were not compared.
     pub(crate) lead: Option<f32>,
+    /// The entry that the first was compared with.
+    pub(crate) rival: Option<usize>,
+    /// Why the first is first has been said.
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,7 +79,7 @@ impl Score {
 
 impl Order {
     pub(crate) fn new() -> Self {
-        Self { entries: Few::new(), placed: Set::NONE, lead: None }
+        Self { entries: Few::new(), placed: Set::NONE, lead: None, rival: None, told: false }
     }
 
     pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Score) {
@@ -123,10 +129,12 @@ impl Tree {
             return;
         }
         let lead = order.placed.is_empty();
-        let head = if lead { self.root.strategy.reason() } else { "failover" };
+        let walk = Walk { scene, choice, usable, said, part: usable != scene.all };
+        let head = if lead { walk.reason(&self.root.strategy) } else { "failover" };
         let (head, next) = (said.unwrap_or(head), said.unwrap_or("failover"));
-        let walk = Walk { scene, choice, usable, said };
-        self.root.walk(&walk, Spot { lead, head, next, score: Score::default() }, order);
+        let tells = lead && said.is_none();
+        let score = Score::default();
+        self.root.walk(&walk, Spot { lead, tells, measured: false, head, next, score }, order);
     }
 }
 
@@ -135,9 +143,15 @@ struct Walk<'a> {
     choice: Option<&'a Choice>,
     usable: Set,
     said: Option<&'static str>,
+    /// Others stand behind those that are usable, for another reason than a strategy's.
+    part: bool,
 }
 
 impl Walk<'_> {
+    fn reason(&self, strategy: &Strategy) -> &'static str {
+        strategy.reason(Lead::Figures, self.part)
+    }
+
     /// What is known of the rest of the plan, where nothing is of these.
     fn others(&self, entrants: &Few<Entrant>, of: Of) -> Others {
         let Scene { all, estimates, .. } = *self.scene;
@@ -160,6 +174,10 @@ impl Walk<'_> {
 struct Spot {
     /// Its first place is the first of all.
     lead: bool,
+    /// Its strategy is why that one is first.
+    tells: bool,
+    /// A group around it has compared it with others by what is told.
+    measured: bool,
     /// Why its first member stands there, and its others.
     head: &'static str,
     next: &'static str,
@@ -173,7 +191,13 @@ impl Branch {
             self.tell(ranks.as_slice(), order);
         }
         let compared = (self.number, self.strategy.best(ranks.as_slice()));
+        let measures = spot.tells && self.strategy.measures();
+        let measured = spot.measured || (measures && ranks.as_slice().len() > 1);
+        let mut rival = None;
         for (index, rank) in ranks.as_slice().iter().enumerate() {
+            if index == 1 && measures && !order.told {
+                rival = Some(order.entries.as_slice().len());
+            }
             let Some(limb) = self.limbs.get(usize::from(rank.at)) else { continue };
             let score = spot.score.within(rank.score, compared);
             let head = if index == 0 { spot.head } else { spot.next };
@@ -182,12 +206,52 @@ impl Branch {
                 Grown::Group(branch) => {
                     let lead = spot.lead && index == 0;
                     // Why it is first among its likes says more than that its group is.
-                    let telling = lead && walk.said.is_none() && branch.strategy.compares();
-                    let head = if telling { branch.strategy.reason() } else { head };
+                    let inner = &branch.strategy;
+                    let telling = inner.measures() || (inner.compares() && !measured);
+                    let tells = lead && walk.said.is_none() && telling;
+                    let tells = tells && branch.usable(walk.usable).len() > 1;
+                    let head = if tells { walk.reason(inner) } else { head };
                     let next = walk.said.unwrap_or("next of its pool");
-                    branch.walk(walk, Spot { lead, head, next, score }, order);
+                    let spot = Spot { lead, tells, measured, head, next, score };
+                    branch.walk(walk, spot, order);
                 }
             }
+        }
+        if !spot.tells || std::mem::replace(&mut order.told, true) || !measures {
+            return;
+        }
+        order.rival = rival;
+        let lead = match ranks.as_slice() {
+            [one, two, ..] if one.key > two.key => Lead::Share,
+            _ => self.lead(walk, order, rival),
+        };
+        if let [first, ..] = order.entries.as_mut_slice() {
+            first.reason = Some(self.strategy.reason(lead, walk.part));
+        }
+    }
+
+    /// Whether the first entry is first by the figures that are told of it and the others. Those
+    /// before its rival are of the same member.
+    fn lead(&self, walk: &Walk<'_>, order: &Order, rival: Option<usize>) -> Lead {
+        let of = self.strategy.of().flatten().unwrap_or(walk.scene.of);
+        let mut told = order.entries.as_slice().iter().map(|entry| {
+            let known = walk.scene.estimates.get(usize::from(entry.place));
+            known.map_or((None, None), |known| (known.latency(of), known.cost))
+        });
+        let Some((time, cost)) = told.next() else { return Lead::Figures };
+        let better = told.position(|(other_time, other_cost)| {
+            let times = time.zip(other_time).map_or(Ordering::Equal, |(one, two)| one.cmp(&two));
+            let costs = cost.zip(other_cost).map_or(Ordering::Equal, |(one, two)| one.cmp(&two));
+            match self.strategy {
+                Strategy::Latency { .. } => times.is_gt(),
+                Strategy::Cost => costs.is_gt(),
+                _ => times.max(costs).is_gt() && times.min(costs).is_ge(),
+            }
+        });
+        match better {
+            None => Lead::Figures,
+            Some(behind) if rival.is_none_or(|rival| behind + 1 < rival) => Lead::Pool,
+            Some(_) => Lead::More,
         }
     }
 

@@ -72,6 +72,7 @@ pub(crate) fn plan(
         strategy: head.tree.strategy().as_str(),
         complexity: None,
         first_token: !estimates.is_empty() && of == Of::FirstToken,
+        rival: order.rival,
         confidence: confidence(order.lead, first.map_or(0, |first| first.samples)),
         candidates: candidates.collect(),
         rejected: if out.is_empty() { Arc::default() } else { rejected().collect() },

@@ -298,9 +298,9 @@ fn scores_compare_the_whole_plan_and_stages_are_told() {
         all.map(|((name, score), why)| (name.to_owned(), score, why)).collect::<Vec<_>>()
     };
     let cost = told(Strategy::Cost);
-    assert_eq!(cost, expected("lowest cost", [1000, 333, 25, 13, 50, 0]));
+    assert_eq!(cost, expected("lowest cost of those put first", [1000, 333, 25, 13, 50, 0]));
     let score = told(Strategy::Score { latency: 60, cost: 40 });
-    let best = "best score of latency and cost";
+    let best = "best score of latency and cost of those put first";
     assert_eq!(score, expected(best, [1000, 644, 229, 173, 302, 0]));
     // Of the sizes that come first nothing is known, and of the others something.
     world.set("sol", takes(400)).set("sonnet", takes(800)).set("thinker", takes(100));
