@@ -9,7 +9,6 @@ use std::{
 };
 
 use http::{Method, Request, Response};
-use http_body_util::BodyExt;
 use hyper_util::{
     client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor,
 };
@@ -456,7 +455,7 @@ async fn secrets_in_files_are_read_again() {
     std::fs::write(folder.path().join("key"), "sk-first").unwrap();
     let path = folder.path().join("policy.yaml");
     let text = format!(
-        "providers: {{ up: {{ base_url: \"http://{}/v1\", api_key: {{ file: key }} }} }}\n",
+        "providers: {{ up: {{ base_url: \"http://{}/v1\", api_key: \"file:key\" }} }}\n",
         seen.address
     );
     std::fs::write(&path, text).unwrap();
