@@ -71,7 +71,7 @@ fn nth(nth: usize, gated: std::net::SocketAddr, other: std::net::SocketAddr) -> 
             "circuit_breaker: { open_after: 9 }\npacing: { wait: 1s }\nstreams: { commit: head }\n"
         }
     };
-    let spare = if nth % 2 == 0 { "  spare: { simulate: {} }\n" } else { "" };
+    let spare = if nth.is_multiple_of(2) { "  spare: { simulate: {} }\n" } else { "" };
     format!(
         "server: {{ workers: 2, body_timeout: {}s }}
 providers:
@@ -309,8 +309,9 @@ circuit_breaker: {{ open_after: {open_after} }}
 async fn what_needs_a_restart_is_told_and_stays() {
     let proxy = Running::new("providers: { sim: { simulate: {} } }\n");
     let address = proxy.address();
-    let mut other =
-        policy("providers: { sim: { simulate: {} } }\nserver: { workers: 3, max_body: 1KiB }\n");
+    let mut other = policy(
+        "providers: { sim: { simulate: {} } }\nserver: { workers: 3, max_body: 1KiB, max_headers: 10 }\n",
+    );
     other.listen.set_port(9);
     for _ in 0..2 {
         let changes = proxy.reloader().apply(other.clone()).await.unwrap();
@@ -319,6 +320,10 @@ async fn what_needs_a_restart_is_told_and_stays() {
         assert_eq!(paths, ["listen", "server.workers"], "told until there was a restart");
     }
     assert_eq!(proxy.address(), address);
+    let names: Vec<_> = (0..20).map(|nth| format!("x-{nth}")).collect();
+    let headers: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    let got = proxy.send(Method::GET, "/v1/models", &headers, "").await;
+    assert_eq!(got.status, 431, "new connections have the new caps");
     let long = format!(
         r#"{{"model":"m","messages":[{{"role":"user","content":"{}"}}]}}"#,
         "x".repeat(2000)
