@@ -97,7 +97,13 @@ limits:
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_reloads_under_load_lose_no_request_and_reset_nothing() {
     let (open, gated) = gated().await;
-    let other = provider(|_| async { reply(200, &[JSON], COMPLETION) }).await;
+    let elsewhere = Arc::new(AtomicU64::new(0));
+    let count = elsewhere.clone();
+    let other = provider(move |_| {
+        count.fetch_add(1, SeqCst);
+        async { reply(200, &[JSON], COMPLETION) }
+    })
+    .await;
     let proxy = Arc::new(Running::new(&nth(0, gated, other)));
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let (h1, h2) = (keeping(), client_h2());
@@ -154,6 +160,8 @@ async fn fifty_reloads_under_load_lose_no_request_and_reset_nothing() {
     until("all has settled", || proxy.is_idle()).await;
     let all = done.load(SeqCst) + 4;
     assert!(all >= 204, "{all} requests");
+    let served = proxy.sim("sim").stats().accepted + elsewhere.load(SeqCst) + 4;
+    assert_eq!(served, all, "the simulated provider goes on");
     assert_eq!((used(&proxy, "bucket"), used(&proxy, "month")), (all, all), "of {all} requests");
     assert_eq!((used(&proxy, "places"), standing(&proxy, "places").held), (0, 0));
     let totals = proxy.stack().totals().snapshot();
