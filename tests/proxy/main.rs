@@ -15,6 +15,7 @@ mod load;
 mod outage;
 mod pacing;
 mod refusals;
+mod reload;
 mod routing;
 mod routing_able;
 mod routing_rules;

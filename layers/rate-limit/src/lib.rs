@@ -136,6 +136,9 @@ mod decide;
 mod error;
 mod events;
 mod future;
+mod generations;
+#[cfg(test)]
+mod generations_tests;
 mod guard;
 mod handle;
 mod headers;
@@ -145,6 +148,7 @@ mod limiter;
 #[cfg(test)]
 mod loom_tests;
 mod queue;
+mod reshape;
 mod rule;
 mod service;
 mod settle;

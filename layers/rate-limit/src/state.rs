@@ -210,7 +210,8 @@ impl State {
                     *used = used.saturating_sub(rest);
                 }
             }
-            (Self::Calendar { start, used, .. }, _) if *start == receipt.mark => {
+            // Taken in this period, or in one that this has come to hold.
+            (Self::Calendar { start, used, .. }, _) if *start <= receipt.mark => {
                 *used = used.saturating_sub(rest);
             }
             _ => {}

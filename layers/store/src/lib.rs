@@ -1,0 +1,9 @@
+//! Where a proxy's state lives: in memory, in SQLite beside the process, or in Redis for several
+//! instances.
+//!
+//! A store is chosen, not rewritten: what keeps state asks for it by a small trait, and one suite
+//! of tests runs against every store.
+
+mod error;
+
+pub use error::StoreError;
