@@ -39,11 +39,8 @@ const BESIDES: &[(&str, &[&str], &str)] = &[
     ),
     ("tollway-retry", &["httpdate"], "dates in Retry-After"),
     ("tollway-cost", &["jiff"], "days and months"),
-    (
-        "tollway-store",
-        &["rusqlite", "redis"],
-        "SQLite and Redis, each behind a feature",
-    ),
+    ("tollway-rate-limit", &["tollway-store"], "its algorithm, which shared stores run as well"),
+    ("tollway-store", &["rusqlite", "redis"], "SQLite and Redis, each behind a feature"),
     (
         "tollway-route",
         &["ipnet", "aho-corasick"],

@@ -5,5 +5,6 @@
 //! of tests runs against every store.
 
 mod error;
+pub mod limits;
 
 pub use error::StoreError;
