@@ -6,5 +6,7 @@
 
 mod error;
 pub mod limits;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 pub use error::StoreError;
