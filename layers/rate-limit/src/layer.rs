@@ -3,7 +3,10 @@ use std::sync::Arc;
 use tollway_core::{Hook, SystemClock, WallClock};
 use tower_layer::Layer;
 
-use crate::{ConfigError, Event, Handle, RateLimit, Rule, Settle, limiter::Limiter};
+use crate::{
+    ConfigError, Event, Handle, RateLimit, Rule, Settle,
+    limiter::{Limiter, Shared},
+};
 
 /// Makes [`RateLimit`] services, which all draw on the same limits: those of every clone of the
 /// layer too.
@@ -30,12 +33,21 @@ impl<T: Settle> RateLimitLayer<T> {
             hook: Box::new(()),
             wall: Arc::new(SystemClock),
             max_keys: 100_000,
+            shared: None,
         }
     }
 
     /// A view of the limits, alive as long as anybody holds it.
     pub fn handle(&self) -> Handle {
         Handle::new(self.limiter.clone())
+    }
+}
+
+impl<T> RateLimitLayer<T> {
+    /// From now on these rules hold, and not those that this layer
+    /// [resumes](RateLimitLayerBuilder::resume).
+    pub fn take_over(&self) {
+        self.limiter.take_over();
     }
 }
 
@@ -61,9 +73,42 @@ pub struct RateLimitLayerBuilder<T> {
     hook: Box<dyn Hook<Event> + Send + Sync>,
     wall: Arc<dyn WallClock>,
     max_keys: usize,
+    shared: Option<Arc<Shared>>,
 }
 
 impl<T: Settle> RateLimitLayerBuilder<T> {
+    /// Goes on with what `old` knows, under these rules: for a policy that is replaced while traffic
+    /// flows. It happens at the first request (or look, or by [`RateLimitLayer::take_over`]), all at
+    /// once; built and not used, it changes nothing.
+    ///
+    /// A limit goes on if its name, unit, [scope](Rule::scope) and kind of [`Quota`](crate::Quota)
+    /// are the same; otherwise it begins anew and says so
+    /// ([`StartedAnew`](crate::EventKind::StartedAnew)). A bucket keeps its fill as a share when rate
+    /// or burst change, and its debts as amounts; windows and calendars keep what was used, also in
+    /// a longer period (a shorter one begins anew); places for concurrent requests stay taken.
+    /// Requests under way settle here, those in line keep their place. A limit that is not there any
+    /// more refuses nobody, and its keys go with the last request that `old` let in.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tollway_rate_limit::{Key, Limit, Quota, RateLimitLayer, Rule, Unit};
+    ///
+    /// let rule = |burst| {
+    ///     let quota = Quota::TokenBucket { amount: 60, per: Duration::from_secs(60), burst };
+    ///     Limit::new("everyone", quota).map(|limit| Rule::new(limit, Unit::Requests))
+    /// };
+    /// let old = RateLimitLayer::new([rule(10)?], ())?;
+    /// let new = RateLimitLayer::builder([rule(40)?], ()).resume(&old).build()?;
+    /// assert_eq!(new.handle().standing("everyone", &Key::All).unwrap().capacity, 40);
+    /// # Ok::<_, tollway_rate_limit::ConfigError>(())
+    /// ```
+    pub fn resume<U>(mut self, old: &RateLimitLayer<U>) -> Self {
+        // What was never asked must not take over later from those that come after it.
+        old.take_over();
+        self.shared = Some(old.limiter.shared().clone());
+        self
+    }
+
     /// Hears of refusals, warnings, waits and debts.
     pub fn hook(mut self, hook: impl Hook<Event> + Send + Sync + 'static) -> Self {
         self.hook = Box::new(hook);
@@ -90,7 +135,7 @@ impl<T: Settle> RateLimitLayerBuilder<T> {
     /// # Errors
     /// Two limits of one name; room for no key, or for more than a thousand million.
     pub fn build(self) -> Result<RateLimitLayer<T>, ConfigError> {
-        let Self { rules, settle, hook, wall, max_keys } = self;
+        let Self { rules, settle, hook, wall, max_keys, shared } = self;
         let name = |rule: &Rule| rule.limit.name().clone();
         let twice = |(at, rule): (usize, &Rule)| rules[..at].iter().any(|r| name(r) == name(rule));
         if rules.iter().enumerate().any(twice) {
@@ -99,7 +144,8 @@ impl<T: Settle> RateLimitLayerBuilder<T> {
         if !(1..=1_000_000_000).contains(&max_keys) {
             return Err(ConfigError("max_keys is at least 1 and at most 1000000000"));
         }
-        let limiter = Arc::new(Limiter::new(rules, hook, wall, max_keys));
+        let shared = shared.unwrap_or_else(Shared::new);
+        let limiter = Arc::new(Limiter::new(rules, shared, hook, wall, max_keys));
         Ok(RateLimitLayer { limiter, settle: Arc::new(settle) })
     }
 }

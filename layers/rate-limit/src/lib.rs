@@ -135,6 +135,9 @@ mod decide;
 mod error;
 mod events;
 mod future;
+mod generations;
+#[cfg(test)]
+mod generations_tests;
 mod guard;
 mod handle;
 mod headers;

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
 };
+
 use tollway_store::limits::{Now, Shape, State};
 
 use crate::{
@@ -58,10 +59,16 @@ pub(crate) struct Table {
     pub(crate) name: Arc<str>,
     pub(crate) unit: Unit,
     pub(crate) shape: Shape,
+    /// What its keys are, if the rule says so.
+    pub(crate) scope: Option<Arc<str>>,
     pub(crate) enforce: bool,
     /// Nanoseconds that a request may wait; `None`: it is rejected.
     pub(crate) max_wait: Option<u64>,
-    max_keys: usize,
+    pub(crate) max_keys: usize,
+    /// Generations of rules that know it. Nobody does: its place is free.
+    pub(crate) users: u32,
+    /// Belongs to the latest of them.
+    pub(crate) current: bool,
     slots: Vec<Slot>,
     free: Vec<u32>,
     index: HashMap<Key, u32>,
@@ -78,8 +85,57 @@ impl Table {
         max_keys: usize,
     ) -> Self {
         let slots = vec![Slot::new(Key::All, &shape), Slot::new(Key::All, &shape)];
-        let (free, index) = (Vec::new(), HashMap::new());
-        Self { name, unit, shape, enforce, max_wait, max_keys, slots, free, index, hand: 0 }
+        Self {
+            name,
+            unit,
+            shape,
+            enforce,
+            max_wait,
+            max_keys,
+            scope: None,
+            users: 0,
+            current: true,
+            slots,
+            free: Vec::new(),
+            index: HashMap::new(),
+            hand: 0,
+        }
+    }
+
+    /// Whether what is used here counts on under `next`.
+    pub(crate) fn leads_to(&self, next: &Self) -> bool {
+        self.current
+            && (&self.name, self.unit, &self.scope) == (&next.name, next.unit, &next.scope)
+            && self.shape.leads_to(&next.shape)
+    }
+
+    /// Goes on as `next`; its keys keep what they have used.
+    pub(crate) fn reshape(&mut self, next: &Self, now: Now) {
+        if self.shape != next.shape {
+            for slot in &mut self.slots {
+                slot.state.reshape(&self.shape, &next.shape, slot.held, now);
+            }
+        }
+        self.shape = next.shape;
+        (self.enforce, self.max_wait) = (next.enforce, next.max_wait);
+        self.max_keys = next.max_keys;
+    }
+
+    /// Lets go of all keys, once no rule knows it.
+    pub(crate) fn close_if_unused(&mut self) {
+        if self.users == 0 && !self.current {
+            self.slots.truncate(OVERFLOW as usize + 1);
+            self.slots.shrink_to_fit();
+            (self.free, self.index, self.hand) = (Vec::new(), HashMap::new(), 0);
+        }
+    }
+
+    /// Lets go of all queues; whoever stood there is to be told.
+    pub(crate) fn disperse(&mut self) {
+        for slot in &mut self.slots {
+            slot.queue.clear();
+            slot.backlog = 0;
+        }
     }
 
     /// Keys in memory, besides [`Key::All`].

@@ -9,6 +9,7 @@
 mod calendar;
 #[cfg(feature = "redis")]
 mod redis;
+mod reshape;
 mod shared;
 mod state;
 #[cfg(test)]
