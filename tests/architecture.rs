@@ -41,8 +41,8 @@ const BESIDES: &[(&str, &[&str], &str)] = &[
     ("tollway-cost", &["jiff"], "days and months"),
     (
         "tollway-store",
-        &["rusqlite", "redis"],
-        "SQLite and Redis, each behind a feature",
+        &["rusqlite", "redis", "jiff", "serde", "serde_json"],
+        "SQLite and Redis, each behind a feature; days and months; rows as JSON",
     ),
     (
         "tollway-route",

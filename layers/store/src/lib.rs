@@ -5,5 +5,8 @@
 //! of tests runs against every store.
 
 mod error;
+pub mod ledger;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 pub use error::StoreError;
