@@ -1,5 +1,7 @@
 //! Rows to write, and what the suites share.
 
+#![allow(dead_code, reason = "no suite needs all of it")]
+
 use std::{sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
@@ -15,11 +17,12 @@ pub(crate) fn row(number: u64) -> Row {
     caller.user = Some(format!("user-{}", number % 3).into());
     caller.key = Some(format!("key-{}", number % 2).into());
     caller.ip = Some([192, 0, 2, (number % 250) as u8].into());
-    caller.tags = [("team", "search"), ("env", if number.is_multiple_of(2) { "prod" } else { "test" })]
-        .into_iter()
-        .collect::<std::collections::BTreeMap<_, _>>()
-        .into_iter()
-        .collect();
+    caller.tags =
+        [("team", "search"), ("env", if number.is_multiple_of(2) { "prod" } else { "test" })]
+            .into_iter()
+            .collect::<std::collections::BTreeMap<_, _>>()
+            .into_iter()
+            .collect();
     let mut usage = Usage::new(100 + number, 20);
     (usage.cached, usage.cache_write, usage.cache_write_1h) = (4, 3, 2);
     (usage.input_audio, usage.reasoning, usage.output_audio) = (1, 7, 5);
