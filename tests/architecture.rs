@@ -39,9 +39,10 @@ const BESIDES: &[(&str, &[&str], &str)] = &[
     ),
     ("tollway-retry", &["httpdate"], "dates in Retry-After"),
     ("tollway-cost", &["jiff"], "days and months"),
+    ("tollway-rate-limit", &["tollway-store"], "its algorithm, which shared stores run as well"),
     (
         "tollway-store",
-        &["rusqlite", "redis", "jiff", "serde", "serde_json"],
+        &["rusqlite", "redis", "rustls", "jiff", "serde", "serde_json"],
         "SQLite and Redis, each behind a feature; days and months; rows as JSON",
     ),
     (

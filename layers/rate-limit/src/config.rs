@@ -1,17 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::state::{Kind, Shape};
-
-/// A calendar window in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Period {
-    /// From one full hour to the next.
-    Hour,
-    /// From midnight to midnight.
-    Day,
-    /// From the first of a month to the first of the next.
-    Month,
-}
+use tollway_store::limits::{Kind, Period, Shape};
 
 /// How much is allowed in what time. Amounts are whole numbers of any unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

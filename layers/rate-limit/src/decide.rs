@@ -1,12 +1,12 @@
 //! One step for all limits of a request: take everything or nothing. Free of locks and clocks.
 
 use std::{collections::BTreeMap, task::Waker};
+use tollway_store::limits::{Now, Receipt, Shape, State};
 
 use crate::{
     events::{Event, EventKind},
     key::Key,
     queue::Waiter,
-    state::{Now, Receipt, Shape, State},
     table::Table,
 };
 

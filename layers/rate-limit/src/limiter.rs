@@ -13,12 +13,12 @@ use std::{
 use http::request::Parts;
 use tokio::time::Instant;
 use tollway_core::{Hook, WallClock};
+use tollway_store::limits::{Kind, Now};
 
 use crate::{
     Event, Key, LimitExceeded, Rule, Standing, WhenFull,
     decide::{Arrival, Claim, Core, Effects, Refusal, View},
     queue::Outcome,
-    state::{Kind, Now},
     table::Table,
 };
 

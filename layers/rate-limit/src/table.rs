@@ -4,12 +4,12 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
 };
+use tollway_store::limits::{Now, Shape, State};
 
 use crate::{
     events::{Event, EventKind},
     key::Key,
     rule::Unit,
-    state::{Now, Shape, State},
 };
 
 /// The slot of [`Key::All`].

@@ -6,6 +6,9 @@
 
 mod error;
 pub mod ledger;
+pub mod limits;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
