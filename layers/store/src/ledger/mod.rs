@@ -42,11 +42,12 @@ pub use row::{Decided, Id, ParseIdError, Row};
 pub use total::{By, NO_KEY, OTHER_KEYS, Rollup, Total};
 pub use writer::{Event, Keep, Stats, Writer, WriterConfig};
 
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+pub(crate) use total::FIGURES;
 #[cfg(feature = "sqlite")]
 pub(crate) use {
     row::{ending_name, ending_of, micros},
     stored::{tags_from_json, tags_to_json},
-    total::FIGURES,
 };
 
 use crate::StoreError;

@@ -58,7 +58,7 @@ pub struct WriterConfig {
     /// Rows that may wait. One more is dropped, counted and told. Default 65,536, some 20 MB at
     /// worst.
     pub queue: usize,
-    /// Rows that are written at once, without waiting for `every`. Default 2,000.
+    /// Rows that are written in one step; so many don't wait for `every`. Default 2,000.
     pub batch: usize,
     /// How long the first row of a batch waits for others. Default 200 ms.
     pub every: Duration,
@@ -343,13 +343,17 @@ impl Thread {
             now.rows.len() < shared.batch && !urgent(now)
         });
         let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let (flush, closed) = (waiting.asked, waiting.closed);
+        let closed = waiting.closed;
         if waiting.is_empty() {
-            return (None, flush, closed);
+            return (None, waiting.asked, closed);
         }
-        let rows = std::mem::replace(&mut waiting.rows, std::mem::take(&mut self.room));
+        let mut rows = std::mem::replace(&mut waiting.rows, std::mem::take(&mut self.room));
+        // What is more than a batch goes next, and at once.
+        let most = rows.len().min(shared.batch);
+        waiting.rows.extend(rows.drain(most..));
         let refusals = std::mem::take(&mut waiting.refusals);
         let limits = std::mem::take(&mut waiting.limits);
+        let flush = if waiting.rows.is_empty() { waiting.asked } else { waiting.done };
         drop(waiting);
         (Some(self.batch(rows, refusals, limits)), flush, closed)
     }

@@ -16,6 +16,7 @@
 //! ```
 
 mod ledger;
+mod records;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 use crate::StoreError;
 
 pub use ledger::SqliteLedger;
+pub use records::SqliteRecords;
 
 /// Each brings the schema up by one version.
 const MIGRATIONS: &[&str] = &[include_str!("v1.sql")];
