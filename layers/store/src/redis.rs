@@ -14,7 +14,9 @@
 
 mod config;
 mod keeper;
+mod ledger;
 mod link;
+mod records;
 
 use std::{
     fmt,
@@ -33,7 +35,9 @@ use tokio::{
 };
 
 pub use config::RedisConfig;
+pub use ledger::RedisLedger;
 pub(crate) use link::Link;
+pub use records::RedisRecords;
 
 use crate::StoreError;
 
@@ -136,6 +140,24 @@ impl Redis {
     ) -> Result<T, StoreError> {
         let ask = async |mut link: Link| commands.query_async(&mut link).await;
         self.shared.ask(limit, ask).await
+    }
+
+    /// Asks within `limit`, and waits for the answer on this thread.
+    pub(crate) fn wait<T, F>(
+        &self,
+        limit: Duration,
+        ask: impl FnOnce(Link) -> F + Send + 'static,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = RedisResult<T>> + Send + 'static,
+    {
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        let shared = self.shared.clone();
+        self.spawn(async move {
+            let _ = answer.send(shared.ask(limit, async |link| ask(link).await).await);
+        });
+        answered.recv().unwrap_or_else(|_| Err(self.shared.gone()))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
