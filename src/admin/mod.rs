@@ -2,7 +2,7 @@
 
 mod decisions;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -22,9 +22,11 @@ pub struct Admin {
     telemetry: Telemetry,
     /// Cancelled once the program drains.
     draining: CancellationToken,
-    token: Option<SecretString>,
     views: Views,
 }
+
+/// What somebody waits for: a status and JSON.
+pub type Answer = Pin<Box<dyn Future<Output = (StatusCode, String)> + Send>>;
 
 /// What the admin listener asks for when it is asked.
 pub struct Views {
@@ -38,10 +40,20 @@ pub struct Views {
     pub targets: Box<dyn Fn() -> String + Send + Sync>,
     /// How the whole stands, as JSON; and whether anything can be served at all.
     pub health: Box<dyn Fn() -> (bool, String) + Send + Sync>,
+    /// The token that is asked for, if one is: all but the health checks need it
+    /// (`Authorization: Bearer`).
+    pub token: Box<dyn Fn() -> Option<SecretString> + Send + Sync>,
+    /// Why the latest policy was refused, if it was.
+    pub refused: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    /// Reads the policy again.
+    pub reload: Box<dyn Fn() -> Answer + Send + Sync>,
 }
 
 /// What asks for the token, where there is one.
 const PAGES: [&str; 6] = ["/metrics", "/health", "/providers", "/targets", "/decisions", "/pacing"];
+
+/// Reads the policy again.
+const RELOAD: &str = "/admin/v1/reload";
 
 impl std::fmt::Debug for Views {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,15 +68,9 @@ impl std::fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// Shows `telemetry` and `views`; not ready any more once `draining` is cancelled. With a token,
-    /// all but the health checks ask for it (`Authorization: Bearer`).
-    pub fn new(
-        telemetry: Telemetry,
-        draining: CancellationToken,
-        token: Option<SecretString>,
-        views: Views,
-    ) -> Self {
-        Self { telemetry, draining, token, views }
+    /// Shows `telemetry` and `views`; not ready any more once `draining` is cancelled.
+    pub fn new(telemetry: Telemetry, draining: CancellationToken, views: Views) -> Self {
+        Self { telemetry, draining, views }
     }
 
     /// Serves until `stop`.
@@ -82,8 +88,13 @@ impl Admin {
             let (admin, stop) = (admin.clone(), stop.clone());
             tokio::spawn(async move {
                 let service = hyper::service::service_fn(move |request| {
-                    let answer = admin.answer(&request);
-                    async move { Ok::<_, Infallible>(answer) }
+                    let admin = admin.clone();
+                    async move {
+                        Ok::<_, Infallible>(match request.uri().path() {
+                            RELOAD => admin.reload(&request).await,
+                            _ => admin.answer(&request),
+                        })
+                    }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -96,6 +107,19 @@ impl Admin {
         }
     }
 
+    async fn reload(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::POST {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only POST here\n");
+        }
+        if !self.allows(request) {
+            return unauthorized();
+        }
+        let (status, body) = (self.views.reload)().await;
+        let mut reply = json(body);
+        *reply.status_mut() = status;
+        reply
+    }
+
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD here\n");
@@ -105,10 +129,8 @@ impl Admin {
             "/readyz" if self.draining.is_cancelled() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
-            "/readyz" => text(StatusCode::OK, "ready\n"),
-            page if PAGES.contains(&page) && !self.allows(request) => {
-                text(StatusCode::UNAUTHORIZED, "send the admin token as Authorization: Bearer\n")
-            }
+            "/readyz" => text(StatusCode::OK, self.ready()),
+            page if PAGES.contains(&page) && !self.allows(request) => unauthorized(),
             "/providers" => json((self.views.providers)()),
             "/pacing" => json((self.views.pacing)()),
             "/targets" => json((self.views.targets)()),
@@ -137,14 +159,30 @@ impl Admin {
                 reply
             }
             _ => {
-                let here = format!("here are /healthz, /readyz, {}\n", PAGES.join(", "));
+                let pages = PAGES.join(", ");
+                let here =
+                    format!("here are /healthz, /readyz, {pages}, and {RELOAD} to POST to\n");
                 text(StatusCode::NOT_FOUND, here)
             }
         }
     }
 
+    /// Ready by the policy that holds, and what is the matter with a later one. What a policy says is
+    /// told only where everybody may read the other pages, too.
+    fn ready(&self) -> String {
+        match (self.views.refused)() {
+            None => "ready\n".into(),
+            Some(_) if (self.views.token)().is_some() => {
+                "ready, by the policy before the latest one, which was refused\n".into()
+            }
+            Some(why) => {
+                format!("ready, by the policy before the latest one, which was refused:\n\n{why}\n")
+            }
+        }
+    }
+
     fn allows(&self, request: &Request<Incoming>) -> bool {
-        let Some(token) = &self.token else { return true };
+        let Some(token) = (self.views.token)() else { return true };
         let sent = request
             .headers()
             .get(header::AUTHORIZATION)
@@ -155,6 +193,10 @@ impl Admin {
             digest(sent).ct_eq(&digest(token.expose_secret().as_bytes())).into()
         })
     }
+}
+
+fn unauthorized() -> Response<Full<Bytes>> {
+    text(StatusCode::UNAUTHORIZED, "send the admin token as Authorization: Bearer\n")
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -47,6 +47,25 @@ impl Diagnostics {
     }
 }
 
+impl Diagnostics {
+    /// The same as JSON: a list, each with its place and, as `shown`, with line and caret.
+    pub fn json(&self) -> serde_json::Value {
+        let one = |one: &Diagnostic| {
+            serde_json::json!({
+                "file": one.file,
+                "line": one.line,
+                "column": one.column,
+                "path": one.path,
+                "message": one.message,
+                "expected": one.expected,
+                "help": one.help,
+                "shown": one.to_string(),
+            })
+        };
+        self.iter().map(one).collect()
+    }
+}
+
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, one) in self.0.iter().enumerate() {

@@ -3,7 +3,9 @@
 mod check;
 mod checked;
 mod diag;
+pub mod diff;
 mod env;
+mod file;
 mod node;
 mod read;
 pub mod registry;
@@ -14,14 +16,16 @@ mod written;
 pub use checked::*;
 pub use diag::{Diagnostic, Diagnostics};
 pub use env::Env;
+pub use file::PolicyFile;
 pub use registry::Registry;
+
 pub use tollway_route::{
     Between, By, Days, Glob, Match, Of, Size, SizeClass, Strategy, TimeRange, When,
     auto::{Complexity, Feature, Weights},
     facts::{Pacing as ProbePacing, Thresholds},
 };
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use node::{Span, Value};
 use read::{Read, Reader};
@@ -53,14 +57,20 @@ impl Policy {
     /// Everything that is wrong with it, or that it cannot be read.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Diagnostics> {
         let path = path.as_ref();
-        let name = path.display().to_string();
         let folder = path.parent().unwrap_or(Path::new(""));
-        let text = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"));
+        let bytes = std::fs::read(path);
+        Self::read(path, bytes, &Env::process().in_folder(folder))
+    }
+
+    /// Checks what was read from `path`.
+    fn read(path: &Path, bytes: io::Result<Vec<u8>>, env: &Env<'_>) -> Result<Self, Diagnostics> {
+        let name = path.display().to_string();
+        let text = bytes.map_err(|error| format!("cannot be read: {error}"));
         let text = text.and_then(|bytes| {
             String::from_utf8(bytes).map_err(|_| "is not UTF-8, so it is no YAML".to_owned())
         });
         match text {
-            Ok(text) => Self::parse(&name, &text, &Env::process().in_folder(folder)),
+            Ok(text) => Self::parse(&name, &text, env),
             Err(why) => {
                 let env = Env::new(|_| None);
                 let mut reader = Reader::new(&name, "", &env);

@@ -20,7 +20,10 @@ use tower_service::Service;
 use super::{
     Facts, StackError,
     aliases::Aliases,
-    breaker, callers, fits,
+    breaker, callers,
+    carried::{Carried, InUse},
+    estimate::Estimates,
+    fits,
     hangup::{HangupBody, HangupLayer},
     keys::Accounts,
     limits,
@@ -30,11 +33,11 @@ use super::{
     rehearse::RehearseLayer,
     rescue, retry,
     routes::{self, Decider},
-    shared::SharedLayer,
+    shared::{Shared, SharedLayer},
     signals::Reads,
     tell,
     tokens::InputTokens,
-    upstream,
+    upstream::{self, Pools},
 };
 use crate::{
     policy::{OnHangup, Policy},
@@ -67,6 +70,8 @@ pub struct Stack {
     attempt: AttemptLayer,
     pub(super) simulators: HashMap<Arc<str>, Simulator>,
     pub(super) tls: upstream::Tls,
+    pub(super) estimates: Arc<Estimates>,
+    in_use: Arc<InUse>,
 }
 
 impl std::fmt::Debug for Stack {
@@ -87,19 +92,39 @@ impl Stack {
 
     /// The same, where decisions go by these figures, if any, and not by what its own traffic shows.
     pub fn knowing(policy: &Policy, facts: Option<Facts>) -> Result<Self, StackError> {
+        let stack = Self::built(policy, facts, None)?;
+        tell::all_work(&stack.telemetry, &stack.policy);
+        Ok(stack)
+    }
+
+    /// Builds it to take the place of `before`, of which nothing is changed yet.
+    pub(super) fn built(
+        policy: &Policy,
+        facts: Option<Facts>,
+        before: Option<&Self>,
+    ) -> Result<Self, StackError> {
         let policy = Arc::new(policy.clone());
-        let telemetry = tell::telemetry(&policy);
         let prices = Prices::new(&policy)?;
         let aliases = Aliases::new(&policy);
-        let input_tokens = InputTokens::new(aliases.clone());
-        let settle = limits::BySpending::new(prices.clone(), aliases, Accounts::new(&policy));
+        let Carried { telemetry, estimates, input_tokens, totals, tracker, simulators } =
+            Carried::to(&policy, aliases.clone(), before)?;
+        let accounts = Accounts::new(&policy);
+        let settle = limits::BySpending::new(prices.clone(), aliases, accounts, estimates.clone());
+        let limits =
+            |side, old: Option<_>| limits::layer(&policy, side, settle.clone(), &telemetry, old);
         let attempt_limits =
-            limits::layer(&policy, limits::Side::Attempt, settle.clone(), &telemetry)?;
-        let benches = breaker::benches(&policy, &telemetry)?;
-        let breakers = breaker::layer(&policy, &telemetry)?;
-        let pace = pace::layer(&policy, settle.clone(), &telemetry)?;
+            limits(limits::Side::Attempt, before.map(|before| &before.attempt_limits))?;
+        let request_limits =
+            limits(limits::Side::Request, before.map(|before| &before.request_limits))?;
+        let (mut benches, mut breakers) =
+            (breaker::benches(&policy, &telemetry)?, breaker::layer(&policy, &telemetry)?);
+        let mut pace = pace::layer(&policy, settle, &telemetry)?;
+        if let Some(before) = before {
+            benches = benches.with_circuits_of(&before.benches());
+            breakers = breakers.with_circuits_of(&before.breakers());
+            pace = pace.with_state_of(&before.pacing());
+        }
         let judges = (&benches, &breakers);
-        let tracker = routes::tracker(&policy)?;
         let figures = (&tracker, facts);
         let decider = routes::decider(&policy, judges, &attempt_limits, &pace, figures)?;
         Ok(Self {
@@ -109,39 +134,60 @@ impl Stack {
             inspect: upstream::inspect(&policy)?,
             models: ModelsLayer::new(&policy),
             track: routes::track(tracker, prices.clone()),
-            cost: CostLayer::new(prices.book).with_ledger(input_tokens.clone()),
+            cost: CostLayer::new(prices.book).with_totals(totals).with_ledger(input_tokens.clone()),
             input_tokens,
-            request_limits: limits::layer(&policy, limits::Side::Request, settle, &telemetry)?,
+            request_limits,
             retry: retry::layer(&policy, &decider, &telemetry)?,
             route: decider.layer(&telemetry),
             decider,
             translate: fits::layer(&policy),
             attempt: upstream::attempt(&policy)?,
-            simulators: upstream::simulators(&policy),
-            tls: upstream::tls(&policy)?,
+            simulators,
+            tls: upstream::tls(&policy, before.map(|before| (&*before.policy, &before.tls)))?,
             pace,
             attempt_limits,
             benches,
             breakers,
+            in_use: InUse::new(&telemetry),
+            estimates,
             telemetry,
             policy,
         })
     }
 
-    /// The whole stack as a service with connection pools of its own. Read from top to bottom it is
-    /// a request's way in, from bottom to top its reply's way out.
+    /// The whole stack as a service with connection pools of its own.
     pub fn service(
         &self,
-    ) -> impl Service<
-        Request<RequestBody>,
-        Response = Response<ReplyBody>,
-        Error = Infallible,
-        Future: Send + 'static,
-    >
-    + Clone
-    + Send
-    + 'static
-    + use<> {
+    ) -> Shared<
+        impl Service<
+            Request<RequestBody>,
+            Response = Response<ReplyBody>,
+            Error = Infallible,
+            Future: Send + 'static,
+        >
+        + Send
+        + 'static
+        + use<>,
+    > {
+        self.service_with(&mut Pools::default())
+    }
+
+    /// The same with these connection pools, as far as they are of providers that are the same.
+    /// Read from top to bottom it is a request's way in, from bottom to top its reply's way out.
+    pub fn service_with(
+        &self,
+        pools: &mut Pools,
+    ) -> Shared<
+        impl Service<
+            Request<RequestBody>,
+            Response = Response<ReplyBody>,
+            Error = Infallible,
+            Future: Send + 'static,
+        >
+        + Send
+        + 'static
+        + use<>,
+    > {
         let drain = match self.policy.streams.on_hangup {
             OnHangup::Cancel => None,
             OnHangup::Drain => Some(DRAIN_ABANDONED),
@@ -151,9 +197,13 @@ impl Stack {
             .layer(SharedLayer)
             // What concerns the client's connection alone ends here: nobody below may be told by it
             // which of our own headers to drop.
-            .map_request(|mut request: Request<RequestBody>| {
-                remove_hop_by_hop(request.headers_mut());
-                request
+            .map_request({
+                let in_use = self.in_use.clone();
+                move |mut request: Request<RequestBody>| {
+                    let _held = &in_use;
+                    remove_hop_by_hop(request.headers_mut());
+                    request
+                }
             })
             // A request nobody waits for any more is let go, or what runs of it is let run and its
             // reply read to the end; outermost, so that everything below settles when that ends.
@@ -196,8 +246,11 @@ impl Stack {
             .layer(SharedLayer)
             // How many tokens is that for this target?
             .map_request({
-                let tokens = self.input_tokens.clone();
-                move |request| tokens.aimed(request)
+                let (tokens, in_use) = (self.input_tokens.clone(), self.in_use.clone());
+                move |request| {
+                    let _held = &in_use;
+                    tokens.aimed(request)
+                }
             })
             // A key that is of no use is left alone, whatever the model.
             .layer(self.benches.clone())
@@ -215,7 +268,7 @@ impl Stack {
             .layer(self.translate.clone())
             // The target's model and usage asked for; the reply read as it passes; commits late.
             .layer(self.attempt.clone())
-            .service(upstream::service(&self.policy, &self.simulators, &self.tls))
+            .service(upstream::service(&self.policy, &self.simulators, &self.tls, pools))
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) fn layer(
     of: Side,
     settle: BySpending,
     telemetry: &Telemetry,
+    before: Option<&RateLimitLayer<BySpending>>,
 ) -> Result<RateLimitLayer<BySpending>, StackError> {
     let mut rules = Vec::new();
     for limit in policy.limits.iter().filter(|limit| side(limit) == of) {
@@ -47,10 +48,12 @@ pub(super) fn layer(
             rules.push(rule(limit, quota, of, &settle)?);
         }
     }
-    RateLimitLayer::builder(rules, settle)
-        .hook(tell::limits(telemetry.clone()))
-        .build()
-        .map_err(|error| StackError::new("limits", error))
+    let layer = RateLimitLayer::builder(rules, settle).hook(tell::limits(telemetry.clone()));
+    let layer = match before {
+        Some(before) => layer.resume(before),
+        None => layer,
+    };
+    layer.build().map_err(|error| StackError::new("limits", error))
 }
 
 /// A limit of several quotas makes several rules; `user.tokens` is the tokens of `user`.
@@ -88,9 +91,11 @@ fn rule(limit: &Limit, quota: &Quota, side: Side, settle: &BySpending) -> Result
     let built = built.build().map_err(|error| StackError::new(format!("limit {name}"), error))?;
     let capacity = built.capacity();
     let (per, models) = (limit.per.clone(), limit.models.clone());
+    let scope: Vec<_> = per.iter().map(ToString::to_string).collect();
     let (unit, settle) = (quota.unit, settle.clone());
     let (aliases, accounts) = (settle.aliases.clone(), settle.accounts.clone());
     Ok(Rule::new(built, unit_tag(unit))
+        .scope(scope.join(", "))
         .key(move |request| {
             let model = model(request, side).map(|model| aliases.resolve(model));
             let applies = models.is_empty()
@@ -216,8 +221,13 @@ pub(super) struct Ticket {
 }
 
 impl BySpending {
-    pub(super) fn new(prices: Prices, aliases: Aliases, accounts: Accounts) -> Self {
-        Self { prices, aliases, accounts, estimates: Arc::default() }
+    pub(super) fn new(
+        prices: Prices,
+        aliases: Aliases,
+        accounts: Accounts,
+        estimates: Arc<Estimates>,
+    ) -> Self {
+        Self { prices, aliases, accounts, estimates }
     }
 
     fn estimate(&self, unit: Unit, request: &request::Parts) -> u64 {

@@ -8,6 +8,7 @@ mod breaker;
 mod build;
 mod calibration;
 mod callers;
+mod carried;
 mod catalog;
 mod estimate;
 mod explain;
@@ -34,7 +35,7 @@ mod tell;
 mod tokens;
 mod upstream;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use tollway_circuit_breaker::CircuitBreakerHandle;
 use tollway_core::BoxError;
@@ -42,7 +43,7 @@ use tollway_cost::Totals;
 use tollway_pace::PaceHandle;
 use tollway_route::facts::Tracker;
 
-use crate::{simulate::Simulator, telemetry::Telemetry};
+use crate::{policy::Policy, simulate::Simulator, telemetry::Telemetry};
 
 pub use breaker::Circuit;
 pub use build::Stack;
@@ -50,6 +51,8 @@ pub use figures::Facts;
 pub use keys::Credential;
 pub use probes::Probing;
 pub use providers::Providers;
+pub use shared::Shared;
+pub use upstream::{Pools, PoolsOf};
 
 /// A part of the policy that can't be built.
 #[derive(Debug)]
@@ -78,6 +81,11 @@ impl std::error::Error for StackError {
 
 /// Views of a running stack's state: for the admin side, embedders and tests.
 impl Stack {
+    /// What it is built of.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
     /// Metrics.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry

@@ -149,15 +149,16 @@ impl Decider {
     }
 }
 
-/// Figures of targets, as the policy has them kept.
-pub(super) fn tracker(policy: &Policy) -> Result<Tracker, StackError> {
+/// How figures of targets are kept.
+pub(super) fn figures(policy: &Policy) -> Result<facts::Config, StackError> {
     let config = facts::Config {
         window: policy.routing.window,
         min_samples: policy.routing.min_samples.get(),
         health: policy.health.clone(),
         ..facts::Config::default()
     };
-    Tracker::new(config).map_err(|error| StackError::new("health", error))
+    config.check().map_err(|error| StackError::new("health", error))?;
+    Ok(config)
 }
 
 /// What attempts cost, for the figures of their targets.

@@ -17,6 +17,10 @@ use crate::{
 
 /// Metrics that name only models which the policy or the registry knows.
 pub(super) fn telemetry(policy: &Policy) -> Telemetry {
+    Telemetry::new(known_models(policy), policy.routing.decisions)
+}
+
+pub(super) fn known_models(policy: &Policy) -> impl Fn(&str) -> bool + Send + Sync + 'static {
     let mut known: HashSet<Box<str>> = HashSet::new();
     for model in &policy.registry.models {
         known.insert((&*model.id).into());
@@ -26,7 +30,7 @@ pub(super) fn telemetry(policy: &Policy) -> Telemetry {
     known.extend(targets.filter_map(|target| target.model.as_deref().map(Into::into)));
     let exact = policy.routes.iter().flat_map(|route| &route.matches.models);
     known.extend(exact.filter(|glob| glob.is_exact()).map(|glob| glob.as_str().into()));
-    Telemetry::new(move |model| known.contains(model), policy.routing.decisions)
+    move |model| known.contains(model)
 }
 
 /// Refusals, waits and warnings of limits.
@@ -45,6 +49,10 @@ pub(super) fn limits(telemetry: Telemetry) -> impl Hook<limit::Event> + Send + S
                 labels.push(Label::new("enforced", "false"));
                 names::REFUSALS
             }
+            limit::EventKind::StartedAnew => {
+                tracing::info!(limit = &*event.limit, "a limit of another kind begins anew");
+                return;
+            }
             limit::EventKind::Waited(_) => names::LIMIT_WAITS,
             limit::EventKind::Warned { used, capacity } => {
                 tracing::warn!(limit = &*event.limit, key = %event.key, used, capacity,
@@ -59,14 +67,8 @@ pub(super) fn limits(telemetry: Telemetry) -> impl Hook<limit::Event> + Send + S
 
 /// Keys that are set aside, and those that work again.
 pub(super) fn benches(
-    policy: &Policy,
     telemetry: Telemetry,
 ) -> impl Hook<breaker::Event<Credential>> + Send + Sync + 'static {
-    for provider in &policy.providers {
-        for (key, _) in keys::of(provider) {
-            works(&telemetry, &Credential::new(provider.name.clone(), key));
-        }
-    }
     move |event: &breaker::Event<Credential>| {
         let at = &event.key;
         let (provider, key) = (&*at.provider, &*at.key);
@@ -96,7 +98,21 @@ pub(super) fn benches(
     }
 }
 
-fn works(telemetry: &Telemetry, at: &Credential) {
+/// Tells that no key of the policy is set aside.
+pub(super) fn all_work(telemetry: &Telemetry, policy: &Policy) {
+    for provider in &policy.providers {
+        for (key, _) in keys::of(provider) {
+            works(telemetry, &Credential::new(provider.name.clone(), key));
+        }
+    }
+}
+
+/// Tells that nobody guards a target any more.
+pub(super) fn unguarded(telemetry: &Telemetry, target: &Target) {
+    telemetry.set(names::BREAKER_STATE, telemetry.target_labels(target), 0.0);
+}
+
+pub(super) fn works(telemetry: &Telemetry, at: &Credential) {
     for class in [ErrorClass::Auth, ErrorClass::Quota].iter().filter(|_| !at.is_callers_own()) {
         telemetry.set(names::KEY_BENCHED, key_labels(at, *class), 0.0);
     }

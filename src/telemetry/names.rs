@@ -99,6 +99,10 @@ metrics! {
         "What a request cost by what its decision had estimated, by route, strategy and target.";
     LATENCY_RATIO = "tollway_decision_latency_ratio", Kind::Histogram(RATIO),
         "How long a request took by the 95th percentile that its decision had read, by route, strategy and target: true estimates are exceeded by 1 of 20.";
+    RELOADS = "tollway_reloads_total", Kind::Counter,
+        "Times that the policy was read again, by result: applied, unchanged, refused.";
+    POLICIES = "tollway_policies_in_use", Kind::Gauge,
+        "The present policy, and those before it by which requests still run.";
     HEALTH = "tollway_target_health", Kind::Gauge,
         "0 healthy, 1 degraded, 2 down; by provider, model and key.";
 }

@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -25,12 +25,13 @@ struct Inner {
     exporter: PrometheusHandle,
     pub(super) in_flight: Gauge,
     pub(super) overhead: Histogram,
-    known_models: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    known_models: RwLock<KnownModels>,
     series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
     decided: decided::Table,
     decisions: Decisions,
 }
 
+type KnownModels = Box<dyn Fn(&str) -> bool + Send + Sync>;
 type SeriesKey = (Operation, Option<Target>);
 
 /// What is counted per operation and target.
@@ -82,11 +83,27 @@ impl Telemetry {
             exporter,
             in_flight,
             overhead,
-            known_models: Box::new(known_models),
+            known_models: RwLock::new(Box::new(known_models)),
             series: Mutex::default(),
             decided: decided::Table::default(),
             decisions: Decisions::new(decisions),
         }))
+    }
+
+    /// Goes on under another policy: with other known models, and so many decisions.
+    pub(crate) fn keep_by(
+        &self,
+        known_models: impl Fn(&str) -> bool + Send + Sync + 'static,
+        decisions: usize,
+    ) {
+        let mut known = self.0.known_models.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Box::new(known_models);
+        drop(known);
+        self.0.decisions.keep(decisions);
+    }
+
+    fn knows(&self, model: &str) -> bool {
+        (self.0.known_models.read().unwrap_or_else(PoisonError::into_inner))(model)
     }
 
     /// The figures in Prometheus' text format.
@@ -131,6 +148,11 @@ impl Telemetry {
         });
     }
 
+    /// Moves a gauge without labels.
+    pub(crate) fn add(&self, name: &'static str, by: f64) {
+        self.record(|| metrics::gauge!(name).increment(by));
+    }
+
     /// Sets a gauge that is too rare to keep a handle of.
     pub(crate) fn set(&self, name: &'static str, labels: Vec<Label>, value: f64) {
         self.record(|| {
@@ -141,7 +163,7 @@ impl Telemetry {
     /// The labels of a target; a model nobody knows is `other`.
     pub(crate) fn target_labels(&self, target: &Target) -> Vec<Label> {
         let model = match target.model() {
-            Some(model) if (self.0.known_models)(model) => model.to_string(),
+            Some(model) if self.knows(model) => model.to_string(),
             Some(_) => OTHER.to_string(),
             None => String::new(),
         };
@@ -170,7 +192,7 @@ impl Telemetry {
     /// The target, with `other` for a model that nobody knows.
     pub(super) fn bounded(&self, target: &Target) -> Target {
         match target.model() {
-            Some(model) if !(self.0.known_models)(model) => {
+            Some(model) if !self.knows(model) => {
                 Target::new(target.provider().clone(), target.key().clone(), Some(OTHER.clone()))
             }
             _ => target.clone(),

@@ -15,6 +15,7 @@ mod load;
 mod outage;
 mod pacing;
 mod refusals;
+mod reload;
 mod routing;
 mod routing_rules;
 mod routing_told;

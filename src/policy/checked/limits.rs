@@ -1,4 +1,4 @@
-use std::{num::NonZeroU64, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU64, sync::Arc, time::Duration};
 
 use crate::policy::Glob;
 
@@ -42,6 +42,22 @@ pub enum Scope {
     Model,
     /// Each value of this tag.
     Tag(Arc<str>),
+}
+
+impl fmt::Display for Scope {
+    /// As it is written in a policy.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::User => f.write_str("user"),
+            Self::Key => f.write_str("key"),
+            Self::Ip => f.write_str("ip"),
+            Self::Provider => f.write_str("provider"),
+            Self::ProviderKey => f.write_str("provider_key"),
+            Self::Model => f.write_str("model"),
+            Self::Tag(tag) => write!(f, "tag {tag}"),
+        }
+    }
 }
 
 impl Scope {

@@ -19,6 +19,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
+use secrecy::ExposeSecret;
 use tollway_core::Dialect;
 use tollway_dialect::translate::{Form, Strictness};
 
@@ -182,7 +183,7 @@ pub struct CallerKey {
 }
 
 /// A provider.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Provider {
     /// Unique.
     pub name: Arc<str>,
@@ -214,8 +215,21 @@ pub struct ProviderKey {
     pub weight: NonZeroU32,
 }
 
+impl PartialEq for ProviderKey {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.weight) == (&other.name, other.weight) && self.is_same_secret(other)
+    }
+}
+
+impl ProviderKey {
+    /// Whether both are the same key, whatever their names and weights.
+    pub fn is_same_secret(&self, other: &Self) -> bool {
+        self.secret.expose_secret() == other.secret.expose_secret()
+    }
+}
+
 /// How a provider is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Endpoint {
     /// Over HTTP.
     Http(Box<HttpEndpoint>),
@@ -224,7 +238,7 @@ pub enum Endpoint {
 }
 
 /// A provider over HTTP.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpEndpoint {
     /// `http` or `https`, a host, maybe a path without a slash at its end; no query.
     pub base_url: Uri,
