@@ -1,6 +1,10 @@
 //! Figures of targets as JSON: shown by the admin listener, and read back by who asks why.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
@@ -8,7 +12,7 @@ use tokio::time::Instant;
 use tollway_core::{Target, Usd};
 use tollway_route::{
     Availability, Figures, Health, Live, Quantiles, TargetState, Track,
-    facts::{GroupFacts, TargetFacts},
+    facts::{GroupFacts, Snapshot, TargetFacts},
 };
 
 use super::Stack;
@@ -16,7 +20,7 @@ use super::Stack;
 impl Stack {
     /// What is known of targets, of each and together by provider and by model, as JSON; sorted.
     pub fn show_targets(&self) -> String {
-        let all = self.facts().snapshot(Instant::now());
+        let all = self.known_targets();
         let groups = |groups: &[GroupFacts]| groups.iter().map(group).collect::<Vec<_>>();
         json!({
             "targets": all.targets.iter().map(|facts| self.target(facts)).collect::<Vec<_>>(),
@@ -24,6 +28,17 @@ impl Stack {
             "models": groups(&all.models),
         })
         .to_string()
+    }
+
+    /// The figures of targets that routes name and of those that had traffic, as they are now.
+    pub(super) fn known_targets(&self) -> Snapshot {
+        let places = self.policy.routes.iter().flat_map(|route| route.places());
+        let named: HashSet<_> =
+            places.filter_map(|place| Some((&place.provider, place.model.as_ref()?))).collect();
+        let is_named = |target: &Target| {
+            target.model().is_some_and(|model| named.contains(&(target.provider(), model)))
+        };
+        self.facts().snapshot(Instant::now(), is_named)
     }
 
     fn target(&self, facts: &TargetFacts) -> Value {
@@ -108,6 +123,11 @@ impl Facts {
         let written: Written = serde_json::from_str(text)?;
         let each = written.targets.into_iter().map(|one| (one.target(), one.saved()));
         Ok(Self(Arc::new(each.collect())))
+    }
+
+    /// Of whom something is known, in no order.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.0.keys()
     }
 }
 

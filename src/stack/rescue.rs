@@ -25,7 +25,7 @@ use tollway_identify::Unauthorized;
 use tollway_pace::Paced;
 use tollway_rate_limit::{LimitExceeded, Unit};
 use tollway_retry::Attempts;
-use tollway_route::NoRoute;
+use tollway_route::{BadHeader, NoRoute};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -211,6 +211,13 @@ fn to_answer(error: &(dyn Error + 'static)) -> Answer {
             code: bad.code(),
             retry_after: None,
             final_: false,
+        };
+    }
+    if let Some(bad) = find_error::<BadHeader>(error) {
+        let (kind, code) = ("invalid_request_error", "invalid_header");
+        return Answer {
+            param: Some(bad.name().to_owned()),
+            ..Answer::new(StatusCode::BAD_REQUEST, kind, code, bad.to_string())
         };
     }
     if let Some(nowhere) = find_error::<NoRoute>(error) {

@@ -3,13 +3,13 @@ use std::sync::Arc;
 use http::Request;
 use tokio::time::Instant;
 use tollway_circuit_breaker::CircuitBreakerHandle;
-use tollway_core::{Plan, Target, Usage};
+use tollway_core::{BoxError, Plan, Target, Usage};
 use tollway_dialect::RequestBody;
 use tollway_pace::{PaceHandle, PaceLayer};
 use tollway_rate_limit::{Handle, Key, Part, RateLimitLayer};
 use tollway_route::{
-    Availability as Standing, Glob, Group, Match, Member, Near, NoRoute, Prefer, Query,
-    ReadSignals, Reading, Route, RouteLayer, Router, Rule, Strategy, TargetState, Then, Track,
+    Availability as Standing, Glob, Group, Match, Member, Near, Prefer, Query, ReadSignals,
+    Reading, Route, RouteLayer, Router, Rule, Strategy, TargetState, Then, Track,
     auto::Weights,
     facts::{self, CostOf, TrackLayer, Tracker},
 };
@@ -117,9 +117,10 @@ impl Decider {
     pub(super) fn rehearse<B>(
         &self,
         request: &Request<RequestBody<B>>,
-    ) -> Result<Decision, NoRoute> {
+    ) -> Result<Decision, BoxError> {
         let reading = Reading(&self.reads, request);
         let query = Query::of(request, Instant::now()).with_lazy(&reading);
+        query.check()?;
         let plan = self.router.explain(&query, &self.state)?;
         let judgement = plan.complexity.and_then(|_| self.judgement(request));
         Ok(Decision { judgement, ..Decision::new(plan) })

@@ -8,7 +8,7 @@ use std::{
 use foldhash::fast::FixedState;
 use http::Request;
 use serde::Deserialize;
-use tollway_core::{Ask, Needs, SystemClock, WallClock};
+use tollway_core::{Ask, Needs, Operation, SystemClock, WallClock};
 use tollway_dialect::{
     RequestBody,
     prompt::{self, Piece, Role},
@@ -53,7 +53,10 @@ impl<B> ReadSignals<RequestBody<B>> for Reads {
             (found.reasoning, Needs::REASONING),
             (found.audio, Needs::AUDIO),
         ];
-        let mut needs = Needs::NONE;
+        // Speech and transcription are audio whatever the body says, and most are forms.
+        let ask = request.extensions().get::<Ask>();
+        let audio = ask.is_some_and(|ask| ask.operation == Operation::Audio);
+        let mut needs = if audio { Needs::AUDIO } else { Needs::NONE };
         for (_, need) in all.iter().filter(|(needed, _)| *needed && read.is_some()) {
             needs |= *need;
         }
@@ -138,6 +141,19 @@ fn speaker(role: Role) -> auto::Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn speech_and_transcription_need_audio() {
+        for (operation, body, needs) in [
+            (Operation::Audio, RequestBody::streaming(()), Needs::AUDIO),
+            (Operation::Audio, RequestBody::buffered(r#"{"input":"Hi"}"#), Needs::AUDIO),
+            (Operation::Embeddings, RequestBody::streaming(()), Needs::NONE),
+        ] {
+            let mut request = Request::new(body);
+            request.extensions_mut().insert(Ask::new(operation));
+            assert_eq!(Reads.needs(&request), needs, "{operation:?}");
+        }
+    }
 
     #[test]
     fn the_body_says_its_task() {

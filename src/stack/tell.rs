@@ -12,7 +12,7 @@ use tollway_rate_limit as limit;
 use super::{Circuit, Credential, keys, providers};
 use crate::{
     policy::{Policy, Tell},
-    telemetry::{Exchange, Telemetry, is_chosen, names},
+    telemetry::{Exchange, Telemetry, is_told, names},
 };
 
 /// Metrics that name only models which the policy or the registry knows.
@@ -211,12 +211,13 @@ impl Hook<tollway_retry::Event> for Retries {
     }
 }
 
-/// Notes plans that are told: those chosen by more than order and turns, or all. What every request
-/// of a static route does is told by its target, and costs nothing here.
+/// Notes plans that are told: those chosen by more than order and turns, or all; and those that passed
+/// somebody over. What every other request of a static route does is told by its target, and costs
+/// nothing here.
 pub(super) fn plans<B>(tell: Tell) -> impl Fn(Request<B>) -> Request<B> + Clone {
     move |request| {
         let known = request.extensions();
-        let told = |plan: &&Plan| tell == Tell::Always || is_chosen(plan);
+        let told = |plan: &&Plan| is_told(tell, plan) || !plan.rejected.is_empty();
         let plan = known.get::<Plan>().filter(told);
         if let (Some(plan), Some(exchange)) = (plan, known.get::<Arc<Exchange>>()) {
             exchange.note_plan(plan);

@@ -31,10 +31,10 @@ pub(super) struct Series {
 }
 
 impl Telemetry {
-    /// Counts a decision, how far off its estimates were, and keeps it. `answered`: with what was
+    /// Counts a decision, and how far off its estimates were. `answered`: with what was
     /// asked for; `alone`: no other waits than the target's are in its time.
-    pub(super) fn decided(&self, decision: Decision, answered: bool, alone: bool) {
-        let series = self.alike(&decision);
+    pub(super) fn decided(&self, decision: &Decision, answered: bool, alone: bool) {
+        let series = self.alike(decision);
         series.count.increment(1);
         if let (Some(chosen), Some(outcome), true) =
             (decision.chosen(), &decision.outcome, answered)
@@ -50,7 +50,6 @@ impl Telemetry {
                 series.latency.record(real.as_secs_f64() / told.as_secs_f64());
             }
         }
-        self.decisions().push(decision);
     }
 
     fn alike(&self, decision: &Decision) -> Arc<Series> {
@@ -60,7 +59,7 @@ impl Telemetry {
             route: plan.route.clone(),
             rule: plan.rule.clone(),
             strategy: plan.strategy,
-            arm: plan.arm.clone(),
+            arm: decision.arm().cloned(),
             target: chosen.map(|target| self.bounded(target)),
         };
         let mut table = self.decided_table().lock().unwrap_or_else(PoisonError::into_inner);

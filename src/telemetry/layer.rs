@@ -18,7 +18,7 @@ use tollway_retry::Attempts;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Decision, Exchange, Outcome, RequestId, Telemetry};
+use super::{Decision, Exchange, Outcome, RequestId, Telemetry, is_told};
 use crate::policy::Tell;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollway-request-id");
@@ -122,7 +122,9 @@ where
         let mut reply = answer?;
         seen.head(&reply);
         reply.headers_mut().insert(REQUEST_ID, seen.exchange.id().header());
-        if let Some(decision) = seen.decision().filter(|_| seen.layer.tell != Tell::Never) {
+        let tell = seen.layer.tell;
+        let told = |decision: &Decision| tell != Tell::Never && is_told(tell, &decision.plan);
+        if let Some(decision) = seen.decision().filter(told) {
             reply.headers_mut().insert(DECISION, decision.header());
         }
         Poll::Ready(Ok(reply.map(|body| GuardedBody::new(body, seen))))
@@ -217,17 +219,25 @@ impl Observed {
             let answered = self.reply.as_ref().is_some_and(|reply| reply.status.is_success());
             let alone = decision.attempts.is_none() && !self.exchange.has_paused();
             let decision = Decision { outcome: Some(outcome), ..decision };
-            telemetry.decided(decision, answered, alone);
+            if is_told(self.layer.tell, &decision.plan) {
+                telemetry.decided(&decision, answered, alone);
+            }
+            telemetry.decisions().push(decision);
         }
     }
 
-    /// What is told of the decision, where the request's plan is told.
+    /// What is known of the decision, where it is told or went another way than the first of a list.
     fn decision(&self) -> Option<Decision> {
         let plan = self.exchange.plan()?;
         let reply = self.reply.as_ref();
+        let attempts = reply.and_then(|reply| reply.attempts.clone());
+        let more = attempts.as_ref().is_some_and(|attempts| attempts.len() > 1);
+        if !(more || !plan.rejected.is_empty() || is_told(self.layer.tell, plan)) {
+            return None;
+        }
         Some(Decision {
             rescored: self.exchange.rescored(),
-            attempts: reply.and_then(|reply| reply.attempts.clone()),
+            attempts,
             target: reply.and_then(|reply| reply.target.clone()),
             ..Decision::new(plan.clone())
         })
@@ -284,7 +294,7 @@ impl Observed {
             route = decision.map(|decision| &*decision.plan.route),
             rule = decision.and_then(|decision| decision.plan.rule.as_deref()),
             strategy = decision.map(|decision| decision.plan.strategy),
-            arm = decision.and_then(|decision| decision.plan.arm.as_deref()),
+            arm = decision.and_then(Decision::arm).map(|arm| &**arm),
             reason = decision.map(Decision::reason),
             estimated_cost_usd = chosen.and_then(|one| one.cost).map(tracing::field::display),
             estimated_ms = chosen.and_then(|one| one.latency).map(milliseconds),

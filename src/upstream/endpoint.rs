@@ -46,7 +46,7 @@ pub struct Endpoint<B> {
     paths: Paths,
     /// Whether the client's own credential may go upstream.
     passthrough: bool,
-    /// Who the client is, told to this proxy alone.
+    /// What clients, or whoever stands in front, tell this proxy alone.
     private: Arc<[HeaderName]>,
     /// The policy's headers, set on every request.
     headers: Vec<(HeaderName, HeaderValue)>,

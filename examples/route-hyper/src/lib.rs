@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tollway_core::{Ask, BoxError, Operation, Plan, Target, find_error};
 use tollway_route::{
-    Availability, ConfigError, Event, Group, Match, Member, NoRoute, Route, RouteLayer, Router,
-    Strategy,
+    Availability, BadHeader, ConfigError, Event, Group, Match, Member, NoRoute, Route, RouteLayer,
+    Router, Strategy,
 };
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -92,11 +92,15 @@ async fn explain<B>(request: Request<B>) -> Result<Response<Value>, Infallible> 
 /// Makes an answer of the layer's refusal.
 fn answer(result: Result<Response<Value>, BoxError>) -> Result<Response<String>, BoxError> {
     let mut response = result.or_else(|error| {
-        let Some(refusal) = find_error::<NoRoute>(&*error) else { return Err(error) };
-        let code = "model_not_found";
-        let body = json!({ "error": { "code": code, "message": refusal.to_string() } });
-        let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::NOT_FOUND;
+        let (status, code, message) = if let Some(refusal) = find_error::<NoRoute>(&*error) {
+            (StatusCode::NOT_FOUND, "model_not_found", refusal.to_string())
+        } else if let Some(bad) = find_error::<BadHeader>(&*error) {
+            (StatusCode::BAD_REQUEST, "invalid_header", bad.to_string())
+        } else {
+            return Err(error);
+        };
+        let mut response = Response::new(json!({ "error": { "code": code, "message": message } }));
+        *response.status_mut() = status;
         Ok(response)
     })?;
     response.headers_mut().insert("content-type", "application/json".parse()?);

@@ -61,12 +61,14 @@ pub struct Candidate {
     pub latency: Option<Duration>,
     /// Replies that the estimates rest on.
     pub samples: u32,
+    /// Which arm of an A/B split it stands in: of the outermost, where splits nest.
+    pub arm: Option<Arc<str>>,
 }
 
 impl Candidate {
     /// A candidate of which nothing is estimated.
     pub fn new(target: Target, reason: &'static str) -> Self {
-        Self { target, reason, score: None, cost: None, latency: None, samples: 0 }
+        Self { target, reason, score: None, cost: None, latency: None, samples: 0, arm: None }
     }
 }
 
@@ -90,8 +92,6 @@ pub struct Plan {
     pub rule: Option<Arc<str>>,
     /// The strategy's name.
     pub strategy: &'static str,
-    /// Which arm of an A/B split the request is in.
-    pub arm: Option<Arc<str>>,
     /// How hard the request was judged to be, where a rule asked.
     pub complexity: Option<&'static str>,
     /// How sure the choice is, by the number of samples and the lead over the next; 0 where it
@@ -116,7 +116,6 @@ impl Plan {
             route: route.into(),
             rule: None,
             strategy,
-            arm: None,
             complexity: None,
             confidence: PerMille::ZERO,
             first_token: false,
@@ -136,6 +135,11 @@ impl Plan {
     pub fn failover(targets: impl IntoIterator<Item = Target>) -> Self {
         let candidate = |target| Candidate::new(target, "next in the list");
         Self::new("fixed", "failover", targets.into_iter().map(candidate))
+    }
+
+    /// The candidate for `target`, if it is one.
+    pub fn candidate(&self, target: &Target) -> Option<&Candidate> {
+        self.candidates.iter().find(|one| one.target == *target)
     }
 
     /// Why the first candidate is first, in one sentence. Nothing is written until it is printed.
@@ -189,7 +193,7 @@ impl fmt::Display for Sentence<'_> {
         if let Some(complexity) = plan.complexity {
             write!(f, "; the request looks {complexity}")?;
         }
-        if let Some(arm) = &plan.arm {
+        if let Some(arm) = &first.arm {
             write!(f, "; arm `{arm}`")?;
         }
         Ok(())

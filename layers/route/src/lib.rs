@@ -148,8 +148,8 @@
 //!
 //! # Errors
 //!
-//! [`NoRoute`], in the chain of the boxed error: answer with 404. Errors of the inner service pass
-//! through.
+//! In the chain of the boxed error: [`NoRoute`], answer with 404, and [`BadHeader`], answer with 400.
+//! Errors of the inner service pass through.
 //!
 //! # Cancellation
 //!
@@ -195,6 +195,7 @@ mod signals;
 mod strategy;
 mod tree;
 mod walk;
+mod wishes;
 mod write;
 
 pub use availability::{Availability, TargetState};
@@ -209,7 +210,7 @@ pub use group::{Group, Member, Node};
 pub use layer::RouteLayer;
 pub use matching::{CallerMatch, HeaderMatch, Match, TagMatch, shadows};
 pub use near::Near;
-pub use query::{Lazy, MAX_COST, MAX_LATENCY, Query, REGION, TASK};
+pub use query::{Lazy, Query};
 pub use route::Route;
 pub use router::Router;
 pub use rules::{
@@ -218,3 +219,4 @@ pub use rules::{
 pub use service::RouteService;
 pub use signals::{ReadSignals, Reading};
 pub use strategy::{By, Of, Strategy};
+pub use wishes::{BadHeader, HEADERS, MAX_COST, MAX_LATENCY, REGION, TASK};

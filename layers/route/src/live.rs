@@ -160,7 +160,7 @@ impl LiveRoute {
         }
         let then = plan.candidates.iter().filter_map(|one| Some((place(&one.target)?, one.reason)));
         let anew = scored.again(&standing, then);
-        Some(Plan { complexity: plan.complexity, arm: plan.arm.clone(), ..anew })
+        Some(Plan { complexity: plan.complexity, ..anew })
     }
 }
 

@@ -56,6 +56,9 @@ where
         let Shared { state, hook, reads } = &*self.shared;
         let reading = Reading(reads, &request);
         let query = Query::of(&request, Instant::now()).with_lazy(&reading);
+        if let Err(bad) = query.check() {
+            return ResponseFuture::refused(bad);
+        }
         let event = match self.router.decide(&query, state) {
             Ok(plan) => Event::Routed(plan),
             Err(refusal) => Event::NoRoute(refusal),

@@ -1,7 +1,5 @@
 //! One decision's way through a tree.
 
-use std::sync::Arc;
-
 use tollway_core::PerMille;
 
 use crate::{
@@ -30,7 +28,6 @@ pub(crate) struct Scene<'a> {
 pub(crate) struct Order {
     pub(crate) entries: Few<Entry>,
     pub(crate) placed: Set,
-    pub(crate) arm: Option<Arc<str>>,
     /// How far the first is ahead of the second, 0 to 1; `None`: they were not compared.
     pub(crate) lead: Option<f32>,
 }
@@ -45,7 +42,7 @@ pub(crate) struct Entry {
 
 impl Order {
     pub(crate) fn new() -> Self {
-        Self { entries: Few::new(), placed: Set::NONE, arm: None, lead: None }
+        Self { entries: Few::new(), placed: Set::NONE, lead: None }
     }
 
     pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Option<PerMille>) {
@@ -122,10 +119,6 @@ impl Branch {
 
     /// What is told of the group that decides who is first of all.
     fn tell(&self, ranks: &[Rank], order: &mut Order) {
-        let first = ranks.first().and_then(|rank| self.limbs.get(usize::from(rank.at)));
-        if let (Strategy::Split { .. }, Some(limb)) = (&self.strategy, first) {
-            order.arm.get_or_insert_with(|| limb.label.clone());
-        }
         if self.strategy.compares() {
             let first = ranks.first().and_then(|rank| rank.score.filter(|_| rank.known));
             let second = ranks.get(1).map_or(Some(0.0), |rank| rank.score);

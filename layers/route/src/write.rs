@@ -25,6 +25,15 @@ pub(crate) struct Head<'a> {
     pub(crate) tree: &'a Tree,
 }
 
+impl Head<'_> {
+    /// Of the first group that has the place: what a rule prefers, or else the rule's or route's own.
+    fn arm(&self, place: usize) -> Option<&Arc<str>> {
+        let preferred = self.rule.and_then(|live| live.preferred.as_ref());
+        let own = self.rule.and_then(|live| live.own.as_ref()).unwrap_or(&self.route.tree);
+        preferred.into_iter().chain([own]).find(|tree| tree.places.contains(place))?.arm(place)
+    }
+}
+
 /// `out`: what is told as passed over. `estimates` may be missing, where none were made; `of` is the
 /// time that is told.
 pub(crate) fn plan(
@@ -47,6 +56,7 @@ pub(crate) fn plan(
             cost: known.cost,
             latency: known.latency(of),
             samples: known.samples,
+            arm: head.arm(place).cloned(),
         }
     });
     let rejected = || {
@@ -60,7 +70,6 @@ pub(crate) fn plan(
         route: head.route.route.name.clone(),
         rule: head.rule.map(|live| live.rule.name.clone()),
         strategy: head.tree.strategy().as_str(),
-        arm: order.arm.clone(),
         complexity: None,
         first_token: !estimates.is_empty() && of == Of::FirstToken,
         confidence: confidence(order.lead, first.map_or(0, |first| first.samples)),

@@ -9,6 +9,7 @@ use super::{
     health::{Seen, State},
     measures::{Marks, Measures, Sample, Success},
     published::Fading,
+    slot::is_told,
     window::Window,
 };
 use crate::Figures;
@@ -42,6 +43,32 @@ pub(super) struct Book {
     pub(super) state: State,
     /// The latest first.
     pub(super) errors: [Option<(ErrorClass, Nanos)>; ERRORS],
+    pub(super) proof: Proof,
+}
+
+/// Whether there is such a target at all, by what became of its requests: names of models are made up
+/// by clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Nobody asked yet, or it was refused as not known, or for the request's own faults.
+    #[default]
+    None,
+    /// It has failed, and never succeeded.
+    Failed,
+    Succeeded,
+}
+
+impl Proof {
+    pub(super) fn see(&mut self, ok: bool, class: Option<ErrorClass>) {
+        *self = match (*self, class) {
+            _ if ok => Self::Succeeded,
+            (Self::Succeeded, _) => Self::Succeeded,
+            (_, Some(ErrorClass::NotFound)) => Self::None,
+            (_, None) => Self::Failed,
+            (_, Some(class)) if is_told(class) => Self::Failed,
+            (before, Some(_)) => before,
+        };
+    }
 }
 
 impl Book {
@@ -59,6 +86,7 @@ impl Book {
             at: 0,
             state: State::default(),
             errors: [None; ERRORS],
+            proof: Proof::None,
         }
     }
 

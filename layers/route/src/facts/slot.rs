@@ -11,7 +11,7 @@ use tollway_core::{ErrorClass, Target};
 
 use super::{
     Config, Nanos, Outcome, Trip,
-    book::Book,
+    book::{Book, Proof},
     health::Standing,
     measures::{Sample, Success},
     nanos,
@@ -98,6 +98,10 @@ impl Slot {
     pub fn probed(&self, ok: bool, now: Instant) {
         let now = self.clock(now);
         let mut book = self.lock();
+        // What a provider answers by proves nothing of one model.
+        if self.target.model().is_none() {
+            book.proof.see(ok, None);
+        }
         let Book { state, config, .. } = &mut *book;
         if state.probed(ok, now, &config.health) {
             book.success = Success::default();
@@ -148,6 +152,7 @@ impl Slot {
             book.sample(now, &sample);
         }
         let class = outcome.class.filter(|_| !outcome.ok);
+        book.proof.see(outcome.ok, class);
         if let Some(class) = class.filter(|class| is_told(*class)) {
             book.error(class, now);
         }
@@ -169,6 +174,11 @@ impl Slot {
     /// When a request last began; 0: never. `None`: one is under way.
     pub(super) fn idle_since(&self) -> Option<Nanos> {
         (self.in_flight.load(Relaxed) == 0).then(|| self.touched.load(Relaxed))
+    }
+
+    /// What its requests have proved, where none is under way.
+    pub(super) fn proof(&self) -> Option<Proof> {
+        (self.in_flight.load(Relaxed) == 0).then(|| self.lock().proof)
     }
 
     pub(super) fn add_to(&self, merged: &mut Merged, now: Instant) {
@@ -237,6 +247,6 @@ fn is_to_blame(class: ErrorClass) -> bool {
 }
 
 /// Whether an operator would look for it among a target's errors.
-fn is_told(class: ErrorClass) -> bool {
+pub(super) fn is_told(class: ErrorClass) -> bool {
     is_to_blame(class) || matches!(class, ErrorClass::RateLimit | ErrorClass::NotFound)
 }

@@ -7,7 +7,7 @@ use std::{
 use tokio::time::Instant;
 use tollway_core::Target;
 
-use super::{Config, ConfigError, Nanos, Slot, Snapshot, hash::Seeded, nanos};
+use super::{Config, ConfigError, Slot, Snapshot, book::Proof, hash::Seeded, nanos};
 use crate::{Live, Track};
 
 /// The live figures of all targets. Clones share them.
@@ -141,12 +141,31 @@ impl Tracker {
         drop(held);
     }
 
-    /// All figures as they are at `now`, by target, provider and model.
-    pub fn snapshot(&self, now: Instant) -> Snapshot {
+    /// The figures as they are at `now`, by target, provider and model: of targets that have a request
+    /// under way or have had one, of providers that were probed, and of those that are `named` besides. A
+    /// model that its provider refused as not known, and never served, has had none.
+    ///
+    /// ```
+    /// use tokio::time::Instant;
+    /// use tollway_core::{ErrorClass, Target};
+    /// use tollway_route::facts::{Config, Outcome, Tracker};
+    ///
+    /// let (tracker, now) = (Tracker::new(Config::default())?, Instant::now());
+    /// let of = |model: &str| Target::new("groq", "main", Some(model.into()));
+    /// tracker.slot(&of("llama")).begin(now).end(now, Outcome::success());
+    /// tracker.slot(&of("lama")).begin(now).end(now, Outcome::failure(ErrorClass::NotFound));
+    /// tracker.slot(&of("qwen"));
+    /// let known = |named: &dyn Fn(&Target) -> bool| tracker.snapshot(now, named).targets.len();
+    /// assert_eq!(known(&|_| false), 1);
+    /// assert_eq!(known(&|target| *target == of("qwen")), 2);
+    /// # Ok::<_, tollway_route::facts::ConfigError>(())
+    /// ```
+    pub fn snapshot(&self, now: Instant, named: impl Fn(&Target) -> bool) -> Snapshot {
         let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
-        let slots: Vec<_> = table.slots.values().cloned().collect();
+        let mut slots: Vec<_> = table.slots.values().cloned().collect();
         let config = table.config.clone();
         drop(table);
+        slots.retain(|slot| slot.proof() != Some(Proof::None) || named(slot.target()));
         Snapshot::of(&slots, &config, now)
     }
 }
@@ -163,7 +182,8 @@ impl Inner {
 
 impl Table {
     /// Lets go of targets that nobody holds and that had no request for a window before the last
-    /// one there was. Whether there is room now.
+    /// one there was, or nothing but refusals as not known; if all have, of those that never had a
+    /// success. Whether there is room now.
     fn make_room(&mut self) -> bool {
         if self.turn_away > 0 {
             self.turn_away -= 1;
@@ -172,11 +192,15 @@ impl Table {
         let last = self.slots.values().filter_map(|slot| slot.idle_since()).max().unwrap_or(0);
         let config = self.config.clone();
         let gone = last.saturating_sub(nanos(config.window));
-        let is_idle = |since: Nanos| since == 0 || since < gone;
-        self.slots.retain(|_, slot| {
-            Arc::strong_count(slot) > 1 || !slot.idle_since().is_some_and(is_idle)
-        });
-        let room = self.slots.len() < config.max_targets;
+        let is_idle = |slot: &Slot| slot.idle_since().is_some_and(|since| since < gone);
+        let mut let_go = |of: &dyn Fn(&Slot, Proof) -> bool| {
+            self.slots.retain(|_, slot| {
+                Arc::strong_count(slot) > 1 || !slot.proof().is_some_and(|proof| of(slot, proof))
+            });
+            self.slots.len() < config.max_targets
+        };
+        let room = let_go(&|slot, proof| proof == Proof::None || is_idle(slot))
+            || let_go(&|_, proof| proof != Proof::Succeeded);
         if !room {
             // A search costs as much as this many look-ups.
             self.turn_away = self.slots.len() / 8;
