@@ -115,7 +115,7 @@ mod tests {
         let source = PolicyFile::file(&path);
         assert!(source.load().is_err());
         assert!(!source.has_changed(), "still not there");
-        let text = "providers: { openai: { api_key: { file: key } } }\n";
+        let text = "providers: { openai: { api_key: \"file:key\" } }\n";
         fs::write(&path, text).unwrap();
         assert!(source.has_changed());
         assert!(source.load().is_err(), "no key");

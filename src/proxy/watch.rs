@@ -37,15 +37,17 @@ pub(super) async fn watch(file: Arc<PolicyFile>, reloader: Reloader) {
     let mut watched = Folders { watcher: watcher.ok(), folders: Vec::new() };
     loop {
         watched.follow(file.folders());
-        if timeout(LOOK, heard.recv()).await.is_ok() {
-            let latest = Instant::now() + LATEST;
-            while Instant::now() < latest && timeout(QUIET, heard.recv()).await.is_ok() {}
-        }
+        // Now that what comes is heard: something may have come before.
         let looked = file.clone();
         let changed = tokio::task::spawn_blocking(move || looked.has_changed()).await;
         if changed.unwrap_or(false) {
             // Whoever it concerns has been told how it went.
             let _ = reloader.read_again().await;
+            continue;
+        }
+        if timeout(LOOK, heard.recv()).await.is_ok() {
+            let latest = Instant::now() + LATEST;
+            while Instant::now() < latest && timeout(QUIET, heard.recv()).await.is_ok() {}
         }
     }
 }

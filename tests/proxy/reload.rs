@@ -9,7 +9,6 @@ use std::{
 };
 
 use http::{Method, Request, Response};
-use http_body_util::BodyExt;
 use hyper_util::{
     client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor,
 };
@@ -84,7 +83,7 @@ providers:
   - {{ name: other, match: {{ model: other }}, targets: [other, sim] }}
   - {{ name: all, targets: [sim] }}
 limits:
-  - {{ name: bucket, per: all, requests: 1/day, burst: 100000 }}
+  - {{ name: bucket, per: all, requests: 1/day, burst: 100000, shape: bucket }}
   - {{ name: month, per: all, requests: {}/month, shape: calendar }}
   - {{ name: places, per: all, concurrent: {} }}
 {more}",
@@ -311,7 +310,7 @@ async fn what_needs_a_restart_is_told_and_stays() {
     let proxy = Running::new("providers: { sim: { simulate: {} } }\n");
     let address = proxy.address();
     let mut other =
-        policy("providers: { sim: { simulate: {} } }\nserver: { workers: 3, max_body: 1k }\n");
+        policy("providers: { sim: { simulate: {} } }\nserver: { workers: 3, max_body: 1KiB }\n");
     other.listen.set_port(9);
     for _ in 0..2 {
         let changes = proxy.reloader().apply(other.clone()).await.unwrap();
@@ -456,7 +455,7 @@ async fn secrets_in_files_are_read_again() {
     std::fs::write(folder.path().join("key"), "sk-first").unwrap();
     let path = folder.path().join("policy.yaml");
     let text = format!(
-        "providers: {{ up: {{ base_url: \"http://{}/v1\", api_key: {{ file: key }} }} }}\n",
+        "providers: {{ up: {{ base_url: \"http://{}/v1\", api_key: \"file:key\" }} }}\n",
         seen.address
     );
     std::fs::write(&path, text).unwrap();
