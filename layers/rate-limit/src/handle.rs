@@ -5,6 +5,9 @@ use http::request::Parts;
 use crate::{Key, Rule, Standing, limiter::Limiter};
 
 /// Reads a layer's limits; takes nothing and changes nothing. Cheap to clone.
+///
+/// With a [shared store](crate::RateLimitLayerBuilder::shared) it asks nobody: it knows what this
+/// instance has used of its share, and nothing of the others.
 #[derive(Clone, Debug)]
 pub struct Handle(Arc<Limiter>);
 
