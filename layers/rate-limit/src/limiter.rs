@@ -158,6 +158,11 @@ impl Limiter {
         Some(self.tell(rule, view))
     }
 
+    pub(crate) fn admitted(&self) -> Vec<(Arc<str>, u64)> {
+        let core = self.lock();
+        core.tables.iter().map(|table| (table.name.clone(), table.admitted)).collect()
+    }
+
     pub(crate) fn keys(&self, rule: usize) -> Option<usize> {
         self.lock().tables.get(rule).map(Table::len)
     }

@@ -61,6 +61,8 @@ pub(crate) struct Table {
     pub(crate) enforce: bool,
     /// Nanoseconds that a request may wait; `None`: it is rejected.
     pub(crate) max_wait: Option<u64>,
+    /// Requests let in, over all keys.
+    pub(crate) admitted: u64,
     max_keys: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -79,7 +81,8 @@ impl Table {
     ) -> Self {
         let slots = vec![Slot::new(Key::All, &shape), Slot::new(Key::All, &shape)];
         let (free, index) = (Vec::new(), HashMap::new());
-        Self { name, unit, shape, enforce, max_wait, max_keys, slots, free, index, hand: 0 }
+        let (admitted, hand) = (0, 0);
+        Self { name, unit, shape, enforce, max_wait, admitted, max_keys, slots, free, index, hand }
     }
 
     /// Keys in memory, besides [`Key::All`].
