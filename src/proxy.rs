@@ -87,7 +87,7 @@ impl Proxy {
             let listen = |listener| TcpListener::from_std(listener).map_err(StartError::Threads);
             (listen(listener)?, listen(admin_listener)?)
         };
-        let stack = Arc::new(Stack::new(&policy).map_err(StartError::Stack)?);
+        let stack = Arc::new(Stack::open(&policy).map_err(StartError::Stack)?);
         let probing = {
             let _inside = runtime.enter();
             stack.probing().map_err(StartError::Stack)?

@@ -23,7 +23,7 @@ use super::{
     breaker, callers, fits,
     hangup::{HangupBody, HangupLayer},
     keys::Accounts,
-    limits,
+    ledger, limits,
     models::ModelsLayer,
     pace,
     prices::Prices,
@@ -32,6 +32,7 @@ use super::{
     routes::{self, Decider},
     shared::SharedLayer,
     signals::Reads,
+    stores::Stores,
     tell,
     tokens::InputTokens,
     upstream,
@@ -67,6 +68,7 @@ pub struct Stack {
     attempt: AttemptLayer,
     pub(super) simulators: HashMap<Arc<str>, Simulator>,
     pub(super) tls: upstream::Tls,
+    pub(super) stores: Stores,
 }
 
 impl std::fmt::Debug for Stack {
@@ -80,21 +82,38 @@ pub(super) type ReplyBody =
     HangupBody<GuardedBody<UnsyncBoxBody<bytes::Bytes, BoxError>, Observed>>;
 
 impl Stack {
-    /// Builds every layer of the policy, or says which part can't be.
+    /// Builds every layer of the policy, or says which part can't be. It keeps no ledger, and opens no
+    /// store: [`open`](Self::open) does.
     pub fn new(policy: &Policy) -> Result<Self, StackError> {
         Self::knowing(policy, None)
     }
 
+    /// The same with the policy's stores. Blocks for as long as it takes to open them.
+    pub fn open(policy: &Policy) -> Result<Self, StackError> {
+        let telemetry = tell::telemetry(policy);
+        let stores = Stores::open(policy, &telemetry)?;
+        Self::build(policy, None, telemetry, stores)
+    }
+
     /// The same, where decisions go by these figures, if any, and not by what its own traffic shows.
     pub fn knowing(policy: &Policy, facts: Option<Facts>) -> Result<Self, StackError> {
+        Self::build(policy, facts, tell::telemetry(policy), Stores::default())
+    }
+
+    fn build(
+        policy: &Policy,
+        facts: Option<Facts>,
+        telemetry: Telemetry,
+        stores: Stores,
+    ) -> Result<Self, StackError> {
         let policy = Arc::new(policy.clone());
-        let telemetry = tell::telemetry(&policy);
+        let pen = stores.ledger.as_ref().map(|books| books.writer.pen().clone());
         let prices = Prices::new(&policy)?;
         let aliases = Aliases::new(&policy);
         let input_tokens = InputTokens::new(aliases.clone());
         let settle = limits::BySpending::new(prices.clone(), aliases, Accounts::new(&policy));
         let attempt_limits =
-            limits::layer(&policy, limits::Side::Attempt, settle.clone(), &telemetry)?;
+            limits::layer(&policy, limits::Side::Attempt, settle.clone(), (&telemetry, &pen))?;
         let benches = breaker::benches(&policy, &telemetry)?;
         let breakers = breaker::layer(&policy, &telemetry)?;
         let pace = pace::layer(&policy, settle.clone(), &telemetry)?;
@@ -102,16 +121,24 @@ impl Stack {
         let tracker = routes::tracker(&policy)?;
         let figures = (&tracker, facts);
         let decider = routes::decider(&policy, judges, &attempt_limits, &pace, figures)?;
+        let request_limits =
+            limits::layer(&policy, limits::Side::Request, settle, (&telemetry, &pen))?;
+        let cost = CostLayer::new(prices.book.clone()).with_ledger(input_tokens.clone());
+        if let Some(books) = &stores.ledger {
+            ledger::count(books, [request_limits.handle(), attempt_limits.handle()]);
+            ledger::restore(books, &policy, cost.totals());
+        }
         Ok(Self {
             observe: ObserveLayer::new(telemetry.clone(), prices.pricing())
-                .telling(policy.routing.header),
+                .telling(policy.routing.header)
+                .writing(pen),
             identify: callers::layer(&policy)?,
             inspect: upstream::inspect(&policy)?,
             models: ModelsLayer::new(&policy),
             track: routes::track(tracker, prices.clone()),
-            cost: CostLayer::new(prices.book).with_ledger(input_tokens.clone()),
+            cost,
             input_tokens,
-            request_limits: limits::layer(&policy, limits::Side::Request, settle, &telemetry)?,
+            request_limits,
             retry: retry::layer(&policy, &decider, &telemetry)?,
             route: decider.layer(&telemetry),
             decider,
@@ -124,6 +151,7 @@ impl Stack {
             benches,
             breakers,
             telemetry,
+            stores,
             policy,
         })
     }

@@ -7,6 +7,7 @@ use std::{
 use http::{request, response};
 use tollway_core::{Ask, AtWork, Caller, Ending, Metered, Operation, Target, Usage, Usd};
 use tollway_rate_limit::{self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull};
+use tollway_store::ledger::Pen;
 
 use super::{
     StackError,
@@ -39,7 +40,7 @@ pub(super) fn layer(
     policy: &Policy,
     of: Side,
     settle: BySpending,
-    telemetry: &Telemetry,
+    (telemetry, pen): (&Telemetry, &Option<Pen>),
 ) -> Result<RateLimitLayer<BySpending>, StackError> {
     let mut rules = Vec::new();
     for limit in policy.limits.iter().filter(|limit| side(limit) == of) {
@@ -48,7 +49,7 @@ pub(super) fn layer(
         }
     }
     RateLimitLayer::builder(rules, settle)
-        .hook(tell::limits(telemetry.clone()))
+        .hook(tell::limits(telemetry.clone(), pen.clone()))
         .build()
         .map_err(|error| StackError::new("limits", error))
 }

@@ -99,6 +99,10 @@ metrics! {
         "What a request cost by what its decision had estimated, by route, strategy and target.";
     LATENCY_RATIO = "tollway_decision_latency_ratio", Kind::Histogram(RATIO),
         "How long a request took by the 95th percentile that its decision had read, by route, strategy and target: true estimates are exceeded by 1 of 20.";
+    LEDGER_DROPPED = "tollway_ledger_dropped_rows_total", Kind::Counter,
+        "Rows of the ledger that are lost, because it could not be written and too many waited.";
+    LEDGER_FAILING = "tollway_ledger_failing", Kind::Gauge,
+        "1 while the ledger can't be written.";
     HEALTH = "tollway_target_health", Kind::Gauge,
         "0 healthy, 1 degraded, 2 down; by provider, model and key.";
 }

@@ -32,6 +32,11 @@ impl Handle {
         self.0.keys(self.find(limit)?)
     }
 
+    /// Requests that each limit has let in, by its name; attempts, where those are limited.
+    pub fn admitted(&self) -> Vec<(Arc<str>, u64)> {
+        self.0.admitted()
+    }
+
     /// Whether a request with these parts would be admitted now, without waiting.
     pub fn would_admit(&self, request: &Parts) -> bool {
         self.0.would_admit(request)

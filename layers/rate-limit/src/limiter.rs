@@ -271,6 +271,15 @@ impl Limiter {
         Some(tell(&self.rules[rule], view))
     }
 
+    pub(crate) fn admitted(&self) -> Vec<(Arc<str>, u64)> {
+        let core = self.lock();
+        core.tables
+            .iter()
+            .filter(|table| table.current)
+            .map(|table| (table.name.clone(), table.admitted))
+            .collect()
+    }
+
     pub(crate) fn keys(&self, rule: usize) -> Option<usize> {
         let at = self.place(rule)?;
         Some(self.lock().tables[at].len())

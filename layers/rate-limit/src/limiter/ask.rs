@@ -165,7 +165,9 @@ impl Limiter {
         let rule = self.rule(claim.rule);
         let retry_after = lack.wait.map(Duration::from_nanos);
         let never_fits = lack.never_fits;
-        let kind = EventKind::Refused { never_fits, retry_after };
+        let available = rule.limit.capacity().saturating_sub(lack.used);
+        let asked = claim.amount;
+        let kind = EventKind::Refused { never_fits, asked, available, retry_after };
         let events = vec![self.event(claim, kind)];
         self.finish(Effects { events, ..Effects::default() });
         let capacity = rule.limit.capacity();
