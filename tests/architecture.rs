@@ -38,7 +38,7 @@ const BESIDES: &[(&str, &[&str], &str)] = &[
         "hashes keys, compares in constant time, knows networks",
     ),
     ("tollway-retry", &["httpdate"], "dates in Retry-After"),
-    ("tollway-cost", &["jiff"], "days and months"),
+    ("tollway-cost", &["tollway-store"], "sums by day and month, as a ledger keeps them"),
     ("tollway-rate-limit", &["tollway-store"], "its algorithm, which shared stores run as well"),
     (
         "tollway-store",

@@ -106,7 +106,7 @@ impl Proxy {
             let listen = |listener| TcpListener::from_std(listener).map_err(StartError::Threads);
             (listen(listener)?, listen(admin_listener)?)
         };
-        let stack = Stack::new(&policy).map_err(StartError::Stack)?;
+        let stack = Stack::open(&policy).map_err(StartError::Stack)?;
         let telemetry = stack.telemetry().clone();
         let (current, stop) = (Current::new(stack), CancellationToken::new());
         let make = {

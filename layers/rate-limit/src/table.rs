@@ -64,6 +64,8 @@ pub(crate) struct Table {
     pub(crate) enforce: bool,
     /// Nanoseconds that a request may wait; `None`: it is rejected.
     pub(crate) max_wait: Option<u64>,
+    /// Requests let in, over all keys.
+    pub(crate) admitted: u64,
     pub(crate) max_keys: usize,
     /// Generations of rules that know it. Nobody does: its place is free.
     pub(crate) users: u32,
@@ -91,6 +93,7 @@ impl Table {
             shape,
             enforce,
             max_wait,
+            admitted: 0,
             max_keys,
             scope: None,
             users: 0,

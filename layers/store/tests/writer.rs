@@ -230,7 +230,10 @@ fn a_flood_of_refusals_is_one_line_a_key() {
         writer.refused(&limit, "mallory", (number, 7), DAY + number);
     }
     (0..20_000).for_each(|number| writer.refused(&limit, &format!("bot {number}"), (1, 0), DAY));
-    writer.allowed(&limit, 5);
+    let counted = Arc::new(AtomicU8::new(5));
+    let (counter, counts) = (limit.clone(), counted.clone());
+    let counts = move || vec![(counter.clone(), counts.load(Ordering::SeqCst).into())];
+    writer.counting(counts);
     assert!(writer.flush(ENOUGH));
     let today = Period::from_number(20_261_122).unwrap();
     let told = ledger.refusals(&RefusalsOf { from: today, key: None, most: 100_000 }).unwrap();
@@ -240,7 +243,12 @@ fn a_flood_of_refusals_is_one_line_a_key() {
     let others = told.iter().find(|one| &*one.key == OTHER_KEYS).unwrap();
     assert_eq!(others.count, 20_000 - 9_999);
     let day = LimitDay { day: today, limit, allowed: 5, refused: 120_000 };
-    assert_eq!(ledger.limits(today, today).unwrap(), [day]);
+    assert_eq!(ledger.limits(today, today).unwrap(), [day.clone()]);
+    // Only what is more than before.
+    counted.store(7, Ordering::SeqCst);
+    writer.row(row(1));
+    assert!(writer.flush(ENOUGH));
+    assert_eq!(ledger.limits(today, today).unwrap(), [LimitDay { allowed: 7, ..day }]);
 }
 
 #[test]

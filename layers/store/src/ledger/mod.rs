@@ -35,12 +35,12 @@ mod writer;
 use jiff::tz::TimeZone;
 
 pub use memory::MemoryLedger;
-pub use period::{ParsePeriodError, Period};
+pub use period::{ParsePeriodError, Period, millis};
 pub use query::{Old, RefusalsOf, RowsOf, TotalsOf};
 pub use refusal::{LimitDay, Refusal};
 pub use row::{Decided, Id, ParseIdError, Row};
 pub use total::{By, NO_KEY, OTHER_KEYS, Rollup, Total};
-pub use writer::{Event, Keep, Stats, Writer, WriterConfig};
+pub use writer::{Event, Keep, Pen, Stats, Writer, WriterConfig};
 
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 pub(crate) use total::FIGURES;

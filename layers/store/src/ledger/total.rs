@@ -145,7 +145,7 @@ pub(crate) fn roll_up(rows: &[Row], zone: &TimeZone) -> Vec<Rollup> {
     let none: Arc<str> = NO_KEY.into();
     let all: Arc<str> = "".into();
     for row in rows {
-        let day = Period::day(row.at, zone);
+        let day = Period::day_in(row.at, zone);
         let mut add = |by: By, name: &Arc<str>| {
             for period in [day, day.whole_month()] {
                 let total = sums.entry((period, by, name.clone())).or_default();

@@ -5,19 +5,22 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     io,
+    ops::Deref,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use jiff::tz::TimeZone;
 use tokio::time::Instant;
 use tollway_core::{Hook, SystemClock, WallClock};
 
-use super::{Batch, Ledger, LimitDay, OTHER_KEYS, Old, Period, Refusal, Row, total};
+use super::{
+    Batch, Ledger, LimitDay, OTHER_KEYS, Old, Period, Refusal, Row, period::millis, total,
+};
 
 /// How long things are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +45,7 @@ impl Default for Keep {
 impl Keep {
     fn old(&self, now: u64, zone: &TimeZone) -> Old {
         const DAY: u64 = 86_400_000;
-        let today = Period::day(now, zone);
+        let today = Period::day_in(now, zone);
         let before = |days: Option<u32>| today.days_before(days.unwrap_or(u32::MAX));
         Old {
             rows: self.rows.map_or(0, |days| now.saturating_sub(u64::from(days) * DAY)),
@@ -133,11 +136,18 @@ pub struct Stats {
 /// less than a second. When it is dropped, what waits is written first.
 #[derive(Debug)]
 pub struct Writer {
-    shared: Arc<Shared>,
+    pen: Pen,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
+/// What puts rows into a [`Writer`]'s queue; cheap to clone. It doesn't keep the writer: what it
+/// puts in after the writer's end is lost.
+#[derive(Clone, Debug)]
+pub struct Pen(Arc<Shared>);
+
+/// Names of limits, and how many requests each has let in so far.
+type Counts = Box<dyn Fn() -> Vec<(Arc<str>, u64)> + Send>;
+
 struct Shared {
     queue: usize,
     batch: usize,
@@ -146,13 +156,21 @@ struct Shared {
     flushed: Condvar,
     written: AtomicU64,
     dropped: AtomicU64,
+    counts: Mutex<Option<Counts>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("waiting", &self.lock().rows.len()).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     rows: Vec<Row>,
     refusals: HashMap<(Arc<str>, Arc<str>), Refused>,
-    limits: HashMap<Arc<str>, (u64, u64)>,
+    /// How often each limit refused.
+    limits: HashMap<Arc<str>, u64>,
     /// Rows dropped and not told yet.
     lost: u64,
     failing: Option<String>,
@@ -211,16 +229,37 @@ impl Writer {
             flushed: Condvar::new(),
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            counts: Mutex::default(),
         });
         let mut thread = Thread::new(ledger, config, shared.clone());
         let named = thread::Builder::new().name("tollway-ledger".into());
         let thread = named.spawn(move || thread.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { pen: Pen(shared), thread: Some(thread) })
     }
 
+    /// What rows are put in with.
+    pub fn pen(&self) -> &Pen {
+        &self.pen
+    }
+
+    /// Has all written that waits now, and waits for that, but not for longer than `most`. Whether
+    /// it was written.
+    pub fn flush(&self, most: Duration) -> bool {
+        let shared = &self.pen.0;
+        let mut waiting = shared.lock();
+        waiting.asked += 1;
+        let mine = waiting.asked;
+        shared.wake.notify_one();
+        let done = shared.flushed.wait_timeout_while(waiting, most, |now| now.done < mine);
+        let (waiting, _) = done.unwrap_or_else(PoisonError::into_inner);
+        waiting.done >= mine && waiting.failing.is_none()
+    }
+}
+
+impl Pen {
     /// Queues a row; never waits.
     pub fn row(&self, row: Row) {
-        let shared = &self.shared;
+        let shared = &self.0;
         shared.put(|waiting| {
             if waiting.rows.len() < shared.queue {
                 waiting.rows.push(row);
@@ -234,55 +273,53 @@ impl Writer {
     /// Notes that `limit` refused a request of `key`, which asked for more than was available, at
     /// this moment in milliseconds since 1970.
     pub fn refused(&self, limit: &Arc<str>, key: &str, (asked, available): (u64, u64), at: u64) {
-        self.shared.put(|waiting| {
+        self.0.put(|waiting| {
             let key = if waiting.refusals.len() < MOST_WAITING { key } else { OTHER_KEYS };
             let one = waiting.refusals.entry((limit.clone(), key.into()));
             let one = one.or_insert(Refused { count: 0, asked, available, last: at });
             *one = Refused { count: one.count.saturating_add(1), asked, available, last: at };
-            let (_, refused) = waiting.limits.entry(limit.clone()).or_default();
+            let refused = waiting.limits.entry(limit.clone()).or_default();
             *refused = refused.saturating_add(1);
         });
     }
 
-    /// Notes that `limit` let this many requests in.
-    pub fn allowed(&self, limit: &Arc<str>, requests: u64) {
-        self.shared.put(|waiting| {
-            let (allowed, _) = waiting.limits.entry(limit.clone()).or_default();
-            *allowed = allowed.saturating_add(requests);
-        });
-    }
-
-    /// Has all written that waits now, and waits for that, but not for longer than `most`. Whether
-    /// it was written.
-    pub fn flush(&self, most: Duration) -> bool {
-        let mut waiting = self.shared.lock();
-        waiting.asked += 1;
-        let mine = waiting.asked;
-        self.shared.wake.notify_one();
-        let done = self.shared.flushed.wait_timeout_while(waiting, most, |now| now.done < mine);
-        let (waiting, _) = done.unwrap_or_else(PoisonError::into_inner);
-        waiting.done >= mine && waiting.failing.is_none()
+    /// Asks this, with each batch, how many requests each limit has let in so far. Its answers only
+    /// grow; what they hold at first counts, too.
+    pub fn counting(&self, counts: impl Fn() -> Vec<(Arc<str>, u64)> + Send + 'static) {
+        *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(counts));
     }
 
     /// What it has done.
     pub fn stats(&self) -> Stats {
-        let waiting = self.shared.lock();
+        let waiting = self.0.lock();
         Stats {
-            written: self.shared.written.load(Ordering::Relaxed),
-            dropped: self.shared.dropped.load(Ordering::Relaxed),
+            written: self.0.written.load(Ordering::Relaxed),
+            dropped: self.0.dropped.load(Ordering::Relaxed),
             waiting: waiting.rows.len(),
             failing: waiting.failing.clone(),
         }
     }
 }
 
+impl Deref for Writer {
+    type Target = Pen;
+
+    fn deref(&self) -> &Pen {
+        &self.pen
+    }
+}
+
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.wake.notify_one();
+        let shared = &self.pen.0;
+        shared.lock().closed = true;
+        shared.wake.notify_one();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        // Who counts may hold a pen of its own.
+        let counts = shared.counts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(counts);
     }
 }
 
@@ -294,6 +331,8 @@ struct Thread {
     room: Vec<Row>,
     next_id: u128,
     clean_at: Instant,
+    /// What limits had let in when they were last asked.
+    counted: HashMap<Arc<str>, u64>,
 }
 
 /// A batch that the ledger refuses as often as this, for another reason than that it is away, is
@@ -305,7 +344,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 impl Thread {
     fn new(ledger: Arc<dyn Ledger>, config: WriterConfig, shared: Arc<Shared>) -> Self {
         let random = u128::from(RandomState::new().hash_one(())) << 64;
-        Self { ledger, config, shared, room: Vec::new(), next_id: random, clean_at: Instant::now() }
+        let (room, counted, clean_at) = (Vec::new(), HashMap::new(), Instant::now());
+        Self { ledger, config, shared, room, next_id: random, clean_at, counted }
     }
 
     fn run(&mut self) {
@@ -362,13 +402,14 @@ impl Thread {
         &mut self,
         rows: Vec<Row>,
         refusals: HashMap<(Arc<str>, Arc<str>), Refused>,
-        limits: HashMap<Arc<str>, (u64, u64)>,
+        limits: HashMap<Arc<str>, u64>,
     ) -> Batch {
+        let allowed = self.allowed();
         let zone = &self.config.zone;
-        let today = Period::day(self.now(), zone);
+        let today = Period::day_in(self.now(), zone);
         self.next_id = self.next_id.wrapping_add(1);
         let refusal = |((limit, key), of): ((Arc<str>, Arc<str>), Refused)| Refusal {
-            day: Period::day(of.last, zone),
+            day: Period::day_in(of.last, zone),
             limit,
             key,
             count: of.count,
@@ -376,6 +417,11 @@ impl Thread {
             available: of.available,
             last: of.last,
         };
+        let mut limits: HashMap<_, _> =
+            limits.into_iter().map(|(limit, refused)| (limit, (0, refused))).collect();
+        for (limit, allowed) in allowed {
+            limits.entry(limit).or_default().0 = allowed;
+        }
         let limit = |(limit, (allowed, refused))| LimitDay { day: today, limit, allowed, refused };
         Batch {
             id: self.next_id,
@@ -386,9 +432,19 @@ impl Thread {
         }
     }
 
+    /// How many requests limits have let in since this was last asked.
+    fn allowed(&mut self) -> Vec<(Arc<str>, u64)> {
+        let counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = counts.as_ref().map(|counts| counts()).unwrap_or_default();
+        let since = |(limit, count): (Arc<str>, u64)| {
+            let before = self.counted.insert(limit.clone(), count).unwrap_or(0);
+            Some((limit, count.checked_sub(before)?)).filter(|(_, more)| *more > 0)
+        };
+        counts.into_iter().filter_map(since).collect()
+    }
+
     fn now(&self) -> u64 {
-        let since = self.config.clock.now().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        millis(self.config.clock.now())
     }
 
     /// Writes a batch, however often it takes; gives it up only if that is no use, or at the end.
