@@ -166,7 +166,11 @@ const MODULES: &[(&str, &[&str], &str)] = &[
         "turns a policy into layers; of the server only the body's type and the number of pools",
     ),
     ("server", &["policy"], "serves any service"),
-    ("admin", &["telemetry"], "shows what telemetry has"),
+    (
+        "admin",
+        &["telemetry", "stack", "policy"],
+        "shows what the stack knows, and does to it what an operator asks for",
+    ),
     ("proxy", &["policy", "stack", "server", "admin", "telemetry"], "the whole program as a value"),
     (
         "cli",

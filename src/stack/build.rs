@@ -1,7 +1,12 @@
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{Request, Response};
-use tollway_core::{BoxError, GuardedBody};
+use tollway_core::{BoxError, GuardedBody, SystemClock, WallClock};
 use tollway_cost::{CostLayer, PriceBook};
 use tollway_dialect::{AttemptLayer, InspectLayer, translate::TranslateLayer};
 use tollway_identify::IdentifyLayer;
@@ -74,6 +79,7 @@ pub struct Stack {
     pub(super) estimates: Arc<Estimates>,
     in_use: Arc<InUse>,
     pub(super) stores: Stores,
+    pub(super) since: SystemTime,
 }
 
 impl std::fmt::Debug for Stack {
@@ -185,6 +191,7 @@ impl Stack {
             estimates,
             telemetry,
             stores,
+            since: SystemClock.now(),
             policy,
         })
     }

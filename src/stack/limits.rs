@@ -31,7 +31,8 @@ pub(super) enum Side {
     Attempt,
 }
 
-fn side(limit: &Limit) -> Side {
+/// Where this limit is decided.
+pub(super) fn side(limit: &Limit) -> Side {
     if limit.per.iter().any(Scope::is_of_target) { Side::Attempt } else { Side::Request }
 }
 
@@ -49,7 +50,8 @@ pub(super) fn layer(
             rules.push(rule(limit, quota, of, &settle)?);
         }
     }
-    let layer = RateLimitLayer::builder(rules, settle).hook(tell::limits(telemetry.clone(), pen.clone()));
+    let layer =
+        RateLimitLayer::builder(rules, settle).hook(tell::limits(telemetry.clone(), pen.clone()));
     let layer = match before {
         Some(before) => layer.resume(before),
         None => layer,

@@ -10,6 +10,7 @@ mod calibration;
 mod callers;
 mod carried;
 mod catalog;
+mod circuits;
 mod estimate;
 mod explain;
 mod figures;
@@ -17,6 +18,7 @@ mod fits;
 mod found;
 mod hangup;
 mod health;
+mod in_force;
 mod keys;
 mod ledger;
 mod limits;
@@ -37,7 +39,7 @@ mod tell;
 mod tokens;
 mod upstream;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use tollway_circuit_breaker::CircuitBreakerHandle;
 use tollway_core::BoxError;
@@ -50,6 +52,7 @@ use crate::{policy::Policy, simulate::Simulator, telemetry::Telemetry};
 pub use breaker::Circuit;
 pub use build::Stack;
 pub use figures::Facts;
+pub use in_force::{InForce, Who};
 pub use keys::Credential;
 pub use probes::Probing;
 pub use providers::Providers;
@@ -86,6 +89,11 @@ impl Stack {
     /// What it is built of.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// From when on it holds.
+    pub fn since(&self) -> SystemTime {
+        self.since
     }
 
     /// Metrics.

@@ -5,6 +5,7 @@
 //! for some hundred nanoseconds, never across an await, a hook or a caller's closure.
 
 mod ask;
+mod manage;
 
 use std::{
     fmt,

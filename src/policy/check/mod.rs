@@ -21,7 +21,7 @@ mod when;
 use std::num::{NonZeroU32, NonZeroU64};
 
 use super::{
-    Policy, Warning,
+    Origin, Policy, Warning,
     diag::show,
     node::Span,
     read::{At, OneOrMany, Reader},
@@ -81,6 +81,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         state: state::state(&written, &mut check),
         registry,
         warnings: check.warnings,
+        origin: Origin::default(),
     }
 }
 

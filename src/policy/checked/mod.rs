@@ -82,6 +82,19 @@ pub struct Policy {
     pub registry: Registry,
     /// What is allowed but probably not meant.
     pub warnings: Vec<super::Warning>,
+    /// What it was read from.
+    pub origin: Origin,
+}
+
+/// The file that a policy was read from.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// What errors call it.
+    pub name: String,
+    /// What is in it, as it may be shown: without comments, and with stars in the place of secrets.
+    pub text: Arc<str>,
+    /// SHA-256 of what is in it, in hex. What a variable or a file of secrets stands for is no part of it.
+    pub sha256: String,
 }
 
 impl Policy {
