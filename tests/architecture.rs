@@ -42,8 +42,13 @@ const BESIDES: &[(&str, &[&str], &str)] = &[
         "hashes keys, compares in constant time, knows networks",
     ),
     ("tollway-retry", &["httpdate"], "dates in Retry-After"),
-    ("tollway-cost", &["jiff"], "days and months"),
-    ("tollway-store", &["rusqlite", "redis"], "SQLite and Redis, each behind a feature"),
+    ("tollway-cost", &["tollway-store"], "sums by day and month, as a ledger keeps them"),
+    ("tollway-rate-limit", &["tollway-store"], "its algorithm, which shared stores run as well"),
+    (
+        "tollway-store",
+        &["rusqlite", "redis", "rustls", "jiff", "serde", "serde_json"],
+        "SQLite and Redis, each behind a feature; days and months; rows as JSON",
+    ),
     (
         "tollway-route",
         &["ipnet", "aho-corasick"],
@@ -165,7 +170,11 @@ const MODULES: &[(&str, &[&str], &str)] = &[
         "turns a policy into layers; of the server only the body's type and the number of pools",
     ),
     ("server", &["policy"], "serves any service"),
-    ("admin", &["telemetry"], "shows what telemetry has"),
+    (
+        "admin",
+        &["telemetry", "stack", "policy"],
+        "shows what the stack knows, and does to it what an operator asks for",
+    ),
     ("proxy", &["policy", "stack", "server", "admin", "telemetry"], "the whole program as a value"),
     (
         "cli",

@@ -1,9 +1,14 @@
 //! The command line: one file a subcommand. Data goes to standard output, talk to standard error.
 
+mod breakers;
 mod check;
+mod costs;
 mod diff;
 mod explain;
 mod keys;
+mod limits;
+mod policy;
+mod remote;
 mod schema;
 mod serve;
 mod signals;
@@ -24,7 +29,15 @@ Examples:
   tollway keys new alice                   a key for a caller, printed once
   tollway simulate --listen 127.0.0.1:9000 a provider to test against
 
-Exit codes: 0 all well, 1 it failed while running (diff: the policies differ), 2 wrong usage or a policy with errors.
+Of a running proxy, by its admin listener (--admin, --token, --json):
+  tollway limits status --user alice       how limits stand for somebody
+  tollway limits reset --user alice        their whole quota again
+  tollway costs --by model                 what was spent, and what the month comes to
+  tollway breakers status                  which targets are left alone, and why
+  tollway policy reload                    read the policy again
+
+Exit codes: 0 all well, 1 it failed while running (diff: the policies differ), 2 wrong usage or a policy with errors,
+3 nothing of that is there, 4 the admin token was refused.
 SIGHUP reads the policy again, as a change of its file does; SIGTERM and SIGINT drain.
 TOLLWAY_LOG sets the log filter (info, debug, tollway=trace ...) over the policy's.";
 
@@ -48,6 +61,14 @@ enum Command {
     Diff(DiffArgs),
     /// Say where a request would go, and why, without sending it.
     Explain(explain::ExplainArgs),
+    /// Limits of a running proxy: how they stand, and who begins anew.
+    Limits(limits::LimitsArgs),
+    /// What was spent through a running proxy, and what the month comes to.
+    Costs(costs::CostsArgs),
+    /// Circuit breakers of a running proxy.
+    Breakers(breakers::BreakersArgs),
+    /// The policy of a running proxy.
+    Policy(policy::PolicyArgs),
     /// Print the policy's JSON Schema.
     Schema,
     /// Run the simulated provider by itself: OpenAI's, Anthropic's and Gemini's dialects on their paths.
@@ -98,6 +119,10 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Diff(args)) => diff::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Limits(args)) => limits::run(&args),
+        Some(Command::Costs(args)) => costs::run(&args),
+        Some(Command::Breakers(args)) => breakers::run(&args),
+        Some(Command::Policy(args)) => policy::run(&args),
         Some(Command::Schema) => schema::run(),
         Some(Command::Simulate(args)) => simulate::run(args),
         Some(Command::Keys(command)) => keys::run(command),

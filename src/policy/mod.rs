@@ -14,6 +14,7 @@ mod values;
 mod written;
 
 pub use checked::*;
+pub(crate) use diag::nearest;
 pub use diag::{Diagnostic, Diagnostics};
 pub use env::Env;
 pub use file::PolicyFile;
@@ -26,6 +27,8 @@ pub use tollway_route::{
 };
 
 use std::{io, path::Path};
+
+use sha2::{Digest, Sha256};
 
 use node::{Span, Value};
 use read::{Read, Reader};
@@ -87,7 +90,14 @@ impl Policy {
     ///
     /// Everything that is wrong with it, in the order of the file.
     pub fn parse(name: &str, text: &str, env: &Env<'_>) -> Result<Self, Diagnostics> {
-        read_file(name, text, env, |written: PolicyWritten, reader| check::policy(written, reader))
+        let mut policy = read_file(name, text, env, |written: PolicyWritten, reader| {
+            let policy = check::policy(written, reader);
+            let text = reader.shown().into();
+            Policy { origin: Origin { text, ..Origin::default() }, ..policy }
+        })?;
+        policy.origin.name = name.to_owned();
+        policy.origin.sha256 = hex(&Sha256::digest(text));
+        Ok(policy)
     }
 
     /// The policy that runs when none is named ([`DEFAULT`]).
@@ -98,6 +108,10 @@ impl Policy {
     pub fn embedded() -> Result<Self, Diagnostics> {
         Self::parse("default.yaml", DEFAULT, &Env::process())
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads one file whole; what was read counts only if nothing was wrong.

@@ -8,7 +8,6 @@ use std::{fmt, io, net::SocketAddr, sync::Arc, thread};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tollway_route::Health;
 
 use crate::{
     admin::{Admin, Views},
@@ -106,7 +105,7 @@ impl Proxy {
             let listen = |listener| TcpListener::from_std(listener).map_err(StartError::Threads);
             (listen(listener)?, listen(admin_listener)?)
         };
-        let stack = Stack::new(&policy).map_err(StartError::Stack)?;
+        let stack = Stack::open(&policy).map_err(StartError::Stack)?;
         let telemetry = stack.telemetry().clone();
         let (current, stop) = (Current::new(stack), CancellationToken::new());
         let make = {
@@ -199,24 +198,10 @@ impl Proxy {
 }
 
 fn views(current: &Arc<Current>, reloader: &Reloader) -> Views {
-    let stack = || {
-        let current = current.clone();
-        move || current.stack()
-    };
-    let (refreshed, providers, paced) = (stack(), stack(), stack());
-    let (known, whole, asked) = (stack(), stack(), stack());
-    let (current, reloader) = (current.clone(), reloader.clone());
+    let (holds, refused, reloader) = (current.clone(), current.clone(), reloader.clone());
     Views {
-        refresh: Box::new(move || refreshed().refresh_metrics()),
-        providers: Box::new(move || providers().providers().json()),
-        pacing: Box::new(move || paced().show_pacing()),
-        targets: Box::new(move || known().show_targets()),
-        health: Box::new(move || {
-            let (health, shown) = whole().show_health();
-            (health != Health::Down, shown)
-        }),
-        token: Box::new(move || asked().policy().admin.token.clone()),
-        refused: Box::new(move || current.refused()),
+        stack: Box::new(move || holds.stack()),
+        refused: Box::new(move || refused.refused()),
         reload: Box::new(move || {
             let reloader = reloader.clone();
             Box::pin(async move { reload::answer(&reloader.read_again().await) })

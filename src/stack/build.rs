@@ -1,7 +1,12 @@
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{Request, Response};
-use tollway_core::{BoxError, GuardedBody};
+use tollway_core::{BoxError, GuardedBody, SystemClock, WallClock};
 use tollway_cost::{CostLayer, PriceBook};
 use tollway_dialect::{AttemptLayer, InspectLayer, translate::TranslateLayer};
 use tollway_identify::IdentifyLayer;
@@ -27,7 +32,7 @@ use super::{
     fits,
     hangup::{HangupBody, HangupLayer},
     keys::Accounts,
-    limits,
+    ledger, limits,
     models::ModelsLayer,
     pace,
     prices::Prices,
@@ -36,6 +41,7 @@ use super::{
     routes::{self, Decider},
     shared::{Shared, SharedLayer},
     signals::Reads,
+    stores::Stores,
     tell,
     tokens::InputTokens,
     upstream::{self, Pools},
@@ -73,6 +79,8 @@ pub struct Stack {
     pub(super) tls: upstream::Tls,
     pub(super) estimates: Arc<Estimates>,
     in_use: Arc<InUse>,
+    pub(super) stores: Stores,
+    pub(super) since: SystemTime,
 }
 
 impl std::fmt::Debug for Stack {
@@ -86,33 +94,63 @@ pub(super) type ReplyBody =
     HangupBody<GuardedBody<UnsyncBoxBody<bytes::Bytes, BoxError>, Observed>>;
 
 impl Stack {
-    /// Builds every layer of the policy, or says which part can't be.
+    /// Builds every layer of the policy, or says which part can't be. It keeps no ledger, and opens no
+    /// store: [`open`](Self::open) does.
     pub fn new(policy: &Policy) -> Result<Self, StackError> {
         Self::knowing(policy, None)
     }
 
+    /// The same with the policy's stores. Blocks for as long as it takes to open them.
+    pub fn open(policy: &Policy) -> Result<Self, StackError> {
+        let telemetry = tell::telemetry(policy);
+        let stores = Stores::open(policy, &telemetry)?;
+        Self::begun(policy, None, (telemetry, stores))
+    }
+
     /// The same, where decisions go by these figures, if any, and not by what its own traffic shows.
     pub fn knowing(policy: &Policy, facts: Option<Facts>) -> Result<Self, StackError> {
-        let stack = Self::built(policy, facts, None)?;
+        Self::begun(policy, facts, (tell::telemetry(policy), Stores::default()))
+    }
+
+    fn begun(
+        policy: &Policy,
+        facts: Option<Facts>,
+        with: (Telemetry, Stores),
+    ) -> Result<Self, StackError> {
+        let stack = Self::built(policy, facts, with, None)?;
         tell::all_work(&stack.telemetry, &stack.policy);
+        if let Some(books) = &stack.stores.ledger {
+            ledger::restore(books, policy, stack.totals());
+        }
+        stack.count_limits();
         Ok(stack)
+    }
+
+    /// The ledger counts what the limits of this stack let in.
+    pub(super) fn count_limits(&self) {
+        if let Some(books) = &self.stores.ledger {
+            ledger::count(books, [self.request_limits(), self.attempt_limits()]);
+        }
     }
 
     /// Builds it to take the place of `before`, of which nothing is changed yet.
     pub(super) fn built(
         policy: &Policy,
         facts: Option<Facts>,
+        (telemetry, stores): (Telemetry, Stores),
         before: Option<&Self>,
     ) -> Result<Self, StackError> {
         let policy = Arc::new(policy.clone());
+        let pen = stores.ledger.as_ref().map(|books| books.writer.pen().clone());
         let prices = Prices::new(&policy)?;
         let aliases = Aliases::new(&policy);
-        let Carried { telemetry, estimates, input_tokens, totals, tracker, simulators } =
+        let Carried { estimates, input_tokens, totals, tracker, simulators } =
             Carried::to(&policy, aliases.clone(), before)?;
         let accounts = Accounts::new(&policy);
         let settle = limits::BySpending::new(prices.clone(), aliases, accounts, estimates.clone());
-        let limits =
-            |side, old: Option<_>| limits::layer(&policy, side, settle.clone(), &telemetry, old);
+        let limits = |side, old: Option<_>| {
+            limits::layer(&policy, side, settle.clone(), (&telemetry, &pen), old)
+        };
         let attempt_limits =
             limits(limits::Side::Attempt, before.map(|before| &before.attempt_limits))?;
         let request_limits =
@@ -130,7 +168,8 @@ impl Stack {
         let decider = routes::decider(&policy, judges, &attempt_limits, &pace, figures)?;
         Ok(Self {
             observe: ObserveLayer::new(telemetry.clone(), prices.pricing())
-                .telling(policy.routing.header),
+                .telling(policy.routing.header)
+                .writing(pen),
             identify: callers::layer(&policy)?,
             inspect: upstream::inspect(&policy)?,
             models: ModelsLayer::new(&policy),
@@ -152,6 +191,8 @@ impl Stack {
             in_use: InUse::new(&telemetry),
             estimates,
             telemetry,
+            stores,
+            since: SystemClock.now(),
             policy,
         })
     }

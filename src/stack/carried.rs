@@ -7,7 +7,7 @@
 //! | pace | by target | providers count on, too |
 //! | figures of targets | all, judged anew | routes need them from the first request on |
 //! | output and input estimates | all | replies taught them, no policy |
-//! | totals | all | money spent stays spent |
+//! | totals, ledger | all | money spent stays spent |
 //! | metrics, latest decisions | all | one process has one set; counters never fall |
 //! | simulated providers | by name, under their new settings | a rehearsal of an outage goes on |
 //! | TLS settings, connections | of providers that are the same | a new connection costs a round trip or three |
@@ -40,7 +40,6 @@ use crate::{
 
 /// What is shared as it is.
 pub(super) struct Carried {
-    pub(super) telemetry: Telemetry,
     pub(super) estimates: Arc<Estimates>,
     pub(super) input_tokens: InputTokens,
     pub(super) totals: Totals,
@@ -70,7 +69,6 @@ impl Carried {
         let simulators = simulators.collect();
         Ok(match before {
             Some(before) => Self {
-                telemetry: before.telemetry.clone(),
                 estimates: before.estimates.clone(),
                 input_tokens: before.input_tokens.under(aliases),
                 totals: before.cost.totals().clone(),
@@ -78,7 +76,6 @@ impl Carried {
                 simulators,
             },
             None => Self {
-                telemetry: tell::telemetry(policy),
                 estimates: Arc::default(),
                 input_tokens: InputTokens::new(aliases),
                 totals: Totals::default(),
@@ -112,7 +109,8 @@ impl Stack {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn next(&self, policy: &Policy) -> Result<Self, StackError> {
-        let next = Self::built(policy, None, Some(self))?;
+        let with = (self.telemetry.clone(), self.stores.clone());
+        let next = Self::built(policy, None, with, Some(self))?;
         next.take_over(self);
         Ok(next)
     }
@@ -126,6 +124,7 @@ impl Stack {
         }
         self.request_limits.take_over();
         self.attempt_limits.take_over();
+        self.count_limits();
         for provider in &policy.providers {
             let old = before.policy.provider(&provider.name);
             if let Endpoint::Simulate(config) = &provider.endpoint

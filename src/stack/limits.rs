@@ -7,6 +7,7 @@ use std::{
 use http::{request, response};
 use tollway_core::{Ask, AtWork, Caller, Ending, Metered, Operation, Target, Usage, Usd};
 use tollway_rate_limit::{self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull};
+use tollway_store::ledger::Pen;
 
 use super::{
     StackError,
@@ -30,7 +31,8 @@ pub(super) enum Side {
     Attempt,
 }
 
-fn side(limit: &Limit) -> Side {
+/// Where this limit is decided.
+pub(super) fn side(limit: &Limit) -> Side {
     if limit.per.iter().any(Scope::is_of_target) { Side::Attempt } else { Side::Request }
 }
 
@@ -39,7 +41,7 @@ pub(super) fn layer(
     policy: &Policy,
     of: Side,
     settle: BySpending,
-    telemetry: &Telemetry,
+    (telemetry, pen): (&Telemetry, &Option<Pen>),
     before: Option<&RateLimitLayer<BySpending>>,
 ) -> Result<RateLimitLayer<BySpending>, StackError> {
     let mut rules = Vec::new();
@@ -48,7 +50,8 @@ pub(super) fn layer(
             rules.push(rule(limit, quota, of, &settle)?);
         }
     }
-    let layer = RateLimitLayer::builder(rules, settle).hook(tell::limits(telemetry.clone()));
+    let layer =
+        RateLimitLayer::builder(rules, settle).hook(tell::limits(telemetry.clone(), pen.clone()));
     let layer = match before {
         Some(before) => layer.resume(before),
         None => layer,

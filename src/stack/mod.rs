@@ -11,6 +11,7 @@ mod calibration;
 mod callers;
 mod carried;
 mod catalog;
+mod circuits;
 mod estimate;
 mod explain;
 mod figures;
@@ -18,7 +19,9 @@ mod fits;
 mod found;
 mod hangup;
 mod health;
+mod in_force;
 mod keys;
+mod ledger;
 mod limits;
 mod models;
 mod names;
@@ -32,11 +35,12 @@ mod retry;
 mod routes;
 mod shared;
 mod signals;
+mod stores;
 mod tell;
 mod tokens;
 mod upstream;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use tollway_circuit_breaker::CircuitBreakerHandle;
 use tollway_core::BoxError;
@@ -49,6 +53,7 @@ use crate::{policy::Policy, simulate::Simulator, telemetry::Telemetry};
 pub use breaker::Circuit;
 pub use build::Stack;
 pub use figures::Facts;
+pub use in_force::{InForce, Who};
 pub use keys::Credential;
 pub use probes::Probing;
 pub use providers::Providers;
@@ -85,6 +90,11 @@ impl Stack {
     /// What it is built of.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// From when on it holds.
+    pub fn since(&self) -> SystemTime {
+        self.since
     }
 
     /// Metrics.

@@ -5,9 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 use http::Request;
 use metrics::Label;
 use tollway_circuit_breaker as breaker;
-use tollway_core::{ErrorClass, Hook, Plan, Target};
+use tollway_core::{ErrorClass, Hook, Plan, SystemClock, Target, WallClock};
 use tollway_pace as pace;
 use tollway_rate_limit as limit;
+use tollway_store::ledger::{Pen, millis};
 
 use super::{Circuit, Credential, keys, providers};
 use crate::{
@@ -33,15 +34,27 @@ pub(super) fn known_models(policy: &Policy) -> impl Fn(&str) -> bool + Send + Sy
     move |model| known.contains(model)
 }
 
-/// Refusals, waits and warnings of limits.
-pub(super) fn limits(telemetry: Telemetry) -> impl Hook<limit::Event> + Send + Sync + 'static {
+/// Refusals, waits and warnings of limits; refusals into the ledger too.
+pub(super) fn limits(
+    telemetry: Telemetry,
+    pen: Option<Pen>,
+) -> impl Hook<limit::Event> + Send + Sync + 'static {
     move |event: &limit::Event| {
         let mut labels = vec![
             Label::new("limit", event.limit.to_string()),
             Label::new("unit", event.unit.as_str()),
         ];
         let name = match &event.kind {
-            limit::EventKind::Refused { .. } => {
+            limit::EventKind::Refused { asked, available, .. } => {
+                if let Some(pen) = &pen {
+                    let key = event.key.to_string();
+                    pen.refused(
+                        &event.limit,
+                        &key,
+                        (*asked, *available),
+                        millis(SystemClock.now()),
+                    );
+                }
                 labels.push(Label::new("enforced", "true"));
                 names::REFUSALS
             }

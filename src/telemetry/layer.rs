@@ -4,6 +4,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::{HeaderName, Method, Request, Response, StatusCode};
@@ -15,6 +16,7 @@ use tollway_core::{
     Usage, Usd, WallClock,
 };
 use tollway_retry::Attempts;
+use tollway_store::ledger::{Decided, Id, Pen, Row, millis};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -34,6 +36,7 @@ pub struct ObserveLayer {
     telemetry: Telemetry,
     pricing: Pricing,
     tell: Tell,
+    pen: Option<Pen>,
 }
 
 impl fmt::Debug for ObserveLayer {
@@ -45,7 +48,12 @@ impl fmt::Debug for ObserveLayer {
 impl ObserveLayer {
     /// Tells `telemetry`, with costs by `pricing`.
     pub fn new(telemetry: Telemetry, pricing: Pricing) -> Self {
-        Self { telemetry, pricing, tell: Tell::Chosen }
+        Self { telemetry, pricing, tell: Tell::Chosen, pen: None }
+    }
+
+    /// With a row of each request in a ledger.
+    pub fn writing(self, pen: Option<Pen>) -> Self {
+        Self { pen, ..self }
     }
 
     /// With the decision in a header of these replies, as far as plans are noted.
@@ -209,6 +217,9 @@ impl Observed {
         }
         let decision = self.decision();
         self.log(ending, elapsed, first_token, (usage, cost), decision.as_ref());
+        if let Some(pen) = &self.layer.pen {
+            pen.row(self.row(ending, (elapsed, first_token), (usage, cost), target));
+        }
         if let Some(decision) = decision {
             let outcome = Outcome {
                 request: self.exchange.id(),
@@ -227,6 +238,40 @@ impl Observed {
                 telemetry.decided(&decision, answered, alone);
             }
             telemetry.decisions().push(decision);
+        }
+    }
+
+    /// The request as a ledger's row.
+    fn row(
+        &self,
+        ending: Ending,
+        (whole, first_token): (Duration, Option<Duration>),
+        (usage, cost): (Option<Usage>, Option<Usd>),
+        target: Option<&Target>,
+    ) -> Row {
+        let (exchange, reply) = (&self.exchange, self.reply.as_ref());
+        let ask = exchange.ask();
+        let attempts = reply.and_then(|reply| reply.attempts.as_ref()).map_or(0, |all| all.len());
+        let abandoned = exchange.at_work().is_abandoned();
+        Row {
+            caller: exchange.caller().cloned().unwrap_or_default(),
+            operation: ask.map(|ask| ask.operation).unwrap_or_default().as_str().into(),
+            asked_model: ask.and_then(|ask| ask.model.clone()),
+            target: target.cloned(),
+            usage,
+            cost,
+            status: reply.map(|reply| reply.status.as_u16()),
+            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+            whole,
+            first_token,
+            upstream: exchange.upstream_wait(),
+            decision: exchange.plan().map(|plan| decided(plan, target)),
+            ..Row::new(
+                millis(SystemClock.now()),
+                Id(exchange.id().bytes()),
+                // Whatever became of the reply that nobody waited for.
+                if abandoned { Ending::Dropped } else { ending },
+            )
         }
     }
 
@@ -259,8 +304,8 @@ impl Observed {
     fn log(
         &self,
         ending: Ending,
-        elapsed: std::time::Duration,
-        first_token: Option<std::time::Duration>,
+        elapsed: Duration,
+        first_token: Option<Duration>,
         (usage, cost): (Option<Usage>, Option<Usd>),
         decision: Option<&Decision>,
     ) {
@@ -269,7 +314,7 @@ impl Observed {
         }
         let (caller, ask) = (self.exchange.caller(), self.exchange.ask());
         let reply = self.reply.as_ref();
-        let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         let chosen = decision.and_then(Decision::chosen);
         let failure = reply.and_then(|reply| reply.metered.as_ref()?.failure());
         tracing::info!(
@@ -314,6 +359,17 @@ impl Observed {
             failure = failure.map(|failure| tracing::field::debug(failure.message().to_owned())),
             "request"
         );
+    }
+}
+
+fn decided(plan: &Plan, served: Option<&Target>) -> Decided {
+    let by_target = |target: &Target| plan.candidates.iter().find(|one| one.target == *target);
+    let chosen = served.and_then(by_target).or(plan.candidates.first());
+    Decided {
+        route: plan.route.clone(),
+        rule: plan.rule.clone(),
+        strategy: plan.strategy.into(),
+        arm: chosen.and_then(|one| one.arm.clone()),
     }
 }
 

@@ -103,6 +103,10 @@ metrics! {
         "Times that the policy was read again, by result: applied, unchanged, refused.";
     POLICIES = "tollway_policies_in_use", Kind::Gauge,
         "The present policy, and those before it by which requests still run.";
+    LEDGER_DROPPED = "tollway_ledger_dropped_rows_total", Kind::Counter,
+        "Rows of the ledger that are lost, because it could not be written and too many waited.";
+    LEDGER_FAILING = "tollway_ledger_failing", Kind::Gauge,
+        "1 while the ledger can't be written.";
     HEALTH = "tollway_target_health", Kind::Gauge,
         "0 healthy, 1 degraded, 2 down; by provider, model and key.";
 }

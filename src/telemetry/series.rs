@@ -159,6 +159,13 @@ impl Telemetry {
         self.record(|| metrics::gauge!(name).increment(by));
     }
 
+    /// Adds this much to a counter without labels.
+    pub(crate) fn count_many(&self, name: &'static str, many: u64) {
+        self.record(|| {
+            metrics::counter!(name).increment(many);
+        });
+    }
+
     /// Sets a gauge that is too rare to keep a handle of.
     pub(crate) fn set(&self, name: &'static str, labels: Vec<Label>, value: f64) {
         self.record(|| {

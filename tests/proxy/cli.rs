@@ -16,13 +16,17 @@ use tollway::{simulate::SimulateConfig, telemetry::names};
 
 use super::support::*;
 
-fn tollway(arguments: &[&str]) -> Command {
+pub(crate) fn tollway(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollway"));
-    command.args(arguments).env_remove("TOLLWAY_LOG").stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env_remove("TOLLWAY_LOG")
+        .env_remove("TOLLWAY_ADMIN")
+        .stdin(Stdio::null());
     command
 }
 
-fn run(arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = tollway(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests: a panic is how they fail")]
 
+mod admin;
 mod bad_input;
 mod bad_provider;
 mod bytes;
@@ -16,6 +17,7 @@ mod outage;
 mod pacing;
 mod refusals;
 mod reload;
+mod remote;
 mod routing;
 mod routing_able;
 mod routing_rules;

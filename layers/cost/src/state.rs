@@ -1,10 +1,10 @@
 //! The tables behind the totals: plain data, the date is an argument.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
-use tollway_core::{NameMap, Usage, Usd};
+use tollway_core::NameMap;
 
-use crate::{Event, Period, Record, TotalsConfig};
+use crate::{Event, NO_KEY, OTHER_KEYS, Period, Record, Total, TotalsConfig};
 
 /// What totals are kept by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,48 +42,6 @@ impl Dimension {
         }
     }
 }
-
-/// Sums over requests. All counts saturate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Total {
-    /// Requests, refused and failed ones included.
-    pub requests: u64,
-    /// Requests whose tokens are an estimate; part of `requests`.
-    pub estimated: u64,
-    /// Requests whose tokens are known and whose price is not; part of `requests`.
-    pub unpriced: u64,
-    /// Tokens by class.
-    pub usage: Usage,
-    /// Known cost.
-    pub cost: Usd,
-}
-
-impl Total {
-    /// Adds one request.
-    pub fn add(&mut self, usage: Option<&Usage>, cost: Option<Usd>) {
-        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
-        add(&mut self.requests, 1);
-        self.cost = self.cost + cost.unwrap_or_default();
-        let Some(usage) = usage else { return };
-        add(&mut self.estimated, usage.is_estimate().into());
-        add(&mut self.unpriced, cost.is_none().into());
-        let sum = &mut self.usage;
-        add(&mut sum.input, usage.input);
-        add(&mut sum.cached, usage.cached);
-        add(&mut sum.cache_write, usage.cache_write);
-        add(&mut sum.cache_write_1h, usage.cache_write_1h);
-        add(&mut sum.input_audio, usage.input_audio);
-        add(&mut sum.output, usage.output);
-        add(&mut sum.reasoning, usage.reasoning);
-        add(&mut sum.output_audio, usage.output_audio);
-    }
-}
-
-/// Stands for a record that has no key in a dimension (nobody served, say).
-pub const NO_KEY: &str = "(none)";
-/// Stands for all keys beyond the bound.
-pub const OTHER_KEYS: &str = "(other)";
 
 type Rows = NameMap<Arc<str>, Total>;
 
@@ -136,16 +94,18 @@ impl Tables {
             config,
             days: Pages::default(),
             months: Pages::default(),
-            today: (0, Period::of_day_number(0)),
+            today: (0, Period::day(SystemTime::UNIX_EPOCH)),
             none: NO_KEY.into(),
             other: OTHER_KEYS.into(),
         }
     }
 
-    /// Adds `record` to the day and month numbered `day` (since 1970).
-    pub(crate) fn add(&mut self, record: &Record, day: u64) -> Told {
+    /// Adds `record` to the day and month that it ended in.
+    pub(crate) fn add(&mut self, record: &Record) -> Told {
+        let ended = record.ended();
+        let day = day_number(ended);
         if self.today.0 != day {
-            self.today = (day, Period::of_day_number(day));
+            self.today = (day, Period::day(ended));
         }
         let today = self.today.1;
         let month = today.whole_month();
@@ -165,6 +125,23 @@ impl Tables {
             }
         }
         told
+    }
+
+    /// Adds sums that were kept elsewhere.
+    pub(crate) fn restore(
+        &mut self,
+        dimension: Dimension,
+        period: Period,
+        key: &Arc<str>,
+        more: &Total,
+    ) {
+        let page = match period.is_month() {
+            true => self.months.page(period, self.config.months),
+            false => self.days.page(period, self.config.days),
+        };
+        if let Some(rows) = page.rows.get_mut(dimension as usize) {
+            row(rows, key, self.config.max_keys, &self.other, |total| total.merge(more));
+        }
     }
 
     pub(crate) fn periods(&self) -> Vec<Period> {
@@ -199,4 +176,10 @@ fn row(
     let first = !rows.contains_key(other);
     update(rows.entry(other.clone()).or_default());
     first
+}
+
+/// Days since 1970-01-01; a date before that counts as that day.
+fn day_number(time: SystemTime) -> u64 {
+    const SECONDS_A_DAY: u64 = 86_400;
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() / SECONDS_A_DAY)
 }

@@ -3,12 +3,12 @@
 use std::{sync::Arc, task::Waker, time::Duration};
 
 use proptest::{collection::vec, prelude::*};
+use tollway_store::limits::Now;
 
 use crate::{
     Key, Limit, Quota, Unit,
     decide::{Arrival, Claim, Core, Effects},
     queue::Outcome,
-    state::Now,
     table::Table,
 };
 

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, task::Waker};
 
+use tollway_store::limits::{Now, Receipt, Shape, State};
+
 use crate::{
     events::{Event, EventKind},
     key::Key,
     queue::Waiter,
-    state::{Now, Receipt, Shape, State},
     table::Table,
 };
 
@@ -200,6 +201,7 @@ impl Core {
             slot.holds = slot.holds.saturating_add(1);
             slot.held = slot.held.saturating_add(claim.amount);
             claim.stage = Stage::Taken;
+            table.admitted = table.admitted.saturating_add(1);
             table.watch(claim.slot, &mut effects.events);
         }
     }
@@ -247,8 +249,11 @@ impl Core {
 
     pub(crate) fn tell_refusal(&self, claims: &[Claim], refusal: &Refusal, effects: &mut Effects) {
         if let Some(claim) = claims.iter().find(|claim| claim.rule == refusal.rule) {
+            let standing = &refusal.standing;
             let kind = EventKind::Refused {
                 never_fits: refusal.never_fits,
+                asked: claim.amount,
+                available: standing.capacity.saturating_sub(standing.used),
                 retry_after: refusal.retry_after.map(std::time::Duration::from_nanos),
             };
             let table = &self.tables[claim.rule as usize];

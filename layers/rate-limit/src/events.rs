@@ -25,6 +25,10 @@ pub enum EventKind {
     Refused {
         /// It is larger than the limit itself.
         never_fits: bool,
+        /// What it asked for.
+        asked: u64,
+        /// What there was for it.
+        available: u64,
         /// When it would be admitted.
         retry_after: Option<Duration>,
     },

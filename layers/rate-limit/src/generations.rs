@@ -5,11 +5,12 @@
 //! A table that no new rule goes on with refuses nobody any more, and goes with the last generation
 //! that knows it.
 
+use tollway_store::limits::Now;
+
 use crate::{
     decide::{Claim, Core, Effects, Stage},
     events::{Event, EventKind},
     key::Key,
-    state::Now,
     table::Table,
 };
 

@@ -3,12 +3,12 @@
 use std::{collections::HashSet, task::Waker, time::Duration};
 
 use proptest::{collection::vec, prelude::*};
+use tollway_store::limits::{Kind, Now, Shape};
 
 use crate::{
     EventKind, Key, Limit, Period, Quota, Unit,
     decide::{Arrival, Claim, Core, Effects, Stage},
     queue::Outcome,
-    state::{Kind, Now, Shape},
     table::Table,
 };
 

@@ -50,6 +50,33 @@ impl Key {
     }
 }
 
+impl Part {
+    /// With its kind and length before it, so that no two keys are written alike.
+    fn write(&self, out: &mut String) {
+        use fmt::Write;
+        // A `String` takes everything.
+        let _ = match self {
+            Self::Name(name) => write!(out, "n{}:{name}", name.len()),
+            Self::Ip(ip) => write!(out, "i{ip}"),
+        };
+    }
+}
+
+impl Key {
+    /// The key as a store has it.
+    pub(crate) fn write(&self, out: &mut String) {
+        match self {
+            Self::All => out.push('*'),
+            Self::One(part) => part.write(out),
+            Self::Two(one, two) => {
+                one.write(out);
+                out.push(' ');
+                two.write(out);
+            }
+        }
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

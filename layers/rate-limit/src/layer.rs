@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
 use tollway_core::{Hook, SystemClock, WallClock};
+use tollway_store::limits::SharedLimits;
 use tower_layer::Layer;
 
 use crate::{
     ConfigError, Event, Handle, RateLimit, Rule, Settle,
     limiter::{Limiter, Shared},
+    remote::Remote,
 };
 
 /// Makes [`RateLimit`] services, which all draw on the same limits: those of every clone of the
@@ -34,6 +36,7 @@ impl<T: Settle> RateLimitLayer<T> {
             wall: Arc::new(SystemClock),
             max_keys: 100_000,
             shared: None,
+            remote: None,
         }
     }
 
@@ -74,6 +77,7 @@ pub struct RateLimitLayerBuilder<T> {
     wall: Arc<dyn WallClock>,
     max_keys: usize,
     shared: Option<Arc<Shared>>,
+    remote: Option<Arc<dyn SharedLimits>>,
 }
 
 impl<T: Settle> RateLimitLayerBuilder<T> {
@@ -109,6 +113,20 @@ impl<T: Settle> RateLimitLayerBuilder<T> {
         self
     }
 
+    /// Decides in a store that other instances have too. All limits of a request are one question;
+    /// the reply's settlement is told later, and waits for nobody.
+    ///
+    /// While the store is away, or too slow, each limit does what
+    /// [`when_store_is_away`](crate::LimitBuilder::when_store_is_away) says. What is used meanwhile
+    /// is charged once when it is back: to a bucket as much as would not have come back since.
+    /// [`WhenFull::Wait`](crate::WhenFull::Wait) keeps a line in each instance, of which the first
+    /// asks the store again at the moment that it told. Limits go by their names: instances that
+    /// share one store have the same ones.
+    pub fn shared(mut self, store: Arc<dyn SharedLimits>) -> Self {
+        self.remote = Some(store);
+        self
+    }
+
     /// Hears of refusals, warnings, waits and debts.
     pub fn hook(mut self, hook: impl Hook<Event> + Send + Sync + 'static) -> Self {
         self.hook = Box::new(hook);
@@ -135,7 +153,7 @@ impl<T: Settle> RateLimitLayerBuilder<T> {
     /// # Errors
     /// Two limits of one name; room for no key, or for more than a thousand million.
     pub fn build(self) -> Result<RateLimitLayer<T>, ConfigError> {
-        let Self { rules, settle, hook, wall, max_keys, shared } = self;
+        let Self { rules, settle, hook, wall, max_keys, shared, remote } = self;
         let name = |rule: &Rule| rule.limit.name().clone();
         let twice = |(at, rule): (usize, &Rule)| rules[..at].iter().any(|r| name(r) == name(rule));
         if rules.iter().enumerate().any(twice) {
@@ -145,7 +163,8 @@ impl<T: Settle> RateLimitLayerBuilder<T> {
             return Err(ConfigError("max_keys is at least 1 and at most 1000000000"));
         }
         let shared = shared.unwrap_or_else(Shared::new);
-        let limiter = Arc::new(Limiter::new(rules, shared, hook, wall, max_keys));
+        let remote = remote.map(|store| Arc::new(Remote::new(store)));
+        let limiter = Arc::new(Limiter::new(rules, shared, hook, wall, max_keys, remote));
         Ok(RateLimitLayer { limiter, settle: Arc::new(settle) })
     }
 }

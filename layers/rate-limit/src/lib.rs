@@ -128,7 +128,6 @@
 //! the first in line and wakes that one alone. A request is refused as soon as it is known that its
 //! time won't do. While it waits nothing is taken for it.
 
-mod calendar;
 mod config;
 #[cfg(test)]
 mod core_tests;
@@ -148,17 +147,14 @@ mod limiter;
 #[cfg(test)]
 mod loom_tests;
 mod queue;
-mod reshape;
+mod remote;
 mod rule;
 mod service;
 mod settle;
-mod state;
-#[cfg(test)]
-mod state_tests;
 mod table;
 
-pub use config::{ConfigError, Limit, LimitBuilder, Period, Quota, WhenFull};
-pub use error::{LimitExceeded, Standing};
+pub use config::{ConfigError, Limit, LimitBuilder, Quota, WhenFull, WhenStoreIsAway};
+pub use error::{LimitExceeded, Standing, StoreAway};
 pub use events::{Event, EventKind};
 pub use future::{ResponseFuture, Waited};
 pub use guard::Reservation;
@@ -168,3 +164,4 @@ pub use layer::{RateLimitLayer, RateLimitLayerBuilder};
 pub use rule::{Rule, Unit};
 pub use service::RateLimit;
 pub use settle::Settle;
+pub use tollway_store::limits::Period;

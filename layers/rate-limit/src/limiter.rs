@@ -4,6 +4,9 @@
 //! One lock for all limits is what makes a decision one step and deadlock impossible. It is held
 //! for some hundred nanoseconds, never across an await, a hook or a caller's closure.
 
+mod ask;
+mod manage;
+
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
@@ -14,12 +17,15 @@ use std::{
 use http::request::Parts;
 use tokio::time::Instant;
 use tollway_core::{Hook, WallClock};
+use tollway_store::limits::{Kind, Now};
+
+pub(crate) use ask::{Asking, Granted, Loan};
 
 use crate::{
     Event, Key, LimitExceeded, Rule, Standing, WhenFull,
     decide::{Arrival, Claim, Core, Effects, Refusal, View},
     queue::Outcome,
-    state::{Kind, Now},
+    remote::Remote,
     table::Table,
 };
 
@@ -33,6 +39,8 @@ pub(crate) struct Limiter {
     /// Some limit goes by the calendar.
     dated: bool,
     max_keys: usize,
+    /// Decides in the place of the local limits, which then only mirror it.
+    remote: Option<Arc<Remote>>,
 }
 
 /// What goes from one set of rules to the next.
@@ -65,6 +73,7 @@ pub(crate) enum Entry {
     Admitted(Vec<Claim>),
     Refused(LimitExceeded),
     Waiting(Place),
+    Asking(Asking),
 }
 
 impl Shared {
@@ -84,9 +93,10 @@ impl Limiter {
         hook: Box<dyn Hook<Event> + Send + Sync>,
         wall: Arc<dyn WallClock>,
         max_keys: usize,
+        remote: Option<Arc<Remote>>,
     ) -> Self {
         let dated = rules.iter().any(|rule| matches!(rule.limit.shape().kind, Kind::Calendar(_)));
-        Self { rules, shared, places: OnceLock::new(), hook, wall, dated, max_keys }
+        Self { rules, shared, places: OnceLock::new(), hook, wall, dated, max_keys, remote }
     }
 
     /// Its limits hold from the first time on that anybody asks.
@@ -112,7 +122,7 @@ impl Limiter {
             WhenFull::Reject => None,
             WhenFull::Wait(time) => Some(nanos(time)),
         };
-        let (name, shape) = (limit.name().clone(), limit.shape());
+        let (name, shape) = (limit.name().clone(), self.local(limit.shape()));
         let mut table =
             Table::new(name, rule.unit, shape, limit.enforced(), max_wait, self.max_keys);
         table.scope = rule.scope.clone();
@@ -183,7 +193,17 @@ impl Limiter {
 
     /// Takes all that a request needs, or nothing.
     pub(crate) fn enter(self: &Arc<Self>, request: &Parts) -> Entry {
-        let mut claims = self.claims(request);
+        let claims = self.claims(request);
+        match &self.remote {
+            Some(remote) if !claims.is_empty() => {
+                Entry::Asking(Box::pin(self.clone().ask(remote.clone(), claims)))
+            }
+            _ => self.enter_here(claims),
+        }
+    }
+
+    /// The same by the local limits.
+    fn enter_here(self: &Arc<Self>, mut claims: Vec<Claim>) -> Entry {
         if claims.is_empty() {
             return Entry::Admitted(claims);
         }
@@ -220,7 +240,8 @@ impl Limiter {
         let (now, core) = (self.now(), self.decide(&mut claims));
         claims.iter().all(|claim| {
             let table = &core.tables[claim.rule as usize];
-            !table.enforce || fits(table, &claim.key, claim.amount, now)
+            let most = self.most(table, self.rule(claim.rule));
+            !table.enforce || fits(table, &claim.key, claim.amount, most, now)
         })
     }
 
@@ -228,7 +249,13 @@ impl Limiter {
         let Some(at) = self.place(rule) else { return true };
         let (now, core) = (self.now(), self.lock());
         let table = &core.tables[at];
-        !table.enforce || fits(table, key, amount, now)
+        let most = self.most(table, &self.rules[rule]);
+        !table.enforce || fits(table, key, amount, most, now)
+    }
+
+    /// What a request may want at the most: the limit's, where the table is but a share of it.
+    fn most(&self, table: &Table, rule: &Rule) -> u64 {
+        if self.remote.is_some() { rule.limit.capacity() } else { table.shape.capacity }
     }
 
     pub(crate) fn standing(&self, rule: usize, key: &Key) -> Option<Standing> {
@@ -236,10 +263,22 @@ impl Limiter {
         let (now, core) = (self.now(), self.lock());
         let table = &core.tables[at];
         let (state, slot) = table.peek(key, now);
-        let (held, waiting) = slot.map_or((0, 0), |slot| (slot.held, slot.queue.len()));
+        let (held, mut waiting) = slot.map_or((0, 0), |slot| (slot.held, slot.queue.len()));
+        if let Some(remote) = &self.remote {
+            waiting += remote.lines.waiting(&ask::name(&self.rules[rule], key));
+        }
         let view = View::new(&table.shape, &state, held, waiting, now);
         drop(core);
         Some(tell(&self.rules[rule], view))
+    }
+
+    pub(crate) fn admitted(&self) -> Vec<(Arc<str>, u64)> {
+        let core = self.lock();
+        core.tables
+            .iter()
+            .filter(|table| table.current)
+            .map(|table| (table.name.clone(), table.admitted))
+            .collect()
     }
 
     pub(crate) fn keys(&self, rule: usize) -> Option<usize> {
@@ -259,6 +298,9 @@ impl Drop for Limiter {
     fn drop(&mut self) {
         if let Some(places) = self.places.get() {
             self.shared.lock().forget(&places.tables);
+        }
+        if let Some(remote) = &self.remote {
+            remote.repay(self.now());
         }
     }
 }
@@ -318,11 +360,11 @@ fn tell(rule: &Rule, view: View) -> Standing {
     }
 }
 
-fn fits(table: &Table, key: &Key, amount: u64, now: Now) -> bool {
+fn fits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {
     let (state, slot) = table.peek(key, now);
-    amount <= table.shape.capacity
+    amount <= most
         && slot.is_none_or(|slot| slot.queue.is_empty())
-        && state.wait(&table.shape, 0, amount, now) == Some(0)
+        && state.wait(&table.shape, 0, amount.min(table.shape.capacity), now) == Some(0)
 }
 
 fn nanos(time: Duration) -> u64 {

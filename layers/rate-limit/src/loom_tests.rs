@@ -11,12 +11,12 @@ use loom::{
     sync::{Arc, Mutex},
     thread,
 };
+use tollway_store::limits::Now;
 
 use crate::{
     Key, Limit, Quota, Unit,
     decide::{Arrival, Claim, Core, Effects},
     queue::Outcome,
-    state::Now,
     table::Table,
 };
 

@@ -7,10 +7,11 @@
 
 use std::task::Waker;
 
+use tollway_store::limits::Now;
+
 use crate::{
     decide::{Arrival, Claim, Core, Effects, Refusal, Stage, Verdict, worse},
     events::EventKind,
-    state::Now,
 };
 
 /// A request in line.

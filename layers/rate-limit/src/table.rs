@@ -4,11 +4,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use tollway_core::NameMap;
 
+use tollway_store::limits::{Now, Shape, State};
+
 use crate::{
+    decide::View,
     events::{Event, EventKind},
     key::Key,
     rule::Unit,
-    state::{Now, Shape, State},
 };
 
 /// The slot of [`Key::All`].
@@ -47,7 +49,11 @@ impl Slot {
     }
 
     fn evictable(&self) -> bool {
-        self.holds == 0 && self.queue.is_empty() && self.state.is_fresh()
+        self.holds == 0 && self.is_untouched()
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.queue.is_empty() && self.state.is_fresh()
     }
 }
 
@@ -62,6 +68,8 @@ pub(crate) struct Table {
     pub(crate) enforce: bool,
     /// Nanoseconds that a request may wait; `None`: it is rejected.
     pub(crate) max_wait: Option<u64>,
+    /// Requests let in, over all keys.
+    pub(crate) admitted: u64,
     pub(crate) max_keys: usize,
     /// Generations of rules that know it. Nobody does: its place is free.
     pub(crate) users: u32,
@@ -89,6 +97,7 @@ impl Table {
             shape,
             enforce,
             max_wait,
+            admitted: 0,
             max_keys,
             scope: None,
             users: 0,
@@ -172,6 +181,43 @@ impl Table {
         self.index.get(key).copied().or(full.then_some(OVERFLOW))
     }
 
+    /// The slot that `key` has to itself.
+    pub(crate) fn own(&self, key: &Key) -> Option<u32> {
+        if *key == Key::All { Some(ALL) } else { self.index.get(key).copied() }
+    }
+
+    /// Slots in memory.
+    pub(crate) fn room(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Keys and how they stand, of some slots; `None` if there are none from `from` on.
+    pub(crate) fn page(&self, from: usize, many: usize, now: Now) -> Option<Vec<(Key, View)>> {
+        let slots = self.slots.get(from..).filter(|slots| !slots.is_empty())?;
+        let used = slots.iter().zip(from..).take(many).filter(|(slot, at)| match &slot.key {
+            // A place that is free, or that the keys share which found none.
+            Key::All => *at == ALL as usize && !slot.is_untouched(),
+            _ => true,
+        });
+        let stands = |(slot, _): (&Slot, usize)| {
+            let mut state = slot.state.clone();
+            state.advance(&self.shape, now);
+            let view = View::new(&self.shape, &state, slot.held, slot.queue.len(), now);
+            (slot.key.clone(), view)
+        };
+        Some(used.map(stands).collect())
+    }
+
+    /// As if nothing had been used but what is held now.
+    pub(crate) fn renew(&mut self, slot: u32, now: Now) {
+        let Self { slots, shape, .. } = self;
+        let entry = &mut slots[slot as usize];
+        entry.state = State::new(shape);
+        entry.state.advance(shape, now);
+        entry.state.take(shape, entry.held, now);
+        entry.warned = false;
+    }
+
     pub(crate) fn slot(&self, slot: u32) -> &Slot {
         &self.slots[slot as usize]
     }
@@ -232,8 +278,9 @@ impl Table {
         slot
     }
 
-    /// Looks at the next few slots in turn and evicts those that are like new.
-    fn sweep(&mut self, steps: usize, now: Now) {
+    /// Looks at the next few slots in turn and evicts those that are like new; how many.
+    pub(crate) fn sweep(&mut self, steps: usize, now: Now) -> usize {
+        let before = self.index.len();
         let first = OVERFLOW as usize + 1;
         for _ in 0..steps.min(self.slots.len() - first) {
             self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { first };
@@ -250,5 +297,6 @@ impl Table {
                 self.free.push(self.hand as u32);
             }
         }
+        before - self.index.len()
     }
 }

@@ -5,5 +5,12 @@
 //! of tests runs against every store.
 
 mod error;
+pub mod ledger;
+pub mod limits;
+pub mod records;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 pub use error::StoreError;

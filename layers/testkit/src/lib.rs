@@ -3,9 +3,12 @@
 //! - [`Probe`] is an inner service that checks its caller: it panics when it is called without
 //!   having been polled ready, and counts calls, clones and drops of futures.
 //! - [`ScriptedBody`] is a body that plays a list of [`Step`]s, poll by poll.
+//! - [`RedisServer`] is a real `redis-server` on a free port.
 //! - [`Recorder`] is a guard and event hook that remembers what it was told.
 
 #![allow(clippy::panic, clippy::unwrap_used, missing_docs)]
+
+mod redis;
 
 use std::{
     collections::VecDeque,
@@ -23,6 +26,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use tower_service::Service;
+
+pub use redis::RedisServer;
 
 /// One poll of a [`ScriptedBody`].
 #[derive(Clone, Debug)]

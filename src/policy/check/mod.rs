@@ -12,6 +12,7 @@ mod routes;
 mod routing;
 mod rules;
 mod server;
+mod state;
 mod strategies;
 mod targets;
 mod together;
@@ -20,7 +21,7 @@ mod when;
 use std::num::{NonZeroU32, NonZeroU64};
 
 use super::{
-    Policy, Warning,
+    Origin, Policy, Warning,
     diag::show,
     node::Span,
     read::{At, OneOrMany, Reader},
@@ -77,8 +78,10 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         aliases,
         streams: server::streams(&written),
         translation: server::translation(&written, &mut check),
+        state: state::state(&written, &mut check),
         registry,
         warnings: check.warnings,
+        origin: Origin::default(),
     }
 }
 

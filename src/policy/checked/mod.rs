@@ -7,6 +7,7 @@ mod limits;
 mod resilience;
 mod routes;
 mod routing;
+mod state;
 
 use std::{
     net::SocketAddr,
@@ -27,6 +28,7 @@ pub use limits::*;
 pub use resilience::*;
 pub use routes::*;
 pub use routing::*;
+pub use state::*;
 
 use tollway_route::{Glob, facts::Thresholds};
 
@@ -74,10 +76,25 @@ pub struct Policy {
     pub streams: Streams,
     /// What is done about what can't be translated.
     pub translation: Strictness,
+    /// Where state lives.
+    pub state: State,
     /// Known providers and models, the policy's own overrides included.
     pub registry: Registry,
     /// What is allowed but probably not meant.
     pub warnings: Vec<super::Warning>,
+    /// What it was read from.
+    pub origin: Origin,
+}
+
+/// The file that a policy was read from.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// What errors call it.
+    pub name: String,
+    /// What is in it, as it may be shown: without comments, and with stars in the place of secrets.
+    pub text: Arc<str>,
+    /// SHA-256 of what is in it, in hex. What a variable or a file of secrets stands for is no part of it.
+    pub sha256: String,
 }
 
 impl Policy {

@@ -1,13 +1,22 @@
 //! UTC calendar windows as nanoseconds since 1970. No instant panics; the ends of time saturate.
 
-use crate::config::Period;
+/// A calendar window in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Period {
+    /// From one full hour to the next.
+    Hour,
+    /// From midnight to midnight.
+    Day,
+    /// From the first of a month to the first of the next.
+    Month,
+}
 
 const SECOND: u64 = 1_000_000_000;
 const HOUR: u64 = 3600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 
 /// Start and end of the period that holds `now`.
-pub(crate) fn span(period: Period, now: u64) -> (u64, u64) {
+pub(super) fn span(period: Period, now: u64) -> (u64, u64) {
     let fixed = |length: u64| {
         let start = now - now % length;
         (start, start.saturating_add(length))
@@ -23,7 +32,7 @@ pub(crate) fn span(period: Period, now: u64) -> (u64, u64) {
 }
 
 /// A length that no such period is shorter than.
-pub(crate) fn at_least(period: Period) -> u64 {
+pub(super) fn at_least(period: Period) -> u64 {
     match period {
         Period::Hour => HOUR,
         Period::Day => DAY,

@@ -2,54 +2,93 @@
 
 use std::collections::VecDeque;
 
-use crate::{calendar, config::Period};
+use super::calendar::{self, Period};
 
-/// Both clocks in nanoseconds: since the layer was built, and since 1970.
+/// Both clocks in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Now {
-    pub(crate) mono: u64,
-    pub(crate) wall: u64,
+pub struct Now {
+    /// Since some moment of the caller's choice; never runs backwards.
+    pub mono: u64,
+    /// Since 1970, for what goes by the calendar; may jump.
+    pub wall: u64,
 }
 
+/// How use of a limit comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Bucket { rate: u64, per: u64 },
-    Window { window: u64 },
+pub enum Kind {
+    /// Fills at `rate` in each `per`.
+    Bucket {
+        /// What comes back in `per`, at least 1.
+        rate: u64,
+        /// Nanoseconds, at least 1.
+        per: u64,
+    },
+    /// What was taken counts for `window` from then on.
+    Window {
+        /// Nanoseconds, at least 1.
+        window: u64,
+    },
+    /// What was taken counts until the period ends.
     Calendar(Period),
+    /// What was taken counts until it is settled.
     Concurrent,
 }
 
 /// What all keys of a limit have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub(crate) kind: Kind,
-    /// The most that can be taken at once.
-    pub(crate) capacity: u64,
+pub struct Shape {
+    /// How use comes back.
+    pub kind: Kind,
+    /// The most that can be taken at once, at least 1.
+    pub capacity: u64,
     /// Tell when this much is used.
-    pub(crate) warn: Option<u64>,
+    pub warn: Option<u64>,
 }
 
 /// What was taken when, so that it can be settled in its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Receipt {
-    pub(crate) amount: u64,
+pub struct Receipt {
+    /// How much.
+    pub amount: u64,
     mark: u64,
 }
 
 /// Slices that a window remembers at most, and by whose length it errs.
-const SLICES: u64 = 64;
+pub(super) const SLICES: u64 = 64;
 
 /// Takes close to each other, which leave the window with the last of them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Slice {
-    start: u64,
-    last: u64,
-    amount: u64,
+pub(super) struct Slice {
+    pub(super) start: u64,
+    pub(super) last: u64,
+    pub(super) amount: u64,
 }
 
 /// How much of its quota one key has used.
+///
+/// ```
+/// use tollway_store::limits::{Kind, Now, Shape, State};
+///
+/// // Ten at once, and one comes back each second.
+/// let second = 1_000_000_000;
+/// let shape = Shape { kind: Kind::Bucket { rate: 1, per: second }, capacity: 10, warn: None };
+/// let mut state = State::new(&shape);
+///
+/// let now = Now::default();
+/// state.advance(&shape, now);
+/// assert_eq!(state.wait(&shape, 0, 8, now), Some(0));
+/// let receipt = state.take(&shape, 8, now);
+/// assert_eq!(state.wait(&shape, 0, 4, now), Some(2 * second), "two are missing");
+///
+/// // Only one of the eight was used.
+/// state.settle(&shape, receipt, 1, now);
+/// assert_eq!((state.used(&shape), state.wait(&shape, 0, 4, now)), (1, Some(0)));
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) enum State {
+pub struct State(pub(super) Use);
+
+#[derive(Clone, Debug)]
+pub(super) enum Use {
     /// `used` is in units of amount * per, in which a refill of `rate` a nanosecond is exact.
     Bucket {
         used: u128,
@@ -70,24 +109,25 @@ pub(crate) enum State {
 }
 
 impl State {
-    pub(crate) fn new(shape: &Shape) -> Self {
-        match shape.kind {
-            Kind::Bucket { .. } => Self::Bucket { used: 0, at: 0 },
-            Kind::Window { .. } => Self::Window { slices: VecDeque::new(), used: 0 },
-            Kind::Calendar(_) => Self::Calendar { start: 0, end: 0, used: 0 },
-            Kind::Concurrent => Self::Concurrent { used: 0 },
-        }
+    /// Of a key that was never seen.
+    pub fn new(shape: &Shape) -> Self {
+        Self(match shape.kind {
+            Kind::Bucket { .. } => Use::Bucket { used: 0, at: 0 },
+            Kind::Window { .. } => Use::Window { slices: VecDeque::new(), used: 0 },
+            Kind::Calendar(_) => Use::Calendar { start: 0, end: 0, used: 0 },
+            Kind::Concurrent => Use::Concurrent { used: 0 },
+        })
     }
 
     /// Lets time pass up to `now`. The other methods count on it having been called.
-    pub(crate) fn advance(&mut self, shape: &Shape, now: Now) {
-        match (self, shape.kind) {
-            (Self::Bucket { used, at }, Kind::Bucket { rate, .. }) => {
+    pub fn advance(&mut self, shape: &Shape, now: Now) {
+        match (&mut self.0, shape.kind) {
+            (Use::Bucket { used, at }, Kind::Bucket { rate, .. }) => {
                 let passed = now.mono.saturating_sub(*at);
                 *used = used.saturating_sub(u128::from(passed) * u128::from(rate));
                 *at = (*at).max(now.mono);
             }
-            (Self::Window { slices, used }, Kind::Window { window }) => {
+            (Use::Window { slices, used }, Kind::Window { window }) => {
                 while let Some(slice) = slices.front() {
                     if slice.last.saturating_add(window) > now.mono {
                         break;
@@ -96,7 +136,7 @@ impl State {
                     slices.pop_front();
                 }
             }
-            (Self::Calendar { start, end, used }, Kind::Calendar(period)) => {
+            (Use::Calendar { start, end, used }, Kind::Calendar(period)) => {
                 if now.wall >= *end {
                     *used = 0;
                     (*start, *end) = calendar::span(period, now.wall);
@@ -112,19 +152,19 @@ impl State {
 
     /// Nanoseconds until `amount` can be taken, after `ahead` has been taken by others; `None`:
     /// nobody knows. Never late where requests in front take theirs as soon as they can.
-    pub(crate) fn wait(&self, shape: &Shape, ahead: u128, amount: u64, now: Now) -> Option<u64> {
+    pub fn wait(&self, shape: &Shape, ahead: u128, amount: u64, now: Now) -> Option<u64> {
         let need = ahead.saturating_add(amount.into());
-        let capacity = u128::from(shape.capacity);
-        match (self, shape.kind) {
-            (Self::Bucket { used, .. }, Kind::Bucket { rate, per }) => {
+        let capacity = u128::from(shape.capacity.max(1));
+        match (&self.0, shape.kind) {
+            (Use::Bucket { used, .. }, Kind::Bucket { rate, per }) => {
                 let per = u128::from(per);
                 let level = need.saturating_mul(per).saturating_add(*used);
                 match level.saturating_sub(capacity * per) {
                     0 => Some(0),
-                    missing => Some(clamp(missing.div_ceil(rate.into()))),
+                    missing => Some(clamp(missing.div_ceil(rate.max(1).into()))),
                 }
             }
-            (Self::Window { slices, used }, Kind::Window { window }) => {
+            (Use::Window { slices, used }, Kind::Window { window }) => {
                 // What comes after a whole capacity goes one window after what it displaces.
                 let rounds = need.saturating_sub(1) / capacity;
                 let need = need - rounds * capacity;
@@ -139,7 +179,7 @@ impl State {
                 }
                 Some(clamp(rounds.saturating_mul(window.into())).saturating_add(wait))
             }
-            (Self::Calendar { end, used, .. }, Kind::Calendar(period)) => {
+            (Use::Calendar { end, used, .. }, Kind::Calendar(period)) => {
                 let free = capacity.saturating_sub((*used).into());
                 if u128::from(*used) <= capacity && need <= free {
                     return Some(0);
@@ -148,7 +188,7 @@ impl State {
                 let more = periods.saturating_mul(calendar::at_least(period).into());
                 Some(end.saturating_sub(now.wall).max(1).saturating_add(clamp(more)))
             }
-            (Self::Concurrent { used }, _) => {
+            (Use::Concurrent { used }, _) => {
                 (need.saturating_add((*used).into()) <= capacity).then_some(0)
             }
             _ => None,
@@ -156,13 +196,13 @@ impl State {
     }
 
     /// Takes `amount`, whether there is room or not: a debt is what goes beyond.
-    pub(crate) fn take(&mut self, shape: &Shape, amount: u64, now: Now) -> Receipt {
+    pub fn take(&mut self, shape: &Shape, amount: u64, now: Now) -> Receipt {
         let mut mark = 0;
-        match (self, shape.kind) {
-            (Self::Bucket { used, .. }, Kind::Bucket { per, .. }) => {
+        match (&mut self.0, shape.kind) {
+            (Use::Bucket { used, .. }, Kind::Bucket { per, .. }) => {
                 *used = used.saturating_add(u128::from(amount) * u128::from(per));
             }
-            (Self::Window { slices, used }, Kind::Window { window }) if amount > 0 => {
+            (Use::Window { slices, used }, Kind::Window { window }) if amount > 0 => {
                 *used = used.saturating_add(amount);
                 match slices.back_mut() {
                     Some(slice) if now.mono <= slice.start.saturating_add(window / SLICES) => {
@@ -176,11 +216,11 @@ impl State {
                     }
                 }
             }
-            (Self::Calendar { start, used, .. }, _) => {
+            (Use::Calendar { start, used, .. }, _) => {
                 *used = used.saturating_add(amount);
                 mark = *start;
             }
-            (Self::Concurrent { used }, _) => *used = used.saturating_add(amount),
+            (Use::Concurrent { used }, _) => *used = used.saturating_add(amount),
             _ => {}
         }
         Receipt { amount, mark }
@@ -188,8 +228,8 @@ impl State {
 
     /// Puts `spent` in the place of what was taken: the rest goes back to where it came from, as
     /// far as it still counts there; what is missing counts from now on.
-    pub(crate) fn settle(&mut self, shape: &Shape, receipt: Receipt, spent: u64, now: Now) {
-        if let Self::Concurrent { used } = self {
+    pub fn settle(&mut self, shape: &Shape, receipt: Receipt, spent: u64, now: Now) {
+        if let Use::Concurrent { used } = &mut self.0 {
             *used = used.saturating_sub(receipt.amount);
             return;
         }
@@ -198,11 +238,11 @@ impl State {
             return;
         }
         let rest = receipt.amount - spent;
-        match (self, shape.kind) {
-            (Self::Bucket { used, .. }, Kind::Bucket { per, .. }) => {
+        match (&mut self.0, shape.kind) {
+            (Use::Bucket { used, .. }, Kind::Bucket { per, .. }) => {
                 *used = used.saturating_sub(u128::from(rest) * u128::from(per));
             }
-            (Self::Window { slices, used }, _) => {
+            (Use::Window { slices, used }, _) => {
                 let found = slices.binary_search_by_key(&receipt.mark, |slice| slice.start);
                 if let Some(slice) = found.ok().and_then(|at| slices.get_mut(at)) {
                     let rest = rest.min(slice.amount);
@@ -211,7 +251,7 @@ impl State {
                 }
             }
             // Taken in this period, or in one that this has come to hold.
-            (Self::Calendar { start, used, .. }, _) if *start <= receipt.mark => {
+            (Use::Calendar { start, used, .. }, _) if *start <= receipt.mark => {
                 *used = used.saturating_sub(rest);
             }
             _ => {}
@@ -219,23 +259,23 @@ impl State {
     }
 
     /// What is used, rounded up to whole units.
-    pub(crate) fn used(&self, shape: &Shape) -> u64 {
-        match (self, shape.kind) {
-            (Self::Bucket { used, .. }, Kind::Bucket { per, .. }) => {
-                clamp(used.div_ceil(per.into()))
+    pub fn used(&self, shape: &Shape) -> u64 {
+        match (&self.0, shape.kind) {
+            (Use::Bucket { used, .. }, Kind::Bucket { per, .. }) => {
+                clamp(used.div_ceil(per.max(1).into()))
             }
-            (Self::Window { used, .. } | Self::Calendar { used, .. }, _) => *used,
-            (Self::Concurrent { used }, _) => *used,
+            (Use::Window { used, .. } | Use::Calendar { used, .. }, _) => *used,
+            (Use::Concurrent { used }, _) => *used,
             _ => 0,
         }
     }
 
     /// Whether as much as the limit warns of is used.
-    pub(crate) fn warns(&self, shape: &Shape) -> bool {
+    pub fn warns(&self, shape: &Shape) -> bool {
         let Some(warn) = shape.warn else { return false };
-        match (self, shape.kind) {
+        match (&self.0, shape.kind) {
             // Without the division.
-            (Self::Bucket { used, .. }, Kind::Bucket { per, .. }) => {
+            (Use::Bucket { used, .. }, Kind::Bucket { per, .. }) => {
                 *used >= u128::from(warn) * u128::from(per)
             }
             _ => self.used(shape) >= warn,
@@ -243,26 +283,26 @@ impl State {
     }
 
     /// Nanoseconds until the whole quota is there again; `None` where no time brings it.
-    pub(crate) fn reset(&self, shape: &Shape, now: Now) -> Option<u64> {
-        match (self, shape.kind) {
-            (Self::Bucket { used, .. }, Kind::Bucket { rate, .. }) => {
-                Some(clamp(used.div_ceil(rate.into())))
+    pub fn reset(&self, shape: &Shape, now: Now) -> Option<u64> {
+        match (&self.0, shape.kind) {
+            (Use::Bucket { used, .. }, Kind::Bucket { rate, .. }) => {
+                Some(clamp(used.div_ceil(rate.max(1).into())))
             }
-            (Self::Window { slices, .. }, Kind::Window { window }) => {
+            (Use::Window { slices, .. }, Kind::Window { window }) => {
                 let last = slices.back().map(|slice| slice.last.saturating_add(window));
                 Some(last.map_or(0, |last| last.saturating_sub(now.mono)))
             }
-            (Self::Calendar { end, .. }, _) => Some(end.saturating_sub(now.wall)),
+            (Use::Calendar { end, .. }, _) => Some(end.saturating_sub(now.wall)),
             _ => None,
         }
     }
 
     /// Whether it can't be told from a new one.
-    pub(crate) fn is_fresh(&self) -> bool {
-        match self {
-            Self::Bucket { used, .. } => *used == 0,
-            Self::Window { used, .. } | Self::Calendar { used, .. } => *used == 0,
-            Self::Concurrent { used } => *used == 0,
+    pub fn is_fresh(&self) -> bool {
+        match &self.0 {
+            Use::Bucket { used, .. } => *used == 0,
+            Use::Window { used, .. } | Use::Calendar { used, .. } => *used == 0,
+            Use::Concurrent { used } => *used == 0,
         }
     }
 }

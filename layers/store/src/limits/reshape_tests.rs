@@ -1,18 +1,16 @@
-use std::time::Duration;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Limit, Period, Quota};
+use crate::limits::Period;
 
 const SECOND: u64 = 1_000_000_000;
 
-fn shape(quota: Quota) -> Shape {
-    Limit::new("limit", quota).unwrap().shape()
+fn shape(kind: Kind, capacity: u64) -> Shape {
+    Shape { kind, capacity, warn: None }
 }
 
 fn bucket(amount: u64, seconds: u64, burst: u64) -> Shape {
-    shape(Quota::TokenBucket { amount, per: Duration::from_secs(seconds), burst })
+    shape(Kind::Bucket { rate: amount, per: seconds * SECOND }, burst)
 }
 
 fn at(seconds: u64) -> Now {
@@ -58,9 +56,7 @@ fn time_counts_by_the_old_rate_up_to_the_change() {
 
 #[test]
 fn windows_and_calendars_keep_what_was_used() {
-    let window = |amount, seconds| {
-        shape(Quota::SlidingWindow { amount, window: Duration::from_secs(seconds) })
-    };
+    let window = |amount, seconds: u64| shape(Kind::Window { window: seconds * SECOND }, amount);
     let mut state = State::new(&window(50, 60));
     state.take(&window(50, 60), 30, at(100));
     state.reshape(&window(50, 60), &window(20, 600), 0, at(150));
@@ -68,7 +64,7 @@ fn windows_and_calendars_keep_what_was_used() {
     state.reshape(&window(20, 600), &window(20, 10), 0, at(150));
     assert_eq!(state.used(&window(20, 10)), 0, "no such window holds what is 50 s old");
 
-    let calendar = |amount, period| shape(Quota::Calendar { amount, period });
+    let calendar = |amount, period| shape(Kind::Calendar(period), amount);
     let (hour, day) = (calendar(10, Period::Hour), calendar(100, Period::Day));
     let mut state = State::new(&hour);
     state.advance(&hour, at(10_000));
@@ -104,7 +100,7 @@ proptest! {
         takes in proptest::collection::vec(any::<u64>(), 0..4), held in any::<u64>(), now in any::<u64>(),
     ) {
         let shape = |(amount, per, burst): (u64, u64, u64)| {
-            shape(Quota::TokenBucket { amount, per: Duration::from_nanos(per), burst })
+            shape(Kind::Bucket { rate: amount, per }, burst)
         };
         let now = Now { mono: now, wall: now };
         let mut old = shape(shapes[0]);

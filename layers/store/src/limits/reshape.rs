@@ -1,9 +1,6 @@
 //! A limit gets another shape while its quota is in use.
 
-use crate::{
-    calendar,
-    state::{Kind, Now, Shape, State},
-};
+use super::{Kind, Now, Shape, State, calendar, state::Use};
 
 /// A whole, in fixed point.
 const ONE: u128 = 1 << 64;
@@ -11,7 +8,7 @@ const ONE: u128 = 1 << 64;
 impl Shape {
     /// Whether what is used under this shape means something under `new`: the same algorithm, and
     /// no shorter period of the calendar, since nobody knows how much of a month fell on its day.
-    pub(crate) fn leads_to(&self, new: &Self) -> bool {
+    pub fn leads_to(&self, new: &Self) -> bool {
         match (self.kind, new.kind) {
             (Kind::Calendar(old), Kind::Calendar(new)) => {
                 calendar::at_least(old) <= calendar::at_least(new)
@@ -27,11 +24,11 @@ impl State {
     /// A bucket stays as full as it was by its share, so that a changed limit is neither a present nor a
     /// punishment. What is reserved is settled in whole amounts later, and what is owed was really
     /// used: both stay as they are. Windows, calendars and places count the same amounts on.
-    pub(crate) fn reshape(&mut self, old: &Shape, new: &Shape, held: u64, now: Now) {
+    pub fn reshape(&mut self, old: &Shape, new: &Shape, held: u64, now: Now) {
         self.advance(old, now);
-        match (&mut *self, old.kind, new.kind) {
+        match (&mut self.0, old.kind, new.kind) {
             (
-                Self::Bucket { used, .. },
+                Use::Bucket { used, .. },
                 Kind::Bucket { per: old_per, .. },
                 Kind::Bucket { per: new_per, .. },
             ) => {
@@ -45,7 +42,7 @@ impl State {
                     .saturating_add(scaled(held, (new_per, old_per)))
                     .saturating_add(scaled(owed, (new_per, old_per)));
             }
-            (Self::Calendar { start, end, .. }, Kind::Calendar(old), Kind::Calendar(new))
+            (Use::Calendar { start, end, .. }, Kind::Calendar(old), Kind::Calendar(new))
                 if old != new =>
             {
                 (*start, *end) = calendar::span(new, now.wall);

@@ -1,26 +1,25 @@
-use std::time::Duration;
-
 use proptest::{collection::vec, prelude::*};
 
-use crate::{
-    Limit, Period, Quota,
-    state::{Now, Receipt, Shape, State},
-};
+use super::{Kind, Now, Period, Receipt, Shape, State, state::Use};
 
-fn shape(quota: Quota) -> Shape {
-    Limit::new("limit", quota).unwrap().shape()
+fn shape(kind: Kind, capacity: u64) -> Shape {
+    Shape { kind, capacity, warn: None }
 }
 
 fn at(mono: u64) -> Now {
     Now { mono, wall: mono }
 }
 
-fn bucket(amount: u64, per: u64, burst: u64) -> Shape {
-    shape(Quota::TokenBucket { amount, per: Duration::from_nanos(per), burst })
+fn bucket(rate: u64, per: u64, burst: u64) -> Shape {
+    shape(Kind::Bucket { rate, per }, burst)
 }
 
 fn window(amount: u64, window: u64) -> Shape {
-    shape(Quota::SlidingWindow { amount, window: Duration::from_nanos(window) })
+    shape(Kind::Window { window }, amount)
+}
+
+fn calendar(amount: u64, period: Period) -> Shape {
+    shape(Kind::Calendar(period), amount)
 }
 
 fn any_shape() -> impl Strategy<Value = Shape> {
@@ -28,7 +27,7 @@ fn any_shape() -> impl Strategy<Value = Shape> {
     prop_oneof![
         (amount.clone(), time.clone(), 1..200u64).prop_map(|(a, per, b)| bucket(a, per, b)),
         (amount.clone(), time).prop_map(|(a, w)| window(a, w)),
-        amount.prop_map(|amount| shape(Quota::Calendar { amount, period: Period::Hour })),
+        amount.prop_map(|amount| calendar(amount, Period::Hour)),
     ]
 }
 
@@ -92,7 +91,7 @@ proptest! {
             now += gap;
             state.advance(&shape, at(now));
             state.take(&shape, 1, at(now));
-            let State::Window { slices, .. } = &state else { unreachable!() };
+            let Use::Window { slices, .. } = &state.0 else { unreachable!() };
             // 64 of a whole slice's length, one more that reaches out at each end, and rounding.
             prop_assert!(slices.len() <= 2 * 64 + 2);
         }
@@ -229,7 +228,7 @@ proptest! {
         period in prop_oneof![Just(Period::Hour), Just(Period::Day), Just(Period::Month)],
         start in 0..4_000_000_000u64, jumps in vec(-7_000_000..7_000_000i64, 1..20),
     ) {
-        let shape = shape(Quota::Calendar { amount: 10, period });
+        let shape = calendar(10, period);
         let nanos = |seconds: u64| at(seconds * 1_000_000_000);
         let (mut state, mut date) = (State::new(&shape), start);
         for jump in jumps {
@@ -251,13 +250,12 @@ proptest! {
         kind in 0..4,
     ) {
         let [a, b, c, d] = amounts[..] else { unreachable!() };
-        let (amount, time) = (a.max(1), Duration::from_nanos(b.max(1)));
-        let shape = shape(match kind {
-            0 => Quota::TokenBucket { amount, per: time, burst: c.max(1) },
-            1 => Quota::SlidingWindow { amount, window: time },
-            2 => Quota::Calendar { amount, period: Period::Month },
-            _ => Quota::Concurrent { amount },
-        });
+        let shape = match kind {
+            0 => bucket(a, b, c),
+            1 => window(a, b),
+            2 => calendar(a, Period::Month),
+            _ => shape(Kind::Concurrent, a),
+        };
         let mut state = State::new(&shape);
         for (step, time) in times.into_iter().enumerate() {
             state.advance(&shape, at(time));
@@ -273,7 +271,7 @@ proptest! {
 
 #[test]
 fn a_date_far_ahead_does_not_lock_a_budget_for_years() {
-    let shape = shape(Quota::Calendar { amount: 10, period: Period::Day });
+    let shape = calendar(10, Period::Day);
     let day = 86_400_000_000_000;
     let mut state = State::new(&shape);
     state.advance(&shape, at(4_000 * day));
@@ -287,7 +285,7 @@ fn a_date_far_ahead_does_not_lock_a_budget_for_years() {
 
 #[test]
 fn a_midnight_crossed_twice_gives_nothing_back() {
-    let shape = shape(Quota::Calendar { amount: 10, period: Period::Day });
+    let shape = calendar(10, Period::Day);
     let day = 86_400_000_000_000;
     let mut state = State::new(&shape);
     state.advance(&shape, at(10 * day));
