@@ -10,14 +10,14 @@ use crate::{policy::Policy, telemetry::Telemetry};
 /// Where a stack keeps what outlives a request; a stack of its own, which only shows what it would
 /// do, has none.
 #[derive(Clone, Debug, Default)]
-pub struct Stores {
+pub(super) struct Stores {
     /// The ledger.
     pub(super) ledger: Option<Books>,
 }
 
 /// A ledger to read and what writes it.
 #[derive(Clone)]
-pub struct Books {
+pub(super) struct Books {
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) writer: Arc<Writer>,
 }
