@@ -89,7 +89,7 @@ pub(super) fn restore(books: &Books, policy: &Policy, totals: &Totals) {
     }
     let today = Period::day(SystemClock.now());
     for (from, to) in
-        [(today.days_before(61), today), (today.days_before(366), today.whole_month())]
+        [(today.days_before(60), today), (today.days_before(335), today.whole_month())]
     {
         for (by, dimension) in [
             (By::User, Dimension::User),
