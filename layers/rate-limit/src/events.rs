@@ -50,4 +50,7 @@ pub enum EventKind {
         /// Really used.
         spent: u64,
     },
+    /// A limit that [took over](crate::RateLimitLayerBuilder::resume) from one of its name counts
+    /// something else, or otherwise: all its keys begin with their whole quota.
+    StartedAnew,
 }

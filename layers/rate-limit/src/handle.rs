@@ -5,6 +5,9 @@ use http::request::Parts;
 use crate::{Key, Rule, Standing, limiter::Limiter};
 
 /// Reads a layer's limits; takes nothing and changes nothing. Cheap to clone.
+///
+/// With a [shared store](crate::RateLimitLayerBuilder::shared) it asks nobody: it knows what this
+/// instance has used of its share, and nothing of the others.
 #[derive(Clone, Debug)]
 pub struct Handle(Arc<Limiter>);
 
@@ -27,6 +30,11 @@ impl Handle {
     /// Keys that `limit` has in memory; `None` if there is no such limit.
     pub fn keys(&self, limit: &str) -> Option<usize> {
         self.0.keys(self.find(limit)?)
+    }
+
+    /// Why what has changed could not be saved when that was last tried; `None` if all is well.
+    pub fn unsaved(&self) -> Option<String> {
+        self.0.shared().journal()?.failed()
     }
 
     /// Requests that each limit has let in, by its name; attempts, where those are limited.

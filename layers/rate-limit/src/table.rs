@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
 };
+
 use tollway_store::limits::{Now, Shape, State};
 
 use crate::{
@@ -32,6 +33,8 @@ pub(crate) struct Slot {
     /// Requests that wait here, by the order in which they came, and what they want in all.
     pub(crate) queue: VecDeque<u64>,
     pub(crate) backlog: u128,
+    /// To be saved.
+    touched: bool,
 }
 
 impl Slot {
@@ -44,11 +47,12 @@ impl Slot {
             warned: false,
             queue: VecDeque::new(),
             backlog: 0,
+            touched: false,
         }
     }
 
     fn evictable(&self) -> bool {
-        self.holds == 0 && self.queue.is_empty() && self.state.is_fresh()
+        self.holds == 0 && !self.touched && self.queue.is_empty() && self.state.is_fresh()
     }
 }
 
@@ -58,16 +62,26 @@ pub(crate) struct Table {
     pub(crate) name: Arc<str>,
     pub(crate) unit: Unit,
     pub(crate) shape: Shape,
+    /// What its keys are, if the rule says so.
+    pub(crate) scope: Option<Arc<str>>,
     pub(crate) enforce: bool,
     /// Nanoseconds that a request may wait; `None`: it is rejected.
     pub(crate) max_wait: Option<u64>,
     /// Requests let in, over all keys.
     pub(crate) admitted: u64,
-    max_keys: usize,
+    pub(crate) max_keys: usize,
+    /// Generations of rules that know it. Nobody does: its place is free.
+    pub(crate) users: u32,
+    /// Belongs to the latest of them.
+    pub(crate) current: bool,
     slots: Vec<Slot>,
     free: Vec<u32>,
     index: HashMap<Key, u32>,
     hand: usize,
+    /// Slots that are to be saved; `None`: none ever is.
+    touched: Option<Vec<u32>>,
+    /// Keys that were evicted since this was last asked for.
+    evicted: Vec<Key>,
 }
 
 impl Table {
@@ -80,9 +94,99 @@ impl Table {
         max_keys: usize,
     ) -> Self {
         let slots = vec![Slot::new(Key::All, &shape), Slot::new(Key::All, &shape)];
-        let (free, index) = (Vec::new(), HashMap::new());
-        let (admitted, hand) = (0, 0);
-        Self { name, unit, shape, enforce, max_wait, admitted, max_keys, slots, free, index, hand }
+        Self {
+            name,
+            unit,
+            shape,
+            enforce,
+            max_wait,
+            admitted: 0,
+            max_keys,
+            scope: None,
+            users: 0,
+            current: true,
+            slots,
+            free: Vec::new(),
+            index: HashMap::new(),
+            hand: 0,
+            touched: None,
+            evicted: Vec::new(),
+        }
+    }
+
+    /// From now on it is remembered which slots change.
+    pub(crate) fn remember(&mut self) {
+        self.touched.get_or_insert_default();
+    }
+
+    /// A slot has changed.
+    pub(crate) fn touch(&mut self, slot: u32) {
+        let Some(touched) = &mut self.touched else { return };
+        // What keys share that found no place is nobody's.
+        if let Some(entry) = self.slots.get_mut(slot as usize).filter(|_| slot != OVERFLOW) {
+            if !std::mem::replace(&mut entry.touched, true) {
+                touched.push(slot);
+            }
+        }
+    }
+
+    /// A slot that has changed since it was last asked for.
+    pub(crate) fn untouch(&mut self) -> Option<u32> {
+        let slot = self.touched.as_mut()?.pop()?;
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.touched = false;
+        }
+        Some(slot)
+    }
+
+    /// A key whose memory is of no use any more.
+    pub(crate) fn take_evicted(&mut self) -> Option<Key> {
+        self.evicted.pop()
+    }
+
+    /// Gives `key` a state, if there is room for it.
+    pub(crate) fn put(&mut self, key: &Key, state: State, now: Now) {
+        let slot = self.resolve(key, now);
+        if slot != OVERFLOW {
+            self.slot_mut(slot).state = state;
+        }
+    }
+
+    /// Whether what is used here counts on under `next`.
+    pub(crate) fn leads_to(&self, next: &Self) -> bool {
+        self.current
+            && (&self.name, self.unit, &self.scope) == (&next.name, next.unit, &next.scope)
+            && self.shape.leads_to(&next.shape)
+    }
+
+    /// Goes on as `next`; its keys keep what they have used.
+    pub(crate) fn reshape(&mut self, next: &Self, now: Now) {
+        if self.shape != next.shape {
+            for slot in &mut self.slots {
+                slot.state.reshape(&self.shape, &next.shape, slot.held, now);
+            }
+        }
+        self.shape = next.shape;
+        (self.enforce, self.max_wait) = (next.enforce, next.max_wait);
+        self.max_keys = next.max_keys;
+    }
+
+    /// Lets go of all keys, once no rule knows it.
+    pub(crate) fn close_if_unused(&mut self) {
+        if self.users == 0 && !self.current {
+            self.slots.truncate(OVERFLOW as usize + 1);
+            self.slots.shrink_to_fit();
+            (self.free, self.index, self.hand) = (Vec::new(), HashMap::new(), 0);
+            self.touched = self.touched.take().map(|_| Vec::new());
+        }
+    }
+
+    /// Lets go of all queues; whoever stood there is to be told.
+    pub(crate) fn disperse(&mut self) {
+        for slot in &mut self.slots {
+            slot.queue.clear();
+            slot.backlog = 0;
+        }
     }
 
     /// Keys in memory, besides [`Key::All`].
@@ -196,6 +300,9 @@ impl Table {
             if slot.evictable() {
                 let key = std::mem::take(&mut slot.key);
                 self.index.remove(&key);
+                if self.touched.is_some() {
+                    self.evicted.push(key);
+                }
                 self.free.push(self.hand as u32);
             }
         }

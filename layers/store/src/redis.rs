@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use ::redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult};
+use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult};
 use tokio::{
     runtime,
     sync::{Notify, mpsc, oneshot, watch},
@@ -130,16 +130,6 @@ impl Redis {
     pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
         let ask = async |mut link: Link| command.query_async(&mut link).await;
         self.shared.ask(self.config().timeout, ask).await
-    }
-
-    /// Runs commands one after another within `limit`, for those who do not hold up a request.
-    pub(crate) async fn pipe<T: FromRedisValue>(
-        &self,
-        commands: &Pipeline,
-        limit: Duration,
-    ) -> Result<T, StoreError> {
-        let ask = async |mut link: Link| commands.query_async(&mut link).await;
-        self.shared.ask(limit, ask).await
     }
 
     /// Asks within `limit`, and waits for the answer on this thread.

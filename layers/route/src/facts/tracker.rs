@@ -15,13 +15,12 @@ use crate::{Live, Track};
 pub struct Tracker(Arc<Inner>);
 
 struct Inner {
-    config: Arc<Config>,
     epoch: Instant,
     table: RwLock<Table>,
 }
 
-#[derive(Default)]
 struct Table {
+    config: Arc<Config>,
     slots: HashMap<Target, Arc<Slot>, Seeded>,
     /// Newcomers to turn away before a full table is searched for idle targets again.
     turn_away: usize,
@@ -35,23 +34,55 @@ impl Tracker {
     /// Names the setting of `config` that no figures can be kept by.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
-        let inner = Inner {
-            config: Arc::new(config),
-            epoch: Instant::now(),
-            table: RwLock::new(Table::default()),
-        };
-        Ok(Self(Arc::new(inner)))
+        let (config, slots) = (Arc::new(config), HashMap::default());
+        let table = RwLock::new(Table { config, slots, turn_away: 0 });
+        Ok(Self(Arc::new(Inner { epoch: Instant::now(), table })))
     }
 
     /// What figures are kept by.
-    pub fn config(&self) -> &Config {
-        &self.0.config
+    pub fn config(&self) -> Arc<Config> {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner).config.clone()
+    }
+
+    /// Keeps the figures by another config from now on. What is known stays: samples count on in the
+    /// new window, and each target is judged again by the new thresholds.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting of `config` that no figures can be kept by; then nothing is changed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tokio::time::Instant;
+    /// use tollway_core::Target;
+    /// use tollway_route::facts::{Config, Outcome, Tracker};
+    ///
+    /// let (tracker, now) = (Tracker::new(Config::default())?, Instant::now());
+    /// let llama = tracker.slot(&Target::new("groq", "main", Some("llama".into())));
+    /// llama.begin(now).end(now, Outcome::success());
+    /// tracker.keep_by(Config { min_samples: 1, ..Config::default() }, now)?;
+    /// assert_eq!(llama.figures(now).samples, 1);
+    /// assert!(llama.figures(now).whole.is_some());
+    /// # Ok::<_, tollway_route::facts::ConfigError>(())
+    /// ```
+    pub fn keep_by(&self, config: Config, now: Instant) -> Result<(), ConfigError> {
+        config.check()?;
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        if *table.config == config {
+            return Ok(());
+        }
+        table.config = Arc::new(config);
+        let slots: Vec<_> = table.slots.values().cloned().collect();
+        let config = table.config.clone();
+        drop(table);
+        slots.iter().for_each(|slot| slot.keep_by(config.clone(), now));
+        Ok(())
     }
 
     /// The figures of `target`. Where there is no room for it, they are apart from all others, and
     /// nobody else adds to them.
     pub fn slot(&self, target: &Target) -> Arc<Slot> {
-        self.tracked(target).unwrap_or_else(|| self.0.make(target))
+        self.tracked(target).unwrap_or_else(|| self.0.make(target, self.config()))
     }
 
     /// The figures of `target`, if it has some or there is room for it.
@@ -65,10 +96,10 @@ impl Tracker {
         if let Some(slot) = table.slots.get(target) {
             return Some(slot.clone());
         }
-        if table.slots.len() >= self.0.config.max_targets && !table.make_room(&self.0.config) {
+        if table.slots.len() >= table.config.max_targets && !table.make_room() {
             return None;
         }
-        let slot = self.0.make(target);
+        let slot = self.0.make(target, table.config.clone());
         // A model that is new knows what probes have shown of who serves it.
         let whole = target.model().and_then(|_| table.slots.get(&without_model(target)));
         if let Some(whole) = whole {
@@ -114,8 +145,9 @@ impl Tracker {
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
         let slots: Vec<_> = table.slots.values().cloned().collect();
+        let config = table.config.clone();
         drop(table);
-        Snapshot::of(&slots, &self.0.config, now)
+        Snapshot::of(&slots, &config, now)
     }
 }
 
@@ -124,20 +156,21 @@ fn without_model(target: &Target) -> Target {
 }
 
 impl Inner {
-    fn make(&self, target: &Target) -> Arc<Slot> {
-        Arc::new(Slot::new(target.clone(), self.config.clone(), self.epoch))
+    fn make(&self, target: &Target, config: Arc<Config>) -> Arc<Slot> {
+        Arc::new(Slot::new(target.clone(), config, self.epoch))
     }
 }
 
 impl Table {
     /// Lets go of targets that nobody holds and that had no request for a window before the last
     /// one there was. Whether there is room now.
-    fn make_room(&mut self, config: &Config) -> bool {
+    fn make_room(&mut self) -> bool {
         if self.turn_away > 0 {
             self.turn_away -= 1;
             return false;
         }
         let last = self.slots.values().filter_map(|slot| slot.idle_since()).max().unwrap_or(0);
+        let config = self.config.clone();
         let gone = last.saturating_sub(nanos(config.window));
         let is_idle = |since: Nanos| since == 0 || since < gone;
         self.slots.retain(|_, slot| {
@@ -160,6 +193,6 @@ impl Track for Tracker {
 
 impl fmt::Debug for Tracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tracker").field("config", &self.0.config).finish_non_exhaustive()
+        f.debug_struct("Tracker").field("config", &self.config()).finish_non_exhaustive()
     }
 }

@@ -41,7 +41,7 @@ pub struct RedisConfig {
     tls: bool,
     ca: Option<Vec<u8>>,
     sentinel_password: Option<String>,
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
     pub(super) patience: u32,
     prefix: String,
 }

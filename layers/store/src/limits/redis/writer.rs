@@ -1,0 +1,148 @@
+//! What no request waits for: settlements, charges, leases, the sign of life. One task, so that a
+//! lease is never renewed behind the settlement that ends it.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use ::redis::{ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep, timeout_at},
+};
+
+use super::{Inner, Settlement, Take};
+use crate::redis::Link;
+
+/// Written together.
+const BATCH: usize = 256;
+/// No request waits for these.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Leases renewed by one command.
+const RENEWED: usize = 100;
+
+pub(super) enum Job {
+    Settle(Settlement),
+    Charge(Take),
+    /// Everything before is written.
+    Tell(oneshot::Sender<()>),
+}
+
+/// Ends when nobody has the limits any more and the queue is empty.
+pub(super) async fn run(inner: Arc<Inner>, mut jobs: mpsc::Receiver<Job>) {
+    let every = Duration::from_millis(inner.lease / 3);
+    let mut beat = Instant::now();
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        if beat <= Instant::now() {
+            inner.beat(true).await;
+            beat = Instant::now() + every;
+        }
+        match timeout_at(beat, jobs.recv_many(&mut batch, BATCH)).await {
+            Ok(0) => break,
+            Ok(_) => inner.write(std::mem::take(&mut batch)).await,
+            Err(_) => {}
+        }
+    }
+    inner.beat(false).await;
+}
+
+impl Inner {
+    /// Tries until it is written, or the store says that it never will be.
+    async fn write(&self, batch: Vec<Job>) {
+        while let Err(error) = self.send(|known| self.pipe(&batch, known)).await {
+            if !error.is_away() {
+                let given_up = batch.iter().filter(|job| !matches!(job, Job::Tell(_))).count();
+                self.lost.fetch_add(given_up as u64, Ordering::Relaxed);
+                break;
+            }
+            let mut away = self.redis.watch();
+            let _ = away.wait_for(Option::is_none).await;
+            // A store that comes and goes at once is no reason to spin.
+            sleep(Duration::from_millis(1)).await;
+        }
+        for job in batch {
+            if let Job::Tell(told) = job {
+                let _ = told.send(());
+            }
+        }
+    }
+
+    fn pipe(&self, batch: &[Job], known: bool) -> Pipeline {
+        let mut pipe = Pipeline::with_capacity(batch.len());
+        // The text once is enough: all keys are on one server.
+        let (mut settle, mut take) = (known, known);
+        for job in batch {
+            match job {
+                Job::Settle(settlement) => {
+                    pipe.add_command(self.settlement(settlement, settle));
+                    settle = true;
+                }
+                Job::Charge(charge) => {
+                    pipe.add_command(self.take(charge, true, take));
+                    take = true;
+                }
+                Job::Tell(_) => {}
+            }
+        }
+        pipe
+    }
+
+    /// Tells that this instance lives (or leaves), renews its leases, and learns of the others.
+    async fn beat(&self, lives: bool) {
+        let leases: Vec<_> = {
+            let leases = self.leases();
+            let each = |(id, all): (&u64, &Vec<_>)| {
+                all.iter().map(|(key, amount)| (*id, Arc::clone(key), *amount)).collect::<Vec<_>>()
+            };
+            leases.iter().flat_map(each).collect()
+        };
+        let pipe = |known| {
+            let mut pipe = Pipeline::new();
+            let mut command = self.scripts.beat.command(known);
+            command.arg(1).arg(self.names.instances()).arg(self.names.instance());
+            pipe.add_command(command.arg(self.lease).arg(u8::from(lives)).clone());
+            let mut known = known;
+            for some in leases.chunks(RENEWED) {
+                let mut command = self.scripts.renew.command(known);
+                known = true;
+                command.arg(some.len() * 2);
+                for (id, key, _) in some {
+                    command.arg(self.names.limit(key)).arg(self.names.reservation(*id));
+                }
+                command.arg(self.lease);
+                for (id, _, amount) in some {
+                    command.arg(*amount).arg(self.names.lease(*id));
+                }
+                pipe.add_command(command);
+            }
+            pipe
+        };
+        if let Ok(answers) = self.send(pipe).await {
+            if let Some(Value::Int(instances)) = answers.first() {
+                let instances = u32::try_from(*instances).unwrap_or(u32::MAX);
+                self.instances.store(instances.max(1), Ordering::Relaxed);
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        pipe: impl Fn(bool) -> Pipeline + Send + Sync,
+    ) -> Result<Vec<Value>, crate::StoreError> {
+        let known = pipe(true);
+        if known.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ask = async |mut link: Link| -> RedisResult<Vec<Value>> {
+            match known.query_async(&mut link).await {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    pipe(false).query_async(&mut link).await
+                }
+                answer => answer,
+            }
+        };
+        self.redis.ask(PATIENCE, ask).await
+    }
+}
