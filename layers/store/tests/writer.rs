@@ -250,7 +250,7 @@ fn a_flood_of_refusals_is_one_line_a_key() {
     let others = told.iter().find(|one| &*one.key == OTHER_KEYS).unwrap();
     assert_eq!(others.count, 20_000 - 9_999);
     let day = LimitDay { day: today, limit, allowed: 5, refused: 120_000 };
-    assert_eq!(ledger.limits(today, today).unwrap(), [day.clone()]);
+    assert_eq!(ledger.limits(today, today).unwrap(), std::slice::from_ref(&day));
     // Only what is more than before.
     counted.store(7, Ordering::SeqCst);
     writer.row(row(1));

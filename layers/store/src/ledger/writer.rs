@@ -1,7 +1,7 @@
 //! The queue in front of a ledger and the thread that writes it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     hash::{BuildHasher, RandomState},
     io,
@@ -167,7 +167,9 @@ impl fmt::Debug for Shared {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    rows: Vec<Row>,
+    rows: VecDeque<Row>,
+    /// Rows that the thread has taken, and comes to when it has written those before them.
+    taken: usize,
     refusals: HashMap<(Arc<str>, Arc<str>), Refused>,
     /// How often each limit refused.
     limits: HashMap<Arc<str>, u64>,
@@ -200,6 +202,23 @@ impl Waiting {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is a batch, or the oldest row has waited for `every`, or someone is in a
+    /// hurry; and if nothing comes at all, no longer than `idle`.
+    fn wait(&self, idle: Duration, every: Duration) -> MutexGuard<'_, Waiting> {
+        let wait = |waiting, time, on: &dyn Fn(&Waiting) -> bool| {
+            let on = |now: &mut Waiting| on(now) && !now.closed && now.asked <= now.done;
+            self.wake
+                .wait_timeout_while(waiting, time, on)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0
+        };
+        let waiting = wait(self.lock(), idle, &Waiting::is_empty);
+        if waiting.is_empty() {
+            return waiting;
+        }
+        wait(waiting, every, &|now| now.rows.len() < self.batch)
     }
 
     /// Puts something into what waits, and wakes the thread if that is news to it.
@@ -261,8 +280,8 @@ impl Pen {
     pub fn row(&self, row: Row) {
         let shared = &self.0;
         shared.put(|waiting| {
-            if waiting.rows.len() < shared.queue {
-                waiting.rows.push(row);
+            if waiting.rows.len() + waiting.taken < shared.queue {
+                waiting.rows.push_back(row);
             } else {
                 waiting.lost += 1;
                 shared.dropped.fetch_add(1, Ordering::Relaxed);
@@ -295,7 +314,7 @@ impl Pen {
         Stats {
             written: self.0.written.load(Ordering::Relaxed),
             dropped: self.0.dropped.load(Ordering::Relaxed),
-            waiting: waiting.rows.len(),
+            waiting: waiting.rows.len() + waiting.taken,
             failing: waiting.failing.clone(),
         }
     }
@@ -327,6 +346,9 @@ struct Thread {
     ledger: Arc<dyn Ledger>,
     config: WriterConfig,
     shared: Arc<Shared>,
+    /// Rows taken from the queue, to be written batch by batch; and the flushes that ends.
+    taken: VecDeque<Row>,
+    asked: u64,
     /// The rows' room, to be used again.
     room: Vec<Row>,
     next_id: u128,
@@ -344,9 +366,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 impl Thread {
     fn new(ledger: Arc<dyn Ledger>, config: WriterConfig, shared: Arc<Shared>) -> Self {
         let random = u128::from(RandomState::new().hash_one(())) << 64;
-        let (room, counted) = (Vec::new(), HashMap::new());
+        let (room, taken, counted) = (Vec::new(), VecDeque::new(), HashMap::new());
         let clean_at = Instant::now() + config.clean_every;
-        Self { ledger, config, shared, room, next_id: random, clean_at, counted }
+        let (asked, next_id) = (0, random);
+        Self { ledger, config, shared, taken, asked, room, next_id, clean_at, counted }
     }
 
     fn run(&mut self) {
@@ -357,7 +380,7 @@ impl Thread {
             }
             self.flushed(flush);
             self.tell_lost();
-            if closed && self.shared.lock().is_empty() {
+            if closed && self.taken.is_empty() && self.shared.lock().is_empty() {
                 return;
             }
             self.clean();
@@ -372,30 +395,32 @@ impl Thread {
 
     /// Waits for a batch, or until there may be something to clean.
     fn collect(&mut self) -> (Option<Batch>, u64, bool) {
-        let urgent = |waiting: &Waiting| waiting.closed || waiting.asked > waiting.done;
         let shared = self.shared.clone();
-        let idle = self.clean_at.saturating_duration_since(Instant::now());
-        let waited = shared
-            .wake
-            .wait_timeout_while(shared.lock(), idle, |now| now.is_empty() && !urgent(now));
-        let (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let for_more = if waiting.is_empty() { Duration::ZERO } else { self.config.every };
-        let waited = shared.wake.wait_timeout_while(waiting, for_more, |now| {
-            now.rows.len() < shared.batch && !urgent(now)
-        });
-        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let closed = waiting.closed;
-        if waiting.is_empty() {
-            return (None, waiting.asked, closed);
-        }
-        let mut rows = std::mem::replace(&mut waiting.rows, std::mem::take(&mut self.room));
-        // What is more than a batch goes next, and at once.
-        let most = rows.len().min(shared.batch);
-        waiting.rows.extend(rows.drain(most..));
+        let mut waiting = if self.taken.is_empty() {
+            let idle = self.clean_at.saturating_duration_since(Instant::now());
+            let mut waiting = shared.wait(idle, self.config.every);
+            std::mem::swap(&mut waiting.rows, &mut self.taken);
+            // What one flood has needed is not kept for ever.
+            waiting.rows.shrink_to(shared.batch * 2);
+            self.asked = waiting.asked;
+            waiting
+        } else {
+            shared.lock()
+        };
+        let (closed, done) = (waiting.closed, waiting.done);
         let refusals = std::mem::take(&mut waiting.refusals);
         let limits = std::mem::take(&mut waiting.limits);
-        let flush = if waiting.rows.is_empty() { waiting.asked } else { waiting.done };
+        let most = self.taken.len().min(shared.batch);
+        waiting.taken = self.taken.len() - most;
+        // Rows are moved when nobody waits for the lock.
         drop(waiting);
+        let mut rows = std::mem::take(&mut self.room);
+        rows.extend(self.taken.drain(..most));
+        let flush = if self.taken.is_empty() { self.asked } else { done };
+        if rows.is_empty() && refusals.is_empty() && limits.is_empty() {
+            self.room = rows;
+            return (None, flush, closed);
+        }
         (Some(self.batch(rows, refusals, limits)), flush, closed)
     }
 
@@ -470,7 +495,8 @@ impl Thread {
             if self.pause(pause) {
                 // Nobody waits at the end for what fails again and again.
                 let others = std::mem::take(&mut self.shared.lock().rows);
-                self.lose(rows + others.len() as u64);
+                self.lose(rows + (others.len() + self.taken.len()) as u64);
+                self.taken.clear();
                 break;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -478,8 +504,6 @@ impl Thread {
         }
         self.room = batch.rows;
         self.room.clear();
-        // What one flood has needed is not kept for ever.
-        self.room.shrink_to(self.shared.batch * 2);
     }
 
     fn lose(&self, rows: u64) {
