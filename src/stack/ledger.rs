@@ -33,6 +33,7 @@ pub(super) fn open(
     let ledger = keeper(places.open(&config.store).map_err(wrong)?, &config.keep);
     let telemetry = telemetry.clone();
     telemetry.set(names::LEDGER_FAILING, vec![], 0.0);
+    telemetry.count_many(names::LEDGER_DROPPED, 0);
     let mut written = WriterConfig {
         keep: config.keep,
         hook: Box::new(move |event: &Event| tell(&telemetry, event)),
