@@ -178,6 +178,9 @@ impl Limiter {
 
     /// The store is away: each limit does what it was told to do then.
     async fn alone(self: Arc<Self>, claims: Vec<Claim>) -> Result<Granted, BoxError> {
+        let event = |claim| self.event(claim, EventKind::DecidedAlone);
+        let events = claims.iter().map(event).collect();
+        self.finish(Effects { events, ..Effects::default() });
         let (mut here, mut open) = (Vec::new(), Vec::new());
         for mut claim in claims {
             let limit = &self.rule(claim.rule).limit;
