@@ -30,10 +30,10 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const LEASE: Duration = Duration::from_secs(600);
 
 enum Kept {
-    InMemory,
-    InFile(tempfile::TempDir),
-    InRedis(RedisServer),
-    InCluster(Vec<RedisServer>),
+    Memory,
+    File(tempfile::TempDir),
+    Redis(RedisServer),
+    Cluster(Vec<RedisServer>),
 }
 
 /// One process on a store.
@@ -56,11 +56,11 @@ impl Kept {
     ) -> Vec<Instance> {
         let builder = || RateLimitLayer::builder(rules(), ByReply::default());
         let url = match self {
-            Self::InRedis(server) => server.url(),
-            Self::InCluster(servers) => format!("redis+cluster://{}", servers[0].address()),
-            Self::InMemory | Self::InFile(_) => {
+            Self::Redis(server) => server.url(),
+            Self::Cluster(servers) => format!("redis+cluster://{}", servers[0].address()),
+            Self::Memory | Self::File(_) => {
                 let layer = match self {
-                    Self::InFile(folder) => {
+                    Self::File(folder) => {
                         let name = format!("{}.db", rand(folder.path()));
                         let file = Sqlite::open(folder.path().join(name)).unwrap();
                         builder().journal(Arc::new(SqliteLimits::new(Arc::new(file)))).unwrap()
@@ -85,7 +85,7 @@ impl Kept {
     }
 
     fn clear(&self) {
-        if let Self::InRedis(server) = self {
+        if let Self::Redis(server) = self {
             server.flush();
         }
     }
@@ -179,6 +179,7 @@ async fn gives_back_what_was_not_used(store: &Kept) {
     let all = store.instances(2, || vec![tokens(limit("tokens", month(100))), requests()]).await;
     let fails = || -> Inner { Probe::new(|_| ready(Err(std::io::Error::other("no")))) };
     assert!(all[0].layer.layer(fails()).oneshot(request(None, 60)).await.is_err());
+    all[0].settled().await;
     let stalls: Probe<(), std::future::Pending<Result<Response<ScriptedBody>, std::io::Error>>> =
         Probe::new(|_| std::future::pending());
     // Dropped while the inner service works.
@@ -287,7 +288,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 /// Of any schedule never more is let in than is allowed, and in the end what is used is what was
 /// settled, or reserved by who died.
 fn any_schedule(store: &Kept) {
-    let alone = matches!(store, Kept::InMemory | Kept::InFile(_));
+    let alone = matches!(store, Kept::Memory | Kept::File(_));
     let runner = std::thread::scope(|scope| {
         let run = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -360,23 +361,23 @@ async fn schedule(store: &Kept, quota: Quota, moves: Vec<Move>, alone: bool) {
 
 #[tokio::test]
 async fn in_memory() {
-    suite(Kept::InMemory).await;
+    suite(Kept::Memory).await;
 }
 
 #[tokio::test]
 async fn in_a_file() {
-    suite(Kept::InFile(tempfile::tempdir().unwrap())).await;
+    suite(Kept::File(tempfile::tempdir().unwrap())).await;
 }
 
 #[tokio::test]
 async fn in_redis() {
-    suite(Kept::InRedis(RedisServer::start())).await;
+    suite(Kept::Redis(RedisServer::start())).await;
 }
 
 /// Without the schedules: a cluster is not emptied in between.
 #[tokio::test]
 async fn in_a_redis_cluster() {
-    let store = Kept::InCluster(RedisServer::cluster());
+    let store = Kept::Cluster(RedisServer::cluster());
     takes_and_settles(&store).await;
     keys_are_apart(&store).await;
     never_more_than_allowed_at_once(&store).await;
@@ -384,11 +385,11 @@ async fn in_a_redis_cluster() {
 
 #[tokio::test]
 async fn the_places_of_a_dead_instance_are_free_again() {
-    let store = Kept::InRedis(RedisServer::start());
+    let store = Kept::Redis(RedisServer::start());
     let rules = || vec![tokens(limit("places", Quota::Concurrent { amount: 10 }))];
     let lease = Duration::from_millis(600);
     let alive = store.with_lease(1, rules, lease).await.remove(0);
-    let Kept::InRedis(server) = &store else { unreachable!() };
+    let Kept::Redis(server) = &store else { unreachable!() };
     let redis = Redis::open(RedisConfig::parse(&server.url()).unwrap().timeout(TIMEOUT)).unwrap();
     while redis.connected().await.is_err() {}
     let dead = RedisLimits::with_lease(redis, lease);
