@@ -344,7 +344,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 impl Thread {
     fn new(ledger: Arc<dyn Ledger>, config: WriterConfig, shared: Arc<Shared>) -> Self {
         let random = u128::from(RandomState::new().hash_one(())) << 64;
-        let (room, counted, clean_at) = (Vec::new(), HashMap::new(), Instant::now());
+        let (room, counted) = (Vec::new(), HashMap::new());
+        let clean_at = Instant::now() + config.clean_every;
         Self { ledger, config, shared, room, next_id: random, clean_at, counted }
     }
 
@@ -462,9 +463,14 @@ impl Thread {
             };
             refused += u32::from(!error.is_away());
             self.fails(error.to_string());
-            if refused >= MOST_REFUSED || self.pause(pause) {
-                self.shared.dropped.fetch_add(rows, Ordering::Relaxed);
-                self.shared.lock().lost += rows;
+            if refused >= MOST_REFUSED {
+                self.lose(rows);
+                break;
+            }
+            if self.pause(pause) {
+                // Nobody waits at the end for what fails again and again.
+                let others = std::mem::take(&mut self.shared.lock().rows);
+                self.lose(rows + others.len() as u64);
                 break;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -474,6 +480,11 @@ impl Thread {
         self.room.clear();
         // What one flood has needed is not kept for ever.
         self.room.shrink_to(self.shared.batch * 2);
+    }
+
+    fn lose(&self, rows: u64) {
+        self.shared.dropped.fetch_add(rows, Ordering::Relaxed);
+        self.shared.lock().lost += rows;
     }
 
     /// Waits before the next try; whether the writer is to end instead.
@@ -517,7 +528,10 @@ impl Thread {
         }
         let old = self.config.keep.old(self.now(), &self.config.zone);
         let more = match self.ledger.clean(&old) {
-            Ok(more) => more,
+            Ok(more) => {
+                self.works();
+                more
+            }
             Err(error) => {
                 self.fails(error.to_string());
                 false
