@@ -112,8 +112,9 @@ impl Stack {
         let aliases = Aliases::new(&policy);
         let input_tokens = InputTokens::new(aliases.clone());
         let settle = limits::BySpending::new(prices.clone(), aliases, Accounts::new(&policy));
+        let (counted, told) = (&stores.limits, (&telemetry, &pen));
         let attempt_limits =
-            limits::layer(&policy, limits::Side::Attempt, settle.clone(), (&telemetry, &pen))?;
+            limits::layer(&policy, limits::Side::Attempt, settle.clone(), counted, told)?;
         let benches = breaker::benches(&policy, &telemetry)?;
         let breakers = breaker::layer(&policy, &telemetry)?;
         let pace = pace::layer(&policy, settle.clone(), &telemetry)?;
@@ -121,8 +122,7 @@ impl Stack {
         let tracker = routes::tracker(&policy)?;
         let figures = (&tracker, facts);
         let decider = routes::decider(&policy, judges, &attempt_limits, &pace, figures)?;
-        let request_limits =
-            limits::layer(&policy, limits::Side::Request, settle, (&telemetry, &pen))?;
+        let request_limits = limits::layer(&policy, limits::Side::Request, settle, counted, told)?;
         let cost = CostLayer::new(prices.book.clone()).with_ledger(input_tokens.clone());
         if let Some(books) = &stores.ledger {
             ledger::count(books, [request_limits.handle(), attempt_limits.handle()]);

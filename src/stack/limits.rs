@@ -6,7 +6,9 @@ use std::{
 
 use http::{request, response};
 use tollway_core::{Ask, AtWork, Caller, Ending, Metered, Operation, Target, Usage, Usd};
-use tollway_rate_limit::{self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull};
+use tollway_rate_limit::{
+    self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull, WhenStoreIsAway,
+};
 use tollway_store::ledger::Pen;
 
 use super::{
@@ -15,6 +17,7 @@ use super::{
     estimate::{self, Estimates},
     keys::{self, Accounts},
     prices::Prices,
+    stores::Counted,
     tell,
 };
 use crate::{
@@ -40,6 +43,7 @@ pub(super) fn layer(
     policy: &Policy,
     of: Side,
     settle: BySpending,
+    counted: &Counted,
     (telemetry, pen): (&Telemetry, &Option<Pen>),
 ) -> Result<RateLimitLayer<BySpending>, StackError> {
     let mut rules = Vec::new();
@@ -48,7 +52,16 @@ pub(super) fn layer(
             rules.push(rule(limit, quota, of, &settle)?);
         }
     }
-    RateLimitLayer::builder(rules, settle)
+    let builder = RateLimitLayer::builder(rules, settle);
+    let builder = match counted {
+        Counted::Here => builder,
+        Counted::Remembered(journal) => {
+            let wrong = |error| StackError::new("state.limits", error);
+            builder.journal(journal.clone()).map_err(wrong)?
+        }
+        Counted::Shared(store) => builder.shared(store.clone()),
+    };
+    builder
         .hook(tell::limits(telemetry.clone(), pen.clone()))
         .build()
         .map_err(|error| StackError::new("limits", error))
@@ -83,6 +96,11 @@ fn rule(limit: &Limit, quota: &Quota, side: Side, settle: &BySpending) -> Result
     if let policy::WhenFull::Wait(time) = limit.when_full {
         built = built.when_full(WhenFull::Wait(time));
     }
+    built = built.when_store_is_away(match limit.when_store_is_away {
+        policy::WhenStoreIsAway::Local => WhenStoreIsAway::Local,
+        policy::WhenStoreIsAway::Open => WhenStoreIsAway::Open,
+        policy::WhenStoreIsAway::Closed => WhenStoreIsAway::Closed,
+    });
     if let Some(share) = limit.warn_at {
         built = built.warn_at(percent(share));
     }

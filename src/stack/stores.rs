@@ -4,20 +4,24 @@ use std::sync::Arc;
 #[cfg(feature = "sqlite")]
 use std::{collections::HashMap, path::PathBuf};
 
-#[cfg(feature = "redis")]
-use tollway_store::redis::{Redis, RedisConfig};
 #[cfg(feature = "sqlite")]
-use tollway_store::sqlite::Sqlite;
+use tollway_store::sqlite::{Sqlite, SqliteLimits};
 use tollway_store::{
     StoreError,
     ledger::{Ledger, Writer},
+    limits::{LimitJournal, SharedLimits},
+};
+#[cfg(feature = "redis")]
+use tollway_store::{
+    limits::RedisLimits,
+    redis::{Redis, RedisConfig},
 };
 
 use super::{StackError, ledger};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
 use crate::{
-    policy::{Policy, Store},
+    policy::{Policy, Quota, Store, Unit},
     telemetry::Telemetry,
 };
 
@@ -26,6 +30,50 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stores {
     pub(super) ledger: Option<Books>,
+    pub(super) limits: Counted,
+}
+
+/// Where limits are counted besides in memory.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Counted {
+    #[default]
+    Here,
+    /// Memory decides, and is remembered there.
+    Remembered(Arc<dyn LimitJournal>),
+    /// Decided there, for all instances.
+    Shared(Arc<dyn SharedLimits>),
+}
+
+impl Counted {
+    /// Where the policy has its limits and budgets: all of them in one place, as they are decided in
+    /// one step.
+    fn open(policy: &Policy, places: &mut Places) -> Result<Self, StackError> {
+        let wrong = |error: StoreError| StackError::new("state.limits", error);
+        let quotas = || policy.limits.iter().flat_map(|limit| &limit.quotas);
+        let in_money = |quota: &Quota| quota.unit == Unit::Usd;
+        let (limits, budgets) = (&policy.state.limits, &policy.state.budgets);
+        let store = match (limits, budgets) {
+            (limits, _) if !quotas().any(in_money) => limits,
+            (_, budgets) if quotas().all(in_money) => budgets,
+            (limits, budgets) if limits.is(budgets) => limits,
+            // More is remembered than was asked for: no harm.
+            (Store::Memory, file @ Store::Sqlite(_)) | (file @ Store::Sqlite(_), Store::Memory) => {
+                file
+            }
+            _ => {
+                let what = "limits and budgets are decided in one step, so they live in one place: \
+                            say the same for both";
+                return Err(wrong(StoreError::wrong(what)));
+            }
+        };
+        Ok(match places.open(store).map_err(wrong)? {
+            Place::Memory => Self::Here,
+            #[cfg(feature = "sqlite")]
+            Place::File(file) => Self::Remembered(Arc::new(SqliteLimits::new(file))),
+            #[cfg(feature = "redis")]
+            Place::Shared(redis) => Self::Shared(Arc::new(RedisLimits::new(redis))),
+        })
+    }
 }
 
 /// A ledger to read and what writes it.
@@ -49,7 +97,8 @@ impl Stores {
     /// One that is only away at present is no error.
     pub(super) fn open(policy: &Policy, telemetry: &Telemetry) -> Result<Self, StackError> {
         let mut places = Places::default();
-        Ok(Self { ledger: Some(ledger::open(policy, &mut places, telemetry)?) })
+        let ledger = Some(ledger::open(policy, &mut places, telemetry)?);
+        Ok(Self { ledger, limits: Counted::open(policy, &mut places)? })
     }
 }
 
