@@ -49,17 +49,21 @@ pub(super) fn layer(
     let mut rules = Vec::new();
     for limit in policy.limits.iter().filter(|limit| side(limit) == of) {
         for quota in &limit.quotas {
-            rules.push(rule(limit, quota, of, &settle)?);
+            let rule = rule(limit, quota, of, &settle)?;
+            rules.push(if counted.shares(quota.unit) { rule } else { rule.here() });
         }
     }
     let builder = RateLimitLayer::builder(rules, settle);
-    let builder = match counted {
-        Counted::Here => builder,
-        Counted::Remembered(journal) => {
+    let builder = match &counted.journal {
+        Some(journal) => {
             let wrong = |error| StackError::new("state.limits", error);
             builder.journal(journal.clone()).map_err(wrong)?
         }
-        Counted::Shared(store) => builder.shared(store.clone()),
+        None => builder,
+    };
+    let builder = match &counted.shared {
+        Some(store) => builder.shared(store.clone()),
+        None => builder,
     };
     builder
         .hook(tell::limits(telemetry.clone(), pen.clone()))

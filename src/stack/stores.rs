@@ -21,7 +21,7 @@ use super::{StackError, ledger};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
 use crate::{
-    policy::{Policy, Quota, Store, Unit},
+    policy::{Policy, Store, Unit},
     telemetry::Telemetry,
 };
 
@@ -35,44 +35,51 @@ pub(super) struct Stores {
 
 /// Where limits are counted besides in memory.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Counted {
-    #[default]
-    Here,
-    /// Memory decides, and is remembered there.
-    Remembered(Arc<dyn LimitJournal>),
-    /// Decided there, for all instances.
-    Shared(Arc<dyn SharedLimits>),
+pub(super) struct Counted {
+    /// Remembers what memory decides.
+    pub(super) journal: Option<Arc<dyn LimitJournal>>,
+    /// Decides for all instances.
+    pub(super) shared: Option<Arc<dyn SharedLimits>>,
+    limits: bool,
+    budgets: bool,
 }
 
 impl Counted {
-    /// Where the policy has its limits and budgets: all of them in one place, as they are decided in
-    /// one step.
     fn open(policy: &Policy, places: &mut Places) -> Result<Self, StackError> {
-        let wrong = |error: StoreError| StackError::new("state.limits", error);
-        let quotas = || policy.limits.iter().flat_map(|limit| &limit.quotas);
-        let in_money = |quota: &Quota| quota.unit == Unit::Usd;
         let (limits, budgets) = (&policy.state.limits, &policy.state.budgets);
-        let store = match (limits, budgets) {
-            (limits, _) if !quotas().any(in_money) => limits,
-            (_, budgets) if quotas().all(in_money) => budgets,
-            (limits, budgets) if limits.is(budgets) => limits,
-            // More is remembered than was asked for: no harm.
-            (Store::Memory, file @ Store::Sqlite(_)) | (file @ Store::Sqlite(_), Store::Memory) => {
-                file
-            }
-            _ => {
-                let what = "limits and budgets are decided in one step, so they live in one place: \
-                            say the same for both";
+        let mut counted = Self::default();
+        for (name, store) in [("state.limits", limits), ("state.budgets", budgets)] {
+            let wrong = |error: StoreError| StackError::new(name, error);
+            let other = if name == "state.limits" { budgets } else { limits };
+            // Memory decides them in one step, and one script.
+            let apart = matches!(
+                (store, other),
+                (Store::Sqlite(_), Store::Sqlite(_)) | (Store::Redis(_), Store::Redis(_))
+            ) && !store.is(other);
+            if apart {
+                let what = "limits and budgets can't live in two files, nor in two Redis";
                 return Err(wrong(StoreError::wrong(what)));
             }
-        };
-        Ok(match places.open(store).map_err(wrong)? {
-            Place::Memory => Self::Here,
-            #[cfg(feature = "sqlite")]
-            Place::File(file) => Self::Remembered(Arc::new(SqliteLimits::new(file))),
-            #[cfg(feature = "redis")]
-            Place::Shared(redis) => Self::Shared(Arc::new(RedisLimits::new(redis))),
-        })
+            match places.open(store).map_err(wrong)? {
+                Place::Memory => {}
+                #[cfg(feature = "sqlite")]
+                Place::File(file) => counted.journal = Some(Arc::new(SqliteLimits::new(file))),
+                #[cfg(feature = "redis")]
+                Place::Shared(redis) => {
+                    counted.limits |= name == "state.limits";
+                    counted.budgets |= name == "state.budgets";
+                    let shared = counted.shared.take();
+                    counted.shared =
+                        Some(shared.unwrap_or_else(|| Arc::new(RedisLimits::new(redis))));
+                }
+            }
+        }
+        Ok(counted)
+    }
+
+    /// Whether limits of this unit are shared.
+    pub(super) fn shares(&self, unit: Unit) -> bool {
+        if unit == Unit::Usd { self.budgets } else { self.limits }
     }
 }
 

@@ -106,6 +106,25 @@ async fn a_refused_request_costs_nothing_anywhere() {
     two.has(90).await;
 }
 
+/// A budget of this process beside limits of all: all or nothing over both.
+#[tokio::test]
+async fn some_limits_may_stay_here() {
+    let server = RedisServer::start();
+    let rules = || vec![tokens(limit("all", month(100))), tokens(limit("own", month(60))).here()];
+    let one = instance(&server, TIMEOUT, rules()).await;
+    let two = instance(&server, TIMEOUT, rules()).await;
+    one.spend(50).await.unwrap();
+    assert_eq!(&**exceeded(one.spend(20).await).limit(), "own");
+    one.limits.written().await;
+    two.spend(50).await.unwrap();
+    assert_eq!(&**exceeded(two.spend(1).await).limit(), "all", "what the first gave back is there");
+    let used = |instance: &Instance| {
+        let standing = instance.layer.handle().standing("own", &Key::All).unwrap();
+        (standing.capacity, standing.remaining)
+    };
+    assert_eq!((used(&one), used(&two)), ((60, 10), (60, 10)));
+}
+
 #[tokio::test]
 async fn a_shadow_refuses_nobody() {
     let server = RedisServer::start();
