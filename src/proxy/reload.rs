@@ -244,6 +244,7 @@ fn build(
     policy.admin.listen = before.admin.listen;
     policy.server.workers = before.server.workers;
     policy.log = before.log.clone();
+    policy.state = before.state.clone();
     let stack = old.next(&policy).map_err(|error| ReloadError::Stack(Arc::new(error)))?;
     Ok((stack, changes))
 }

@@ -140,6 +140,28 @@ fn what_needs_a_restart_says_so() {
 }
 
 #[test]
+fn where_state_lives_is_decided_at_the_start() {
+    let told = |old: &str, new: &str| {
+        let policy = |state: &str| parse(&format!("{BASE}state: {state}\n"));
+        let changes = diff(&policy(old), &policy(new));
+        assert!(changes.iter().all(|change| change.needs_restart), "{changes:?}");
+        changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let memory = "memory";
+    let file = told(memory, "{ sqlite: /tmp/it.db }");
+    assert_eq!(file[0], "state.ledger: memory -> /tmp/it.db (needs a restart)");
+    assert_eq!(file[1], "state.limits: memory -> /tmp/it.db (needs a restart)");
+    let redis = |password: &str| format!("{{ redis: \"redis://:{password}@host:6379\" }}");
+    assert!(told(&redis("one"), &redis("one")).is_empty());
+    let other = told(&redis("one"), &redis("other"));
+    assert!(
+        other[0].starts_with("state.ledger: another address or timeout of a Redis"),
+        "{other:?}"
+    );
+    assert!(!format!("{other:?}").contains("other@"), "{other:?}");
+}
+
+#[test]
 fn all_else_is_told_by_its_name() {
     let hash = |digit: &str| digit.repeat(64);
     let keys = |text: &str| format!("callers: {{ keys: [{text}] }}\n");

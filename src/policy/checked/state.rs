@@ -1,11 +1,12 @@
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use secrecy::ExposeSecret;
 use tollway_store::ledger::Keep;
 
 use super::Secret;
 
 /// Where each kind of state lives.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     /// One row a request, and their sums.
     pub ledger: Ledger,
@@ -18,7 +19,7 @@ pub struct State {
 }
 
 /// Where the ledger is, and what it keeps.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
     /// Where it is.
     pub store: Store,
@@ -27,7 +28,7 @@ pub struct Ledger {
 }
 
 /// Where something lives.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Store {
     /// It ends with the process.
     #[default]
@@ -50,6 +51,17 @@ impl Store {
     }
 }
 
+impl fmt::Display for Store {
+    /// `memory`, `tollway.db`, `a Redis (prefix tollway)`: no address, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::Redis(redis) => write!(f, "a Redis (prefix {})", redis.prefix),
+        }
+    }
+}
+
 /// A Redis or Valkey.
 #[derive(Clone, Debug)]
 pub struct RedisStore {
@@ -59,4 +71,11 @@ pub struct RedisStore {
     pub timeout: Duration,
     /// What its keys begin with.
     pub prefix: Arc<str>,
+}
+
+impl PartialEq for RedisStore {
+    fn eq(&self, other: &Self) -> bool {
+        let url = |one: &Self| one.url.expose_secret().to_owned();
+        (url(self), self.timeout, &self.prefix) == (url(other), other.timeout, &other.prefix)
+    }
 }

@@ -55,6 +55,7 @@ impl Change {
 pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
     let mut all = Changes::default();
     all.listeners(old, new);
+    all.state(old, new);
     all.callers(old, new);
     providers::changes(&old.providers, &new.providers, &mut all);
     limits::changes(&old.limits, &new.limits, &mut all);

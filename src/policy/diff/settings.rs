@@ -2,8 +2,8 @@
 
 use secrecy::ExposeSecret;
 
-use super::Changes;
-use crate::policy::Policy;
+use super::{Change, Changes};
+use crate::policy::{Policy, Store};
 
 impl Changes {
     pub(super) fn listeners(&mut self, old: &Policy, new: &Policy) {
@@ -33,6 +33,26 @@ impl Changes {
             (a, b) if a != b => self.tell("admin.token", "another one"),
             _ => {}
         }
+    }
+
+    /// Stores are opened once: what they hold would be of two places.
+    pub(super) fn state(&mut self, old: &Policy, new: &Policy) {
+        let (a, b) = (&old.state, &new.state);
+        let kinds = [
+            ("state.ledger", &a.ledger.store, &b.ledger.store),
+            ("state.limits", &a.limits, &b.limits),
+            ("state.budgets", &a.budgets, &b.budgets),
+            ("state.breakers", &a.breakers, &b.breakers),
+        ];
+        for (path, one, other) in kinds.into_iter().filter(|(_, one, other)| one != other) {
+            let place = |store: &Store| store.to_string();
+            let words = match (place(one), place(other)) {
+                (one, other) if one == other => format!("another address or timeout of {one}"),
+                (one, other) => format!("{one} -> {other}"),
+            };
+            self.0.push(Change { path: path.into(), words, needs_restart: true });
+        }
+        self.fixed("state.ledger.keep", &a.ledger.keep, &b.ledger.keep);
     }
 
     pub(super) fn callers(&mut self, old: &Policy, new: &Policy) {
