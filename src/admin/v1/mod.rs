@@ -4,6 +4,7 @@
 mod breakers;
 mod costs;
 mod error;
+mod history;
 mod limits;
 mod policy;
 
@@ -47,6 +48,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Admin>>)> {
         ("/limits/buckets", get(limits::buckets)),
         ("/limits/reset", post(limits::reset)),
         ("/limits/cleanup", post(limits::cleanup)),
+        ("/limits/stats", get(history::stats)),
+        ("/limits/violations", get(history::violations)),
         ("/costs", get(costs::show)),
         ("/breakers", get(breakers::show)),
         ("/breakers/reset", post(breakers::reset)),
