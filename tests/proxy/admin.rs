@@ -155,6 +155,11 @@ async fn every_answer_is_as_the_document_says() {
     seen.extend(std::mem::take(&mut api.seen));
     api.token = Some("let-me-see");
     assert_eq!(api.get("/limits").await.status, 200);
+    // Nor is a page in a browser that posts to what listens on this machine.
+    let uri = format!("http://{}/admin/v1/limits/reset", api.proxy.admin_address());
+    let request = Request::post(uri).header("authorization", "Bearer let-me-see");
+    let request = request.header("origin", "https://evil.example").body(full(r#"{"all":true}"#));
+    assert_eq!(client().request(request.unwrap()).await.unwrap().status(), 401);
     // Where there is no breaker, nothing can be opened.
     let mut api = Api::new("providers: { sim: { simulate: {} } }\n", None);
     assert_eq!(api.post("/breakers/open", json!({ "provider": "sim" })).await.status, 409);

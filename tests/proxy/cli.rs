@@ -113,6 +113,8 @@ fn a_taken_address_is_told_with_what_to_do() {
         assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
         assert!(stderr.contains(&address) && stderr.contains(flag), "{stderr}");
     }
+    let (code, _, stderr) = run(&["--admin-listen", "0.0.0.0:0", "--listen", "127.0.0.1:0"]);
+    assert!(code == 2 && stderr.contains("admin.token"), "{stderr}");
     let (code, _, stderr) = run(&["simulate", "--listen", &address]);
     assert_eq!(code, 1);
     assert!(stderr.contains(&address) && stderr.contains("--listen"), "{stderr}");
