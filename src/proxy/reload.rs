@@ -20,6 +20,11 @@ use crate::{
     telemetry::names,
 };
 
+/// How it went: in metrics, and in what the admin listener answers.
+const APPLIED: &str = "applied";
+const UNCHANGED: &str = "unchanged";
+const REFUSED: &str = "refused";
+
 /// Why a policy was refused. The one before holds, and nothing of it has changed.
 #[derive(Clone, Debug)]
 pub enum ReloadError {
@@ -139,6 +144,9 @@ impl Reloading {
         renewal: Renewal,
         stop: CancellationToken,
     ) -> (Reloader, Self) {
+        for result in [APPLIED, UNCHANGED, REFUSED] {
+            current.stack().telemetry().begin(names::RELOADS, vec![Label::new("result", result)]);
+        }
         let (ask, asked) = mpsc::unbounded_channel();
         let probes = stop.child_token();
         (Reloader(ask), Self { current, file, renewal, asked, stop, probing: None, probes })
@@ -200,15 +208,15 @@ impl Reloading {
                     tracing::warn!("{}: {}: {}", warning.place, warning.path, warning.message);
                 }
                 tracing::info!(changes = changes.len(), "the policy was read again and holds");
-                if changes.is_empty() { "unchanged" } else { "applied" }
+                if changes.is_empty() { UNCHANGED } else { APPLIED }
             }
             Err(ReloadError::NoFile) => {
                 tracing::warn!("the policy was given without a file: there is none to read again");
-                "refused"
+                REFUSED
             }
             Err(error) => {
                 tracing::error!("the policy was refused, the one before holds:\n{error}");
-                "refused"
+                REFUSED
             }
         };
         match outcome {
@@ -242,11 +250,11 @@ fn build(
 
 /// What the admin listener answers: status and JSON.
 pub(super) fn answer(outcome: &Outcome) -> (StatusCode, String) {
-    let refused = |errors| json!({ "result": "refused", "errors": errors }).to_string();
+    let refused = |errors| json!({ "result": REFUSED, "errors": errors }).to_string();
     let message = |message: &dyn fmt::Display| refused(json!([{ "message": message.to_string() }]));
     match outcome {
         Ok(changes) => {
-            let result = if changes.is_empty() { "unchanged" } else { "applied" };
+            let result = if changes.is_empty() { UNCHANGED } else { APPLIED };
             let changes: Vec<_> = changes.iter().map(Change::json).collect();
             (StatusCode::OK, json!({ "result": result, "changes": changes }).to_string())
         }

@@ -148,6 +148,13 @@ impl Telemetry {
         });
     }
 
+    /// Tells a counter as 0 before anything is counted, so that its first count is seen as a rise.
+    pub(crate) fn begin(&self, name: &'static str, labels: Vec<Label>) {
+        self.record(|| {
+            metrics::counter!(name, labels).increment(0);
+        });
+    }
+
     /// Moves a gauge without labels.
     pub(crate) fn add(&self, name: &'static str, by: f64) {
         self.record(|| metrics::gauge!(name).increment(by));

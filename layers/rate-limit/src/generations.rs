@@ -72,14 +72,10 @@ impl Core {
         for waiter in self.waiters.values_mut().filter(|waiter| waiter.outcome.is_none()) {
             for claim in &mut waiter.claims {
                 let table = &mut self.tables[claim.rule as usize];
-                let queued = claim.stage == Stage::Queued;
-                if queued && !table.enforce {
-                    claim.stage = Stage::Open;
-                }
                 // Who asked for all that there was asks for all that there is.
                 let most = table.shape.capacity;
                 if claim.amount > most {
-                    if queued {
+                    if claim.stage == Stage::Queued {
                         let slot = table.slot_mut(claim.slot);
                         slot.backlog = slot.backlog.saturating_sub((claim.amount - most).into());
                     }

@@ -35,8 +35,10 @@ async fn replies_of_the_old_rules_settle_under_the_new() {
     let new = next(&old, vec![places(), tokens(limit("tokens", bucket(100)))]);
     drop(old);
     assert_eq!((remaining(&new, "tokens"), remaining(&new, "places")), (40, 1));
+    let larger = next(&new, vec![tokens(limit("tokens", bucket(1000))), places()]);
+    assert_eq!(remaining(&larger, "tokens"), 940, "what is reserved stays an amount");
     drop(held);
-    assert_eq!((remaining(&new, "tokens"), remaining(&new, "places")), (90, 2));
+    assert_eq!((remaining(&larger, "tokens"), remaining(&larger, "places")), (990, 2));
 }
 
 #[tokio::test(start_paused = true)]
