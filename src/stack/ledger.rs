@@ -7,10 +7,13 @@ use tollway_cost::{Dimension, Totals};
 use tollway_rate_limit as rate_limit;
 use tollway_store::{
     StoreError,
-    ledger::{By, Event, Ledger, MemoryLedger, Period, TotalsOf, Writer, WriterConfig},
+    ledger::{By, Event, Keep, Ledger, MemoryLedger, Period, TotalsOf, Writer, WriterConfig},
 };
 
-use super::{Stack, StackError, stores::Books};
+use super::{
+    Stack, StackError,
+    stores::{Books, Place, Places},
+};
 use crate::{
     policy::{Policy, Store},
     telemetry::{Telemetry, names},
@@ -20,12 +23,17 @@ use crate::{
 const BATCH_SHARED: usize = 200;
 
 /// Opens the ledger and starts what writes it.
-pub(super) fn open(policy: &Policy, telemetry: &Telemetry) -> Result<Books, StackError> {
+pub(super) fn open(
+    policy: &Policy,
+    places: &mut Places,
+    telemetry: &Telemetry,
+) -> Result<Books, StackError> {
     let wrong = |error: StoreError| StackError::new("state.ledger", error);
     let config = &policy.state.ledger;
-    let ledger = store(config).map_err(wrong)?;
+    let ledger = keeper(places.open(&config.store).map_err(wrong)?, &config.keep);
     let telemetry = telemetry.clone();
     telemetry.set(names::LEDGER_FAILING, vec![], 0.0);
+    telemetry.count_many(names::LEDGER_DROPPED, 0);
     let mut written = WriterConfig {
         keep: config.keep,
         hook: Box::new(move |event: &Event| tell(&telemetry, event)),
@@ -39,27 +47,16 @@ pub(super) fn open(policy: &Policy, telemetry: &Telemetry) -> Result<Books, Stac
     Ok(Books { ledger, writer: Arc::new(writer) })
 }
 
-fn store(config: &crate::policy::Ledger) -> Result<Arc<dyn Ledger>, StoreError> {
-    match &config.store {
-        Store::Memory => {
-            let rows = usize::try_from(config.keep.most_rows).unwrap_or(usize::MAX);
-            Ok(Arc::new(MemoryLedger::new(rows)))
+fn keeper(place: Place, keep: &Keep) -> Arc<dyn Ledger> {
+    match place {
+        Place::Memory => {
+            let rows = usize::try_from(keep.most_rows).unwrap_or(usize::MAX);
+            Arc::new(MemoryLedger::new(rows))
         }
         #[cfg(feature = "sqlite")]
-        Store::Sqlite(path) => {
-            use tollway_store::sqlite::{Sqlite, SqliteLedger};
-            Ok(Arc::new(SqliteLedger::new(Arc::new(Sqlite::open(path)?))))
-        }
+        Place::File(file) => Arc::new(tollway_store::sqlite::SqliteLedger::new(file)),
         #[cfg(feature = "redis")]
-        Store::Redis(shared) => {
-            use secrecy::ExposeSecret;
-            use tollway_store::redis::{Redis, RedisConfig, RedisLedger};
-            let config = RedisConfig::parse(shared.url.expose_secret())?;
-            let config = config.timeout(shared.timeout).prefix(&*shared.prefix)?;
-            Ok(Arc::new(RedisLedger::new(Redis::open(config)?)))
-        }
-        #[allow(unreachable_patterns, reason = "where all stores are built in")]
-        _ => Err(StoreError::wrong("this program was built without that store")),
+        Place::Shared(redis) => Arc::new(tollway_store::redis::RedisLedger::new(redis)),
     }
 }
 
@@ -89,7 +86,7 @@ pub(super) fn restore(books: &Books, policy: &Policy, totals: &Totals) {
     }
     let today = Period::day(SystemClock.now());
     for (from, to) in
-        [(today.days_before(61), today), (today.days_before(366), today.whole_month())]
+        [(today.days_before(60), today), (today.days_before(335), today.whole_month())]
     {
         for (by, dimension) in [
             (By::User, Dimension::User),

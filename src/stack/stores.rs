@@ -1,17 +1,30 @@
 //! The policy's stores, open.
 
 use std::sync::Arc;
+#[cfg(feature = "sqlite")]
+use std::{collections::HashMap, path::PathBuf};
 
-use tollway_store::ledger::{Ledger, Writer};
+#[cfg(feature = "redis")]
+use tollway_store::redis::{Redis, RedisConfig};
+#[cfg(feature = "sqlite")]
+use tollway_store::sqlite::Sqlite;
+use tollway_store::{
+    StoreError,
+    ledger::{Ledger, Writer},
+};
 
 use super::{StackError, ledger};
-use crate::{policy::Policy, telemetry::Telemetry};
+#[cfg(feature = "redis")]
+use crate::policy::RedisStore;
+use crate::{
+    policy::{Policy, Store},
+    telemetry::Telemetry,
+};
 
 /// Where a stack keeps what outlives a request; a stack of its own, which only shows what it would
 /// do, has none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stores {
-    /// The ledger.
     pub(super) ledger: Option<Books>,
 }
 
@@ -35,6 +48,58 @@ impl Stores {
     /// When a store can't be used as it is: a file of a newer version, a folder that is not there.
     /// One that is only away at present is no error.
     pub(super) fn open(policy: &Policy, telemetry: &Telemetry) -> Result<Self, StackError> {
-        Ok(Self { ledger: Some(ledger::open(policy, telemetry)?) })
+        let mut places = Places::default();
+        Ok(Self { ledger: Some(ledger::open(policy, &mut places, telemetry)?) })
+    }
+}
+
+/// What is open already: kinds of state that live in the same place share it.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    #[cfg(feature = "sqlite")]
+    files: HashMap<PathBuf, Arc<Sqlite>>,
+    #[cfg(feature = "redis")]
+    shared: Vec<(Arc<RedisStore>, Redis)>,
+}
+
+/// An open place.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Memory,
+    #[cfg(feature = "sqlite")]
+    File(Arc<Sqlite>),
+    #[cfg(feature = "redis")]
+    Shared(Redis),
+}
+
+impl Places {
+    pub(super) fn open(&mut self, store: &Store) -> Result<Place, StoreError> {
+        match store {
+            Store::Memory => Ok(Place::Memory),
+            #[cfg(feature = "sqlite")]
+            Store::Sqlite(path) => {
+                if let Some(file) = self.files.get(path) {
+                    return Ok(Place::File(file.clone()));
+                }
+                let file = Arc::new(Sqlite::open(path)?);
+                self.files.insert(path.clone(), file.clone());
+                Ok(Place::File(file))
+            }
+            #[cfg(feature = "redis")]
+            Store::Redis(at) => {
+                use secrecy::ExposeSecret;
+                let known = self.shared.iter().find(|(known, _)| Arc::ptr_eq(known, at));
+                if let Some((_, redis)) = known {
+                    return Ok(Place::Shared(redis.clone()));
+                }
+                let config = RedisConfig::parse(at.url.expose_secret())?;
+                let redis = Redis::open(config.timeout(at.timeout).prefix(&*at.prefix)?)?;
+                self.shared.push((at.clone(), redis.clone()));
+                Ok(Place::Shared(redis))
+            }
+            // The policy's check lets none of these through.
+            #[cfg(not(all(feature = "sqlite", feature = "redis")))]
+            _ => Err(StoreError::wrong("this program was built without that store")),
+        }
     }
 }

@@ -247,7 +247,9 @@ impl Observed {
     ) -> Row {
         let (exchange, reply) = (&self.exchange, self.reply.as_ref());
         let ask = exchange.ask();
-        let attempts = reply.and_then(|reply| reply.attempts.as_ref()).map_or(0, |all| all.len());
+        // There is a history only where there was more to it than one reply.
+        let history = reply.and_then(|reply| reply.attempts.as_ref());
+        let attempts = history.map_or(usize::from(target.is_some()), |all| all.len());
         let abandoned = exchange.at_work().is_abandoned();
         Row {
             caller: exchange.caller().cloned().unwrap_or_default(),

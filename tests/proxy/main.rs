@@ -12,6 +12,7 @@ mod explain;
 mod hangup;
 mod health;
 mod keys;
+mod ledger;
 mod load;
 mod outage;
 mod pacing;

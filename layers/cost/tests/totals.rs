@@ -173,3 +173,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_counted_elsewhere_is_added() {
+    let totals = Totals::default();
+    totals.add(&record(40, "ann", Some(Usage::new(10, 5)), Some(7)));
+    let mut before = Total::default();
+    before.add(Some(&Usage::new(1, 2)), Some(Usd::from_nanos(3)));
+    let (day, month) = (on(40), on(40).whole_month());
+    for period in [on(2), on(2).whole_month(), day, month] {
+        totals.restore(Dimension::User, period, &"ann".into(), &before);
+    }
+    let ann = |period| {
+        let ann = total(&totals, Dimension::User, period, "ann");
+        (ann.requests, ann.usage.output, ann.cost.nanos())
+    };
+    assert_eq!([ann(day), ann(month), ann(on(2))], [(2, 7, 10), (2, 7, 10), (1, 2, 3)]);
+    assert_eq!(totals.rows(Dimension::Key, on(2)), []);
+}

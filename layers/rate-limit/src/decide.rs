@@ -201,6 +201,7 @@ impl Core {
             slot.holds = slot.holds.saturating_add(1);
             slot.held = slot.held.saturating_add(claim.amount);
             claim.stage = Stage::Taken;
+            table.touch(claim.slot);
             table.admitted = table.admitted.saturating_add(1);
             table.watch(claim.slot, &mut effects.events);
         }
@@ -221,6 +222,10 @@ impl Core {
             slot.state.settle(&shape, claim.receipt, spent, now);
             slot.holds = slot.holds.saturating_sub(1);
             slot.held = slot.held.saturating_sub(claim.amount);
+            if spent != claim.amount {
+                table.touch(claim.slot);
+            }
+            let slot = table.slot_mut(claim.slot);
             if !slot.queue.is_empty() {
                 places.push((claim.rule, claim.slot));
             }

@@ -51,6 +51,11 @@ impl Handle {
         self.0.sweep(self.find(limit)?)
     }
 
+    /// Why what has changed could not be saved when that was last tried; `None` if all is well.
+    pub fn unsaved(&self) -> Option<String> {
+        self.0.shared().journal()?.failed()
+    }
+
     /// Requests that each limit has let in, by its name; attempts, where those are limited.
     pub fn admitted(&self) -> Vec<(Arc<str>, u64)> {
         self.0.admitted()

@@ -141,6 +141,7 @@ mod generations_tests;
 mod guard;
 mod handle;
 mod headers;
+mod journal;
 mod key;
 mod layer;
 mod limiter;

@@ -17,13 +17,17 @@ use std::{
 use http::request::Parts;
 use tokio::time::Instant;
 use tollway_core::{Hook, WallClock};
-use tollway_store::limits::{Kind, Now};
+use tollway_store::{
+    StoreError,
+    limits::{Kind, LimitJournal, Now, Saved},
+};
 
 pub(crate) use ask::{Asking, Granted, Loan};
 
 use crate::{
     Event, Key, LimitExceeded, Rule, Standing, WhenFull,
     decide::{Arrival, Claim, Core, Effects, Refusal, View},
+    journal::Journal,
     queue::Outcome,
     remote::Remote,
     table::Table,
@@ -47,6 +51,9 @@ pub(crate) struct Limiter {
 pub(crate) struct Shared {
     core: Mutex<Core>,
     epoch: Instant,
+    /// What the clock says at the epoch: the date, where states outlive the process.
+    start: u64,
+    journal: OnceLock<Journal>,
 }
 
 /// Where the limits are.
@@ -78,10 +85,30 @@ pub(crate) enum Entry {
 
 impl Shared {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { core: Mutex::new(Core::new(Vec::new())), epoch: Instant::now() })
+        Arc::new(Self::starting(0))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Core> {
+    fn starting(start: u64) -> Self {
+        let (core, journal) = (Mutex::new(Core::new(Vec::new())), OnceLock::new());
+        Self { core, epoch: Instant::now(), start, journal }
+    }
+
+    /// Limits that go on where `store` says that they were, and are saved there.
+    pub(crate) fn durable(
+        store: Arc<dyn LimitJournal>,
+        wall: &dyn WallClock,
+    ) -> Result<(Arc<Self>, Vec<Saved>), StoreError> {
+        let shared = Arc::new(Self::starting(since_1970(wall)));
+        let (journal, saved) = Journal::start(store, Arc::downgrade(&shared))?;
+        let _ = shared.journal.set(journal);
+        Ok((shared, saved))
+    }
+
+    pub(crate) fn journal(&self) -> Option<&Journal> {
+        self.journal.get()
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
@@ -126,11 +153,21 @@ impl Limiter {
         let mut table =
             Table::new(name, rule.unit, shape, limit.enforced(), max_wait, self.max_keys);
         table.scope = rule.scope.clone();
+        if self.shared.journal().is_some() {
+            table.remember();
+        }
         table
     }
 
     pub(crate) fn take_over(&self) {
         self.places();
+    }
+
+    /// Goes on with what was saved; what is to be forgotten.
+    pub(crate) fn restore(&self, saved: Vec<Saved>) -> Vec<Saved> {
+        self.take_over();
+        let now = self.now();
+        self.lock().restore(saved, now)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -150,8 +187,9 @@ impl Limiter {
 
     fn now(&self) -> Now {
         let mono = nanos(Instant::now().saturating_duration_since(self.shared.epoch));
+        let mono = self.shared.start.saturating_add(mono);
         let wall = match self.dated {
-            true => nanos(self.wall.now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+            true => since_1970(&*self.wall),
             false => 0,
         };
         Now { mono, wall }
@@ -293,6 +331,14 @@ impl Limiter {
     }
 }
 
+impl Drop for Shared {
+    /// The last of its generations is gone.
+    fn drop(&mut self) {
+        // What fails is lost: nobody is left to be told.
+        let _ = self.save();
+    }
+}
+
 impl Drop for Limiter {
     /// Nobody of its requests is left.
     fn drop(&mut self) {
@@ -365,6 +411,10 @@ fn fits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {
     amount <= most
         && slot.is_none_or(|slot| slot.queue.is_empty())
         && state.wait(&table.shape, 0, amount.min(table.shape.capacity), now) == Some(0)
+}
+
+fn since_1970(wall: &dyn WallClock) -> u64 {
+    nanos(wall.now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn nanos(time: Duration) -> u64 {

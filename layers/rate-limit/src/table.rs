@@ -34,6 +34,8 @@ pub(crate) struct Slot {
     /// Requests that wait here, by the order in which they came, and what they want in all.
     pub(crate) queue: VecDeque<u64>,
     pub(crate) backlog: u128,
+    /// To be saved.
+    touched: bool,
 }
 
 impl Slot {
@@ -46,14 +48,15 @@ impl Slot {
             warned: false,
             queue: VecDeque::new(),
             backlog: 0,
+            touched: false,
         }
     }
 
     fn evictable(&self) -> bool {
-        self.holds == 0 && self.is_untouched()
+        self.holds == 0 && !self.touched && self.is_unused()
     }
 
-    fn is_untouched(&self) -> bool {
+    fn is_unused(&self) -> bool {
         self.queue.is_empty() && self.state.is_fresh()
     }
 }
@@ -80,6 +83,10 @@ pub(crate) struct Table {
     free: Vec<u32>,
     index: HashMap<Key, u32>,
     hand: usize,
+    /// Slots that are to be saved; `None`: none ever is.
+    touched: Option<Vec<u32>>,
+    /// Keys that were evicted since this was last asked for.
+    evicted: Vec<Key>,
 }
 
 impl Table {
@@ -107,6 +114,46 @@ impl Table {
             free: Vec::new(),
             index: HashMap::new(),
             hand: 0,
+            touched: None,
+            evicted: Vec::new(),
+        }
+    }
+
+    /// From now on it is remembered which slots change.
+    pub(crate) fn remember(&mut self) {
+        self.touched.get_or_insert_default();
+    }
+
+    /// A slot has changed.
+    pub(crate) fn touch(&mut self, slot: u32) {
+        let Some(touched) = &mut self.touched else { return };
+        // What keys share that found no place is nobody's.
+        if let Some(entry) = self.slots.get_mut(slot as usize).filter(|_| slot != OVERFLOW) {
+            if !std::mem::replace(&mut entry.touched, true) {
+                touched.push(slot);
+            }
+        }
+    }
+
+    /// A slot that has changed since it was last asked for.
+    pub(crate) fn untouch(&mut self) -> Option<u32> {
+        let slot = self.touched.as_mut()?.pop()?;
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.touched = false;
+        }
+        Some(slot)
+    }
+
+    /// A key whose memory is of no use any more.
+    pub(crate) fn take_evicted(&mut self) -> Option<Key> {
+        self.evicted.pop()
+    }
+
+    /// Gives `key` a state, if there is room for it.
+    pub(crate) fn put(&mut self, key: &Key, state: State, now: Now) {
+        let slot = self.resolve(key, now);
+        if slot != OVERFLOW {
+            self.slot_mut(slot).state = state;
         }
     }
 
@@ -135,6 +182,7 @@ impl Table {
             self.slots.truncate(OVERFLOW as usize + 1);
             self.slots.shrink_to_fit();
             (self.free, self.index, self.hand) = (Vec::new(), HashMap::new(), 0);
+            self.touched = self.touched.take().map(|_| Vec::new());
         }
     }
 
@@ -197,7 +245,7 @@ impl Table {
         let slots = self.slots.get(from..).filter(|slots| !slots.is_empty())?;
         let used = slots.iter().zip(from..).take(many).filter(|(slot, at)| match &slot.key {
             // A place that is free, or that the keys share which found none.
-            Key::All => *at == ALL as usize && !slot.is_untouched(),
+            Key::All => *at == ALL as usize && !slot.is_unused(),
             _ => true,
         });
         let stands = |(slot, _): (&Slot, usize)| {
@@ -295,6 +343,9 @@ impl Table {
             if slot.evictable() {
                 let key = std::mem::take(&mut slot.key);
                 self.index.remove(&key);
+                if self.touched.is_some() {
+                    self.evicted.push(key);
+                }
                 self.free.push(self.hand as u32);
             }
         }

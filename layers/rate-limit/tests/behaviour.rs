@@ -54,6 +54,7 @@ async fn the_promised_moment_is_kept() {
     exceeded(service.clone().oneshot(request(None, 5)).await);
     advance(Duration::from_nanos(1)).await;
     service.oneshot(request(None, 5)).await.unwrap();
+    assert_eq!(layer.handle().admitted(), [("one".into(), 2)]);
 }
 
 #[tokio::test(start_paused = true)]

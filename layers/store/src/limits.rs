@@ -5,8 +5,10 @@
 //!
 //! [`SharedLimits`] is the same for several instances: all that a request wants is decided in one
 //! step by the store, and settled there when it has ended. `RedisLimits` is the one that there is.
+//! [`LimitJournal`] is for a single process: its own memory decides, and outlives it.
 
 mod calendar;
+mod journal;
 #[cfg(feature = "redis")]
 mod redis;
 mod reshape;
@@ -16,6 +18,7 @@ mod state;
 mod state_tests;
 
 pub use calendar::Period;
+pub use journal::{LimitJournal, Saved};
 #[cfg(feature = "redis")]
 pub use redis::RedisLimits;
 pub use shared::{Deciding, Had, Lack, Settlement, SharedLimits, Take, Verdict, Want};

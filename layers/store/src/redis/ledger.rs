@@ -185,7 +185,7 @@ impl Ledger for RedisLedger {
     }
 
     fn refusals(&self, asked: &RefusalsOf) -> Result<Vec<Refusal>, StoreError> {
-        let last = Period::from_number(9999_12_31).unwrap_or(asked.from);
+        let last = Period::from_number(99_991_231).unwrap_or(asked.from);
         let (days, names): (Vec<_>, Vec<_>) =
             self.index("refusal:", (asked.from, last))?.into_iter().unzip();
         let mut found = Vec::new();
