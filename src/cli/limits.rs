@@ -21,6 +21,10 @@ enum LimitsCommand {
     Reset(ResetArgs),
     /// The limits as the policy has them.
     Config,
+    /// How many requests each limit let in and refused.
+    Stats(StatsArgs),
+    /// Whom limits refused, by day; the latest first.
+    Violations(ViolationsArgs),
     /// How many keys each limit has in memory.
     Buckets,
     /// Forget keys that have their whole quota.
@@ -46,6 +50,35 @@ struct ResetArgs {
     /// Everybody's.
     #[arg(long, conflicts_with_all = ["user", "key", "ip", "provider"])]
     all: bool,
+}
+
+#[derive(Debug, Args)]
+struct StatsArgs {
+    /// From this day (2026-11-22) or month (2026-11) on [default: the present month].
+    #[arg(long, value_name = "DATE")]
+    from: Option<String>,
+    /// To this day or month, with it.
+    #[arg(long, value_name = "DATE")]
+    to: Option<String>,
+    /// One row for each day and limit, month and limit, or limit.
+    #[arg(long, value_name = "PER", default_value = "day", value_parser = ["day", "month", "limit"])]
+    per: String,
+}
+
+#[derive(Debug, Args)]
+struct ViolationsArgs {
+    /// Of this key only: the name of a user, a key or a model, or an address.
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// Of this limit only.
+    #[arg(long, value_name = "NAME")]
+    limit: Option<String>,
+    /// From this day or month on [default: the present month].
+    #[arg(long, value_name = "DATE")]
+    from: Option<String>,
+    /// How many at most.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    last: usize,
 }
 
 /// For whom.
@@ -110,6 +143,30 @@ pub(super) fn run(args: &LimitsArgs) -> anyhow::Result<ExitCode> {
             })
         }
         LimitsCommand::Config => remote.get("/limits", &Asked::default(), config),
+        LimitsCommand::Stats(asked) => {
+            let query = Asked::default()
+                .with("from", asked.from.as_deref())
+                .with("to", asked.to.as_deref())
+                .with("per", Some(&asked.per));
+            remote.get("/limits/stats", &query, |answer| {
+                let fields = ["period", "limit", "allowed", "refused"];
+                let row = |row: &Value| fields.map(|name| cell(&row[name]));
+                table(["when", "limit", "allowed", "refused"], &list(answer, "rows", row))
+            })
+        }
+        LimitsCommand::Violations(asked) => {
+            let query = Asked::default()
+                .with("key", asked.key.as_deref())
+                .with("limit", asked.limit.as_deref())
+                .with("from", asked.from.as_deref())
+                .with("last", Some(asked.last.to_string()));
+            remote.get("/limits/violations", &query, |answer| {
+                let fields = ["day", "limit", "key", "count", "asked", "available", "last"];
+                let row = |row: &Value| fields.map(|name| cell(&row[name]));
+                let head = ["day", "limit", "for", "times", "asked", "there was", "last"];
+                table(head, &list(answer, "rows", row))
+            })
+        }
         LimitsCommand::Buckets => remote.get("/limits/buckets", &Asked::default(), |answer| {
             let row = |row: &Value| [cell(&row["limit"]), cell(&row["keys"])];
             table(["limit", "keys"], &list(answer, "limits", row))

@@ -30,6 +30,14 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
     };
+    if policy.admin.token.is_none() && !policy.admin.listen.ip().is_loopback() {
+        eprintln!(
+            "--admin-listen {}: everybody who can reach this address could open circuits, reset limits and \
+             read what was spent; set `admin.token` in the policy, or listen on 127.0.0.1",
+            policy.admin.listen
+        );
+        return Ok(ExitCode::from(USAGE));
+    }
     telemetry::init_log(&policy.log)?;
     for warning in &policy.warnings {
         tracing::warn!("{}: {}: {}", warning.place, warning.path, warning.message);

@@ -14,8 +14,8 @@ circuit_breaker: {}
 retry: { attempts: 1 }
 routes: [{ targets: [sim/gpt-4o-mini] }]
 limits:
-  - { name: everybody, per: all, requests: 1000/min }
-  - { name: user, per: user, requests: 5/min, burst: 5, tokens: 100k/min }
+  - { name: everybody, per: all, requests: 1000/365d }
+  - { name: user, per: user, requests: 5/100d, burst: 5, tokens: 100k/100d }
   - { name: pair, per: [user, model], usd: 20/day }
   - { name: at_once, per: provider, concurrent: 50 }
 callers: { identify: [header x-user-id, ip] }
@@ -155,6 +155,11 @@ async fn every_answer_is_as_the_document_says() {
     seen.extend(std::mem::take(&mut api.seen));
     api.token = Some("let-me-see");
     assert_eq!(api.get("/limits").await.status, 200);
+    // Nor is a page in a browser that posts to what listens on this machine.
+    let uri = format!("http://{}/admin/v1/limits/reset", api.proxy.admin_address());
+    let request = Request::post(uri).header("authorization", "Bearer let-me-see");
+    let request = request.header("origin", "https://evil.example").body(full(r#"{"all":true}"#));
+    assert_eq!(client().request(request.unwrap()).await.unwrap().status(), 401);
     // Where there is no breaker, nothing can be opened.
     let mut api = Api::new("providers: { sim: { simulate: {} } }\n", None);
     assert_eq!(api.post("/breakers/open", json!({ "provider": "sim" })).await.status, 409);
@@ -233,6 +238,30 @@ async fn limits_are_told_and_reset() {
     let cleaned = api.post("/limits/cleanup", json!({})).await.body;
     let cleaned = find(&cleaned["limits"], "limit", "user.requests").clone();
     assert_eq!((&cleaned["removed"], &cleaned["keys"]), (&json!(2), &json!(0)));
+}
+
+#[tokio::test]
+async fn what_limits_refused_is_told() {
+    let mut api = Api::new(POLICY, None);
+    for user in ["ann", "ann", "ann", "ann", "ann", "ann", "ann", "ben"] {
+        api.chat(user).await;
+    }
+    let told = api.get("/limits/violations").await.body;
+    let ann = find(&told["rows"], "key", "ann");
+    assert_eq!((&ann["limit"], &ann["count"]), (&json!("user.requests"), &json!(2)));
+    assert_eq!((&ann["asked"], &ann["available"]), (&json!(1), &json!(0)));
+    assert_eq!(told["rows"].as_array().unwrap().len(), 1);
+    for none in ["key=ben", "limit=everybody", "from=9999-01", "last=0"] {
+        let told = api.get(&format!("/limits/violations?{none}")).await.body;
+        assert_eq!(told["rows"], json!([]), "{none}");
+    }
+    for per in ["day", "month", "limit"] {
+        let told = api.get(&format!("/limits/stats?per={per}")).await.body;
+        let user = find(&told["rows"], "limit", "user.requests");
+        assert_eq!((&user["allowed"], &user["refused"]), (&json!(6), &json!(2)), "{per}");
+        assert_eq!(user["period"].is_null(), per == "limit");
+    }
+    assert_eq!(api.get("/limits/stats?from=2020-01&to=2020-02").await.body["rows"], json!([]));
 }
 
 #[tokio::test]

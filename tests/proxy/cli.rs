@@ -113,6 +113,8 @@ fn a_taken_address_is_told_with_what_to_do() {
         assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
         assert!(stderr.contains(&address) && stderr.contains(flag), "{stderr}");
     }
+    let (code, _, stderr) = run(&["--admin-listen", "0.0.0.0:0", "--listen", "127.0.0.1:0"]);
+    assert!(code == 2 && stderr.contains("admin.token"), "{stderr}");
     let (code, _, stderr) = run(&["simulate", "--listen", &address]);
     assert_eq!(code, 1);
     assert!(stderr.contains(&address) && stderr.contains("--listen"), "{stderr}");
@@ -424,7 +426,9 @@ async fn admin_tells_health_and_only_the_metrics_of_the_table() {
     for name in known {
         // Of those that tell of providers' own limits, `pacing.rs` asks.
         let pacing = name.contains("_pace_") || name.starts_with("tollway_provider_");
-        let counted = name == names::LIMIT_WAITS || pacing || told.contains(&name);
+        // Nobody waited, no ledger failed, and of reloads `reload.rs` asks.
+        let rare = [names::LIMIT_WAITS, names::LEDGER_DROPPED, names::RELOADS];
+        let counted = rare.contains(&name) || pacing || told.contains(&name);
         assert!(counted, "{name} was never told; there are {told:?}");
     }
     for line in text.lines().filter(|line| line.starts_with("# HELP ")) {

@@ -17,7 +17,7 @@ circuit_breaker: {}
 retry: { attempts: 1 }
 routes: [{ targets: [sim/gpt-4o-mini] }]
 limits:
-  - { name: user, per: user, requests: 5/min, burst: 2 }
+  - { name: user, per: user, requests: 5/100d, burst: 2 }
 callers: { identify: [header x-user-id, ip] }
 ";
 
@@ -54,9 +54,17 @@ async fn limits_are_shown_as_a_table_and_as_json() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &json["limits"][0]["left"]), (0, &Value::from(0)));
     let (_, config, _) = asks(&proxy, &["limits", "config"]);
-    assert!(config.contains("5 in 1m, burst 2"), "{config}");
+    assert!(config.contains("5 in 100d, burst 2"), "{config}");
     let (_, buckets, _) = asks(&proxy, &["limits", "buckets"]);
-    assert!(buckets.contains("user       1"), "{buckets}");
+    let last: Vec<_> = buckets.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(last, ["user", "1"]);
+
+    let (_, violations, _) = asks(&proxy, &["limits", "violations", "--key", "ann"]);
+    let last: Vec<_> = violations.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(last[1..6], ["user", "ann", "1", "1", "0"]);
+    let (_, stats, _) = asks(&proxy, &["limits", "stats", "--per", "limit"]);
+    let last: Vec<_> = stats.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(last, ["-", "user", "2", "1"]);
 
     assert_eq!(asks(&proxy, &["limits", "reset", "--user", "ann"]).0, 0);
     assert_eq!(chat(&proxy, "ann").await, 200);
@@ -84,13 +92,13 @@ async fn costs_breakers_and_the_policy_are_shown() {
     assert_eq!(asks(&proxy, &["breakers", "open", "sim"]).0, 0);
     let (_, status, _) = asks(&proxy, &["breakers", "status"]);
     assert!(status.contains("forced_open"), "{status}");
-    assert_eq!(chat(&proxy, "ann").await, 503);
+    assert_eq!(chat(&proxy, "ben").await, 503);
     assert_eq!(asks(&proxy, &["breakers", "reset", "sim", "gpt-4o-mini"]).0, 0);
-    assert_eq!(chat(&proxy, "ann").await, 200);
+    assert_eq!(chat(&proxy, "kim").await, 200);
     assert_eq!(asks(&proxy, &["breakers", "reset", "smi"]).0, 3);
 
     let (code, policy, _) = asks(&proxy, &["policy", "show"]);
-    assert!(code == 0 && policy.contains("requests: 5/min, burst: 2"), "{policy}");
+    assert!(code == 0 && policy.contains("requests: 5/100d, burst: 2"), "{policy}");
     assert!(!policy.contains("let-me-see"), "{policy}");
     let (code, _, said) = asks(&proxy, &["policy", "reload"]);
     assert!(code == 1 && said.contains("without a file"), "{code} {said}");

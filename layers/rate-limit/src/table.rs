@@ -52,10 +52,10 @@ impl Slot {
     }
 
     fn evictable(&self) -> bool {
-        self.holds == 0 && !self.touched && self.is_like_new()
+        self.holds == 0 && !self.touched && self.is_unused()
     }
 
-    fn is_like_new(&self) -> bool {
+    fn is_unused(&self) -> bool {
         self.queue.is_empty() && self.state.is_fresh()
     }
 }
@@ -244,7 +244,7 @@ impl Table {
         let slots = self.slots.get(from..).filter(|slots| !slots.is_empty())?;
         let used = slots.iter().zip(from..).take(many).filter(|(slot, at)| match &slot.key {
             // A place that is free, or that the keys share which found none.
-            Key::All => *at == ALL as usize && !slot.is_like_new(),
+            Key::All => *at == ALL as usize && !slot.is_unused(),
             _ => true,
         });
         let stands = |(slot, _): (&Slot, usize)| {

@@ -12,6 +12,7 @@ use tollway_core::{SystemClock, Usd, WallClock};
 use tollway_store::ledger::{By, Ledger, Period, Total, TotalsOf, millis};
 
 use super::{ApiError, App, Query, Reply, blocking};
+use crate::stack::Stack;
 
 /// How long to wait for what ended just now to be counted, too.
 const WRITTEN: Duration = Duration::from_millis(500);
@@ -60,7 +61,7 @@ impl Asked {
 }
 
 /// The first day of a month; a day is one already.
-fn first_day(period: Period) -> Period {
+pub(super) fn first_day(period: Period) -> Period {
     if period.is_month() {
         Period::from_number(period.number() + 1).unwrap_or(period)
     } else {
@@ -68,11 +69,20 @@ fn first_day(period: Period) -> Period {
     }
 }
 
-fn last_day(period: Period) -> Period {
+pub(super) fn last_day(period: Period) -> Period {
     if !period.is_month() {
         return period;
     }
     (28..=31).rev().find_map(|day| Period::from_number(period.number() + day)).unwrap_or(period)
+}
+
+/// The ledger, with what ended just now. Blocks.
+pub(super) fn ledger(stack: &Stack) -> Result<&dyn Ledger, ApiError> {
+    if let Some(writer) = stack.ledger_writer() {
+        writer.flush(WRITTEN);
+    }
+    let ledger = stack.ledger().map(|ledger| &**ledger);
+    ledger.ok_or_else(|| ApiError::failed("this proxy keeps no ledger"))
 }
 
 /// `GET /costs`
@@ -81,12 +91,7 @@ pub(super) async fn show(State(admin): App, RawQuery(query): RawQuery) -> Reply 
     let now = SystemClock.now();
     let asked = Asked::parse(query.as_deref(), Period::day(now))?;
     blocking(move || {
-        let Some(ledger) = stack.ledger() else {
-            return Err(ApiError::failed("this proxy keeps no ledger"));
-        };
-        if let Some(writer) = stack.ledger_writer() {
-            writer.flush(WRITTEN);
-        }
+        let ledger = ledger(&stack)?;
         let (by, from, to) = (asked.by, asked.from, asked.to);
         let sums = ledger.totals(&TotalsOf { by, from, to, name: None })?;
         let mut rows: BTreeMap<Arc<str>, Total> = BTreeMap::new();
@@ -117,7 +122,7 @@ pub(super) async fn show(State(admin): App, RawQuery(query): RawQuery) -> Reply 
             "to": to.to_string(),
             "rows": rows,
             "total": figures(&whole),
-            "projection": projection(&**ledger, millis(now))?,
+            "projection": projection(ledger, millis(now))?,
         })))
     })
     .await

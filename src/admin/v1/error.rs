@@ -6,8 +6,6 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tollway_store::StoreError;
 
-use crate::admin::pages::UNAUTHORIZED;
-
 /// Why a request was not answered with what it asked for.
 #[derive(Debug)]
 pub(in crate::admin) struct ApiError {
@@ -35,8 +33,8 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
-    pub(super) fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", UNAUTHORIZED)
+    pub(super) fn unauthorized(message: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
     /// What is asked about is not there.

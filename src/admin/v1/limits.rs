@@ -67,7 +67,7 @@ fn unit(unit: Unit) -> &'static str {
 }
 
 /// Money is text, as no float holds it.
-fn amount(unit: Unit, amount: u64) -> Value {
+pub(super) fn amount(unit: Unit, amount: u64) -> Value {
     match unit {
         Unit::Usd => Usd::from_nanos(amount).to_string().into(),
         _ => amount.into(),

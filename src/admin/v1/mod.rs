@@ -4,6 +4,7 @@
 mod breakers;
 mod costs;
 mod error;
+mod history;
 mod limits;
 mod policy;
 
@@ -17,11 +18,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
 };
-use http::header;
+use http::{Method, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Admin, query::Query};
+use super::{Admin, pages::UNAUTHORIZED, query::Query};
 
 pub(super) use error::ApiError;
 
@@ -47,6 +48,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Admin>>)> {
         ("/limits/buckets", get(limits::buckets)),
         ("/limits/reset", post(limits::reset)),
         ("/limits/cleanup", post(limits::cleanup)),
+        ("/limits/stats", get(history::stats)),
+        ("/limits/violations", get(history::violations)),
         ("/costs", get(costs::show)),
         ("/breakers", get(breakers::show)),
         ("/breakers/reset", post(breakers::reset)),
@@ -69,7 +72,13 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
 
 async fn guard(State(admin): App, request: Request, next: Next) -> Response {
     if !admin.allows(request.headers()) {
-        return ApiError::unauthorized().into_response();
+        return ApiError::unauthorized(UNAUTHORIZED).into_response();
+    }
+    // A browser sends it with what pages of other origins post: where no token is asked for, those
+    // could reach what listens on 127.0.0.1.
+    if request.headers().contains_key(header::ORIGIN) && request.method() != Method::GET {
+        return ApiError::unauthorized("pages in a browser may change nothing here")
+            .into_response();
     }
     next.run(request).await
 }

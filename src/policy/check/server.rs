@@ -29,8 +29,8 @@ pub(super) fn listeners(written: &PolicyWritten, check: &mut Check<'_, '_>) -> (
     }
     let token = admin.and_then(|admin| admin.token.as_ref());
     if let (Some(at), None) = (admin_at.filter(|at| !at.value.ip().is_loopback()), token) {
-        let message = "everybody who can reach this address can read the metrics: models, costs, routes; set `admin.token`, or listen on 127.0.0.1";
-        check.warn(at.span, &at.path, message.into());
+        let message = "everybody who can reach this address could open circuits, reset limits and read what was spent";
+        check.reader.wrong(at, message).help("set `admin.token`, or listen on 127.0.0.1");
     }
     let token = token.and_then(|token| super::providers::secret(token, check));
     (listen, Admin { listen: admin_listen, token })

@@ -54,6 +54,7 @@ impl Core {
         let limit = &mut self.tables[table as usize];
         let Some(slot) = limit.own(key) else { return false };
         limit.renew(slot, now);
+        limit.touch(slot);
         limit.watch(slot, &mut effects.events);
         // Who waited for it can go.
         self.pump(vec![(table, slot)], now, effects);
