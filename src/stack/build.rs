@@ -148,7 +148,7 @@ impl Stack {
         let accounts = Accounts::new(&policy);
         let settle = limits::BySpending::new(prices.clone(), aliases, accounts, estimates.clone());
         let limits = |side, old: Option<_>| {
-            limits::layer(&policy, side, settle.clone(), (&telemetry, &pen), old)
+            limits::layer(&policy, side, settle.clone(), &stores.limits, (&telemetry, &pen), old)
         };
         let attempt_limits =
             limits(limits::Side::Attempt, before.map(|before| &before.attempt_limits))?;

@@ -6,7 +6,9 @@ use std::{
 
 use http::{request, response};
 use tollway_core::{Ask, AtWork, Caller, Ending, Metered, Operation, Target, Usage, Usd};
-use tollway_rate_limit::{self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull};
+use tollway_rate_limit::{
+    self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull, WhenStoreIsAway,
+};
 use tollway_store::ledger::Pen;
 
 use super::{
@@ -15,6 +17,7 @@ use super::{
     estimate::{self, Estimates},
     keys::{self, Accounts},
     prices::Prices,
+    stores::Counted,
     tell,
 };
 use crate::{
@@ -41,22 +44,35 @@ pub(super) fn layer(
     policy: &Policy,
     of: Side,
     settle: BySpending,
+    counted: &Counted,
     (telemetry, pen): (&Telemetry, &Option<Pen>),
     before: Option<&RateLimitLayer<BySpending>>,
 ) -> Result<RateLimitLayer<BySpending>, StackError> {
     let mut rules = Vec::new();
     for limit in policy.limits.iter().filter(|limit| side(limit) == of) {
         for quota in &limit.quotas {
-            rules.push(rule(limit, quota, of, &settle)?);
+            let rule = rule(limit, quota, of, &settle)?;
+            rules.push(if counted.shares(quota.unit) { rule } else { rule.here() });
         }
     }
-    let layer =
-        RateLimitLayer::builder(rules, settle).hook(tell::limits(telemetry.clone(), pen.clone()));
-    let layer = match before {
-        Some(before) => layer.resume(before),
-        None => layer,
+    let builder = RateLimitLayer::builder(rules, settle);
+    let builder = match (before, &counted.journal) {
+        // What goes on is saved where it was.
+        (Some(before), _) => builder.resume(before),
+        (None, Some(journal)) => {
+            let wrong = |error| StackError::new("state.limits", error);
+            builder.journal(journal.clone()).map_err(wrong)?
+        }
+        (None, None) => builder,
     };
-    layer.build().map_err(|error| StackError::new("limits", error))
+    let builder = match &counted.shared {
+        Some(store) => builder.shared(store.clone()),
+        None => builder,
+    };
+    builder
+        .hook(tell::limits(telemetry.clone(), pen.clone()))
+        .build()
+        .map_err(|error| StackError::new("limits", error))
 }
 
 /// A limit of several quotas makes several rules; `user.tokens` is the tokens of `user`.
@@ -88,6 +104,11 @@ fn rule(limit: &Limit, quota: &Quota, side: Side, settle: &BySpending) -> Result
     if let policy::WhenFull::Wait(time) = limit.when_full {
         built = built.when_full(WhenFull::Wait(time));
     }
+    built = built.when_store_is_away(match limit.when_store_is_away {
+        policy::WhenStoreIsAway::Local => WhenStoreIsAway::Local,
+        policy::WhenStoreIsAway::Open => WhenStoreIsAway::Open,
+        policy::WhenStoreIsAway::Closed => WhenStoreIsAway::Closed,
+    });
     if let Some(share) = limit.warn_at {
         built = built.warn_at(percent(share));
     }

@@ -4,20 +4,24 @@ use std::sync::Arc;
 #[cfg(feature = "sqlite")]
 use std::{collections::HashMap, path::PathBuf};
 
-#[cfg(feature = "redis")]
-use tollway_store::redis::{Redis, RedisConfig};
 #[cfg(feature = "sqlite")]
-use tollway_store::sqlite::Sqlite;
+use tollway_store::sqlite::{Sqlite, SqliteLimits};
 use tollway_store::{
     StoreError,
     ledger::{Ledger, Writer},
+    limits::{LimitJournal, SharedLimits},
+};
+#[cfg(feature = "redis")]
+use tollway_store::{
+    limits::RedisLimits,
+    redis::{Redis, RedisConfig},
 };
 
 use super::{StackError, ledger};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
 use crate::{
-    policy::{Policy, Store},
+    policy::{Policy, Store, Unit},
     telemetry::Telemetry,
 };
 
@@ -26,6 +30,57 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stores {
     pub(super) ledger: Option<Books>,
+    pub(super) limits: Counted,
+}
+
+/// Where limits are counted besides in memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted {
+    /// Remembers what memory decides.
+    pub(super) journal: Option<Arc<dyn LimitJournal>>,
+    /// Decides for all instances.
+    pub(super) shared: Option<Arc<dyn SharedLimits>>,
+    limits: bool,
+    budgets: bool,
+}
+
+impl Counted {
+    fn open(policy: &Policy, places: &mut Places) -> Result<Self, StackError> {
+        let (limits, budgets) = (&policy.state.limits, &policy.state.budgets);
+        let mut counted = Self::default();
+        for (name, store) in [("state.limits", limits), ("state.budgets", budgets)] {
+            let wrong = |error: StoreError| StackError::new(name, error);
+            let other = if name == "state.limits" { budgets } else { limits };
+            // Memory decides them in one step, and one script.
+            let apart = matches!(
+                (store, other),
+                (Store::Sqlite(_), Store::Sqlite(_)) | (Store::Redis(_), Store::Redis(_))
+            ) && !store.is(other);
+            if apart {
+                let what = "limits and budgets can't live in two files, nor in two Redis";
+                return Err(wrong(StoreError::wrong(what)));
+            }
+            match places.open(store).map_err(wrong)? {
+                Place::Memory => {}
+                #[cfg(feature = "sqlite")]
+                Place::File(file) => counted.journal = Some(Arc::new(SqliteLimits::new(file))),
+                #[cfg(feature = "redis")]
+                Place::Shared(redis) => {
+                    counted.limits |= name == "state.limits";
+                    counted.budgets |= name == "state.budgets";
+                    let shared = counted.shared.take();
+                    counted.shared =
+                        Some(shared.unwrap_or_else(|| Arc::new(RedisLimits::new(redis))));
+                }
+            }
+        }
+        Ok(counted)
+    }
+
+    /// Whether limits of this unit are shared.
+    pub(super) fn shares(&self, unit: Unit) -> bool {
+        if unit == Unit::Usd { self.budgets } else { self.limits }
+    }
 }
 
 /// A ledger to read and what writes it.
@@ -49,7 +104,8 @@ impl Stores {
     /// One that is only away at present is no error.
     pub(super) fn open(policy: &Policy, telemetry: &Telemetry) -> Result<Self, StackError> {
         let mut places = Places::default();
-        Ok(Self { ledger: Some(ledger::open(policy, &mut places, telemetry)?) })
+        let ledger = Some(ledger::open(policy, &mut places, telemetry)?);
+        Ok(Self { ledger, limits: Counted::open(policy, &mut places)? })
     }
 }
 

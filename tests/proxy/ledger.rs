@@ -26,7 +26,8 @@ routes: [{{ name: all, rules: [{{ name: cheap, when: {{ size: [tiny, small] }}, 
 }
 
 fn in_file(path: &Path) -> String {
-    durable(&format!("{{ sqlite: '{}' }}", path.display()))
+    // Limits of two a day would outlive the process, too.
+    durable(&format!("{{ sqlite: '{}', limits: memory, budgets: memory }}", path.display()))
 }
 
 async fn ask_as(proxy: &Running, user: &str) -> u16 {

@@ -7,6 +7,7 @@ mod bad_input;
 mod bad_provider;
 mod bytes;
 mod cli;
+mod counted;
 mod estimates;
 mod explain;
 mod hangup;

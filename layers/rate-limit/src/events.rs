@@ -50,6 +50,9 @@ pub enum EventKind {
         /// Really used.
         spent: u64,
     },
+    /// The store that instances share was away or too slow for a request: the limit did what it was
+    /// [told to do then](crate::WhenStoreIsAway).
+    DecidedAlone,
     /// A limit that [took over](crate::RateLimitLayerBuilder::resume) from one of its name counts
     /// something else, or otherwise: all its keys begin with their whole quota.
     StartedAnew,

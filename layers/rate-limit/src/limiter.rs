@@ -149,11 +149,12 @@ impl Limiter {
             WhenFull::Reject => None,
             WhenFull::Wait(time) => Some(nanos(time)),
         };
-        let (name, shape) = (limit.name().clone(), self.local(limit.shape()));
+        let (name, shape) = (limit.name().clone(), self.local(rule));
         let mut table =
             Table::new(name, rule.unit, shape, limit.enforced(), max_wait, self.max_keys);
         table.scope = rule.scope.clone();
-        if self.shared.journal().is_some() {
+        // What a store decides is its own to remember.
+        if self.shared.journal().is_some() && self.is_here(rule) {
             table.remember();
         }
         table
@@ -233,7 +234,7 @@ impl Limiter {
     pub(crate) fn enter(self: &Arc<Self>, request: &Parts) -> Entry {
         let claims = self.claims(request);
         match &self.remote {
-            Some(remote) if !claims.is_empty() => {
+            Some(remote) if claims.iter().any(|claim| !self.rule(claim.rule).here) => {
                 Entry::Asking(Box::pin(self.clone().ask(remote.clone(), claims)))
             }
             _ => self.enter_here(claims),
@@ -293,7 +294,7 @@ impl Limiter {
 
     /// What a request may want at the most: the limit's, where the table is but a share of it.
     fn most(&self, table: &Table, rule: &Rule) -> u64 {
-        if self.remote.is_some() { rule.limit.capacity() } else { table.shape.capacity }
+        if self.is_here(rule) { table.shape.capacity } else { rule.limit.capacity() }
     }
 
     pub(crate) fn standing(&self, rule: usize, key: &Key) -> Option<Standing> {

@@ -68,13 +68,14 @@ pub struct Rule {
     pub(crate) key: Arc<KeyFn>,
     pub(crate) estimate: Arc<EstimateFn>,
     pub(crate) scope: Option<Arc<str>>,
+    pub(crate) here: bool,
 }
 
 impl Rule {
     /// One quota for everybody, of which each request takes 1.
     pub fn new(limit: Limit, unit: Unit) -> Self {
         let (key, estimate) = (Arc::new(|_: &Parts| Some(Key::All)), Arc::new(|_: &Parts| 1));
-        Self { limit, unit, key, estimate, scope: None }
+        Self { limit, unit, key, estimate, scope: None, here: false }
     }
 
     /// Whose quota; `None`: the limit doesn't apply to the request.
@@ -99,6 +100,14 @@ impl Rule {
     #[must_use]
     pub fn scope(mut self, scope: impl Into<Arc<str>>) -> Self {
         self.scope = Some(scope.into());
+        self
+    }
+
+    /// Decided by this process, also in a layer whose limits are
+    /// [shared](crate::RateLimitLayerBuilder::shared): after those, and undone with them.
+    #[must_use]
+    pub fn here(mut self) -> Self {
+        self.here = true;
         self
     }
 

@@ -106,6 +106,25 @@ async fn a_refused_request_costs_nothing_anywhere() {
     two.has(90).await;
 }
 
+/// A budget of this process beside limits of all: all or nothing over both.
+#[tokio::test]
+async fn some_limits_may_stay_here() {
+    let server = RedisServer::start();
+    let rules = || vec![tokens(limit("all", month(100))), tokens(limit("own", month(60))).here()];
+    let one = instance(&server, TIMEOUT, rules()).await;
+    let two = instance(&server, TIMEOUT, rules()).await;
+    one.spend(50).await.unwrap();
+    assert_eq!(&**exceeded(one.spend(20).await).limit(), "own");
+    one.limits.written().await;
+    two.spend(50).await.unwrap();
+    assert_eq!(&**exceeded(two.spend(1).await).limit(), "all", "what the first gave back is there");
+    let used = |instance: &Instance| {
+        let standing = instance.layer.handle().standing("own", &Key::All).unwrap();
+        (standing.capacity, standing.remaining)
+    };
+    assert_eq!((used(&one), used(&two)), ((60, 10), (60, 10)));
+}
+
 #[tokio::test]
 async fn a_shadow_refuses_nobody() {
     let server = RedisServer::start();
@@ -204,6 +223,54 @@ async fn a_paused_redis_holds_nobody_up_beyond_the_timeout() {
         assert!(start.elapsed() <= timeout + Duration::from_millis(5), "{:?}", start.elapsed());
     }
     server.resume();
+}
+
+/// Whatever is done to Redis: nobody waits longer than the timeout, nobody fails for it, and in the
+/// end it is asked again. The clock stands still but for timers.
+#[tokio::test(start_paused = true)]
+async fn nothing_that_is_done_to_redis_is_felt_for_long() {
+    let mut server = RedisServer::start();
+    let timeout = Duration::from_millis(20);
+    let places = Rule::new(limit("places", Quota::Concurrent { amount: 1000 }), Unit::Requests);
+    let rules = vec![tokens(limit("all", month(1_000_000))), places];
+    let one = instance(&server, timeout, rules).await;
+    let calls = async |count: usize| {
+        let mut held = Vec::new();
+        for _ in 0..count {
+            let start = Instant::now();
+            held.push(one.call(2, 1).await.unwrap());
+            let took = start.elapsed();
+            assert!(took <= timeout + Duration::from_millis(5), "{took:?}");
+        }
+    };
+    for round in 0..3 {
+        calls(5).await;
+        server.flush();
+        server.command("SCRIPT FLUSH");
+        calls(5).await;
+        server.pause();
+        calls(5).await;
+        server.resume();
+        calls(5).await;
+        match round {
+            0 => server.kill(),
+            _ => server.restart(),
+        }
+        calls(5).await;
+        server.restart();
+        calls(5).await;
+    }
+    // Asked again, and not alone any more.
+    loop {
+        kinds(&one.events);
+        calls(1).await;
+        if kinds(&one.events).is_empty() {
+            break;
+        }
+    }
+    one.limits.written().await;
+    assert_eq!(tollway_store::limits::SharedLimits::lost(&*one.limits), 0);
+    assert_eq!(one.layer.handle().standing("places", &Key::All).unwrap().held, 0);
 }
 
 #[tokio::test]

@@ -4,10 +4,10 @@ use tollway_core::Usd;
 
 use super::{Check, globs};
 use crate::policy::{
-    Limit, Period, Quota, Scope, Shape, Unit, WhenFull,
+    Limit, Period, Quota, Scope, Shape, Unit, WhenFull, WhenStoreIsAway,
     node::Span,
     read::{At, Scalar},
-    values::{Count, Per, Rate, ShapeName},
+    values::{AwayName, Count, Per, Rate, ShapeName},
     written::{LimitWritten, PolicyWritten, WhenFullWritten},
 };
 
@@ -103,6 +103,11 @@ fn limit(at: &At<LimitWritten>, check: &mut Check<'_, '_>) -> Option<Limit> {
         Some(WhenFullWritten::Wait(Some(at))) => WhenFull::Wait(at.value.0),
         Some(WhenFullWritten::Wait(None) | WhenFullWritten::Reject) | None => WhenFull::Reject,
     };
+    let when_store_is_away = match written.when_store_is_away.as_ref().map(|at| at.value) {
+        Some(AwayName::Open) => WhenStoreIsAway::Open,
+        Some(AwayName::Closed) => WhenStoreIsAway::Closed,
+        Some(AwayName::Local) | None => WhenStoreIsAway::Local,
+    };
     if quotas.is_empty() {
         return None;
     }
@@ -111,6 +116,7 @@ fn limit(at: &At<LimitWritten>, check: &mut Check<'_, '_>) -> Option<Limit> {
         per: per?,
         quotas,
         when_full,
+        when_store_is_away,
         enforce: written.enforce.as_ref().is_none_or(|at| at.value),
         headroom,
         warn_at,

@@ -13,6 +13,8 @@ pub struct Limit {
     pub quotas: Vec<Quota>,
     /// What happens to a request that finds it full.
     pub when_full: WhenFull,
+    /// What happens while the store that instances share is away.
+    pub when_store_is_away: WhenStoreIsAway,
     /// `false`: a shadow that only tells what it would have refused.
     pub enforce: bool,
     /// Share of every quota held back, 0..1. The quotas are as written, not reduced.
@@ -21,6 +23,18 @@ pub struct Limit {
     pub warn_at: Option<f64>,
     /// Only for models that one of these matches; empty: for every request.
     pub models: Vec<Glob>,
+}
+
+/// What a limit does while the store that instances share is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenStoreIsAway {
+    /// Each instance decides by its share.
+    #[default]
+    Local,
+    /// Everything goes.
+    Open,
+    /// Nothing goes.
+    Closed,
 }
 
 /// Whose requests share a bucket.

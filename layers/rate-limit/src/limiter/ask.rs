@@ -47,9 +47,11 @@ impl Limiter {
     pub(crate) async fn ask(
         self: Arc<Self>,
         remote: Arc<Remote>,
-        mut claims: Vec<Claim>,
+        claims: Vec<Claim>,
     ) -> Result<Granted, BoxError> {
         self.divide(&remote);
+        let (here, mut claims): (Vec<_>, Vec<_>) =
+            claims.into_iter().partition(|claim| self.rule(claim.rule).here);
         let wants: Arc<[Want]> = claims.iter().map(|claim| self.want(claim)).collect();
         let arrived = Instant::now();
         let deadline = |at: usize| self.max_wait(&claims[at]).map(|wait| arrived + wait);
@@ -63,22 +65,26 @@ impl Limiter {
         }
         loop {
             if remote.store.is_away() {
-                return self.alone(claims).await;
+                return self.alone(claims, here).await;
             }
             let wall = self.now().wall;
             let take = Take { id: remote.store.id(), wants: wants.clone(), wall };
             let lacks = match remote.store.take(take.clone()).await {
                 Ok(Verdict::Taken(had)) => {
+                    let mut undo = Undo { remote: &remote, take: Some(take) };
+                    let (mut here, line) = self.beside(here).await?;
+                    let Some(take) = undo.take.take() else { return Err("taken once".into()) };
                     self.granted(&mut claims, &had, &waited, arrived);
                     remote.repay(self.now());
-                    let waited = !waited.is_empty();
+                    claims.append(&mut here);
+                    let waited = line || !waited.is_empty();
                     return Ok(Granted { claims, loan: Loan::Taken(take), waited });
                 }
                 Ok(Verdict::Refused(lacks)) => lacks,
-                Ok(Verdict::Settled) | Err(_) => return self.alone(claims).await,
+                Ok(Verdict::Settled) | Err(_) => return self.alone(claims, here).await,
             };
             let Some((lack, limit)) = worst(&lacks, deadline) else {
-                return self.alone(claims).await;
+                return self.alone(claims, here).await;
             };
             let now = Instant::now();
             let ready = now + lack.wait.map_or(ASK_AGAIN, Duration::from_nanos);
@@ -177,8 +183,15 @@ impl Limiter {
     }
 
     /// The store is away: each limit does what it was told to do then.
-    async fn alone(self: Arc<Self>, claims: Vec<Claim>) -> Result<Granted, BoxError> {
-        let (mut here, mut open) = (Vec::new(), Vec::new());
+    async fn alone(
+        self: Arc<Self>,
+        claims: Vec<Claim>,
+        mut here: Vec<Claim>,
+    ) -> Result<Granted, BoxError> {
+        let event = |claim| self.event(claim, EventKind::DecidedAlone);
+        let events = claims.iter().map(event).collect();
+        self.finish(Effects { events, ..Effects::default() });
+        let mut open = Vec::new();
         for mut claim in claims {
             let limit = &self.rule(claim.rule).limit;
             match limit.when_store_is_away() {
@@ -196,16 +209,7 @@ impl Limiter {
                 _ => open.push(claim),
             }
         }
-        let mut waited = false;
-        let mut claims = match self.enter_here(here) {
-            Entry::Admitted(claims) => claims,
-            Entry::Refused(error) => return Err(error.into()),
-            Entry::Waiting(place) => {
-                waited = true;
-                in_line(place).await?
-            }
-            Entry::Asking(_) => Vec::new(),
-        };
+        let (mut claims, waited) = self.beside(here).await?;
         let mut effects = Effects::default();
         let now = self.now();
         self.lock().mirror(&mut open, now, &mut effects);
@@ -214,19 +218,37 @@ impl Limiter {
         Ok(Granted { claims, loan: Loan::Alone, waited })
     }
 
+    /// Decides by the local limits; also whether that was waited for.
+    async fn beside(
+        self: &Arc<Self>,
+        claims: Vec<Claim>,
+    ) -> Result<(Vec<Claim>, bool), LimitExceeded> {
+        match self.enter_here(claims) {
+            Entry::Admitted(claims) => Ok((claims, false)),
+            Entry::Refused(error) => Err(error),
+            Entry::Waiting(place) => Ok((in_line(place).await?, true)),
+            Entry::Asking(_) => Ok((Vec::new(), false)),
+        }
+    }
+
     /// Tells the store what was used. Never waits.
     pub(crate) fn give_back(&self, loan: Loan, claims: &[Claim]) {
         let Some(remote) = &self.remote else { return };
         match loan {
             Loan::Taken(Take { id, wants, wall }) => {
-                let spent = claims.iter().map(|claim| claim.spent).collect();
+                // Behind them come those that were decided here.
+                let spent = claims.iter().take(wants.len()).map(|claim| claim.spent).collect();
                 remote.store.settle(Settlement { id, wants, spent, wall });
             }
             Loan::Alone => {
                 let now = self.now();
                 for claim in claims.iter().filter(|claim| claim.stage == Stage::Taken) {
+                    let rule = self.rule(claim.rule);
+                    if rule.here {
+                        continue;
+                    }
                     let want = self.want(claim);
-                    let shapes = (want.shape, self.local(want.shape));
+                    let shapes = (want.shape, self.local(rule));
                     remote.owe(want.key, shapes, claim.spent, now);
                 }
                 if !remote.store.is_away() {
@@ -237,10 +259,32 @@ impl Limiter {
     }
 
     /// A limit's shape in the local tables.
-    pub(super) fn local(&self, shape: Shape) -> Shape {
+    pub(super) fn local(&self, rule: &Rule) -> Shape {
         match &self.remote {
-            Some(remote) => share(shape, remote.instances.load(Ordering::Relaxed)),
-            None => shape,
+            Some(remote) if !rule.here => {
+                share(rule.limit.shape(), remote.instances.load(Ordering::Relaxed))
+            }
+            _ => rule.limit.shape(),
+        }
+    }
+
+    /// Whether the local tables decide it.
+    pub(super) fn is_here(&self, rule: &Rule) -> bool {
+        self.remote.is_none() || rule.here
+    }
+}
+
+/// Gives back what a store granted, unless the request goes on.
+struct Undo<'a> {
+    remote: &'a Remote,
+    take: Option<Take>,
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if let Some(Take { id, wants, wall }) = self.take.take() {
+            let spent = vec![0; wants.len()];
+            self.remote.store.settle(Settlement { id, wants, spent, wall });
         }
     }
 }
