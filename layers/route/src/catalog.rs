@@ -144,5 +144,5 @@ pub(crate) fn needs(ask: &Ask) -> Needs {
 fn expected_output(ask: &Ask, mean: Option<f32>) -> u64 {
     let bound = ask.max_output_tokens.unwrap_or(u64::MAX);
     let one = mean.map_or(USUAL_OUTPUT, |mean| (mean + 0.5) as u64);
-    one.min(bound).saturating_mul(ask.choices.max(1).into())
+    one.saturating_mul(ask.choices.max(1).into()).min(bound)
 }

@@ -7,8 +7,10 @@ use crate::Strategy;
 /// Places and groups of places, with the strategy that orders them.
 ///
 /// Groups nest. To its parent's strategy a group is one member: weights, turns and shares are its
-/// own, whatever the number of its members; where members are compared, it counts as the best of its
-/// places, and as busy as all of them. A plan names a group's places one behind the other.
+/// own, whatever the number of its members. Where members are compared it counts as whoever of it goes
+/// first: the first that is left of a failover, the best where it compares as well, and the mean, by
+/// weight, of those that take turns; and it is as busy as all of them. A plan names a group's places one
+/// behind the other.
 ///
 /// ```
 /// use tollway_core::Target;

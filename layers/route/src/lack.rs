@@ -47,7 +47,9 @@ impl Lack {
                 return Some(lack);
             }
         }
-        let longer = |max| ask.max_output_tokens.is_some_and(|asked| asked > max);
+        // The bound is that of all choices together, a model's that of each.
+        let each = |all: u64| all.div_ceil(ask.choices.max(1).into());
+        let longer = |max| ask.max_output_tokens.is_some_and(|asked| each(asked) > max);
         if traits.max_output.is_some_and(longer) {
             return Some(Self::Output);
         }

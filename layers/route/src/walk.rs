@@ -9,7 +9,7 @@ use crate::{
     chance::Chance,
     estimate::Estimate,
     set::{Few, MAX, Set},
-    strategy::{self, Entrant, Lead, Others, Rank},
+    strategy::{self, Entrant, Goes, Lead, Others, Rank},
     tree::{Branch, Choice, Grown, Limb, Tree},
 };
 
@@ -296,6 +296,47 @@ impl Branch {
     }
 }
 
+impl Branch {
+    /// A group is compared by whoever of it would go first, and is as busy as all of them.
+    fn measured(&self, walk: &Walk<'_>, of: Of) -> Entrant {
+        let usable = self.usable(walk.usable);
+        let goes = self.strategy.goes();
+        let (mut latency, mut cost, mut peak) = Default::default();
+        let mut in_flight = 0_u32;
+        for (_, limb) in self.limbs.iter().enumerate().filter(|(at, _)| usable.contains(*at)) {
+            let (one, weight) = (limb.measured(walk, of), limb.weight.max(1) as f32);
+            Whole::add(&mut latency, one.latency, weight, goes);
+            Whole::add(&mut cost, one.cost, weight, goes);
+            Whole::add(&mut peak, one.peak, weight, goes);
+            in_flight = in_flight.saturating_add(one.in_flight);
+        }
+        let (latency, cost, peak) = (latency.value, cost.value, peak.value);
+        Entrant { latency, cost, peak, in_flight, ..Entrant::default() }
+    }
+}
+
+/// A figure of a group, of those of its members that have it.
+#[derive(Clone, Copy, Default)]
+struct Whole {
+    value: Option<f32>,
+    weight: f32,
+}
+
+impl Whole {
+    fn add(&mut self, one: Option<f32>, weight: f32, goes: Goes) {
+        let Some(one) = one else { return };
+        self.value = Some(match (self.value, goes) {
+            (None, _) => one,
+            (Some(first), Goes::First) => first,
+            (Some(best), Goes::Best) => best.min(one),
+            (Some(mean), Goes::InTurn) => {
+                (mean * self.weight + one * weight) / (self.weight + weight)
+            }
+        });
+        self.weight += weight;
+    }
+}
+
 impl Limb {
     /// Whether one of its places is known to be able.
     fn is_able(&self, walk: &Walk<'_>) -> bool {
@@ -304,25 +345,31 @@ impl Limb {
         self.places.and(walk.usable).iter().any(|place| traits.get(place).is_some_and(able))
     }
 
+    /// What it is compared by: nothing but figures.
+    fn measured(&self, walk: &Walk<'_>, of: Of) -> Entrant {
+        match &self.node {
+            Grown::Group(branch) => branch.measured(walk, of),
+            Grown::Place(place) => {
+                walk.scene.estimates.get(*place).map_or_else(Entrant::default, |estimate| Entrant {
+                    latency: estimate.expected(of),
+                    cost: estimate.dearness,
+                    peak: estimate.peak,
+                    in_flight: estimate.in_flight,
+                    ..Entrant::default()
+                })
+            }
+        }
+    }
+
     fn entrant(&self, at: usize, walk: &Walk<'_>, (of, mine): (Of, Option<&str>)) -> Entrant {
-        let places = self.places.and(walk.usable);
-        let least = |a: Option<f32>, b: Option<f32>| match (a, b) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
         let mut entrant = Entrant {
             at: u8::try_from(at).unwrap_or(0),
             weight: self.weight,
             identity: self.identity,
-            ..Entrant::default()
+            ..self.measured(walk, of)
         };
-        for estimate in places.iter().filter_map(|place| walk.scene.estimates.get(place)) {
-            entrant.latency = least(entrant.latency, estimate.expected(of));
-            entrant.cost = least(entrant.cost, estimate.dearness);
-            entrant.peak = least(entrant.peak, estimate.peak);
-            entrant.in_flight = entrant.in_flight.saturating_add(estimate.in_flight);
-        }
         if let Some(mine) = mine {
+            let places = self.places.and(walk.usable);
             let first = places.iter().next().and_then(|place| walk.scene.traits.get(place));
             let theirs = self.region.as_ref().or(first.and_then(|traits| traits.region.as_ref()));
             entrant.away = walk.scene.near.away(theirs.map(|region| &**region), mine);

@@ -114,6 +114,21 @@ fn where_nobody_can_the_request_is_refused_with_what_each_lacks() {
     assert_eq!(refusal.lack(), Lack::Output);
 }
 
+/// A caller's bound is that of all choices together, a model's that of each.
+#[test]
+fn several_short_choices_are_no_long_reply() {
+    let world = World::default();
+    for provider in ["one", "two"] {
+        world.is(provider, Traits { max_output: Some(100), ..Traits::default() });
+    }
+    let router = world.router([all(Strategy::Failover, &["one", "two"])]);
+    let mut asked = ask("m");
+    (asked.choices, asked.max_output_tokens) = (3, Some(3 * 100));
+    assert_eq!(router.decide(&query(&asked), &()).unwrap().candidates.len(), 2);
+    asked.max_output_tokens = Some(3 * 101);
+    assert_eq!(none_able(&router, &asked).lack(), Lack::Output);
+}
+
 /// Where there is no choice its provider knows better than any list, be it with several keys.
 #[test]
 fn one_model_of_one_provider_gets_whatever_is_asked() {

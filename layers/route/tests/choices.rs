@@ -267,3 +267,30 @@ fn a_seed_decides_what_is_left_to_chance() {
     assert_eq!(firsts(1), firsts(1));
     assert_ne!(firsts(1), firsts(2));
 }
+
+/// A group is worth what it will be used for, and no more.
+#[test]
+fn a_group_is_compared_by_whoever_of_it_goes_first() {
+    let world = World::default();
+    world.is("mid", costs(10, 10)).is("dear", costs(50, 50)).is("cheap", costs(1, 1));
+    let inner = |strategy| Group::new(strategy, ["dear", "cheap"].map(|name| target(name).into()));
+    let first = |strategy, inner: Group| {
+        let group = Group::new(strategy, [target("mid").into(), Member::from(inner)]);
+        let router = world.router([Route::new("it", Match::default(), group)]);
+        let asked = ask("m").with_prompt(Prompt::new(100_000));
+        let plan = router.decide(&query(&asked), &()).unwrap();
+        plan.candidates[0].target.provider().to_string()
+    };
+    assert_eq!(first(Strategy::Cost, inner(Strategy::Failover)), "mid");
+    assert_eq!(first(Strategy::Cost, inner(Strategy::RoundRobin)), "mid");
+    assert_eq!(first(Strategy::Cost, inner(Strategy::Cost)), "cheap");
+    let group = inner(Strategy::Weighted);
+    let mostly_cheap = Group::new(
+        Strategy::Weighted,
+        group.members.into_iter().zip([1, 99]).map(|(member, weight)| member.weighing(weight)),
+    );
+    assert_ne!(first(Strategy::Cost, mostly_cheap), "mid");
+    world.set("mid", takes(100)).set("dear", takes(500)).set("cheap", takes(10));
+    assert_eq!(first(common::latency(), inner(Strategy::Failover)), "mid");
+    assert_eq!(first(common::latency(), inner(common::latency())), "cheap");
+}

@@ -171,7 +171,7 @@ fn a_reason_says_no_more_than_the_figures_beside_it() {
         assert!(said.iter().any(|one| one.starts_with(start)), "{said:?}");
     }
     // In the best pool it is another's turn.
-    let pool = Group::new(Strategy::Failover, ["tiny", "other"].map(|one| target(one).into()));
+    let pool = Group::new(Strategy::RoundRobin, ["tiny", "other"].map(|one| target(one).into()));
     let mut pooled = all(Strategy::Cost, &["large"]);
     pooled.group.members.push(pool.into());
     world.set("tiny", takes(100)).is("tiny", costs(9_500_000, 9_500_000));

@@ -221,14 +221,14 @@ fn the_better_of_two_is_never_the_worst() {
 }
 
 #[test]
-fn a_group_counts_as_the_best_of_its_places_and_keeps_its_own_order() {
+fn a_group_counts_as_whoever_goes_first_and_keeps_its_own_order() {
     let world = World::default();
     world.set("a", takes(400)).set("b", takes(900)).set("c", takes(500)).set("d", takes(300));
-    let pair = Group::new(Strategy::Failover, [target("b").into(), target("d").into()]);
+    let pair = Group::new(Strategy::Failover, [target("d").into(), target("b").into()]);
     let members = [target("a").into(), pair.into(), target("c").into()];
     let route = Route::new("all", Match::default(), Group::new(latency(), members));
     let router = world.router([route]);
-    assert_eq!(candidates(&router.decide(&at("/"), &()).unwrap()), ["b", "d", "a", "c"]);
+    assert_eq!(candidates(&router.decide(&at("/"), &()).unwrap()), ["d", "b", "a", "c"]);
     // A comparison inside of a list tells its own reason.
     let inner = Group::new(latency(), [target("a").into(), target("d").into()]);
     let group = Group::new(Strategy::Failover, [inner.into(), target("c").into()]);

@@ -244,6 +244,11 @@ impl Standing {
         }
     }
 
+    /// Whether it was down and is to be tried: what failed before says nothing of now.
+    pub(super) fn is_on_trial(self, now: Nanos) -> bool {
+        matches!(self, Self::Down { until } if now >= until)
+    }
+
     pub(super) fn to_bits(self) -> u64 {
         match self {
             Self::Healthy => 0,

@@ -170,13 +170,17 @@ impl Published {
             good: f32::from_bits((success >> 32) as u32),
             all: f32::from_bits(success as u32),
         };
+        let success = match Standing::from_bits(self.standing.load(Relaxed)).is_on_trial(now) {
+            true => Success::default(),
+            false => success.decayed(fading.success.keeps(age)),
+        };
         let median = whole.map_or(Duration::ZERO, |whole| whole.p50);
         Figures {
             samples: self.samples.load(Relaxed),
             first_token: marks.first_token(),
             whole,
             peak_ewma: (float(&self.peak) * fading.peak.keeps(age)).max(median.as_secs_f32()),
-            success: success.decayed(fading.success.keeps(age)).share(),
+            success: success.share(),
             tokens_per_second: known(&self.tokens_per_second),
             cost: (cost != NO_COST).then(|| Usd::from_nanos(cost)),
             output_tokens: known(&self.output_tokens),

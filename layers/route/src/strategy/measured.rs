@@ -14,7 +14,7 @@ const NEAR_COST: f32 = 1.005;
 const NEAR_SCORE: f32 = 0.05;
 /// Seconds and nano-dollars below which no member is better: nothing is infinitely good.
 const LEAST_LATENCY: f32 = 0.001;
-const LEAST_COST: f32 = 10_000.0;
+const LEAST_COST: f32 = 100.0;
 
 /// The middle one of some values; of an even number the lower.
 pub(crate) fn median(values: impl Iterator<Item = f32>) -> Option<f32> {

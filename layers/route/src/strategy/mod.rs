@@ -168,6 +168,15 @@ impl Strategy {
         matches!(self, Self::Latency { .. } | Self::Cost | Self::Score { .. })
     }
 
+    /// Who of its members goes first.
+    pub(crate) fn goes(&self) -> Goes {
+        match self {
+            Self::Failover | Self::Capability => Goes::First,
+            Self::Latency { .. } | Self::Cost | Self::Score { .. } | Self::PowerOfTwo => Goes::Best,
+            _ => Goes::InTurn,
+        }
+    }
+
     /// Which time it goes by, if by any: the inner `None` is that which is meant where none is said.
     pub(crate) fn of(&self) -> Option<Option<Of>> {
         match self {
@@ -181,6 +190,17 @@ impl Strategy {
     pub(crate) fn explores(&self) -> bool {
         matches!(self, Self::Latency { .. } | Self::Score { latency: 1.., .. })
     }
+}
+
+/// Who of a group's members goes first, as far as it can be said beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goes {
+    /// The first as written.
+    First,
+    /// The best by its figures.
+    Best,
+    /// Each now and then, by weight.
+    InTurn,
 }
 
 /// By what the first member of a group that measures is first.
