@@ -715,6 +715,23 @@ error: `models` does not begin with a slash
 }
 
 #[test]
+fn policy_broken_probe_of_no_path() {
+    check(
+        "\
+providers: { sim: { simulate: {} } }
+health: { probe: { path: \"/mod els\" } }
+",
+        r#"error: `/mod els` holds what no path can
+ --> policy.yaml:2:26 (health.probe.path)
+  |
+2 | health: { probe: { path: "/mod els" } }
+  |                          ^^^^^^^^^^
+  = expected a path behind the base URL, such as /models
+"#,
+    );
+}
+
+#[test]
 fn policy_broken_probes() {
     check(
         r"health: { probe: on }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use tollway_core::PerMille;
 
 use super::{Check, server::positive};
@@ -149,11 +150,16 @@ pub(super) fn probe(
             .wrong(at, "a probe would still wait when the next one begins")
             .help("`timeout` is at most `interval`");
     }
-    if let Some(at) = path.as_ref().filter(|at| !at.value.0.starts_with('/')) {
+    let is_path = |text: &str| text.starts_with('/') && text.parse::<PathAndQuery>().is_ok();
+    if let Some(at) = path.as_ref().filter(|at| !is_path(&at.value.0)) {
         let quote = check.reader.quote(at);
+        let wrong = match at.value.0.starts_with('/') {
+            true => "holds what no path can",
+            false => "does not begin with a slash",
+        };
         check
             .reader
-            .wrong(at, format!("`{quote}` does not begin with a slash"))
+            .wrong(at, format!("`{quote}` {wrong}"))
             .expected("a path behind the base URL, such as /models");
     }
     let per_mille = |at: &At<Share>| (at.value.0 * 1000.0).round() as u32;
