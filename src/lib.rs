@@ -12,6 +12,7 @@
 //! | [`route`] | where to send, in which order, and why |
 //! | [`retry`] | again, or elsewhere |
 //! | [`circuit_breaker`] | not there, for now |
+//! | [`store`] | where state lives: memory, SQLite, Redis |
 //! | [`core`] | the values they tell each other |
 
 pub mod admin;
@@ -35,3 +36,4 @@ pub use tollway_pace as pace;
 pub use tollway_rate_limit as rate_limit;
 pub use tollway_retry as retry;
 pub use tollway_route as route;
+pub use tollway_store as store;

@@ -40,7 +40,11 @@ const BESIDES: &[(&str, &[&str], &str)] = &[
     ("tollway-retry", &["httpdate"], "dates in Retry-After"),
     ("tollway-cost", &["jiff"], "days and months"),
     ("tollway-rate-limit", &["tollway-store"], "its algorithm, which shared stores run as well"),
-    ("tollway-store", &["rusqlite", "redis", "rustls"], "SQLite and Redis, each behind a feature"),
+    (
+        "tollway-store",
+        &["rusqlite", "redis", "rustls", "jiff", "serde", "serde_json"],
+        "SQLite and Redis, each behind a feature; days and months; rows as JSON",
+    ),
     (
         "tollway-route",
         &["ipnet", "aho-corasick"],

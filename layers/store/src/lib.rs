@@ -5,8 +5,11 @@
 //! of tests runs against every store.
 
 mod error;
+pub mod ledger;
 pub mod limits;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 pub use error::StoreError;

@@ -12,6 +12,7 @@ mod routes;
 mod routing;
 mod rules;
 mod server;
+mod state;
 mod strategies;
 mod targets;
 mod together;
@@ -77,6 +78,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         aliases,
         streams: server::streams(&written),
         translation: server::translation(&written, &mut check),
+        state: state::state(&written, &mut check),
         registry,
         warnings: check.warnings,
     }

@@ -7,6 +7,7 @@ mod limits;
 mod resilience;
 mod routes;
 mod routing;
+mod state;
 
 use std::{
     net::SocketAddr,
@@ -26,6 +27,7 @@ pub use limits::*;
 pub use resilience::*;
 pub use routes::*;
 pub use routing::*;
+pub use state::*;
 
 use tollway_route::{Glob, facts::Thresholds};
 
@@ -73,6 +75,8 @@ pub struct Policy {
     pub streams: Streams,
     /// What is done about what can't be translated.
     pub translation: Strictness,
+    /// Where state lives.
+    pub state: State,
     /// Known providers and models, the policy's own overrides included.
     pub registry: Registry,
     /// What is allowed but probably not meant.

@@ -3,12 +3,14 @@
 mod amounts;
 mod names;
 mod routing;
+mod state;
 
 use schemars::{Schema, json_schema};
 
 pub(in crate::policy) use amounts::*;
 pub(in crate::policy) use names::*;
 pub(in crate::policy) use routing::*;
+pub(in crate::policy) use state::*;
 
 use super::read::Scalar;
 

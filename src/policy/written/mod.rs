@@ -8,6 +8,7 @@ mod resilience;
 mod routes;
 mod routing;
 mod rules;
+mod state;
 
 use std::net::SocketAddr;
 
@@ -18,6 +19,7 @@ pub(in crate::policy) use resilience::*;
 pub(in crate::policy) use routes::*;
 pub(in crate::policy) use routing::*;
 pub(in crate::policy) use rules::*;
+pub(in crate::policy) use state::*;
 
 use super::{
     read::{List, Named, OneOrMany},
@@ -62,6 +64,8 @@ section! {
         may health: HealthWritten,
         /// Which requests go where; the first route that matches decides.
         may routes: List<RouteWritten>,
+        /// Where state lives: `memory`, `{ sqlite: FILE }` or `{ redis: URL }`. Default memory.
+        may state: StateWritten,
         /// Models to add to the registry, or whose figures differ from it.
         may models: List<ModelWritten>,
     }

@@ -1,0 +1,253 @@
+//! State in one file beside the process. SQLite itself is built in.
+//!
+//! The file is in WAL mode: readers never block the writer nor it them, and what was committed
+//! outlives a process that is killed. (A machine that loses its power may lose the last commits, not
+//! the file.) Its schema has a version; an older one is brought up to date when it is opened, a newer
+//! one is refused.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tollway_store::{ledger::{Ledger, RowsOf}, sqlite::{Sqlite, SqliteLedger}};
+//!
+//! let folder = tempfile::tempdir().unwrap();
+//! let file = Arc::new(Sqlite::open(folder.path().join("tollway.db")).unwrap());
+//! let ledger = SqliteLedger::new(file);
+//! assert!(ledger.rows(&RowsOf::default()).unwrap().is_empty());
+//! ```
+
+mod ledger;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::StoreError;
+
+pub use ledger::SqliteLedger;
+
+/// Each brings the schema up by one version.
+const MIGRATIONS: &[&str] = &[include_str!("v1.sql")];
+
+/// Marks our files: `TLWY`.
+const APPLICATION: i32 = 0x544C_5759;
+
+/// How long a lock of another process is waited for.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// An open file: one connection that writes, one that reads.
+///
+/// One that can't be used at present (its disk is full, say) is opened anew when it is next needed.
+pub struct Sqlite {
+    path: PathBuf,
+    write: Mutex<Option<Connection>>,
+    read: Mutex<Option<Connection>>,
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Sqlite {
+    /// Opens a file, or makes one. One that is read-only or whose disk is full is no error yet: it
+    /// may be mended while the process runs.
+    ///
+    /// # Errors
+    /// When the file is of a newer version, of another program, no database, damaged, or its folder
+    /// is not there.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let path = path.into();
+        let write = match connect(&path) {
+            Ok(connection) => Some(connection),
+            Err(error) if error.is_away() => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { path, write: Mutex::new(write), read: Mutex::default() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Does all of `change`, or nothing of it.
+    pub(crate) fn change<T>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut slot = self.write.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = match slot.take() {
+            Some(connection) => connection,
+            None => connect(&self.path)?,
+        };
+        let changed = within(&mut connection, change);
+        // A connection that failed for another reason than these may be good for nothing any more.
+        if changed.as_ref().map_or_else(is_passing, |_| true) {
+            *slot = Some(connection);
+        }
+        changed.map_err(|error| self.describe(error))
+    }
+
+    /// Reads, beside whatever is being written.
+    pub(crate) fn look<T>(
+        &self,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let mut slot = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = match slot.take() {
+            Some(connection) => connection,
+            None => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                let opened = Connection::open_with_flags(&self.path, flags);
+                let opened = opened.and_then(|connection| {
+                    connection.busy_timeout(BUSY)?;
+                    connection.pragma_update(None, "query_only", true)?;
+                    Ok(connection)
+                });
+                opened.map_err(|error| self.describe(error))?
+            }
+        };
+        let seen = look(&connection);
+        if seen.is_ok() {
+            *slot = Some(connection);
+        }
+        seen.map_err(|error| self.describe(error))
+    }
+
+    /// Gives some of the room that nothing needs any more back to the disk.
+    pub(crate) fn shrink(&self) -> Result<(), StoreError> {
+        let slot = self.write.lock().unwrap_or_else(PoisonError::into_inner);
+        let shrunk = slot.as_ref().map(|connection| {
+            // A page goes with each step.
+            let mut vacuum = connection.prepare("PRAGMA incremental_vacuum(1000)")?;
+            let mut steps = vacuum.query([])?;
+            while steps.next()?.is_some() {}
+            Ok(())
+        });
+        shrunk.unwrap_or(Ok(())).map_err(|error| self.describe(error))
+    }
+
+    fn describe(&self, error: rusqlite::Error) -> StoreError {
+        describe(&self.path, error)
+    }
+}
+
+fn within<T>(
+    connection: &mut Connection,
+    change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = change(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+fn is_passing(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy))
+}
+
+/// The reason in an operator's words.
+fn describe(path: &Path, error: rusqlite::Error) -> StoreError {
+    let path = path.display();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::away(format!("the disk of `{path}` is full"), error),
+        Some(ErrorCode::ReadOnly) => {
+            StoreError::away(format!("`{path}` can't be written: it is read-only"), error)
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::away(format!("`{path}` is held by another process"), error)
+        }
+        Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => {
+            StoreError::away(format!("`{path}` can't be read or written"), error)
+        }
+        Some(ErrorCode::NotADatabase) => {
+            StoreError::wrong(format!("`{path}` is no SQLite database")).because(error)
+        }
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::wrong(format!(
+            "`{path}` is damaged: put it aside, and a new one is made; `sqlite3 FILE .recover` saves \
+             what is left of it"
+        ))
+        .because(error),
+        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => StoreError::wrong(format!(
+            "`{path}` can't be opened: its folder must be there, and writable"
+        ))
+        .because(error),
+        _ => StoreError::wrong(format!("`{path}` can't be used")).because(error),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let said = |error| describe(path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(said)?;
+    connection.busy_timeout(BUSY).map_err(said)?;
+    // Reads the file, so that one of somebody else is left as it is.
+    let version = version(&connection, path)?;
+    // The first has an effect on new files only.
+    let settings = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
+                    PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 67108864;";
+    connection.execute_batch(settings).map_err(said)?;
+    if version < MIGRATIONS.len() {
+        migrate(&mut connection, path)?;
+    }
+    Ok(connection)
+}
+
+fn version(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
+    let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let read = || {
+        let tables = number("SELECT count(*) FROM sqlite_schema")?;
+        Ok((number("PRAGMA application_id")?, number("PRAGMA user_version")?, tables))
+    };
+    let (application, version, tables) = read().map_err(|error| describe(path, error))?;
+    if application != i64::from(APPLICATION) && (application != 0 || version != 0 || tables != 0) {
+        let path = path.display();
+        return Err(StoreError::wrong(format!("`{path}` is a database of another program")));
+    }
+    let known = MIGRATIONS.len();
+    match usize::try_from(version) {
+        Ok(version) if version <= known => Ok(version),
+        _ => Err(StoreError::wrong(format!(
+            "`{}` was written by a newer Tollway (its schema is version {version}, this program \
+             knows {known}): upgrade the program, or name another file",
+            path.display()
+        ))),
+    }
+}
+
+/// Brings the schema up to date, one version in one step; another process may do the same meanwhile.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    for (before, sql) in MIGRATIONS.iter().enumerate() {
+        within(connection, |transaction| {
+            let now: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            if usize::try_from(now) != Ok(before) {
+                return Ok(());
+            }
+            transaction.execute_batch(sql)?;
+            transaction.pragma_update(None, "application_id", APPLICATION)?;
+            transaction.pragma_update(None, "user_version", now + 1)
+        })
+        .map_err(|error| describe(path, error))?;
+    }
+    Ok(())
+}
+
+/// SQLite's integers are signed; what is larger counts as the largest.
+fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn uint(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

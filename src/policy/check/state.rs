@@ -1,0 +1,170 @@
+use std::{sync::Arc, time::Duration};
+
+use tollway_store::ledger::Keep;
+
+use super::{Check, providers::secret, server::positive};
+use crate::policy::{
+    Ledger, RedisStore, State, Store,
+    read::At,
+    values::{Hidden, StoreName, Text},
+    written::{
+        LedgerMapWritten, LedgerWritten, PolicyWritten, RedisWritten, StateMapWritten,
+        StoreWritten, WordOr,
+    },
+};
+
+/// The stores that the section names, for kinds that name one of them.
+struct Stores {
+    sqlite: Option<Store>,
+    redis: Option<Store>,
+    default: Store,
+}
+
+/// Where state lives.
+pub(super) fn state(written: &PolicyWritten, check: &mut Check<'_, '_>) -> State {
+    let Some(WordOr::Section(section)) = written.state.as_ref().map(|at| &at.value) else {
+        return State::default();
+    };
+    let stores = stores(section, check);
+    let one = |at: &Option<At<StoreWritten>>, check: &mut Check<'_, '_>| match at {
+        None => stores.default.clone(),
+        Some(at) => match &at.value {
+            WordOr::Word(name) => stores.named(name, check),
+            WordOr::Section(own) => {
+                stores.own(at, (&own.sqlite, &own.redis), check).unwrap_or_default()
+            }
+        },
+    };
+    let breakers = match &section.breakers {
+        // A file beside the process tells nobody else.
+        None if !matches!(stores.default, Store::Redis(_)) => Store::Memory,
+        written => one(written, check),
+    };
+    if let (Some(at), Store::Sqlite(_)) = (&section.breakers, &breakers) {
+        let message = "a file beside the process tells no other instance";
+        check.reader.wrong(at, message).expected("`memory` or `redis`");
+    }
+    State {
+        ledger: ledger(section, &stores, check),
+        limits: one(&section.limits, check),
+        budgets: one(&section.budgets, check),
+        breakers,
+    }
+}
+
+fn stores(section: &StateMapWritten, check: &mut Check<'_, '_>) -> Stores {
+    let file = section.sqlite.as_ref().and_then(|at| sqlite(at, check));
+    let shared = section.redis.as_ref().and_then(|at| redis(at, check));
+    if let (Some(_), Some(at)) = (&section.sqlite, &section.redis) {
+        let message = "there are two stores, and nothing says which one is for what";
+        let help =
+            "keep one here and give the other to a kind of state: `ledger: { sqlite: FILE }`";
+        check.reader.wrong(at, message).help(help);
+    }
+    let default = file.clone().or_else(|| shared.clone()).unwrap_or_default();
+    Stores { sqlite: file, redis: shared, default }
+}
+
+impl Stores {
+    fn named(&self, name: &At<StoreName>, check: &mut Check<'_, '_>) -> Store {
+        let (store, example) = match name.value {
+            StoreName::Memory => return Store::Memory,
+            StoreName::Sqlite => (&self.sqlite, "{ sqlite: FILE }"),
+            StoreName::Redis => (&self.redis, "{ redis: URL }"),
+        };
+        let Some(store) = store else {
+            let quote = check.reader.quote(name);
+            // What could not be read was told already.
+            if !check.reader.told_at(&format!("state.{quote}")) {
+                let message = format!("nothing says where `{quote}` is");
+                check.reader.wrong(name, message).help(format!("say it here: `{example}`"));
+            }
+            return Store::Memory;
+        };
+        store.clone()
+    }
+
+    /// A store of a kind's own; `None`: it names none.
+    fn own<T>(
+        &self,
+        at: &At<T>,
+        written: (&Option<At<Text>>, &Option<At<RedisWritten>>),
+        check: &mut Check<'_, '_>,
+    ) -> Option<Store> {
+        match written {
+            (Some(_), Some(_)) => {
+                check.reader.wrong(at, "it can't live in two stores").help("keep one of them");
+                None
+            }
+            (Some(file), None) => sqlite(file, check),
+            (None, Some(shared)) => redis(shared, check),
+            (None, None) => None,
+        }
+    }
+}
+
+fn ledger(section: &StateMapWritten, stores: &Stores, check: &mut Check<'_, '_>) -> Ledger {
+    let Some(at) = &section.ledger else {
+        return Ledger { store: stores.default.clone(), keep: Keep::default() };
+    };
+    match &at.value {
+        LedgerWritten::Word(name) => {
+            Ledger { store: stores.named(name, check), keep: Keep::default() }
+        }
+        LedgerWritten::Section(own) => {
+            let store = match &own.store {
+                Some(name) if own.sqlite.is_some() || own.redis.is_some() => {
+                    let message = "the ledger can't live in two stores";
+                    check.reader.wrong(name, message).help("keep one of them");
+                    None
+                }
+                Some(name) => Some(stores.named(name, check)),
+                None => stores.own(at, (&own.sqlite, &own.redis), check),
+            };
+            let store = store.unwrap_or_else(|| stores.default.clone());
+            Ledger { store, keep: keep(own, check) }
+        }
+    }
+}
+
+fn keep(own: &LedgerMapWritten, check: &mut Check<'_, '_>) -> Keep {
+    let default = Keep::default();
+    Keep {
+        rows: own.keep.as_ref().map_or(default.rows, |at| at.value.0),
+        most_rows: check.at_least_one(&own.keep_rows, default.most_rows).get(),
+        days: own.keep_days.as_ref().map_or(default.days, |at| at.value.0),
+        months: own.keep_months.as_ref().map_or(default.months, |at| at.value.0),
+    }
+}
+
+fn sqlite(at: &At<Text>, check: &mut Check<'_, '_>) -> Option<Store> {
+    if cfg!(not(feature = "sqlite")) {
+        let help = "build it with `--features sqlite`, or name another store";
+        check.reader.wrong(at, "this program was built without SQLite").help(help);
+        return None;
+    }
+    Some(Store::Sqlite(check.reader.env.folder.join(&at.value.0)))
+}
+
+fn redis(at: &At<RedisWritten>, check: &mut Check<'_, '_>) -> Option<Store> {
+    if cfg!(not(feature = "redis")) {
+        let help = "build it with `--features redis`, or name another store";
+        check.reader.wrong(at, "this program was built without Redis").help(help);
+        return None;
+    }
+    const TIMEOUT: Duration = Duration::from_millis(20);
+    let (url, timeout, prefix): (&At<Hidden>, _, _) = match &at.value {
+        WordOr::Word(url) => (url, TIMEOUT, None),
+        WordOr::Section(own) => {
+            let timeout = positive(&own.timeout, TIMEOUT, check);
+            (own.url.as_ref()?, timeout, own.prefix.as_ref())
+        }
+    };
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+    if let Some(prefix) = prefix.filter(|prefix| !prefix.value.0.bytes().all(fits)) {
+        let expected = "letters, digits, `-`, `_`, `.` and `:`";
+        check.reader.wrong(prefix, "a prefix of keys can't hold that").expected(expected);
+    }
+    let prefix: Arc<str> = prefix.map_or("tollway", |prefix| &prefix.value.0).into();
+    Some(Store::Redis(Arc::new(RedisStore { url: secret(url, check)?, timeout, prefix })))
+}
