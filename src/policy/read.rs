@@ -321,14 +321,22 @@ impl<'a> Reader<'a> {
         Some(all)
     }
 
-    /// Tells a key that a section does not know.
-    pub(super) fn unknown_key(&mut self, key: &str, span: Span, path: &str, keys: &[&str]) {
+    /// Tells a key that a section does not know, and gives the one that may be meant.
+    pub(super) fn unknown_key<'k>(
+        &mut self,
+        key: &str,
+        span: Span,
+        path: &str,
+        keys: &[&'k str],
+    ) -> Option<&'k str> {
         let message = format!("unknown key `{}`", show(key));
         let said = self.error(span, &join(path, key), message);
-        match nearest(key, keys.iter().copied()) {
+        let near = nearest(key, keys.iter().copied());
+        match near {
             Some(near) => said.help(format!("did you mean `{near}`?")),
             None => said.expected(format!("one of {}", quoted(keys))),
         };
+        near
     }
 }
 

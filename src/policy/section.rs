@@ -28,7 +28,9 @@ macro_rules! section {
                         section.$key = $crate::policy::read::At::read(value, &inner, reader);
                         continue;
                     })+
-                    reader.unknown_key(key, span, path, KEYS);
+                    // What it stands for is not missing.
+                    let meant = reader.unknown_key(key, span, path, KEYS);
+                    $($key |= meant == Some($crate::policy::section::bare(stringify!($key)));)+
                 }
                 $(if !$key && stringify!($need) == "must" {
                     let key = $crate::policy::section::bare(stringify!($key));

@@ -109,6 +109,11 @@ impl Facts {
         let each = written.targets.into_iter().map(|one| (one.target(), one.saved()));
         Ok(Self(Arc::new(each.collect())))
     }
+
+    /// Of whom something is known, in no order.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.0.keys()
+    }
 }
 
 impl Track for Facts {

@@ -11,6 +11,7 @@ mod headers;
 mod phrase;
 mod sent;
 mod timeouts;
+mod whole;
 
 use std::{
     collections::HashMap,
@@ -21,7 +22,6 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tollway_core::{BoxError, ErrorClass, Failure, Target};
 use tower_service::Service;
 
@@ -31,6 +31,7 @@ pub use headers::remove_hop_by_hop;
 pub use phrase::drop_stale_phrase;
 pub use sent::SentBody;
 pub use timeouts::{SendFuture, TimedBody};
+pub use whole::WholeBody;
 
 use crate::{
     simulate::{Account, SimulatedBody, Simulator},
@@ -69,7 +70,7 @@ impl<B> Upstream<B> {
 }
 
 /// The body of a provider's reply.
-pub type ReplyBody = TimedBody<BlankedBody<http_body_util::Either<Incoming, SimulatedBody>>>;
+pub type ReplyBody = TimedBody<BlankedBody<http_body_util::Either<WholeBody, SimulatedBody>>>;
 
 impl<B> Service<Request<B>> for Upstream<B>
 where

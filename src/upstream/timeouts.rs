@@ -18,7 +18,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tollway_core::{BoxError, ErrorClass, Failure, ProxyCredential};
 
 use super::{
-    BlankedBody, ReplyBody, SentBody, blanked::blank_headers, headers::remove_hop_by_hop, phrase,
+    BlankedBody, ReplyBody, SentBody, WholeBody, blanked::blank_headers,
+    headers::remove_hop_by_hop, phrase,
 };
 use crate::{
     policy::Timeouts,
@@ -81,7 +82,7 @@ impl<B> SendFuture<B> {
     }
 }
 
-type Received = Result<Response<BlankedBody<Either<Incoming, SimulatedBody>>>, BoxError>;
+type Received = Result<Response<BlankedBody<Either<WholeBody, SimulatedBody>>>, BoxError>;
 
 impl<B> State<B>
 where
@@ -162,7 +163,8 @@ fn received(
     })?;
     // The client's connection has a version of its own (RFC 9112, 2.3): in an older one nobody could
     // tell a body that broke off from a whole one.
-    *reply.version_mut() = Version::HTTP_11;
+    let version = std::mem::replace(reply.version_mut(), Version::HTTP_11);
+    let mut reply = reply.map(|body| WholeBody::new(body, version));
     phrase::admit(&mut reply, credential.as_ref());
     remove_hop_by_hop(reply.headers_mut());
     let Some(credential) = credential else {

@@ -182,12 +182,6 @@ error: the same target stands here twice
   |                                                                                              ^^^^^^
   = help: to try a target again, use `retry.attempts`
 
-error: the key `targets` is missing
- --> policy.yaml:7:38 (routes[4].targets[0])
-  |
-7 |   - { match: { model: e }, targets: [{ strategy: weighted, trgets: [******] }] }
-  |                                      ^
-
 error: unknown key `trgets`
  --> policy.yaml:7:60 (routes[4].targets[0].trgets)
   |
@@ -226,17 +220,17 @@ routes:
   - { match: { model: c }, strategy: { split: user }, targets: [openai] }
 ",
         r"error: an arm of the split is a group without a name
- --> policy.yaml:3:38 (routes[0].strategy)
+ --> policy.yaml:3:76 (routes[0].targets[1])
   |
 3 |   - { match: { model: a }, strategy: { split: user }, targets: [openai: 9, { weight: 1, targets: [anthropic] }] }
-  |                                      ^
+  |                                                                            ^
   = help: give it a `name`: the arms are counted apart by it
 
 error: two arms of the split have the name `openai`
- --> policy.yaml:4:38 (routes[1].strategy)
+ --> policy.yaml:4:73 (routes[1].targets[1])
   |
 4 |   - { match: { model: b }, strategy: { split: user }, targets: [openai, { name: openai, targets: [anthropic] }] }
-  |                                      ^
+  |                                                                         ^
   = help: give each its own `name`: the arms are counted apart by it
 
 error: a split of one arm splits nothing
@@ -245,6 +239,39 @@ error: a split of one arm splits nothing
 5 |   - { match: { model: c }, strategy: { split: user }, targets: [openai] }
   |                                      ^
   = help: add the target that it is compared with
+",
+    );
+}
+
+#[test]
+fn policy_broken_what_a_wrong_key_stands_for_is_not_missing() {
+    check(
+        r"providers: { openai: {}, anthropic: { region: eu } }
+routes:
+  - { match: { model: a }, strategy: { score: { latancy: 60 } }, targets: [openai] }
+  - { match: { model: b }, strategy: { split: { head: x-user } }, targets: [openai, anthropic] }
+  - { match: { model: c }, strategy: { nearest: { heder: x-region } }, targets: [openai, anthropic] }
+",
+        r"error: unknown key `latancy`
+ --> policy.yaml:3:49 (routes[0].strategy.score.latancy)
+  |
+3 |   - { match: { model: a }, strategy: { score: { latancy: ** } }, targets: [openai] }
+  |                                                 ^^^^^^^
+  = help: did you mean `latency`?
+
+error: unknown key `head`
+ --> policy.yaml:4:49 (routes[1].strategy.split.head)
+  |
+4 |   - { match: { model: b }, strategy: { split: { head: ****** } }, targets: [openai, anthropic] }
+  |                                                 ^^^^
+  = help: did you mean `header`?
+
+error: unknown key `heder`
+ --> policy.yaml:5:51 (routes[2].strategy.nearest.heder)
+  |
+5 |   - { match: { model: c }, strategy: { nearest: { heder: ******** } }, targets: [openai, anthropic] }
+  |                                                   ^^^^^
+  = help: did you mean `header`?
 ",
     );
 }

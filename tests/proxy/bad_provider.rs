@@ -4,7 +4,11 @@ use std::{future::Future, ops::RangeInclusive, pin::Pin, time::Duration};
 
 use http::Request;
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::Instant,
+};
 
 use super::support::*;
 
@@ -96,6 +100,51 @@ async fn a_body_that_breaks_off_is_never_taken_for_whole() {
     breaks("transfer-encoding: chunked\r\n", b"10\r\n{\"id\":\"chatcmpl-").await;
     breaks("transfer-encoding: chunked\r\n", b"zz\r\nnot a chunk\r\n").await;
     breaks("transfer-encoding: chunked\r\n", b"5\r\n{\"id\"\r\nffffffffffffffffffff\r\n").await;
+}
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// RFC 9113, 8.1: a reset without an error is none of a reply that is over, and of no other.
+#[tokio::test]
+async fn a_reset_before_the_end_of_a_stream_is_no_end_of_a_reply() {
+    const HEADERS: u8 = 1;
+    const END_STREAM: u8 = 1;
+    for (end, whole) in [(0, false), (END_STREAM, true)] {
+        let provider = raw_provider(move |mut stream| async move {
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).await.unwrap();
+            let settings = frame(4, 0, 0, &[]);
+            stream.write_all(&settings).await.unwrap();
+            loop {
+                let mut head = [0; 9];
+                stream.read_exact(&mut head).await.unwrap();
+                let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
+                if head[3] == HEADERS {
+                    break;
+                }
+            }
+            // `:status: 200`, a body, and a reset with NO_ERROR.
+            let head = frame(HEADERS, 4, 1, &[0x88]);
+            let reply = [head, frame(0, end, 1, b"abc"), frame(3, 0, 1, &[0; 4])].concat();
+            stream.write_all(&reply).await.unwrap();
+            rest(&mut stream).await;
+        })
+        .await;
+        let proxy = Running::new(&format!(
+            "providers:\n  up: {{ base_url: \"http://{provider}/v1\", auth: passthrough, http2: only }}\n"
+        ));
+        let request = Request::get(proxy.uri("/v1/files/f/content")).body(full("")).unwrap();
+        let told = match within("an end", client().request(request)).await {
+            Ok(reply) => Some(Reply::read(reply).await).filter(|reply| !reply.broken),
+            // It broke off so early that the head had not left yet.
+            Err(_) => None,
+        };
+        assert_eq!(told.map(|reply| reply.text()), whole.then(|| "abc".to_owned()));
+    }
 }
 
 #[tokio::test]

@@ -78,10 +78,10 @@ async fn what_is_explained_is_what_happens() {
             until("it has ended", || proxy.is_idle()).await;
         }
         if round == 0 {
-            // What the fastest and cheapest are, after all, is out: its circuit opens.
+            // The cheapest is out, after all: its circuit opens.
             let b = proxy.sim("b");
             b.set(tollway::simulate::SimulateConfig { error_rate: 1.0, ..Default::default() });
-            proxy.post(CHAT, says("fast", "Hi").to_string()).await;
+            proxy.post(CHAT, says("cheap", "Hi").to_string()).await;
             until("it has ended", || proxy.is_idle()).await;
             let targets = proxy.admin("/targets").await.text();
             assert!(targets.contains("breaker open"), "{targets}");
@@ -147,6 +147,24 @@ routes: [{ match: { model: ['gpt-*', 'o3'] }, targets: [sim] }]
         let (got, stdout, stderr) = explain(&arguments);
         assert_eq!((got, stdout.as_str()), (code, ""), "{arguments:?}: {stderr}");
         assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+    }
+    // What is not wrong, but of no use, is a warning.
+    let figures = |names: &[&str]| {
+        let each = names.iter().map(|name| json!({ "provider": name, "model": "gpt-4o" }));
+        json!({ "targets": each.collect::<Vec<_>>() })
+    };
+    for (facts, said) in [
+        (figures(&["sim"]), ""),
+        (figures(&[]), "json: there are no figures in it"),
+        (figures(&["sum", "sim", "sum"]), "json: the policy has no provider \"sum\""),
+    ] {
+        let facts = files.with("facts.json", facts);
+        let (code, stdout, stderr) = explain(&[&policy, &good, "--facts", &facts]);
+        assert_eq!((code, stdout.is_empty()), (0, false), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+        let lines: Vec<_> = stderr.lines().collect();
+        assert_eq!(lines.len(), usize::from(!said.is_empty()), "{stderr}");
+        assert!(lines.iter().all(|line| line.starts_with("warning: ")));
     }
     let (code, stdout, _) = explain(&[&policy, &good, "--caller", "ann"]);
     assert_eq!(code, 0);

@@ -1,4 +1,4 @@
-use http::{StatusCode, response};
+use http::response;
 use tollway_core::{BoxError, Ending, ErrorClass, Failure, Metered, find_error};
 
 use crate::CircuitOpen;
@@ -103,7 +103,7 @@ impl Classify for ByFailure {
         let class = match reply {
             Ok(head) => match head.extensions.get::<Failure>() {
                 Some(failure) => Some(failure.class()),
-                None => class_of(head.status),
+                None => ErrorClass::of_status(head.status),
             },
             // Another breaker, further in, refused: no request was made.
             Err(error) if find_error::<CircuitOpen>(&**error).is_some() => {
@@ -134,18 +134,4 @@ fn judge(class: ErrorClass) -> Verdict {
         // Which of the others count is for the weights to say.
         class => Verdict::Failure(class),
     }
-}
-
-fn class_of(status: StatusCode) -> Option<ErrorClass> {
-    Some(match status.as_u16() {
-        401 | 403 => ErrorClass::Auth,
-        402 => ErrorClass::Quota,
-        404 => ErrorClass::NotFound,
-        408 | 504 => ErrorClass::Timeout,
-        429 => ErrorClass::RateLimit,
-        400..=499 => ErrorClass::Invalid,
-        503 | 529 => ErrorClass::Overloaded,
-        500..=599 => ErrorClass::Server,
-        _ => return None,
-    })
 }

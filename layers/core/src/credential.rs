@@ -63,15 +63,15 @@ impl ProxyCredential {
                 clean.get_mut(start..from).unwrap_or_default().fill(b'*');
             }
         }
-        if text.len() >= SHORTEST && self.is_known() && memmem::find(text, br"\u").is_some() {
-            self.blank_decoded(text, &mut clean);
+        let escaped = || [br"\u", br"\\"].iter().any(|mark| memmem::find(text, *mark).is_some());
+        if text.len() >= SHORTEST && self.is_known() && escaped() {
+            Decoded::each(text).for_each(|read| self.blank_decoded(&read, text, &mut clean));
         }
         clean
     }
 
     /// The same for what is a secret once JSON's escapes are read (`\u0053`).
-    fn blank_decoded(&self, text: &[u8], clean: &mut Option<Vec<u8>>) {
-        let read = Decoded::of(text);
+    fn blank_decoded(&self, read: &Decoded, text: &[u8], clean: &mut Option<Vec<u8>>) {
         for secret in self.secrets() {
             for at in secret.find_iter(&read.bytes) {
                 let clean = clean.get_or_insert_with(|| text.to_vec());
@@ -98,9 +98,10 @@ impl ProxyCredential {
         let waits = self.secrets().iter().map(|secret| begun(secret.needle(), &text)).max();
         let mut goes = text.len() - waits.unwrap_or_default();
         if self.is_known() && memchr::memchr(b'\\', &text).is_some() {
-            let read = Decoded::of(&text);
-            let waits = self.secrets().iter().map(|secret| begun(secret.needle(), &read.bytes));
-            goes = goes.min(read.start(read.bytes.len() - waits.max().unwrap_or_default()));
+            for read in Decoded::each(&text) {
+                let waits = self.secrets().iter().map(|secret| begun(secret.needle(), &read.bytes));
+                goes = goes.min(read.start(read.bytes.len() - waits.max().unwrap_or_default()));
+            }
         }
         let held = text.split_off(goes);
         (text, held)
@@ -134,6 +135,19 @@ impl Decoded {
         }
         starts.push(text.len() - rest.len());
         Self { bytes, starts }
+    }
+
+    /// The text read once; then, as an error may quote another one, what was escaped twice, and so
+    /// on.
+    fn each(text: &[u8]) -> impl Iterator<Item = Self> {
+        const MOST: usize = 4;
+        std::iter::successors(Some(Self::of(text)), |read| {
+            memchr::memchr(b'\\', &read.bytes)?;
+            let mut again = Self::of(&read.bytes);
+            again.starts.iter_mut().for_each(|at| *at = read.start(*at));
+            Some(again)
+        })
+        .take(MOST)
     }
 
     fn start(&self, at: usize) -> usize {
@@ -270,19 +284,44 @@ mod tests {
                 let expected = format!("{before}{}{after}", "*".repeat(text.len()));
                 assert_eq!(ours.blanked(whole.as_bytes()).unwrap(), expected.as_bytes());
                 for size in 1..whole.len() {
-                    let (mut out, mut held) = (Vec::new(), Bytes::new());
-                    for piece in whole.as_bytes().chunks(size) {
-                        let (clean, rest) = ours.blanked_piece(held, piece.to_vec().into());
-                        out.extend_from_slice(&clean);
-                        held = rest;
-                    }
-                    out.extend_from_slice(&held);
+                    let out = in_pieces(&ours, whole.as_bytes(), size);
                     assert_eq!(String::from_utf8(out).unwrap(), expected, "{size}");
                 }
             }
         }
-        // An escaped backslash, and no letter.
-        assert_eq!(ours.blanked(br"\\u0073k-own/key"), None);
+        // A zero byte, and no letter of it.
+        assert_eq!(ours.blanked(br"\u0000k-own/key"), None);
+    }
+
+    #[test]
+    fn an_error_in_an_error_is_read_too() {
+        let ours = ProxyCredential::new(["sk-own/key"]);
+        for text in [
+            r"\\u0073k-own/key",
+            r"sk-own\\\/key",
+            r"sk-own\\/key",
+            r"\\\\u0073k-own/key",
+            r"\u005cu0073k-own/key",
+        ] {
+            let whole = format!("\"{text}\\\"");
+            let expected = format!("\"{}\\\"", "*".repeat(text.len()));
+            let clean = ours.blanked(whole.as_bytes()).unwrap();
+            assert_eq!(String::from_utf8(clean).unwrap(), expected);
+            for size in 1..whole.len() {
+                assert_eq!(in_pieces(&ours, whole.as_bytes(), size), expected.as_bytes(), "{size}");
+            }
+        }
+    }
+
+    fn in_pieces(ours: &ProxyCredential, text: &[u8], size: usize) -> Vec<u8> {
+        let (mut out, mut held) = (Vec::new(), Bytes::new());
+        for piece in text.chunks(size) {
+            let (clean, rest) = ours.blanked_piece(held, Bytes::copy_from_slice(piece));
+            out.extend_from_slice(&clean);
+            held = rest;
+        }
+        out.extend_from_slice(&held);
+        out
     }
 
     proptest::proptest! {
@@ -292,13 +331,7 @@ mod tests {
             size in 1usize..20,
         ) {
             let ours = ProxyCredential::new(["aaaaaaab", "aaaa/aaaa"]);
-            let (mut out, mut held) = (Vec::new(), Bytes::new());
-            for piece in text.chunks(size) {
-                let (clean, rest) = ours.blanked_piece(held, Bytes::copy_from_slice(piece));
-                out.extend_from_slice(&clean);
-                held = rest;
-            }
-            out.extend_from_slice(&held);
+            let out = in_pieces(&ours, &text, size);
             proptest::prop_assert_eq!(out.len(), text.len());
             proptest::prop_assert_eq!(ours.blanked(&out), None);
             let kept = out.iter().zip(&text).all(|(out, text)| out == text || *out == b'*');

@@ -1,5 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
+use http::StatusCode;
+
 use crate::BoxError;
 
 /// What went wrong with an attempt, in the terms that retry, failover and breakers act on.
@@ -78,6 +80,31 @@ impl ErrorClass {
         Self::ContentFilter,
         Self::Cancelled,
     ];
+
+    /// What a reply's status says by itself, where nobody has read its body; `None` of one that is no
+    /// error.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use tollway_core::ErrorClass;
+    ///
+    /// let class = ErrorClass::of_status(StatusCode::TOO_MANY_REQUESTS);
+    /// assert_eq!(class, Some(ErrorClass::RateLimit));
+    /// assert_eq!(ErrorClass::of_status(StatusCode::NOT_MODIFIED), None);
+    /// ```
+    pub fn of_status(status: StatusCode) -> Option<Self> {
+        Some(match status.as_u16() {
+            401 | 403 => Self::Auth,
+            402 => Self::Quota,
+            404 => Self::NotFound,
+            408 | 504 => Self::Timeout,
+            429 => Self::RateLimit,
+            400..=499 => Self::Invalid,
+            503 | 529 => Self::Overloaded,
+            500..=599 => Self::Server,
+            _ => return None,
+        })
+    }
 
     /// The snake_case name used in policies, labels and logs.
     pub fn as_str(self) -> &'static str {

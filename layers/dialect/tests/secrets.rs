@@ -16,6 +16,16 @@ const STARS: &str = "***************";
 
 /// What a client gets of `text` in pieces of `size`.
 async fn through(sent: Sent, kind: (&'static str, &'static str), text: &str, size: usize) -> Out {
+    through_with(AttemptConfig::default(), sent, kind, text, size).await
+}
+
+async fn through_with(
+    mut config: AttemptConfig,
+    sent: Sent,
+    kind: (&'static str, &'static str),
+    text: &str,
+    size: usize,
+) -> Out {
     let steps: Vec<Step> =
         text.as_bytes().chunks(size).map(|piece| Step::data(piece.to_vec())).collect();
     let probe = Probe::new(move |_: Sent| {
@@ -24,7 +34,6 @@ async fn through(sent: Sent, kind: (&'static str, &'static str), text: &str, siz
         let reply = reply.body(ScriptedBody::new(steps.clone())).unwrap();
         std::future::ready(Ok::<_, BoxError>(reply))
     });
-    let mut config = AttemptConfig::default();
     config.commit = Commit::Head;
     let service = AttemptLayer::with_config(config).unwrap().layer(probe);
     service.oneshot(sent).await.unwrap()
@@ -185,5 +194,40 @@ async fn a_bad_key_of_ours_is_told_as_one_in_every_form() {
             (&told["error"]["code"], &told["error"]["status"]),
             (&status.into(), &word.into())
         );
+    }
+}
+
+/// What is too large to be looked into may be one.
+#[tokio::test]
+async fn an_error_too_large_to_be_read_loses_the_secret_and_nothing_else() {
+    let answer = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}\n\n";
+    let comment = format!(": {SECRET}\n\n");
+    let mut config = AttemptConfig::default();
+    config.max_event = 100;
+    for key in [SECRET, r"SECRET\u0053TREAMKEY", r"SECRET\\u0053TREAMKEY"] {
+        let error = format!(
+            "data: {{\"error\":{{\"message\":\"{key}{} {key}, SECRET {key}\"}}}}",
+            " ".repeat(90)
+        );
+        for (before, after) in [
+            (answer, "\n\ndata: [DONE]\n\n"),
+            ("", "\r\n\r\n: \r\n\r\ndata: [DONE]\r\n\r\n"),
+            (&*comment, "\n\ndata: [DONE]\n\n"),
+        ] {
+            let text = format!("{before}{error}{after}");
+            let whole = text.replace(key, &"*".repeat(key.len())).replace(SECRET, STARS);
+            for size in [1, 7, 64, 150, 4096] {
+                let reply = through_with(config, streaming(), EVENTS, &text, size).await;
+                clean(&format!("{size} {key} {before:?}"), reply, &whole).await;
+            }
+        }
+        // The end of one that never ends is its own.
+        let torn = format!("{answer}{error} SECRETSTREAM");
+        for size in [1, 7, 64, 150, 4096] {
+            let reply = through_with(config, streaming(), EVENTS, &torn, size).await;
+            let told = String::from_utf8(read(reply.into_body()).await.bytes.to_vec()).unwrap();
+            let whole = torn.replace(key, &"*".repeat(key.len()));
+            assert!(told.starts_with(&whole) && told.len() > whole.len(), "{size} {told}");
+        }
     }
 }

@@ -286,8 +286,6 @@ async fn no_models_name_leads_out_of_its_place_in_a_path() {
 async fn another_body_has_no_headers_of_the_one_that_came() {
     const OF_BODY: [&str; 5] =
         ["content-encoding", "etag", "content-md5", "repr-digest", "last-modified"];
-    let ask =
-        || br#"{"model":"M","max_tokens":9,"messages":[{"role":"user","content":"a"}]}"#.to_vec();
     let answer = r#"{"choices":[{"message":{"content":"x"},"finish_reason":"stop"}]}"#;
     for (kind, packing, body, status) in [
         ("application/json", "gzip", "\u{1f}packed", 502),
@@ -298,7 +296,8 @@ async fn another_body_has_no_headers_of_the_one_that_came() {
         let reply = Response::builder().header("content-type", kind);
         let reply = OF_BODY[1..].iter().fold(reply, |reply, name| reply.header(*name, "x"));
         let reply = reply.header(OF_BODY[0], packing).body(Full::from(body)).unwrap();
-        let (parts, told, _) = call(Form::Messages, Form::Chat, ask(), false, reply).await;
+        let body = plain(Form::Messages, kind == "text/event-stream");
+        let (parts, told, _) = call(Form::Messages, Form::Chat, body, false, reply).await;
         assert_eq!(parts.status, status, "{kind} {told:?}");
         for name in OF_BODY {
             assert!(!parts.headers.contains_key(name), "{name} of {kind} {packing}");
@@ -322,5 +321,75 @@ async fn half_a_letter_passes_byte_for_byte() {
         let (parts, told, _) = call(form, form, body.into(), false, reply).await;
         assert_eq!((parts.status.as_u16(), &told[..]), (200, answer.as_bytes()), "{form}");
         assert!(parts.extensions.get::<Failure>().is_none());
+    }
+}
+
+/// The names of a stream's events, each run of equal ones as one; of events without name, how they
+/// begin.
+fn names(stream: &[u8]) -> Vec<String> {
+    let text = std::str::from_utf8(stream).unwrap();
+    let mut names: Vec<String> = text
+        .split_terminator("\n\n")
+        .map(|event| match event.strip_prefix("event: ") {
+            Some(named) => named.lines().next().unwrap().to_owned(),
+            None => event.strip_prefix("data: ").unwrap().chars().take(6).collect(),
+        })
+        .collect();
+    names.dedup();
+    names
+}
+
+#[tokio::test]
+async fn a_whole_where_a_stream_was_asked_for_is_told_as_one() {
+    for (client, provider) in cells() {
+        let reply = reply_of(&input(provider, "reply.json"), Some("application/json"));
+        let (parts, told, _) = call(client, provider, plain(client, true), true, reply).await;
+        assert_eq!(parts.status, 200, "{client} of {provider}: {told:?}");
+        assert!(parts.headers["content-type"].as_bytes().starts_with(b"text/event-stream"));
+        let usage = parts.extensions.get::<Metered>().unwrap().usage().unwrap();
+        assert_eq!((usage.input, usage.output), (120, 60));
+        // As of a stream that says the same.
+        let stream = reply_of(&input(provider, "stream.sse"), Some("text/event-stream"));
+        let (_, streamed, _) = call(client, provider, plain(client, true), true, stream).await;
+        assert_eq!(names(&told), names(&streamed), "{client} of {provider}");
+    }
+    // In Gemini's array, and an error of it with its status.
+    let (path, body) = ("/v1beta/models/M:streamGenerateContent", plain(Form::Generate, true));
+    let reply = reply_of(&input(Form::Chat, "reply.json"), Some("application/json"));
+    let (parts, told, _) = call_at(path, Form::Chat, body.clone(), reply).await;
+    assert_eq!(parts.headers["content-type"], "application/json");
+    assert!(serde_json::from_slice::<Vec<serde_json::Value>>(&told).unwrap().len() > 1);
+    let reply = reply_of(b"{\"object\":\"something else\"}", Some("application/json"));
+    let (parts, _, _) = call_at(path, Form::Chat, body, reply).await;
+    assert_eq!((parts.status.as_u16(), &parts.headers["content-type"]), (502, &JSON));
+}
+
+const JSON: http::HeaderValue = http::HeaderValue::from_static("application/json");
+
+#[tokio::test]
+async fn a_stream_where_a_whole_was_asked_for_is_told_as_one() {
+    for (client, provider) in cells() {
+        let stream = input(provider, "stream.sse");
+        let answered = async |body: &[u8]| {
+            let reply = reply_of(body, Some("text/event-stream"));
+            call(client, provider, plain(client, false), false, reply).await
+        };
+        let (parts, told, _) = answered(&stream).await;
+        assert_eq!((parts.status.as_u16(), &parts.headers["content-type"]), (200, &JSON));
+        let usage = parts.extensions.get::<Metered>().unwrap().usage().unwrap();
+        assert_eq!((usage.input, usage.output), (120, 60));
+        let told = String::from_utf8(told.to_vec()).unwrap();
+        let end = match client {
+            Form::Chat => r#""finish_reason":"tool_calls""#,
+            Form::Responses => r#""status":"completed""#,
+            Form::Messages => r#""stop_reason":"tool_use""#,
+            Form::Generate => r#""finishReason":"STOP""#,
+        };
+        assert!(told.contains(end) && told.contains("Zürich"), "{client} of {provider}: {told}");
+        // What breaks off is no answer.
+        let (parts, told, _) = answered(&stream[..stream.len() * 2 / 3]).await;
+        assert_eq!(parts.status.as_u16(), 502, "{client} of {provider}: {told:?}");
+        assert!(parts.extensions.get::<Failure>().is_some());
+        assert!(parts.extensions.get::<Metered>().is_none());
     }
 }

@@ -62,6 +62,11 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(USAGE));
         }
     };
+    if let Some(path) = &args.facts {
+        for odd in odd(&facts, &policy) {
+            eprintln!("warning: {}: {odd}", path.display());
+        }
+    }
     let stack = match Stack::knowing(&policy, Some(facts)) {
         Ok(stack) => stack,
         Err(error) => {
@@ -89,6 +94,27 @@ fn facts(args: &ExplainArgs) -> anyhow::Result<Facts> {
     let Some(path) = &args.facts else { return Ok(Facts::default()) };
     let said = || format!("{}: not what `/targets` gives", path.display());
     Facts::parse(&read(path)?).with_context(said)
+}
+
+/// What of the facts says nothing of this policy, though it can be read.
+fn odd(facts: &Facts, policy: &Policy) -> Vec<String> {
+    let mut strangers: Vec<&str> = facts
+        .targets()
+        .map(|target| &**target.provider())
+        .filter(|name| policy.providers.iter().all(|known| *known.name != **name))
+        .collect();
+    strangers.sort_unstable();
+    strangers.dedup();
+    let mut odd: Vec<String> = strangers
+        .into_iter()
+        .map(|name| {
+            format!("the policy has no provider {name:?}, so its figures count for nothing")
+        })
+        .collect();
+    if facts.targets().next().is_none() {
+        odd.push("there are no figures in it, so nothing is known of any target".into());
+    }
+    odd
 }
 
 /// The request as a client would send it, and as the proxy would know its caller.

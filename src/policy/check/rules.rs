@@ -49,7 +49,7 @@ pub(super) fn rules(
         if let Some(name) = &at.value.name {
             check.unique(&mut names, name, "rules");
         }
-        let mut rule = rule(index, at, own, targets, check);
+        let mut rule = rule(index, at, (route, own), targets, check);
         let broken = check.reader.told_under(&at.path);
         let origin = Origin::Route { span: at.span, path: at.path.clone() };
         match sets.iter_mut().find(|stated| stated.rule.name == rule.name) {
@@ -184,7 +184,7 @@ fn without_sizes(all: &[Stated], own: &Group, targets: &Targets<'_>, check: &mut
 fn rule(
     index: usize,
     at: &At<RuleWritten>,
-    own: &Group,
+    (route, own): (&RouteWritten, &Group),
     targets: &Targets<'_>,
     check: &mut Check<'_, '_>,
 ) -> Rule {
@@ -204,7 +204,8 @@ fn rule(
         Prefer::Targets(_) => None,
         _ => written.strategy.as_ref().map(|at| {
             let strategy = targets.strategy(Some(at), check);
-            suits(at, &own.members, check);
+            let targets = route.targets.as_ref().map_or(&[][..], |many| &many.value.0);
+            suits(at, targets, &own.members, check);
             strategy
         }),
     };

@@ -64,7 +64,7 @@ impl StrategyWritten {
 fn score(at: &At<ScoreWritten>, check: &mut Check<'_, '_>) -> Strategy {
     let share = |at: &Option<At<Count>>| at.as_ref().map_or(0, |at| at.value.0);
     let (latency, cost) = (share(&at.value.latency), share(&at.value.cost));
-    if latency == 0 && cost == 0 {
+    if latency == 0 && cost == 0 && !check.reader.told_under(&at.path) {
         check
             .reader
             .wrong(at, "no share is above 0, so nothing counts")
@@ -74,10 +74,15 @@ fn score(at: &At<ScoreWritten>, check: &mut Check<'_, '_>) -> Strategy {
     Strategy::Score { latency: narrow(latency), cost: narrow(cost) }
 }
 
-/// Whether a strategy can work with its members.
-pub(super) fn suits(at: &At<StrategyWritten>, members: &[Member], check: &mut Check<'_, '_>) {
+/// Whether a strategy can work with its members; `written` are those that were meant to be.
+pub(super) fn suits(
+    at: &At<StrategyWritten>,
+    written: &[At<TargetWritten>],
+    members: &[Member],
+    check: &mut Check<'_, '_>,
+) {
     match &at.value {
-        StrategyWritten::Split(_) => arms(at, members, check),
+        StrategyWritten::Split(_) => arms(at, written, members, check),
         StrategyWritten::Nearest(written) if !members.is_empty() => {
             regions(written, members, check);
         }
@@ -132,9 +137,17 @@ pub(super) fn nearest_of(route: &RouteWritten, check: &mut Check<'_, '_>) -> Opt
 }
 
 /// Arms are counted apart by their names.
-fn arms(at: &At<StrategyWritten>, members: &[Member], check: &mut Check<'_, '_>) {
+fn arms(
+    at: &At<StrategyWritten>,
+    written: &[At<TargetWritten>],
+    members: &[Member],
+    check: &mut Check<'_, '_>,
+) {
     let mut names: Vec<String> = vec![];
-    for member in members {
+    for (n, member) in members.iter().enumerate() {
+        // Unless one of them is wrong, which is told, they are the same ones.
+        let arm = written.get(n).filter(|_| written.len() == members.len());
+        let (span, path) = arm.map_or((at.span, &at.path), |arm| (arm.span, &arm.path));
         let name = match &member.node {
             Node::Place(Place { provider, model: Some(model) }) => format!("{provider}/{model}"),
             Node::Place(Place { provider, model: None }) => provider.to_string(),
@@ -142,7 +155,7 @@ fn arms(at: &At<StrategyWritten>, members: &[Member], check: &mut Check<'_, '_>)
             Node::Group(_) => {
                 check
                     .reader
-                    .wrong(at, "an arm of the split is a group without a name")
+                    .error(span, path, "an arm of the split is a group without a name")
                     .help("give it a `name`: the arms are counted apart by it");
                 continue;
             }
@@ -151,7 +164,7 @@ fn arms(at: &At<StrategyWritten>, members: &[Member], check: &mut Check<'_, '_>)
             let name = check.name(&name);
             check
                 .reader
-                .wrong(at, format!("two arms of the split have the name `{name}`"))
+                .error(span, path, format!("two arms of the split have the name `{name}`"))
                 .help("give each its own `name`: the arms are counted apart by it");
         }
         names.push(name);
@@ -166,7 +179,8 @@ fn arms(at: &At<StrategyWritten>, members: &[Member], check: &mut Check<'_, '_>)
 
 fn near(at: &At<NearestWritten>, check: &mut Check<'_, '_>) -> Nearest {
     let written = &at.value;
-    if written.header.is_none() && written.tag.is_none() && written.default.is_none() {
+    let nowhere = written.header.is_none() && written.tag.is_none() && written.default.is_none();
+    if nowhere && !check.reader.told_under(&at.path) {
         check
             .reader
             .wrong(at, "nothing tells where a caller is")

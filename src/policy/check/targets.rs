@@ -39,7 +39,7 @@ impl Targets<'_> {
             return Group { name: None, strategy, members: vec![] };
         };
         let members = self.members(written, weighted, &mut vec![], ("route", 0), check);
-        self.group(None, (strategy, at), members, check)
+        self.group(None, (strategy, at), (members, written), check)
     }
 
     /// Whether a route, its rules included, has more places than can be tried.
@@ -89,18 +89,18 @@ impl Targets<'_> {
             at => self.strategy(at, check),
         };
         let members = self.members(written, weighted, &mut vec![], ("rule", 0), check);
-        self.group(None, (strategy, at), members, check)
+        self.group(None, (strategy, at), (members, written), check)
     }
 
     fn group(
         &self,
         name: Option<Arc<str>>,
         (strategy, at): (Strategy, Option<&At<StrategyWritten>>),
-        members: Vec<Member>,
+        (members, written): (Vec<Member>, &Many),
         check: &mut Check<'_, '_>,
     ) -> Group {
         if let Some(at) = at {
-            suits(at, &members, check);
+            suits(at, &written.value.0, &members, check);
         }
         Group { name, strategy, members }
     }
@@ -157,14 +157,15 @@ impl Targets<'_> {
         let at = written.strategy.as_ref();
         let strategy = self.strategy(at, check);
         let inner = at.is_some_and(|at| at.value.reads_weights());
-        let members = self.members(written.targets.as_ref()?, inner, seen, ("group", depth), check);
+        let many = written.targets.as_ref()?;
+        let members = self.members(many, inner, seen, ("group", depth), check);
         let region = match &written.region {
             Some(at) => Some(at.value.0.as_str().into()),
             None => common(&members),
         };
         let name = written.name.as_ref().map(|at| at.value.0.as_str().into());
         Some(Member {
-            node: Node::Group(self.group(name, (strategy, at), members, check)),
+            node: Node::Group(self.group(name, (strategy, at), (members, many), check)),
             weight: self.weight(&written.weight, weighted, check),
             region,
         })

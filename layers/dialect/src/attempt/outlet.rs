@@ -47,10 +47,22 @@ impl<'a> Outlet<'a> {
         self.sent = raw.end;
     }
 
+    /// The bytes of an event that go out by themselves, behind all that came before them.
+    pub(super) fn cut_out(&mut self, raw: &Range<usize>) -> (Bytes, &mut VecDeque<Bytes>) {
+        self.send_to(raw.start);
+        self.flush();
+        self.skip_to(raw.end);
+        (self.chunk.slice(raw.clone()), self.out)
+    }
+
     pub(super) fn finish(mut self, to: usize) {
         self.send_to(to);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
         if !self.copy.is_empty() {
-            self.out.push_back(self.copy.into());
+            self.out.push_back(std::mem::take(&mut self.copy).into());
         }
     }
 }

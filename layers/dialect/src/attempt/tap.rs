@@ -141,6 +141,15 @@ impl Tap {
             if !holds {
                 continue;
             }
+            if let Some(ours) = credential.filter(|_| event.oversized) {
+                if std::mem::take(&mut self.last_left_out) {
+                    outlet.skip_to(event.raw.start);
+                }
+                let (piece, out) = outlet.cut_out(&event.raw);
+                let last = search(ours, &mut self.held, piece, out);
+                out.extend(last);
+                continue;
+            }
             let told = credential
                 .and_then(|ours| without_secret(&event, reading, ours, meter, self.tell, state));
             if let Some(told) = told {
@@ -175,6 +184,12 @@ impl Tap {
         let tail = chunk.len() - parser.tail();
         if self.last_left_out {
             outlet.skip_to(tail);
+        }
+        if let Some(ours) = credential.filter(|_| parser.is_oversized()) {
+            outlet.finish(tail);
+            let begun = search(ours, &mut self.held, chunk.slice(tail..), &mut self.out);
+            self.held.extend(begun);
+            return;
         }
         if parser.is_oversized() {
             outlet.out.extend(self.held.drain(..));
@@ -245,7 +260,7 @@ impl Tap {
             return error;
         };
         // Half an event would be read as a whole one once something follows it.
-        if !whole && !complete {
+        if !whole && !complete && !torn {
             self.held.clear();
         }
         let open = torn || !self.held.is_empty();
@@ -285,6 +300,23 @@ impl Tap {
         }
         is_whole(data)
     }
+}
+
+/// Of an event that is too large to be looked into, and may be an error: sends on what has come of it
+/// without the proxy's own credential, and gives back what may be the beginning of that.
+fn search(
+    ours: &ProxyCredential,
+    held: &mut Vec<Bytes>,
+    piece: Bytes,
+    out: &mut VecDeque<Bytes>,
+) -> Option<Bytes> {
+    let mut begun = Bytes::new();
+    for piece in held.drain(..).chain([piece]) {
+        let (clean, rest) = ours.blanked_piece(begun, piece);
+        out.extend(Some(clean).filter(|clean| !clean.is_empty()));
+        begun = rest;
+    }
+    Some(begun).filter(|begun| !begun.is_empty())
 }
 
 /// Whether the data of an event is all there; a number might go on.

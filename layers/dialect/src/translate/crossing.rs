@@ -352,4 +352,22 @@ proptest! {
             prop_assert_eq!(told(&crossed.reply), told(&given), "{} to {}", provider, client);
         }
     }
+
+    #[test]
+    fn a_whole_is_told_as_a_stream_and_a_stream_as_a_whole(given in replies(), letters in 1..9usize) {
+        for (client, provider) in cells() {
+            let (asked, theirs) = (asked(client), asked(provider));
+            let body = Json::Object(write_reply(given.clone(), &theirs)).to_vec();
+            let stream = super::reply_as_stream(&body, provider, &asked).unwrap();
+            let crossed = collected(client, &stream);
+            prop_assert!(crossed.complete && crossed.error.is_none());
+            prop_assert_eq!(told(&crossed.reply), told(&given), "{} to {}", provider, client);
+
+            let (mut body, mut writer) = (Vec::new(), stream::writer(&theirs));
+            stream_of(&given, letters).into_iter().for_each(|event| writer.write(event, &mut body));
+            let whole = super::stream_as_reply(&body, provider, &asked).unwrap();
+            let crossed = read_reply(client, Json::read(&whole).unwrap()).unwrap();
+            prop_assert_eq!(told(&crossed), told(&given), "{} to {}", provider, client);
+        }
+    }
 }

@@ -137,7 +137,7 @@ where
                 }
             };
             let (parts, body) = response.into_parts();
-            if parts.status.is_success() && is_stream(&parts) {
+            if parts.status.is_success() && exchange.asked.stream && is_stream(&parts) {
                 return Poll::Ready(Ok(exchange.stream(parts, body)));
             }
             let body = Collect::new(body, exchange.max_reply);
@@ -166,7 +166,16 @@ fn is_stream(parts: &Parts) -> bool {
 }
 
 impl Exchange {
-    fn stream<R>(self, mut parts: Parts, body: R) -> Response<TranslateBody<R>> {
+    fn stream<R>(self, parts: Parts, body: R) -> Response<TranslateBody<R>> {
+        let stream = Stream::new(self.from, &self.asked).with_max_event(self.max_reply);
+        self.respond_stream(parts, TranslateBody::streaming(body, stream))
+    }
+
+    fn respond_stream<R>(
+        self,
+        mut parts: Parts,
+        body: TranslateBody<R>,
+    ) -> Response<TranslateBody<R>> {
         let kind = if self.asked.form == Form::Generate && !self.asked.sse {
             "application/json"
         } else {
@@ -175,8 +184,7 @@ impl Exchange {
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         parts.headers.remove(header::CONTENT_LENGTH);
         forget_body(&mut parts.headers);
-        let stream = Stream::new(self.from, &self.asked).with_max_event(self.max_reply);
-        self.respond(parts, TranslateBody::streaming(body, stream))
+        self.respond(parts, body)
     }
 
     fn respond<R>(self, mut parts: Parts, body: TranslateBody<R>) -> Response<TranslateBody<R>> {
@@ -201,6 +209,16 @@ impl Exchange {
         headers.insert(header::CONTENT_LENGTH, body.len().into());
         headers.remove(header::TRANSFER_ENCODING);
         self.respond(parts, TranslateBody::whole(body))
+    }
+
+    /// A reply in the way that the client asked for, though the provider may have chosen the other.
+    fn translate(&self, parts: &Parts, body: &[u8]) -> Result<Bytes, Failure> {
+        let Self { asked, from, .. } = self;
+        match asked.stream {
+            true => Ok(super::reply_as_stream(body, *from, asked)?),
+            false if is_stream(parts) => super::stream_as_reply(body, *from, asked),
+            false => Ok(super::reply(body, *from, asked)?),
+        }
     }
 
     /// The provider's error, told by its class and words in the client's form.
@@ -234,12 +252,14 @@ impl<R> Reading<R> {
             return exchange.failed(parts, failure);
         }
         let translated = match read {
-            Ok(Some(body)) => super::reply(&body, exchange.from, &exchange.asked)
-                .map_err(|error| Failure::new(ErrorClass::Server, NOT_READ).with_source(error)),
+            Ok(Some(body)) => exchange.translate(&parts, &body),
             Ok(None) => Err(Failure::new(ErrorClass::Server, TOO_LARGE)),
             Err(error) => Err(Failure::new(ErrorClass::Network, BROKE).with_source(error)),
         };
         match translated {
+            Ok(body) if exchange.asked.stream => {
+                exchange.respond_stream(parts, TranslateBody::whole(body))
+            }
             Ok(body) => exchange.respond_whole(parts, body),
             Err(failure) => {
                 parts.extensions.remove::<Metered>();
@@ -249,7 +269,5 @@ impl<R> Reading<R> {
     }
 }
 
-const NOT_READ: &str =
-    "The provider's reply is not what its API promises, and can't be translated.";
 const TOO_LARGE: &str = "The provider's reply is too large to be translated.";
 const BROKE: &str = "The connection to the provider broke in the middle of its reply.";

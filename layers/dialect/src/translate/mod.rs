@@ -51,6 +51,7 @@ use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
 use http::HeaderValue;
+use tollway_core::{ErrorClass, Failure};
 
 pub use asked::Asked;
 pub use body::TranslateBody;
@@ -108,8 +109,48 @@ pub fn request(
 ///
 /// It is not a reply of that form, or one in which the model failed before it said anything.
 pub fn reply(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Unreadable> {
+    let reply = read_whole(body, from)?;
+    Ok(Json::Object(write_reply(reply, asked)).to_vec().into())
+}
+
+/// The same for a client that asked for a stream: all of its events.
+pub(crate) fn reply_as_stream(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Unreadable> {
+    // More than any API gives; writers look for each among those before it.
+    const MOST_CHOICES: usize = 128;
+    let reply = read_whole(body, from)?;
+    if reply.choices.len() > MOST_CHOICES {
+        return Err(Unreadable("There are too many answers in it.".to_owned()));
+    }
+    let (mut writer, mut out) = (stream::writer(asked), Vec::new());
+    reply.tell(&mut |event| writer.write(event, &mut out));
+    Ok(out.into())
+}
+
+/// The other way round: a stream, whole in `body`, for a client that asked for none.
+///
+/// # Errors
+///
+/// What its error event says, or that it broke off, or has no answer in it.
+pub(crate) fn stream_as_reply(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Failure> {
+    let (mut events, mut all) = (stream::Events::new(from), hub::Gathered::default());
+    events.feed(body, |event| all.see(event));
+    events.finish(|event| all.see(event));
+    if let Some(error) = all.error {
+        return Err(Failure::new(error.class, error.message));
+    }
+    if !all.complete {
+        return Err(Failure::new(ErrorClass::Network, "The provider's stream broke off."));
+    }
+    let reply = checked(all.reply)?;
+    Ok(Json::Object(write_reply(reply, asked)).to_vec().into())
+}
+
+fn read_whole(body: &[u8], from: Form) -> Result<hub::Reply<'_>, Unreadable> {
     let json = Json::read(body).map_err(|error| Unreadable(error.to_string()))?;
-    let reply = read_reply(from, json)?;
+    checked(read_reply(from, json)?)
+}
+
+fn checked(reply: hub::Reply<'_>) -> Result<hub::Reply<'_>, Unreadable> {
     if reply.choices.is_empty() {
         return Err(Unreadable("There is no answer in it.".to_owned()));
     }
@@ -120,8 +161,7 @@ pub fn reply(body: &[u8], from: Form, asked: &Asked) -> Result<Bytes, Unreadable
     if reply.choices.iter().all(nothing) {
         return Err(Unreadable("The model gave up its answer before it began.".to_owned()));
     }
-    let written = write_reply(reply, asked);
-    Ok(Json::Object(written).to_vec().into())
+    Ok(reply)
 }
 
 fn read_request(form: Form, json: Json<'_>) -> Result<hub::Request<'_>, BadRequest> {
@@ -175,6 +215,13 @@ impl fmt::Display for Unreadable {
 }
 
 impl std::error::Error for Unreadable {}
+
+impl From<Unreadable> for Failure {
+    fn from(error: Unreadable) -> Self {
+        let why = "The provider's reply is not what its API promises, and can't be translated.";
+        Self::new(ErrorClass::Server, why).with_source(error)
+    }
+}
 
 impl From<BadRequest> for Unreadable {
     /// The same accessors read requests and replies.

@@ -157,3 +157,40 @@ fn a_bound_that_is_raised_is_told_by_the_clients_own_name() {
         assert_eq!(sent.dropped.unwrap(), name);
     }
 }
+
+#[test]
+fn nothing_at_all_is_no_bound_to_be_raised() {
+    let messages = json!([{"role": "user", "content": "a"}]);
+    let contents = json!([{"parts": [{"text": "a"}]}]);
+    for (client, name, body) in [
+        (Form::Chat, "max_tokens", json!({"messages": messages, "max_tokens": 0})),
+        (
+            Form::Chat,
+            "max_completion_tokens",
+            json!({"messages": messages, "max_completion_tokens": 0}),
+        ),
+        (Form::Messages, "max_tokens", json!({"messages": messages, "max_tokens": 0})),
+        (
+            Form::Generate,
+            "generationConfig.maxOutputTokens",
+            json!({"contents": contents, "generationConfig": {"maxOutputTokens": 0}}),
+        ),
+    ] {
+        let asked = Asked::new(client, "M", body.to_string());
+        let fit = Fit::new(Form::Responses);
+        let refused = request(&asked, "m", &fit, Strictness::default()).unwrap_err();
+        assert_eq!((refused.status().as_u16(), refused.param()), (400, Some(name)));
+        assert!(refused.message().contains(&format!("`{name}` must be at least 1")), "{refused}");
+    }
+}
+
+#[test]
+fn no_whole_has_more_answers_than_can_be_told_as_a_stream() {
+    let choice = json!({"message": {"content": "a"}, "finish_reason": "stop"});
+    for (number, told) in [(128, true), (129, false)] {
+        let body = json!({"choices": vec![&choice; number]}).to_string();
+        let asked = Asked::new(Form::Generate, "M", "{}");
+        let stream = super::reply_as_stream(body.as_bytes(), Form::Chat, &asked);
+        assert_eq!(stream.is_ok(), told, "{number}");
+    }
+}

@@ -30,66 +30,86 @@ pub(crate) trait StreamWriter: Send {
 
 /// A stream on its way from one form to another.
 pub struct Stream {
-    parser: sse::Parser,
-    reader: Box<dyn StreamReader>,
+    events: Events,
     writer: Box<dyn StreamWriter>,
-    /// An error, or the end, has been written: nothing may follow.
-    over: bool,
 }
 
 impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").field("over", &self.over).finish_non_exhaustive()
+        f.debug_struct("Stream").field("over", &self.events.over).finish_non_exhaustive()
     }
 }
 
 impl Stream {
     /// From a provider that speaks `from` to the client that asked.
     pub fn new(from: Form, asked: &Asked) -> Self {
-        let (reader, writer) = (reader(from), writer(asked));
-        Self { parser: sse::Parser::new(), reader, writer, over: false }
+        Self { events: Events::new(from), writer: writer(asked) }
     }
 
     /// The same, with a bound of its own on the provider's events: `max` bytes are held of one at
     /// most. One that is larger ends the stream with an error.
     pub fn with_max_event(self, max: usize) -> Self {
-        Self { parser: sse::Parser::with_max_event(max), ..self }
+        let parser = sse::Parser::with_max_event(max);
+        Self { events: Events { parser, ..self.events }, ..self }
     }
 
     /// Takes a chunk in and appends what it gives to `out`.
     pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
-        let Self { parser, reader, writer, over } = self;
-        let mut at = 0;
-        while let Some(event) = parser.next(chunk, &mut at) {
-            if event.oversized && !*over {
-                fail(&mut **writer, over, out, TOO_LARGE);
-            }
-            let Some(data) = event.data else { continue };
-            if !*over {
-                step(&mut **reader, &mut **writer, over, (event.name, data), out);
-            }
-        }
-        if parser.is_oversized() && !*over {
-            fail(&mut **writer, over, out, TOO_LARGE);
-        }
+        let Self { events, writer } = self;
+        events.feed(chunk, |event| writer.write(event, out));
     }
 
     /// The provider's body has ended.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        let Self { parser, reader, writer, over } = self;
+        let Self { events, writer } = self;
+        events.finish(|event| writer.write(event, out));
+    }
+}
+
+/// Makes events of a provider's bytes.
+pub(super) struct Events {
+    parser: sse::Parser,
+    reader: Box<dyn StreamReader>,
+    /// An error, or the end, has been told: nothing may follow.
+    over: bool,
+}
+
+impl Events {
+    pub(super) fn new(from: Form) -> Self {
+        Self { parser: sse::Parser::new(), reader: reader(from), over: false }
+    }
+
+    pub(super) fn feed(&mut self, chunk: &[u8], mut emit: impl FnMut(Event<'_>)) {
+        let Self { parser, reader, over } = self;
+        let mut emit = |event: Event<'_>| pass(over, event, &mut emit);
+        let mut at = 0;
+        while let Some(event) = parser.next(chunk, &mut at) {
+            if event.oversized {
+                emit(failure(TOO_LARGE));
+            }
+            if let Some(data) = event.data {
+                step(&mut **reader, event.name, data, &mut emit);
+            }
+        }
+        if parser.is_oversized() {
+            emit(failure(TOO_LARGE));
+        }
+    }
+
+    pub(super) fn finish(&mut self, mut emit: impl FnMut(Event<'_>)) {
+        let Self { parser, reader, over } = self;
+        let mut emit = |event: Event<'_>| pass(over, event, &mut emit);
         if let Some(event) = parser.finish() {
             // Without its blank line it counts if it is whole.
             let whole = event.data.filter(|data| {
                 data.trim_ascii() == b"[DONE]"
                     || serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()
             });
-            if let Some(data) = whole.filter(|_| !*over) {
-                step(&mut **reader, &mut **writer, over, (event.name, data), out);
+            if let Some(data) = whole {
+                step(&mut **reader, event.name, data, &mut emit);
             }
         }
-        if !*over {
-            reader.end(&mut |event| pass(&mut **writer, over, event, out));
-        }
+        reader.end(&mut emit);
     }
 }
 
@@ -115,27 +135,23 @@ pub(super) fn writer(asked: &Asked) -> Box<dyn StreamWriter> {
 
 fn step(
     reader: &mut dyn StreamReader,
-    writer: &mut dyn StreamWriter,
-    over: &mut bool,
-    (name, data): (Option<&[u8]>, &[u8]),
-    out: &mut Vec<u8>,
+    name: Option<&[u8]>,
+    data: &[u8],
+    emit: &mut dyn FnMut(Event<'_>),
 ) {
-    if reader.read(name, data, &mut |event| pass(writer, over, event, out)).is_err() && !*over {
-        let message = "The provider sent an event that can't be read.";
-        fail(writer, over, out, message);
+    if reader.read(name, data, emit).is_err() {
+        emit(failure("The provider sent an event that can't be read."));
     }
 }
 
-fn pass(writer: &mut dyn StreamWriter, over: &mut bool, event: Event<'_>, out: &mut Vec<u8>) {
-    if *over {
-        return;
+fn pass(over: &mut bool, event: Event<'_>, emit: &mut impl FnMut(Event<'_>)) {
+    if !*over {
+        *over = matches!(event, Event::Error(_) | Event::End);
+        emit(event);
     }
-    *over = matches!(event, Event::Error(_) | Event::End);
-    writer.write(event, out);
 }
 
-fn fail(writer: &mut dyn StreamWriter, over: &mut bool, out: &mut Vec<u8>, message: &'static str) {
+fn failure(message: &'static str) -> Event<'static> {
     let class = tollway_core::ErrorClass::Server;
-    let error = StreamError { class, message: message.into(), code: None };
-    pass(writer, over, Event::Error(error), out);
+    Event::Error(StreamError { class, message: message.into(), code: None })
 }

@@ -1,4 +1,4 @@
-use http::{StatusCode, response};
+use http::response;
 use tollway_core::{BoxError, ErrorClass, Failure, ProxyCredential, find_error};
 
 /// What a reply's head (or the error in its stead) says of its target.
@@ -37,7 +37,7 @@ impl Classify for ByFailure {
         match reply {
             Ok(head) => {
                 let failure = head.extensions.get::<Failure>().map(Failure::class);
-                match failure.or_else(|| class_of(head.status)) {
+                match failure.or_else(|| ErrorClass::of_status(head.status)) {
                     None => Verdict::Success,
                     Some(class) if is_callers_own(class, head) => Verdict::Ignore,
                     Some(class) => Verdict::Failure(class),
@@ -55,20 +55,6 @@ impl Classify for ByFailure {
 pub(super) fn is_callers_own(class: ErrorClass, head: &response::Parts) -> bool {
     matches!(class, ErrorClass::Auth | ErrorClass::Quota)
         && head.extensions.get::<ProxyCredential>().is_none()
-}
-
-fn class_of(status: StatusCode) -> Option<ErrorClass> {
-    Some(match status.as_u16() {
-        401 | 403 => ErrorClass::Auth,
-        402 => ErrorClass::Quota,
-        404 => ErrorClass::NotFound,
-        408 | 504 => ErrorClass::Timeout,
-        429 => ErrorClass::RateLimit,
-        400..=499 => ErrorClass::Invalid,
-        503 | 529 => ErrorClass::Overloaded,
-        500..=599 => ErrorClass::Server,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use serde_json::Number;
 use tollway_core::Usage;
 
 use super::{
-    Arguments, Body, Choice, Citation, Effort, Event, Finish, Format, Part, Reply, Request,
-    Signature, Source, StreamError, Thinking, Tool, ToolChoice, Turn,
+    Arguments, Body, Choice, Citation, Effort, Event, Finish, Format, Gathered, Part, Reply,
+    Request, Signature, Source, Thinking, Tool, ToolChoice, Turn,
 };
 use crate::{
     json::{Json, Object},
@@ -277,170 +277,79 @@ pub(crate) fn mutated<'a>(mut json: Json<'a>, place: usize, by: Json<'a>) -> Jso
 /// The same answer as a stream, its texts in pieces of so many letters; calls are one after the
 /// other.
 pub(crate) fn stream_of(reply: &Reply<'static>, letters: usize) -> Vec<Event<'static>> {
-    let mut events = vec![Event::Start {
-        id: reply.id.clone(),
-        model: reply.model.clone(),
-        created: reply.created,
-    }];
-    for choice in &reply.choices {
-        let mut calls = 0;
-        for part in &choice.parts {
-            events_of(&part.body, choice.index, &mut calls, letters, &mut events);
+    let mut events = Vec::new();
+    reply.clone().tell(&mut |event| match event {
+        Event::Text { choice, text } => {
+            events.extend(pieces(&text, letters).map(|text| Event::Text { choice, text }));
         }
-        if let Some(finish) = choice.finish {
-            let stop_sequence = choice.stop_sequence.clone();
-            events.push(Event::Finish { choice: choice.index, finish, stop_sequence });
+        Event::Refusal { choice, text } => {
+            events.extend(pieces(&text, letters).map(|text| Event::Refusal { choice, text }));
         }
-    }
-    events.extend(reply.usage.map(Event::Usage));
-    events.push(Event::End);
+        Event::Thinking { choice, text } => {
+            events.extend(pieces(&text, letters).map(|text| Event::Thinking { choice, text }));
+        }
+        Event::ToolArguments { choice, call, json } => {
+            let pieces = pieces(&json, letters);
+            events.extend(pieces.map(|json| Event::ToolArguments { choice, call, json }));
+        }
+        event => events.push(event),
+    });
     events
 }
 
-fn pieces(text: &str, letters: usize) -> Vec<Text> {
+fn pieces(text: &str, letters: usize) -> impl Iterator<Item = Text> {
     let all: Vec<char> = text.chars().collect();
-    all.chunks(letters.max(1)).map(|piece| piece.iter().collect::<String>().into()).collect()
+    let pieces: Vec<_> = all.chunks(letters.max(1)).map(|piece| piece.iter().collect()).collect();
+    pieces.into_iter().map(|piece: String| piece.into())
 }
 
-fn events_of(
-    body: &Body<'static>,
-    choice: u32,
-    calls: &mut u32,
-    letters: usize,
-    events: &mut Vec<Event<'static>>,
-) {
-    match body.clone() {
-        Body::Text { text, citations } => {
-            let texts = pieces(&text, letters).into_iter();
-            events.extend(texts.map(|text| Event::Text { choice, text }));
-            let citations = citations.into_iter();
-            events.extend(citations.map(|citation| Event::Citation { choice, citation }));
-        }
-        Body::Refusal(text) => {
-            let texts = pieces(&text, letters).into_iter();
-            events.extend(texts.map(|text| Event::Refusal { choice, text }));
-        }
-        Body::Thinking { text, signature } => {
-            let texts = pieces(&text, letters).into_iter();
-            events.extend(texts.map(|text| Event::Thinking { choice, text }));
-            events.extend(signature.map(|signature| Event::Signature { choice, signature }));
-        }
-        Body::Redacted(data) => events.push(Event::Redacted { choice, data }),
-        Body::ToolCall { id, name, arguments, signature } => {
-            let call = *calls;
-            *calls += 1;
-            events.push(Event::ToolStart { choice, call, id, name, signature });
-            let texts = pieces(&arguments.into_text(), letters).into_iter();
-            events.extend(texts.map(|json| Event::ToolArguments { choice, call, json }));
-        }
-        other => panic!("{other:?} can't stream"),
-    }
-}
-
-/// What a stream's events come to.
+/// What a stream's events come to, if they keep to the rules of [`Event`].
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Collected {
-    pub(crate) reply: Reply<'static>,
-    pub(crate) error: Option<StreamError<'static>>,
-    /// The provider said that it was over.
-    pub(crate) complete: bool,
+pub(crate) struct Collected(Gathered);
+
+impl std::ops::Deref for Collected {
+    type Target = Gathered;
+
+    fn deref(&self) -> &Gathered {
+        &self.0
+    }
 }
 
 impl Collected {
-    /// Takes one more event in, and panics where the rules of [`Event`] are broken.
+    /// Takes one more event in, and panics where a rule is broken.
     pub(crate) fn see(&mut self, event: Event<'_>) {
         assert!(!self.complete && self.error.is_none(), "{event:?} after the end");
-        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
-        let signed = |made: Signature<'_>| Signature::new(made.of, made.data.into_owned());
-        let push = |all: &mut Self, choice, body| all.choice(choice).parts.push(Part::new(body));
-        match event {
-            Event::Start { id, model, created } => {
+        match &event {
+            Event::Start { .. } => {
                 assert_eq!(self.reply, Reply::default(), "started twice, or late");
-                let (id, model) = (id.map(own), model.map(own));
-                self.reply = Reply { id, model, created, ..Reply::default() };
             }
-            Event::Text { choice, text } => match self.last(choice) {
-                Some(Body::Text { text: all, citations }) if citations.is_empty() => {
-                    all.to_mut().push_str(&text)
-                }
-                _ => push(self, choice, Body::Text { text: own(text), citations: Vec::new() }),
-            },
-            Event::Citation { choice, citation } => match self.last(choice) {
-                Some(Body::Text { citations, .. }) => citations.push(Citation {
-                    url: own(citation.url),
-                    title: citation.title.map(own),
-                    range: citation.range,
-                    quote: citation.quote.map(own),
-                }),
-                other => panic!("a citation of {other:?}"),
-            },
-            Event::Refusal { choice, text } => match self.last(choice) {
-                Some(Body::Refusal(all)) => all.to_mut().push_str(&text),
-                _ => push(self, choice, Body::Refusal(own(text))),
-            },
-            Event::Thinking { choice, text } => match self.last(choice) {
-                Some(Body::Thinking { text: all, signature: None }) => all.to_mut().push_str(&text),
-                _ => push(self, choice, Body::Thinking { text: own(text), signature: None }),
-            },
-            Event::Signature { choice, signature } => match self.last(choice) {
-                Some(Body::Thinking { signature: place @ None, .. }) => {
-                    *place = Some(signed(signature));
-                }
-                _ => {
-                    let signature = Some(signed(signature));
-                    push(self, choice, Body::Thinking { text: "".into(), signature });
-                }
-            },
-            Event::Redacted { choice, data } => push(self, choice, Body::Redacted(signed(data))),
-            Event::ToolStart { choice, call, id, name, signature } => {
-                assert_eq!(self.calls(choice).count(), call as usize, "numbered from 0, in order");
-                let arguments = Arguments::Text("".into());
-                let (id, name, signature) = (id.map(own), own(name), signature.map(signed));
-                push(self, choice, Body::ToolCall { id, name, arguments, signature });
+            Event::Citation { choice, .. } => {
+                let last = self.parts(*choice).last().map(|part| &part.body);
+                assert!(matches!(last, Some(Body::Text { .. })), "a citation of {last:?}");
             }
-            Event::ToolArguments { choice, call, json } => {
-                match self.calls(choice).nth(call as usize) {
-                    Some(Arguments::Text(all)) => all.to_mut().push_str(&json),
-                    other => panic!("arguments of {other:?}"),
-                }
+            Event::ToolStart { choice, call, .. } => {
+                assert_eq!(self.calls(*choice), *call as usize, "numbered from 0, in order");
             }
-            Event::Logprobs { choice, logprobs } => {
-                self.choice(choice).logprobs = Some(logprobs.into_owned());
+            Event::ToolArguments { choice, call, .. } => {
+                assert!((*call as usize) < self.calls(*choice), "arguments of no call: {event:?}");
             }
-            Event::Finish { choice, finish, stop_sequence } => {
-                let choice = self.choice(choice);
-                assert_eq!(choice.finish, None, "finished twice");
-                choice.finish = Some(finish);
-                choice.stop_sequence = stop_sequence.map(own);
+            Event::Finish { choice, .. } => {
+                let choice = self.reply.choices.iter().find(|known| known.index == *choice);
+                assert_eq!(choice.and_then(|choice| choice.finish), None, "finished twice");
             }
-            Event::Usage(usage) => self.reply.usage = Some(usage),
-            Event::Error(StreamError { class, message, code }) => {
-                let (message, code) = (own(message), code.map(own));
-                self.error = Some(StreamError { class, message, code });
-            }
-            Event::End => self.complete = true,
+            _ => {}
         }
+        self.0.see(event);
     }
 
-    fn choice(&mut self, index: u32) -> &mut Choice<'static> {
-        let choices = &mut self.reply.choices;
-        let place = choices.iter().position(|choice| choice.index == index);
-        let place = place.unwrap_or_else(|| {
-            choices.push(Choice { index, ..Choice::default() });
-            choices.len() - 1
-        });
-        &mut choices[place]
+    fn parts(&self, index: u32) -> &[Part<'static>] {
+        let choice = self.reply.choices.iter().find(|choice| choice.index == index);
+        choice.map_or(&[], |choice| &choice.parts)
     }
 
-    fn last(&mut self, index: u32) -> Option<&mut Body<'static>> {
-        self.choice(index).parts.last_mut().map(|part| &mut part.body)
-    }
-
-    fn calls(&mut self, index: u32) -> impl Iterator<Item = &mut Arguments<'static>> {
-        self.choice(index).parts.iter_mut().filter_map(|part| match &mut part.body {
-            Body::ToolCall { arguments, .. } => Some(arguments),
-            _ => None,
-        })
+    fn calls(&self, index: u32) -> usize {
+        let calls = self.parts(index).iter();
+        calls.filter(|part| matches!(part.body, Body::ToolCall { .. })).count()
     }
 }
 

@@ -8,12 +8,14 @@
 #[cfg(test)]
 pub(crate) mod arbitrary;
 mod event;
+mod gathered;
 mod part;
 mod reply;
 mod request;
 mod signature;
 
 pub(crate) use event::{Event, StreamError};
+pub(crate) use gathered::Gathered;
 pub(crate) use part::{Arguments, Body, Citation, Part, Source, UNREADABLE, bounded_id};
 pub(crate) use reply::{Choice, Finish, Reply};
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use tollway_core::Usage;
 
-use super::Part;
+use super::{Body, Event, Part};
 use crate::json::Json;
 
 /// A whole answer.
@@ -46,4 +46,66 @@ pub(crate) enum Finish {
     Paused,
     /// The provider could not go on: Gemini's malformed calls, DeepSeek's want of resources.
     Failed,
+}
+
+impl<'a> Reply<'a> {
+    /// Tells it event by event, each piece whole.
+    pub(crate) fn tell(self, emit: &mut dyn FnMut(Event<'a>)) {
+        emit(Event::Start { id: self.id, model: self.model, created: self.created });
+        for choice in self.choices {
+            choice.tell(emit);
+        }
+        if let Some(usage) = self.usage {
+            emit(Event::Usage(usage));
+        }
+        emit(Event::End);
+    }
+}
+
+impl<'a> Choice<'a> {
+    fn tell(self, emit: &mut dyn FnMut(Event<'a>)) {
+        let Self { index, parts, finish, stop_sequence, mut logprobs } = self;
+        let mut calls = 0..;
+        for part in parts {
+            // They are of what was said.
+            if matches!(part.body, Body::Text { .. } | Body::Refusal(_)) {
+                if let Some(logprobs) = logprobs.take() {
+                    emit(Event::Logprobs { choice: index, logprobs });
+                }
+            }
+            let call = if matches!(part.body, Body::ToolCall { .. }) { calls.next() } else { None };
+            part.body.tell(index, call.unwrap_or_default(), emit);
+        }
+        if let Some(finish) = finish {
+            emit(Event::Finish { choice: index, finish, stop_sequence });
+        }
+    }
+}
+
+impl<'a> Body<'a> {
+    fn tell(self, choice: u32, call: u32, emit: &mut dyn FnMut(Event<'a>)) {
+        match self {
+            Self::Text { text, citations } => {
+                emit(Event::Text { choice, text });
+                for citation in citations {
+                    emit(Event::Citation { choice, citation });
+                }
+            }
+            Self::Refusal(text) => emit(Event::Refusal { choice, text }),
+            Self::Thinking { text, signature } => {
+                emit(Event::Thinking { choice, text });
+                if let Some(signature) = signature {
+                    emit(Event::Signature { choice, signature });
+                }
+            }
+            Self::Redacted(data) => emit(Event::Redacted { choice, data }),
+            Self::ToolCall { id, name, arguments, signature } => {
+                emit(Event::ToolStart { choice, call, id, name, signature });
+                emit(Event::ToolArguments { choice, call, json: arguments.into_text() });
+            }
+            // No answer has one.
+            Self::ToolResult { .. } => {}
+            file => emit(Event::Text { choice, text: file.left_out().into() }),
+        }
+    }
 }

@@ -67,6 +67,12 @@ fn max_tokens(request: &Request<'_>, losses: &mut Losses) -> Result<Option<u64>,
             true => "max_tokens",
             false => Field::MaxTokens.name(losses.client()).unwrap_or_default(),
         };
+        // No answer was wanted: then none is to be paid for.
+        if request.max_tokens == Some(0) {
+            let why = format!("`{name}` must be at least 1, but is 0.");
+            let refused = BadRequest::invalid(why).with_param(name);
+            return Err(refused.with_code("integer_below_min_value"));
+        }
         losses.lose_named(name.into(), Loss::Harmless)?;
     }
     Ok(request.max_tokens.map(|most| most.max(LEAST_TOKENS)))
