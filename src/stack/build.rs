@@ -2,7 +2,7 @@ use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use tollway_core::{BoxError, GuardedBody};
-use tollway_cost::{CostLayer, PriceBook};
+use tollway_cost::{CostLayer, PriceBook, Totals, TotalsConfig};
 use tollway_dialect::{AttemptLayer, InspectLayer, translate::TranslateLayer};
 use tollway_identify::IdentifyLayer;
 use tollway_pace::PaceLayer;
@@ -109,7 +109,9 @@ impl Stack {
             inspect: upstream::inspect(&policy)?,
             models: ModelsLayer::new(&policy),
             track: routes::track(tracker, prices.clone()),
-            cost: CostLayer::new(prices.book).with_ledger(input_tokens.clone()),
+            cost: CostLayer::new(prices.book)
+                .with_totals(totals(&policy)?)
+                .with_ledger(input_tokens.clone()),
             input_tokens,
             request_limits: limits::layer(&policy, limits::Side::Request, settle, &telemetry)?,
             retry: retry::layer(&policy, &decider, &telemetry)?,
@@ -217,6 +219,12 @@ impl Stack {
             .layer(self.attempt.clone())
             .service(upstream::service(&self.policy, &self.simulators, &self.tls))
     }
+}
+
+/// By days and months of the policy's time zone.
+fn totals(policy: &Policy) -> Result<Totals, StackError> {
+    let config = TotalsConfig { zone: policy.time_zone.clone(), ..TotalsConfig::default() };
+    Totals::new(config).map_err(|error| StackError::new("totals", error))
 }
 
 /// How long a request whose client left goes on, where the policy says `drain`.

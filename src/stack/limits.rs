@@ -6,7 +6,9 @@ use std::{
 
 use http::{request, response};
 use tollway_core::{Ask, AtWork, Caller, Ending, Metered, Operation, Target, Usage, Usd};
-use tollway_rate_limit::{self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull};
+use tollway_rate_limit::{
+    self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull, Zone,
+};
 
 use super::{
     StackError,
@@ -41,10 +43,11 @@ pub(super) fn layer(
     settle: BySpending,
     telemetry: &Telemetry,
 ) -> Result<RateLimitLayer<BySpending>, StackError> {
+    let zone = Zone::new(policy.time_zone.clone());
     let mut rules = Vec::new();
     for limit in policy.limits.iter().filter(|limit| side(limit) == of) {
         for quota in &limit.quotas {
-            rules.push(rule(limit, quota, of, &settle)?);
+            rules.push(rule(limit, quota, (of, zone), &settle)?);
         }
     }
     RateLimitLayer::builder(rules, settle)
@@ -74,10 +77,16 @@ fn percent(share: f64) -> u8 {
     (share * 100.0).round() as u8
 }
 
-fn rule(limit: &Limit, quota: &Quota, side: Side, settle: &BySpending) -> Result<Rule, StackError> {
+fn rule(
+    limit: &Limit,
+    quota: &Quota,
+    (side, zone): (Side, Zone),
+    settle: &BySpending,
+) -> Result<Rule, StackError> {
     let name = rule_name(limit, quota);
     let mut built = rate_limit::Limit::builder(name.clone(), shape(quota, side))
         .enforce(limit.enforce)
+        .zone(zone)
         .headroom(percent(limit.headroom));
     if let policy::WhenFull::Wait(time) = limit.when_full {
         built = built.when_full(WhenFull::Wait(time));

@@ -34,7 +34,7 @@ error: unknown key `zzz`
   |
 4 | zzz: *
   | ^^^
-  = expected one of `listen`, `admin`, `server`, `log`, `callers`, `providers`, `limits`, `pacing`, `circuit_breaker`, `retry`, `streams`, `translation`, `aliases`, `routing`, `health`, `routes`, `models`
+  = expected one of `listen`, `admin`, `server`, `log`, `callers`, `providers`, `limits`, `pacing`, `circuit_breaker`, `retry`, `streams`, `translation`, `aliases`, `routing`, `health`, `routes`, `state`, `time_zone`, `models`
 ",
     );
 }
@@ -1127,4 +1127,22 @@ error: unknown key `quotta`
   = help: did you mean `quota`?
 ",
     );
+}
+
+#[test]
+fn policy_broken_time_zones() {
+    for (zone, help) in [
+        ("Europe/Berln", "help: did you mean `Europe/Berlin`?"),
+        ("Tokyo", "help: did you mean `Asia/Tokyo`?"),
+        ("here", "expected a name of the IANA database, such as Europe/Berlin or UTC"),
+    ] {
+        check(
+            &format!("providers: {{ sim: {{ simulate: {{}} }} }}\ntime_zone: {zone}\n"),
+            &format!(
+                "error: there is no time zone `{zone}`\n --> policy.yaml:2:12 (time_zone)\n  |\n\
+                 2 | time_zone: {zone}\n  |            {}\n  = {help}\n",
+                "^".repeat(zone.len())
+            ),
+        );
+    }
 }

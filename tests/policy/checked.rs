@@ -407,3 +407,11 @@ limits: [{ name: account, per: [provider_key, model], requests: 1/s }]
     let bench = parse(text).circuit_breaker.unwrap().bench;
     assert_eq!((bench.auth.as_secs(), bench.quota.as_secs()), (3600, 900));
 }
+
+#[test]
+fn policy_time_zones() {
+    let zone = |text: &str| parse(&format!("{SIM}{text}")).time_zone;
+    assert_eq!(zone("").iana_name(), Some("UTC"));
+    assert_eq!(zone("time_zone: Europe/Berlin").iana_name(), Some("Europe/Berlin"));
+    assert_eq!(zone("time_zone: europe/berlin").iana_name(), Some("Europe/Berlin"));
+}

@@ -7,11 +7,11 @@ use tollway_core::Hook;
 
 use crate::{
     ConfigError, Dimension, Event, Period, Record, Total, TotalsConfig,
-    period::day_number,
     state::{Tables, Told},
 };
 
-/// Totals by user, key, provider and model, each by day and by month (UTC).
+/// Totals by user, key, provider and model, each by day and by month, of UTC unless
+/// [`TotalsConfig::zone`] says otherwise.
 ///
 /// A request counts for the day it ended. Memory is bounded (see [`TotalsConfig`]). An update
 /// holds a mutex for eight map look-ups and allocates only for a key or period it has not seen.
@@ -66,8 +66,7 @@ impl Totals {
 
     /// Adds a record.
     pub fn add(&self, record: &Record) {
-        let day = day_number(record.ended());
-        let told: Told = self.lock().add(record, day);
+        let told: Told = self.lock().add(record, record.ended());
         for event in told.iter().flatten() {
             self.hook.on(event);
         }

@@ -1,10 +1,10 @@
 //! The tables behind the totals: plain data, the date is an argument.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc, time::SystemTime};
 
 use tollway_core::{Usage, Usd};
 
-use crate::{Event, Period, Record, TotalsConfig};
+use crate::{Event, Period, Record, TotalsConfig, period::seconds};
 
 /// What totals are kept by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,7 +122,8 @@ pub(crate) struct Tables {
     config: TotalsConfig,
     days: Pages,
     months: Pages,
-    today: (u64, Period),
+    /// The latest day, and the seconds since 1970 that it lasts.
+    today: (Range<i64>, Period),
     none: Arc<str>,
     other: Arc<str>,
 }
@@ -136,16 +137,17 @@ impl Tables {
             config,
             days: Pages::default(),
             months: Pages::default(),
-            today: (0, Period::of_day_number(0)),
+            today: (0..0, Period::day(SystemTime::UNIX_EPOCH)),
             none: NO_KEY.into(),
             other: OTHER_KEYS.into(),
         }
     }
 
-    /// Adds `record` to the day and month numbered `day` (since 1970).
-    pub(crate) fn add(&mut self, record: &Record, day: u64) -> Told {
-        if self.today.0 != day {
-            self.today = (day, Period::of_day_number(day));
+    /// Adds `record` to the day and month that hold `at`.
+    pub(crate) fn add(&mut self, record: &Record, at: SystemTime) -> Told {
+        if !self.today.0.contains(&seconds(at)) {
+            let day = Period::day_in(at, &self.config.zone);
+            self.today = (day.lasts(&self.config.zone), day);
         }
         let today = self.today.1;
         let month = today.whole_month();

@@ -160,4 +160,4 @@ pub use layer::{RateLimitLayer, RateLimitLayerBuilder};
 pub use rule::{Rule, Unit};
 pub use service::RateLimit;
 pub use settle::Settle;
-pub use tollway_store::limits::Period;
+pub use tollway_store::limits::{Period, Zone};

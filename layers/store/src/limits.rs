@@ -14,7 +14,7 @@ mod state;
 #[cfg(test)]
 mod state_tests;
 
-pub use calendar::Period;
+pub use calendar::{Calendar, Period, Zone, span};
 #[cfg(feature = "redis")]
 pub use redis::RedisLimits;
 pub use shared::{Deciding, Had, Lack, Settlement, SharedLimits, Take, Verdict, Want};

@@ -79,6 +79,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         streams: server::streams(&written),
         translation: server::translation(&written, &mut check),
         state: state::state(&written, &mut check),
+        time_zone: server::time_zone(&written, &mut check),
         registry,
         warnings: check.warnings,
     }

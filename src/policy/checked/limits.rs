@@ -94,13 +94,13 @@ pub enum Shape {
         /// The window.
         window: Duration,
     },
-    /// `amount` in each period of the calendar, UTC.
+    /// `amount` in each period of the calendar, by the policy's time zone.
     Calendar(Period),
     /// `amount` at the same time (only [`Unit::Concurrent`]).
     Concurrent,
 }
 
-/// A period of the calendar, UTC.
+/// A period of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Period {
     /// From the full hour.

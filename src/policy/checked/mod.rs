@@ -19,6 +19,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use tollway_core::Dialect;
 use tollway_dialect::translate::{Form, Strictness};
 
@@ -77,6 +78,8 @@ pub struct Policy {
     pub translation: Strictness,
     /// Where state lives.
     pub state: State,
+    /// Of calendar windows, and of the days and months of totals.
+    pub time_zone: TimeZone,
     /// Known providers and models, the policy's own overrides included.
     pub registry: Registry,
     /// What is allowed but probably not meant.

@@ -66,6 +66,9 @@ section! {
         may routes: List<RouteWritten>,
         /// Where state lives: `memory`, `{ sqlite: FILE }` or `{ redis: URL }`. Default memory.
         may state: StateWritten,
+        /// The time zone of calendar windows, and of the days and months of totals: `Europe/Berlin`.
+        /// Default UTC.
+        may time_zone: Text,
         /// Models to add to the registry, or whose figures differ from it.
         may models: List<ModelWritten>,
     }

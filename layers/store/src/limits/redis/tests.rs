@@ -26,7 +26,7 @@ fn any_shape() -> impl Strategy<Value = Shape> {
             .prop_map(|(rate, per)| Kind::Bucket { rate, per: per * 700 }),
         time.prop_map(|time| Kind::Window { window: time * 1_000 }),
         prop_oneof![Just(Period::Hour), Just(Period::Day), Just(Period::Month)]
-            .prop_map(Kind::Calendar),
+            .prop_map(|period| Kind::Calendar(period.into())),
         Just(Kind::Concurrent),
     ];
     (kind, amount, proptest::option::of(1..100u64)).prop_map(|(kind, capacity, warn)| Shape {
