@@ -8,6 +8,7 @@ use tollway_route::Health;
 
 use crate::{
     admin::{Admin, Views},
+    alerts::Alerts,
     policy::Policy,
     server::{self, Workers, WorkersError},
     stack::{Probing, Stack, StackError},
@@ -104,7 +105,7 @@ impl Proxy {
         let admin = Admin::new(telemetry.clone(), stop.clone(), token, views(&stack));
         let serving = serve(
             listener,
-            (admin_listener, admin, probing),
+            (admin_listener, admin, probing, stack.alerts().clone()),
             workers,
             telemetry.clone(),
             stop.clone(),
@@ -171,7 +172,7 @@ fn views(stack: &Arc<Stack>) -> Views {
 
 async fn serve(
     listener: TcpListener,
-    (admin_listener, admin, probing): (TcpListener, Admin, Option<Probing>),
+    (admin_listener, admin, probing, alerts): (TcpListener, Admin, Option<Probing>, Alerts),
     workers: Workers,
     telemetry: Telemetry,
     stop: CancellationToken,
@@ -179,6 +180,7 @@ async fn serve(
     let stop_admin = CancellationToken::new();
     tokio::spawn(admin.serve(admin_listener, stop_admin.clone()));
     tokio::spawn(telemetry.upkeep());
+    tokio::spawn(stop_admin.clone().run_until_cancelled_owned(alerts.run()));
     if let Some(probing) = probing {
         tokio::spawn(stop_admin.clone().run_until_cancelled_owned(probing.run()));
     }

@@ -157,6 +157,7 @@ const MODULES: &[(&str, &[&str], &str)] = &[
         &[
             "policy",
             "telemetry",
+            "alerts::Alerts",
             "upstream",
             "simulate",
             "server::RequestBody",
@@ -165,9 +166,18 @@ const MODULES: &[(&str, &[&str], &str)] = &[
         ],
         "turns a policy into layers; of the server only the body's type and the number of pools",
     ),
+    (
+        "alerts",
+        &["policy", "telemetry", "upstream::tls_config"],
+        "tells people of budgets, as the policy says; trusts whom providers' connections trust",
+    ),
     ("server", &["policy"], "serves any service"),
     ("admin", &["telemetry"], "shows what telemetry has"),
-    ("proxy", &["policy", "stack", "server", "admin", "telemetry"], "the whole program as a value"),
+    (
+        "proxy",
+        &["policy", "stack", "server", "admin", "alerts", "telemetry"],
+        "the whole program as a value",
+    ),
     (
         "cli",
         &["policy", "stack", "telemetry", "simulate", "Proxy", "StartError"],

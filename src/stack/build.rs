@@ -1,7 +1,7 @@
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Request, Response};
-use tollway_core::{BoxError, GuardedBody};
+use tollway_core::{BoxError, GuardedBody, SystemClock};
 use tollway_cost::{CostLayer, PriceBook, Totals, TotalsConfig};
 use tollway_dialect::{AttemptLayer, InspectLayer, translate::TranslateLayer};
 use tollway_identify::IdentifyLayer;
@@ -20,7 +20,9 @@ use tower_service::Service;
 use super::{
     Facts, StackError,
     aliases::Aliases,
-    breaker, callers, fits,
+    breaker, callers,
+    downgrade::DowngradeLayer,
+    fits,
     hangup::{HangupBody, HangupLayer},
     keys::Accounts,
     limits,
@@ -37,6 +39,7 @@ use super::{
     upstream,
 };
 use crate::{
+    alerts::Alerts,
     policy::{OnHangup, Policy},
     server::RequestBody,
     simulate::Simulator,
@@ -47,6 +50,7 @@ use crate::{
 /// A policy's layers, with all their state. Services made from it share that state.
 pub struct Stack {
     pub(super) policy: Arc<Policy>,
+    pub(super) alerts: Alerts,
     pub(super) telemetry: Telemetry,
     observe: ObserveLayer,
     identify: IdentifyLayer,
@@ -93,8 +97,10 @@ impl Stack {
         let aliases = Aliases::new(&policy);
         let input_tokens = InputTokens::new(aliases.clone());
         let settle = limits::BySpending::new(prices.clone(), aliases, Accounts::new(&policy));
-        let attempt_limits =
-            limits::layer(&policy, limits::Side::Attempt, settle.clone(), &telemetry)?;
+        let alerts = Alerts::new(&policy, limits::rule_name, telemetry.clone(), SystemClock)
+            .map_err(|error| StackError::new("alerts", error))?;
+        let told = (&telemetry, &alerts);
+        let attempt_limits = limits::layer(&policy, limits::Side::Attempt, settle.clone(), told)?;
         let benches = breaker::benches(&policy, &telemetry)?;
         let breakers = breaker::layer(&policy, &telemetry)?;
         let pace = pace::layer(&policy, settle.clone(), &telemetry)?;
@@ -113,8 +119,9 @@ impl Stack {
                 .with_totals(totals(&policy)?)
                 .with_ledger(input_tokens.clone()),
             input_tokens,
-            request_limits: limits::layer(&policy, limits::Side::Request, settle, &telemetry)?,
+            request_limits: limits::layer(&policy, limits::Side::Request, settle, told)?,
             retry: retry::layer(&policy, &decider, &telemetry)?,
+            alerts,
             route: decider.layer(&telemetry),
             decider,
             translate: fits::layer(&policy),
@@ -192,6 +199,8 @@ impl Stack {
             .layer(self.request_limits.clone())
             // Where to? Writes the plan.
             .layer(self.route.clone())
+            // Whose budget is spent goes where the budget says, if anywhere.
+            .layer(DowngradeLayer(self.decider.clone()))
             .map_request(tell::plans(self.policy.routing.header))
             // Walks the plan; everything below is one attempt.
             .layer(self.retry.clone())

@@ -19,6 +19,7 @@ use super::{
     tell,
 };
 use crate::{
+    alerts::Alerts,
     policy::{self, Limit, Policy, Quota, Scope, Shape, Unit},
     telemetry::{Exchange, Telemetry},
 };
@@ -41,7 +42,7 @@ pub(super) fn layer(
     policy: &Policy,
     of: Side,
     settle: BySpending,
-    telemetry: &Telemetry,
+    (telemetry, alerts): (&Telemetry, &Alerts),
 ) -> Result<RateLimitLayer<BySpending>, StackError> {
     let zone = Zone::new(policy.time_zone.clone());
     let mut rules = Vec::new();
@@ -51,7 +52,7 @@ pub(super) fn layer(
         }
     }
     RateLimitLayer::builder(rules, settle)
-        .hook(tell::limits(telemetry.clone()))
+        .hook(tell::limits(telemetry.clone(), alerts.clone()))
         .build()
         .map_err(|error| StackError::new("limits", error))
 }
@@ -88,10 +89,12 @@ fn rule(
         .enforce(limit.enforce)
         .zone(zone)
         .headroom(percent(limit.headroom));
-    if let policy::WhenFull::Wait(time) = limit.when_full {
-        built = built.when_full(WhenFull::Wait(time));
-    }
-    if let Some(share) = limit.warn_at {
+    built = match limit.when_full {
+        policy::WhenFull::Reject => built,
+        policy::WhenFull::Wait(time) => built.when_full(WhenFull::Wait(time)),
+        policy::WhenFull::Downgrade(_) => built.when_full(WhenFull::Downgrade),
+    };
+    if let Some(share) = limit.warns_at(quota) {
         built = built.warn_at(percent(share));
     }
     let built = built.build().map_err(|error| StackError::new(format!("limit {name}"), error))?;
@@ -302,19 +305,18 @@ impl Settle for BySpending {
             return None;
         }
         let Some(usage) = ticket.usage() else { return Some(0) };
+        // Once a reply, however many limits count its tokens or its price.
+        if unit != rate_limit::Unit::InputTokens
+            && !usage.is_estimate()
+            && let Some(who) = ticket.who.take()
+        {
+            self.estimates.learn(who, usage.output);
+        }
         match unit {
             rate_limit::Unit::InputTokens => Some(usage.input),
             rate_limit::Unit::NanoUsd => Some(self.nanos(ticket.target.as_ref(), None, &usage)),
-            rate_limit::Unit::OutputTokens | rate_limit::Unit::Tokens => {
-                // Once a reply, however many limits count its tokens.
-                if !usage.is_estimate()
-                    && let Some(who) = ticket.who.take()
-                {
-                    self.estimates.learn(who, usage.output);
-                }
-                let whole = unit == rate_limit::Unit::Tokens;
-                Some(if whole { usage.total() } else { usage.output })
-            }
+            rate_limit::Unit::OutputTokens => Some(usage.output),
+            rate_limit::Unit::Tokens => Some(usage.total()),
             _ => None,
         }
     }

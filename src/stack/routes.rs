@@ -6,7 +6,7 @@ use tollway_circuit_breaker::CircuitBreakerHandle;
 use tollway_core::{Plan, Target, Usage};
 use tollway_dialect::RequestBody;
 use tollway_pace::{PaceHandle, PaceLayer};
-use tollway_rate_limit::{Handle, Key, Part, RateLimitLayer};
+use tollway_rate_limit::{Downgraded, Handle, Key, Part, RateLimitLayer};
 use tollway_route::{
     Availability as Standing, Glob, Group, Match, Member, Near, NoRoute, Prefer, Query,
     ReadSignals, Reading, Route, RouteLayer, Router, Rule, Strategy, TargetState, Then, Track,
@@ -18,6 +18,7 @@ use super::{
     Facts, StackError,
     breaker::{Benches, Breakers, Circuit},
     catalog::Known,
+    downgrade::Downgrades,
     keys::{self, Accounts, CALLERS_OWN, Credential},
     limits::{self, BySpending},
     pace,
@@ -105,6 +106,7 @@ pub(super) struct Decider {
     state: Availability,
     reads: Reads,
     weights: Weights,
+    downgrades: Downgrades,
 }
 
 impl Decider {
@@ -125,6 +127,17 @@ impl Decider {
         Ok(Decision { judgement, ..Decision::new(plan) })
     }
 
+    /// Where the request goes whose budget is spent; `None`: nowhere.
+    pub(super) fn downgrade<B>(
+        &self,
+        request: &Request<RequestBody<B>>,
+        limits: &Downgraded,
+    ) -> Option<Plan> {
+        let reading = Reading(&self.reads, request);
+        let query = Query::of(request, Instant::now()).with_lazy(&reading);
+        self.downgrades.plan(limits, |router| router.decide(&query, &self.state).ok())
+    }
+
     /// Which targets are out.
     pub(super) fn state(&self) -> &Availability {
         &self.state
@@ -139,7 +152,12 @@ impl Decider {
     ) -> Option<Plan> {
         let reading = Reading(&self.reads, request);
         let query = Query::of(request, Instant::now()).with_lazy(&reading);
-        self.router.rescore(plan, tried, &query, &self.state)
+        match request.extensions().get::<Downgraded>() {
+            None => self.router.rescore(plan, tried, &query, &self.state),
+            Some(limits) => self
+                .downgrades
+                .plan(limits, |router| router.rescore(plan, tried, &query, &self.state)),
+        }
     }
 
     /// What makes the prompt look as hard as it does, in one line.
@@ -193,17 +211,21 @@ pub(super) fn decider(
     };
     // Asked twice by the same figures, it gives the same answer.
     let seed = if given.is_some() { 0 } else { seed() };
-    let router = Router::builder(routes)
-        .aliases(aliases)
-        .catalog(Known::new(policy))
-        .figures(figures)
-        .weights(policy.routing.auto)
-        .explore(policy.routing.explore)
-        .expect(policy.routing.expect)
-        .minds_health(policy.minds_health)
-        .seed(seed)
-        .build()
-        .map_err(|error| StackError::new("routes", error))?;
+    let build = |routes: Vec<Route>| {
+        Router::builder(routes)
+            .aliases(aliases.clone())
+            .catalog(Known::new(policy))
+            .figures(figures.clone())
+            .weights(policy.routing.auto)
+            .explore(policy.routing.explore)
+            .expect(policy.routing.expect)
+            .minds_health(policy.minds_health)
+            .seed(seed)
+            .build()
+            .map_err(|error| StackError::new("routes", error))
+    };
+    let downgrades = Downgrades::new(policy, &routes, build)?;
+    let router = build(routes)?;
     let decides = |limit: &&policy::Limit| {
         let by_target =
             |scope: &Scope| scope.is_of_target() || matches!(scope, Scope::Model | Scope::All);
@@ -227,7 +249,7 @@ pub(super) fn decider(
         buckets: buckets.collect(),
         given,
     };
-    Ok(Decider { router, state, reads, weights: policy.routing.auto })
+    Ok(Decider { router, state, reads, weights: policy.routing.auto, downgrades })
 }
 
 /// Two proxies of one policy should not choose alike where they choose by chance.
@@ -316,7 +338,12 @@ fn group(policy: &Policy, written: &policy::Group) -> Group {
 }
 
 /// A provider's keys are a group by weight: to the route one member, whatever their number.
-fn member(policy: &Policy, provider: &Arc<str>, model: Option<Arc<str>>, weight: u32) -> Member {
+pub(super) fn member(
+    policy: &Policy,
+    provider: &Arc<str>,
+    model: Option<Arc<str>>,
+    weight: u32,
+) -> Member {
     let keys = policy.provider(provider).map(keys::of).unwrap_or_default();
     let key = |(key, weight)| {
         Member::new(Target::new(provider.clone(), key, model.clone())).weighing(weight)

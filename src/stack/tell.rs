@@ -11,6 +11,7 @@ use tollway_rate_limit as limit;
 
 use super::{Circuit, Credential, keys, providers};
 use crate::{
+    alerts::Alerts,
     policy::{Policy, Tell},
     telemetry::{Exchange, Telemetry, is_chosen, names},
 };
@@ -29,9 +30,13 @@ pub(super) fn telemetry(policy: &Policy) -> Telemetry {
     Telemetry::new(move |model| known.contains(model), policy.routing.decisions)
 }
 
-/// Refusals, waits and warnings of limits.
-pub(super) fn limits(telemetry: Telemetry) -> impl Hook<limit::Event> + Send + Sync + 'static {
+/// Refusals, waits and warnings of limits, and the alerts made of them.
+pub(super) fn limits(
+    telemetry: Telemetry,
+    alerts: Alerts,
+) -> impl Hook<limit::Event> + Send + Sync + 'static {
     move |event: &limit::Event| {
+        alerts.hear(event);
         let mut labels = vec![
             Label::new("limit", event.limit.to_string()),
             Label::new("unit", event.unit.as_str()),
@@ -46,11 +51,8 @@ pub(super) fn limits(telemetry: Telemetry) -> impl Hook<limit::Event> + Send + S
                 names::REFUSALS
             }
             limit::EventKind::Waited(_) => names::LIMIT_WAITS,
-            limit::EventKind::Warned { used, capacity } => {
-                tracing::warn!(limit = &*event.limit, key = %event.key, used, capacity,
-                    "a limit's warning mark was crossed");
-                names::LIMIT_WARNINGS
-            }
+            limit::EventKind::Downgraded => names::LIMIT_DOWNGRADES,
+            limit::EventKind::Warned { .. } => names::LIMIT_WARNINGS,
             _ => return,
         };
         telemetry.count(name, labels);

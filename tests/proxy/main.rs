@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bad_provider;
+mod budgets;
 mod bytes;
 mod cli;
 mod estimates;

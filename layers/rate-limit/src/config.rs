@@ -47,6 +47,10 @@ pub enum WhenFull {
     /// Refused at once.
     #[default]
     Reject,
+    /// Goes on with [`Downgraded`](crate::Downgraded) in its extensions, so that what is inside of
+    /// the layer can send it where it costs less. Nothing is reserved for it; what it used is a
+    /// debt, as what a reply uses beyond its reservation.
+    Downgrade,
     /// Waits its turn for at most this long, first come first served; refused at once where it is
     /// known already that the time won't do.
     Wait(Duration),

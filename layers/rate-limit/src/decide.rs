@@ -21,6 +21,8 @@ pub(crate) struct Claim {
     /// What was used, set before it is settled.
     pub(crate) spent: u64,
     pub(crate) stage: Stage,
+    /// Why the request is downgraded, where its limit does that.
+    pub(crate) over: Option<Box<Refusal>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub(crate) enum Stage {
 impl Claim {
     pub(crate) fn new(rule: u32, key: Key, amount: u64) -> Self {
         let (receipt, stage) = (Receipt::default(), Stage::Open);
-        Self { rule, amount, key, slot: 0, receipt, spent: 0, stage }
+        Self { rule, amount, key, slot: 0, receipt, spent: 0, stage, over: None }
     }
 }
 
@@ -158,6 +160,10 @@ impl Core {
                 claim.stage = if fits { Stage::Open } else { Stage::Passed };
                 continue;
             }
+            if table.downgrades {
+                claim.over = (!fits).then(|| Box::new(self.refusal(claim, 0, now)));
+                continue;
+            }
             let front = table.slot(claim.slot).queue.front();
             let overtakes = front.is_some_and(|front| seq.is_none_or(|seq| *front < seq));
             if fits && !overtakes {
@@ -184,6 +190,10 @@ impl Core {
             if claim.stage == Stage::Passed {
                 effects.events.push(table.event(claim.slot, EventKind::WouldHaveRefused));
                 continue;
+            }
+            if claim.over.is_some() {
+                claim.amount = 0;
+                effects.events.push(table.event(claim.slot, EventKind::Downgraded));
             }
             let shape = table.shape;
             let slot = table.slot_mut(claim.slot);

@@ -90,12 +90,15 @@ where
                     return Poll::Ready(Ok(Response::from_parts(parts, body)));
                 }
                 StateProj::Waiting { place, mut sleep, call, settle } => match place.poll(cx) {
-                    Ok(Ok(claims)) => {
+                    Ok(Ok(mut claims)) => {
                         let Some((mut inner, request)) = call.take().map(|call| *call) else {
                             return Poll::Ready(Err(over(None)));
                         };
                         let (mut parts, body) = request.into_parts();
                         parts.extensions.insert(Waited);
+                        if let Some(downgraded) = place.limiter().downgraded(&mut claims) {
+                            parts.extensions.insert(downgraded);
+                        }
                         let reservation = Reservation::new(place.limiter(), settle, claims, &parts);
                         let future = inner.call(Request::from_parts(parts, body));
                         state.set(State::Running { future, reservation: Some(reservation) });

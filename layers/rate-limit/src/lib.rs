@@ -150,7 +150,7 @@ mod settle;
 mod table;
 
 pub use config::{ConfigError, Limit, LimitBuilder, Quota, WhenFull};
-pub use error::{LimitExceeded, Standing};
+pub use error::{Downgraded, LimitExceeded, Standing};
 pub use events::{Event, EventKind};
 pub use future::{ResponseFuture, Waited};
 pub use guard::Reservation;
@@ -160,4 +160,4 @@ pub use layer::{RateLimitLayer, RateLimitLayerBuilder};
 pub use rule::{Rule, Unit};
 pub use service::RateLimit;
 pub use settle::Settle;
-pub use tollway_store::limits::{Period, Zone};
+pub use tollway_store::limits::{Calendar, Period, Zone, span};

@@ -16,7 +16,7 @@ use tollway_core::{Hook, WallClock};
 use tollway_store::limits::{Kind, Now};
 
 use crate::{
-    Event, Key, LimitExceeded, Rule, Standing, WhenFull,
+    Downgraded, Event, Key, LimitExceeded, Rule, Standing, WhenFull,
     decide::{Arrival, Claim, Core, Effects, Refusal, View},
     queue::Outcome,
     table::Table,
@@ -61,11 +61,14 @@ impl Limiter {
         let table = |rule: &Rule| {
             let limit = &rule.limit;
             let max_wait = match limit.when_full() {
-                WhenFull::Reject => None,
+                WhenFull::Reject | WhenFull::Downgrade => None,
                 WhenFull::Wait(time) => Some(nanos(time)),
             };
             let (name, shape) = (limit.name().clone(), limit.shape());
-            Table::new(name, rule.unit, shape, limit.enforced(), max_wait, max_keys)
+            let mut table =
+                Table::new(name, rule.unit, shape, limit.enforced(), max_wait, max_keys);
+            table.downgrades = limit.when_full() == WhenFull::Downgrade;
+            table
         };
         let core = Mutex::new(Core::new(rules.iter().map(table).collect()));
         let dated = rules.iter().any(|rule| matches!(rule.limit.shape().kind, Kind::Calendar(_)));
@@ -139,7 +142,7 @@ impl Limiter {
         let (now, core) = (self.now(), self.lock());
         claims.iter().all(|claim| {
             let table = &core.tables[claim.rule as usize];
-            !table.enforce || fits(table, &claim.key, claim.amount, now)
+            !table.enforce || table.downgrades || fits(table, &claim.key, claim.amount, now)
         })
     }
 
@@ -174,6 +177,15 @@ impl Limiter {
             waiting: view.waiting,
             reset: view.reset.map(Duration::from_nanos),
         }
+    }
+
+    /// The limits that the request is over, if it is downgraded.
+    pub(crate) fn downgraded(&self, claims: &mut [Claim]) -> Option<Downgraded> {
+        if claims.iter().all(|claim| claim.over.is_none()) {
+            return None;
+        }
+        let over = claims.iter_mut().filter_map(|claim| claim.over.take());
+        Some(Downgraded(over.map(|refusal| self.exceeded(*refusal)).collect()))
     }
 
     fn exceeded(&self, refusal: Refusal) -> LimitExceeded {

@@ -54,6 +54,8 @@ pub struct Policy {
     pub providers: Vec<Provider>,
     /// Empty: no limit layer in the stack.
     pub limits: Vec<Limit>,
+    /// Who is told of budgets.
+    pub alerts: Alerts,
     /// `None`: what providers say of their own limits is passed on, and no more.
     pub pacing: Option<Pacing>,
     /// `None`: no breaker in the stack.
