@@ -144,7 +144,7 @@ mod tests {
         let mut told = Told::default();
         let (limit, key) = ("rate".into(), Key::All);
         let seen = Seen { limit: &limit, key: &key, unit: Unit::Requests };
-        let mut tell = |told: &mut Told, now| {
+        let tell = |told: &mut Told, now| {
             told.tell(seen, Level::Critical, None, now, |now| ((now, now + 100), false)).is_some()
         };
         assert!(tell(&mut told, 5) && !tell(&mut told, 104));

@@ -142,13 +142,13 @@ impl Limiter {
         let (now, core) = (self.now(), self.lock());
         claims.iter().all(|claim| {
             let table = &core.tables[claim.rule as usize];
-            !table.enforce || table.downgrades || fits(table, &claim.key, claim.amount, now)
+            admits(table, &claim.key, claim.amount, now)
         })
     }
 
     pub(crate) fn would_admit_key(&self, rule: usize, key: &Key, amount: u64) -> bool {
         let (now, core) = (self.now(), self.lock());
-        core.tables.get(rule).is_none_or(|table| !table.enforce || fits(table, key, amount, now))
+        core.tables.get(rule).is_none_or(|table| admits(table, key, amount, now))
     }
 
     pub(crate) fn standing(&self, rule: usize, key: &Key) -> Option<Standing> {
@@ -234,6 +234,10 @@ impl Drop for Place {
             self.limiter.finish(effects);
         }
     }
+}
+
+fn admits(table: &Table, key: &Key, amount: u64, now: Now) -> bool {
+    !table.enforce || table.downgrades || fits(table, key, amount, now)
 }
 
 fn fits(table: &Table, key: &Key, amount: u64, now: Now) -> bool {

@@ -457,13 +457,13 @@ async fn who_is_downgraded_goes_on_and_owes_what_it_used() {
     let day = Quota::Calendar { amount: 10, period: Period::Day };
     let spend = Limit::builder("spend", day).when_full(WhenFull::Downgrade).build().unwrap();
     let (layer, events) = layer([tokens(spend), tokens(waits("places", bucket(8), 60))]);
-    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::new(Mutex::new(Vec::<Vec<String>>::new()));
     let see = seen.clone();
     let service = layer.layer(Probe::new(move |request: http::Request<()>| {
         let over = request.extensions().get::<Downgraded>();
         let over =
             over.map(|over| over.limits().iter().map(|one| one.limit().to_string()).collect());
-        see.lock().unwrap().push(over.unwrap_or_else(Vec::new));
+        see.lock().unwrap().push(over.unwrap_or_default());
         ready(Ok::<_, std::io::Error>(reply(ScriptedBody::new([Step::data("x")]), Some(6))))
     }));
     for _ in 0..3 {
