@@ -15,7 +15,7 @@ use sha2::Sha256;
 use tollway::{
     alerts::Alerts,
     core::BoxError,
-    rate_limit::{Limit, Period, Quota, RateLimitLayer, Rule, Unit},
+    rate_limit::{Key, Limit, Period, Quota, RateLimitLayer, Rule, Unit},
     telemetry::Telemetry,
 };
 use tower::{Layer, ServiceExt};
@@ -187,6 +187,39 @@ async fn a_new_period_is_told_and_a_flood_is_bounded() {
     running.abort();
 }
 
+/// Nobody runs these alerts, as if the webhook hung for good.
+#[tokio::test]
+async fn a_flood_of_alerts_fills_the_queue_and_no_more() {
+    let webhook = Recording::new(|_| reply(204, &[], "")).await;
+    let policy = policy(&spending("usd: 10/day", &calling(&webhook, "")));
+    let telemetry = Telemetry::new(|_| true, 1);
+    let clock = || UNIX_EPOCH + Duration::from_secs(1_795_357_800);
+    let alerts =
+        Alerts::new(&policy, |limit, _| limit.name.clone(), telemetry.clone(), clock).unwrap();
+    let day = Quota::Calendar { amount: 10, period: Period::Day };
+    let limit = Limit::builder("spend", day).warn_at(80).build().unwrap();
+    let rule = Rule::new(limit, Unit::NanoUsd)
+        .key(|request| Some(Key::from(request.uri.path())))
+        .estimate(|_| 9);
+    let layer = RateLimitLayer::builder([rule], ())
+        .wall_clock(clock)
+        .hook(move |event: &tollway::rate_limit::Event| alerts.hear(event))
+        .build()
+        .unwrap();
+    let service = layer.layer(tower::service_fn(|_: http::Request<()>| {
+        std::future::ready(Ok::<_, BoxError>(http::Response::new(full(""))))
+    }));
+    for user in 0..1500 {
+        let request = http::Request::get(format!("/{user}")).body(()).unwrap();
+        assert!(service.clone().oneshot(request).await.is_ok());
+    }
+    let count = |series: &str| counted(&telemetry, series);
+    let told = "tollway_alerts_total{level=\"warning\",limit=\"spend\"}";
+    assert_eq!(count(told).as_deref(), Some("1500"));
+    let dropped = "tollway_alert_calls_total{outcome=\"dropped\"}";
+    assert_eq!(count(dropped).as_deref(), Some("476"), "1,024 wait");
+}
+
 #[tokio::test]
 async fn who_has_spent_the_budget_goes_to_cheaper_targets() {
     let downgrade = "usd: 0.00003/day, when_full: { downgrade: [lab/gpt-4o, free] }";
@@ -207,7 +240,7 @@ async fn who_has_spent_the_budget_goes_to_cheaper_targets() {
     let count: u32 = counted(proxy.telemetry(), series).unwrap().parse().unwrap();
     assert!((2..=4).contains(&count), "{count}");
     let spent = proxy.stack().request_limits();
-    let standing = spent.standing("spend", &tollway::rate_limit::Key::from("ann")).unwrap();
+    let standing = spent.standing("spend", &Key::from("ann")).unwrap();
     assert_eq!((standing.remaining, standing.held), (0, 0), "what is used goes on counting");
 }
 
