@@ -26,7 +26,7 @@ pub mod stack;
 pub mod telemetry;
 pub mod upstream;
 
-pub use proxy::{Proxy, StartError};
+pub use proxy::{Proxy, ReloadError, Reloader, StartError};
 
 pub use tollway_circuit_breaker as circuit_breaker;
 pub use tollway_core as core;

@@ -26,7 +26,11 @@ const LEAN: &[&str] = &[
 
 /// What one layer may depend on besides, and what for.
 const BESIDES: &[(&str, &[&str], &str)] = &[
-    ("tollway-core", &["memchr"], "finds the proxy's own credential where a provider repeats it"),
+    (
+        "tollway-core",
+        &["memchr", "foldhash"],
+        "finds the proxy's own credential where a provider repeats it, hashes names",
+    ),
     (
         "tollway-dialect",
         &["serde", "serde_json", "memchr", "base64", "bpe-openai"],
@@ -38,7 +42,7 @@ const BESIDES: &[(&str, &[&str], &str)] = &[
         "hashes keys, compares in constant time, knows networks",
     ),
     ("tollway-retry", &["httpdate"], "dates in Retry-After"),
-    ("tollway-cost", &["jiff"], "days and months"),
+    ("tollway-cost", &["tollway-store"], "sums by day and month, as a ledger keeps them"),
     ("tollway-rate-limit", &["tollway-store"], "its algorithm, which shared stores run as well"),
     (
         "tollway-store",
@@ -172,12 +176,12 @@ const MODULES: &[(&str, &[&str], &str)] = &[
         "tells people of budgets, as the policy says; trusts whom providers' connections trust",
     ),
     ("server", &["policy"], "serves any service"),
-    ("admin", &["telemetry"], "shows what telemetry has"),
     (
-        "proxy",
-        &["policy", "stack", "server", "admin", "alerts", "telemetry"],
-        "the whole program as a value",
+        "admin",
+        &["telemetry", "stack", "policy"],
+        "shows what the stack knows, and does to it what an operator asks for",
     ),
+    ("proxy", &["policy", "stack", "server", "admin", "telemetry"], "the whole program as a value"),
     (
         "cli",
         &["policy", "stack", "telemetry", "simulate", "Proxy", "StartError"],

@@ -6,6 +6,8 @@
 mod broken;
 #[path = "policy/checked.rs"]
 mod checked;
+#[path = "policy/diff.rs"]
+mod diff;
 #[path = "policy/files.rs"]
 mod files;
 #[path = "policy/routing.rs"]

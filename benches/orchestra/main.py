@@ -11,6 +11,7 @@ import subprocess
 import sys
 from statistics import median
 
+import instructions
 import layers
 from proxy import Bench, added, ratio
 
@@ -22,17 +23,20 @@ SYSTEMS = ["direct", "nginx", "haproxy", "tollway empty", "tollway full"]
 
 def options():
     parser = argparse.ArgumentParser(prog="bash benches/run")
-    parser.add_argument("parts", nargs="*", help=f"layers, proxy (all of {', '.join(PROXY)}), or one")
+    parser.add_argument("parts", nargs="*", help=f"layers, instructions, proxy (all of {', '.join(PROXY)}), or one")
     parser.add_argument("--repeat", type=int, default=5, help="repetitions (medians are shown)")
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
     parser.add_argument("--nice", action="store_true", help="measure latency at a raised priority (root)")
     parser.add_argument("--tollway", help="a binary that is already built")
+    parser.add_argument("--before", help="for instructions: the binary to compare with")
     parser.add_argument("--dry", action="store_true", help="leave README.md as it is")
     chosen = parser.parse_args()
-    known = {"layers": ["layers"], "proxy": PROXY, **{part: [part] for part in PROXY}}
+    known = {"layers": ["layers"], "instructions": ["instructions"], "proxy": PROXY, **{part: [part] for part in PROXY}}
     for part in chosen.parts:
         if part not in known:
             parser.error(f"no part {part}; there are {', '.join(known)}")
+    if ("instructions" in chosen.parts) != bool(chosen.before):
+        parser.error("instructions and --before BINARY go together")
     chosen.parts = [one for part in chosen.parts or ["layers", "proxy"] for one in known[part]]
     return chosen
 
@@ -126,6 +130,13 @@ def memory(found):
     )
 
 
+def compared(found):
+    rows = [
+        [policy, f"{before:,}", f"{now:,}", f"{now / before:.3f}"] for policy, (before, now) in found.items()
+    ]
+    return grid(["instructions a request", "before", "now", "ratio"], rows)
+
+
 def machine():
     """What the figures were taken on."""
     text = pathlib.Path("/proc/cpuinfo").read_text()
@@ -133,7 +144,10 @@ def machine():
     memory = int(re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
 
     def version(*command):
-        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except FileNotFoundError:
+            return f"no {command[0]}"
         return (done.stdout + done.stderr).splitlines()[0].split(" - ")[0].replace("nginx version: ", "")
 
     commit = version("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
@@ -160,14 +174,17 @@ def main():
     chosen = options()
     os.environ["PATH"] += ":/usr/sbin"
     note = f"{machine()}. Load when it began: {os.getloadavg()[0]:.1f}."
-    bench = None
+    bench, tollway = None, chosen.tollway
     for part in chosen.parts:
         if part == "layers":
             text = layers.table(layers.run(ROOT, min(chosen.repeat, 3)))
             publish(part, f"{text}\n\n{note}", chosen.dry)
             continue
+        tollway = tollway or build("tollway", "-p", "tollway")
+        if part == "instructions":
+            publish(part, f"{compared(instructions.run(chosen.before, tollway))}\n\n{note}", chosen.dry)
+            continue
         if bench is None:
-            tollway = chosen.tollway or build("tollway", "-p", "tollway")
             target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "load"
             manifest = ("--manifest-path", "benches/load/Cargo.toml", "--target-dir", str(target))
             bench = Bench(tollway, build("tollway-load", *manifest), chosen)

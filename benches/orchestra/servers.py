@@ -36,7 +36,7 @@ class Server:
         self.process = subprocess.Popen(
             command, stdout=self.log, stderr=self.log, env={**os.environ, **(env or {})}
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
@@ -174,10 +174,10 @@ class Lab:
         config.write_text(HAPROXY.format(workers=WORKERS, port=port, backend=backend.address))
         return self.add("haproxy", ["haproxy", "-db", "-f", str(config)], port)
 
-    def tollway_with(self, policy, backend):
+    def tollway_with(self, policy, backend, under=()):
         port = free_port()
         command = [
-            *(self.tollway, "serve", str(BENCHES / "policies" / f"{policy}.yaml")),
+            *(*under, self.tollway, "serve", str(BENCHES / "policies" / f"{policy}.yaml")),
             *("--listen", f"127.0.0.1:{port}", "--admin-listen", "127.0.0.1:0"),
         ]
         env = {"BENCH_BACKEND": backend.address}

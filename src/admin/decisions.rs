@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::query::decoded;
 use crate::telemetry::{Decision, Decisions};
 
 /// Which of the latest decisions are asked for: `?last=20&route=chat&target=groq/llama`.
@@ -46,25 +47,6 @@ impl Asked {
         });
         of_route && of_target
     }
-}
-
-/// `%2F` and `+` of a query taken back.
-fn decoded(text: &str) -> Option<String> {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let [first, after @ ..] = rest {
-        rest = after;
-        match (first, after) {
-            (b'%', [high, low, after @ ..]) => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16);
-                bytes.push(u8::try_from(digit(high)? * 16 + digit(low)?).ok()?);
-                rest = after;
-            }
-            (b'%', _) => return None,
-            (b'+', _) => bytes.push(b' '),
-            _ => bytes.push(*first),
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -1,47 +1,49 @@
-//! The admin listener: `/healthz`, `/readyz`, `/metrics`, and pages of JSON for who wants to know more.
+//! The admin listener: pages for people and monitors, and the API under `/admin/v1` for programs and
+//! the command line.
 
 mod decisions;
+mod pages;
+mod query;
+mod v1;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{pin::Pin, sync::Arc};
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use axum::Router;
+use http::{HeaderMap, StatusCode, header};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry::Telemetry;
+use crate::{stack::Stack, telemetry::Telemetry};
 
-/// What the admin listener shows.
+pub use v1::OPENAPI;
+
+/// What the admin listener shows, and does.
 pub struct Admin {
     telemetry: Telemetry,
     /// Cancelled once the program drains.
     draining: CancellationToken,
-    token: Option<SecretString>,
     views: Views,
 }
 
+/// What somebody waits for: a status and JSON.
+pub type Answer = Pin<Box<dyn Future<Output = (StatusCode, String)> + Send>>;
+
 /// What the admin listener asks for when it is asked.
 pub struct Views {
-    /// Brings metrics up to date that nobody keeps so.
-    pub refresh: Box<dyn Fn() + Send + Sync>,
-    /// Providers and the state of their keys, as JSON.
-    pub providers: Box<dyn Fn() -> String + Send + Sync>,
-    /// What providers have told of their limits, as JSON.
-    pub pacing: Box<dyn Fn() -> String + Send + Sync>,
-    /// Figures of targets, as JSON.
-    pub targets: Box<dyn Fn() -> String + Send + Sync>,
-    /// How the whole stands, as JSON; and whether anything can be served at all.
-    pub health: Box<dyn Fn() -> (bool, String) + Send + Sync>,
+    /// The stack of the policy that holds.
+    pub stack: Box<dyn Fn() -> Arc<Stack> + Send + Sync>,
+    /// Why the latest policy was refused, if it was.
+    pub refused: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    /// Reads the policy again.
+    pub reload: Box<dyn Fn() -> Answer + Send + Sync>,
 }
-
-/// What asks for the token, where there is one.
-const PAGES: [&str; 6] = ["/metrics", "/health", "/providers", "/targets", "/decisions", "/pacing"];
 
 impl std::fmt::Debug for Views {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,20 +58,16 @@ impl std::fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// Shows `telemetry` and `views`; not ready any more once `draining` is cancelled. With a token,
-    /// all but the health checks ask for it (`Authorization: Bearer`).
-    pub fn new(
-        telemetry: Telemetry,
-        draining: CancellationToken,
-        token: Option<SecretString>,
-        views: Views,
-    ) -> Self {
-        Self { telemetry, draining, token, views }
+    /// Shows `telemetry` and `views`; not ready any more once `draining` is cancelled.
+    pub fn new(telemetry: Telemetry, draining: CancellationToken, views: Views) -> Self {
+        Self { telemetry, draining, views }
     }
 
     /// Serves until `stop`.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let admin = Arc::new(self);
+        let pages = Router::new().fallback(pages::answer).with_state(admin.clone());
+        let service = TowerToHyperService::new(pages.nest(v1::PREFIX, v1::router(admin)));
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -79,74 +77,26 @@ impl Admin {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                 continue;
             };
-            let (admin, stop) = (admin.clone(), stop.clone());
-            tokio::spawn(async move {
-                let service = hyper::service::service_fn(move |request| {
-                    let answer = admin.answer(&request);
-                    async move { Ok::<_, Infallible>(answer) }
-                });
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .serve_connection(TokioIo::new(stream), service);
-                tokio::select! {
-                    _ = connection => {}
-                    () = stop.cancelled() => {}
-                }
-            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service.clone());
+            tokio::spawn(stop.clone().run_until_cancelled_owned(connection));
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD here\n");
-        }
-        match request.uri().path() {
-            "/healthz" => text(StatusCode::OK, "ok\n"),
-            "/readyz" if self.draining.is_cancelled() => {
-                text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-            }
-            "/readyz" => text(StatusCode::OK, "ready\n"),
-            page if PAGES.contains(&page) && !self.allows(request) => {
-                text(StatusCode::UNAUTHORIZED, "send the admin token as Authorization: Bearer\n")
-            }
-            "/providers" => json((self.views.providers)()),
-            "/pacing" => json((self.views.pacing)()),
-            "/targets" => json((self.views.targets)()),
-            "/decisions" => {
-                let query = request.uri().query().unwrap_or_default();
-                match decisions::Asked::parse(query) {
-                    Ok(asked) => json(asked.among(self.telemetry.decisions())),
-                    Err(wrong) => text(StatusCode::BAD_REQUEST, wrong),
-                }
-            }
-            "/health" => {
-                let (serves, shown) = (self.views.health)();
-                let mut reply = json(shown);
-                if !serves {
-                    *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-                }
-                reply
-            }
-            "/metrics" => {
-                (self.views.refresh)();
-                let mut reply = text(StatusCode::OK, self.telemetry.render());
-                reply.headers_mut().insert(
-                    header::CONTENT_TYPE,
-                    HeaderValue::from_static("text/plain; version=0.0.4"),
-                );
-                reply
-            }
-            _ => {
-                let here = format!("here are /healthz, /readyz, {}\n", PAGES.join(", "));
-                text(StatusCode::NOT_FOUND, here)
-            }
-        }
+    fn stack(&self) -> Arc<Stack> {
+        (self.views.stack)()
     }
 
-    fn allows(&self, request: &Request<Incoming>) -> bool {
-        let Some(token) = &self.token else { return true };
-        let sent = request
-            .headers()
+    /// The token that is asked for, if one is: all but the health checks need it.
+    fn token(&self) -> Option<SecretString> {
+        self.stack().policy().admin.token.clone()
+    }
+
+    /// Whether who sent these headers may see and do what needs the token.
+    fn allows(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = self.token() else { return true };
+        let sent = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         // Digests, so that neither length nor content shows in the time it takes.
@@ -155,20 +105,4 @@ impl Admin {
             digest(sent).ct_eq(&digest(token.expose_secret().as_bytes())).into()
         })
     }
-}
-
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut reply = Response::new(Full::new(body.into()));
-    *reply.status_mut() = status;
-    reply
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    reply
-}
-
-fn json(body: String) -> Response<Full<Bytes>> {
-    let mut reply = text(StatusCode::OK, body);
-    let json = HeaderValue::from_static("application/json");
-    reply.headers_mut().insert(header::CONTENT_TYPE, json);
-    reply
 }

@@ -42,6 +42,7 @@ pub struct Alerts {
     /// By the rule's name.
     watched: Arc<HashMap<Arc<str>, Watched>>,
     again: Duration,
+    webhook: Option<Arc<Webhook>>,
     shared: Arc<Shared>,
 }
 
@@ -86,23 +87,24 @@ impl Alerts {
             waiting: Mutex::new(Some(waiting)),
             webhook: Mutex::default(),
         };
-        let none =
-            Self { watched: Arc::default(), again: Duration::ZERO, shared: Arc::new(shared) };
-        none.next(policy, name)
+        let (watched, again, shared) = (Arc::default(), Duration::ZERO, Arc::new(shared));
+        let alerts = Self { watched, again, webhook: None, shared }.next(policy, name)?;
+        alerts.take_over();
+        Ok(alerts)
     }
 
-    /// The alerts of another policy, which knows what this one told and takes its webhook's place.
+    /// The alerts of another policy, which know what these told. Their webhook is called once they
+    /// [take over](Self::take_over).
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); then nothing has changed.
+    /// As [`new`](Self::new).
     pub fn next(
         &self,
         policy: &Policy,
         name: impl Fn(&policy::Limit, &policy::Quota) -> Arc<str>,
     ) -> Result<Self, WebhookError> {
         let webhook = policy.alerts.webhook.as_ref().map(Webhook::new).transpose()?;
-        *lock(&self.shared.webhook) = webhook.map(Arc::new);
         let zone = Zone::new(policy.time_zone.clone());
         let mut watched = HashMap::new();
         for limit in &policy.limits {
@@ -118,8 +120,13 @@ impl Alerts {
                 watched.insert(name(limit, quota), Watched { period });
             }
         }
-        let (watched, shared) = (Arc::new(watched), self.shared.clone());
-        Ok(Self { watched, again: policy.alerts.again, shared })
+        let (again, webhook) = (policy.alerts.again, webhook.map(Arc::new));
+        Ok(Self { watched: Arc::new(watched), again, webhook, shared: self.shared.clone() })
+    }
+
+    /// From now on it is their webhook that is called, also for what waits already.
+    pub fn take_over(&self) {
+        (*lock(&self.shared.webhook)).clone_from(&self.webhook);
     }
 
     /// Hears what happens at limits. Quick where there is nothing new to tell; never waits.

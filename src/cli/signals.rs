@@ -1,9 +1,18 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The two signals that mean: finish and go.
+/// The signals that this program obeys.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// What one of them means.
+pub(super) enum Told {
+    /// Finish and go.
+    Stop,
+    /// Read again what was read at the start.
+    ReadAgain,
 }
 
 impl Signals {
@@ -12,14 +21,16 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
     /// Waits for the next one.
-    pub(super) async fn recv(&mut self) {
+    pub(super) async fn recv(&mut self) -> Told {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hang_up.recv() => Told::ReadAgain,
         }
     }
 }

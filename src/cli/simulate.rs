@@ -112,7 +112,9 @@ pub(super) fn run(args: SimulateArgs) -> anyhow::Result<ExitCode> {
              statistics: /__simulate/stats)"
         );
         let mut signals = Signals::new()?;
-        let stop = async move { signals.recv().await };
+        let stop = async move {
+            signals.recv().await;
+        };
         simulate::serve(listener, Simulator::new(args.config()), stop).await;
         Ok(ExitCode::SUCCESS)
     })

@@ -47,6 +47,25 @@ impl Diagnostics {
     }
 }
 
+impl Diagnostics {
+    /// The same as JSON: a list, each with its place and, as `shown`, with line and caret.
+    pub fn json(&self) -> serde_json::Value {
+        let one = |one: &Diagnostic| {
+            serde_json::json!({
+                "file": one.file,
+                "line": one.line,
+                "column": one.column,
+                "path": one.path,
+                "message": one.message,
+                "expected": one.expected,
+                "help": one.help,
+                "shown": one.to_string(),
+            })
+        };
+        self.iter().map(one).collect()
+    }
+}
+
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, one) in self.0.iter().enumerate() {
@@ -116,17 +135,14 @@ pub(super) fn show(text: &str) -> String {
     }
 }
 
-/// The text of the span's line with every character hidden that `open` does not allow.
-pub(super) fn line_of(
-    source: &str,
-    span: Span,
+/// A line of the source, which begins at `start`, with every character hidden that `open` does not
+/// allow, and without its comment.
+pub(super) fn masked(
+    line: &str,
+    start: usize,
     value: impl Fn(usize) -> bool,
     open: impl Fn(usize) -> bool,
-) -> (String, usize) {
-    let Some(line) = span.line.checked_sub(1).and_then(|nth| source.split('\n').nth(nth)) else {
-        return (String::new(), 0);
-    };
-    let start = line.as_ptr() as usize - source.as_ptr() as usize;
+) -> String {
     // A comment may hold anything, an old key too. A `#` inside a value that may be shown is none.
     let comment = line.match_indices('#').map(|(at, _)| at).find(|at| {
         let apart = line[..*at].chars().next_back().is_none_or(char::is_whitespace);
@@ -142,6 +158,21 @@ pub(super) fn line_of(
         })
         .collect();
     shown.truncate(shown.trim_end().len());
+    shown
+}
+
+/// The text of the span's line, masked.
+pub(super) fn line_of(
+    source: &str,
+    span: Span,
+    value: impl Fn(usize) -> bool,
+    open: impl Fn(usize) -> bool,
+) -> (String, usize) {
+    let Some(line) = span.line.checked_sub(1).and_then(|nth| source.split('\n').nth(nth)) else {
+        return (String::new(), 0);
+    };
+    let start = line.as_ptr() as usize - source.as_ptr() as usize;
+    let shown = masked(line, start, value, open);
     let rest = shown.chars().count().saturating_sub(span.column.saturating_sub(1));
     let marked = source.get(span.start..span.end).unwrap_or_default();
     let width = marked.lines().next().unwrap_or_default().trim_end().chars().count();
@@ -157,7 +188,7 @@ fn clip(line: String, column: usize) -> String {
 }
 
 /// The candidate nearest to `name`, if one is near enough to be meant.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -3,7 +3,9 @@
 mod check;
 mod checked;
 mod diag;
+pub mod diff;
 mod env;
+mod file;
 mod node;
 mod read;
 pub mod registry;
@@ -12,16 +14,21 @@ mod values;
 mod written;
 
 pub use checked::*;
+pub(crate) use diag::nearest;
 pub use diag::{Diagnostic, Diagnostics};
 pub use env::Env;
+pub use file::PolicyFile;
 pub use registry::Registry;
+
 pub use tollway_route::{
     Between, By, Days, Glob, Match, Of, Size, SizeClass, Strategy, TimeRange, When,
     auto::{Complexity, Feature, Weights},
     facts::{Pacing as ProbePacing, Thresholds},
 };
 
-use std::path::Path;
+use std::{io, path::Path};
+
+use sha2::{Digest, Sha256};
 
 use node::{Span, Value};
 use read::{Read, Reader};
@@ -53,14 +60,20 @@ impl Policy {
     /// Everything that is wrong with it, or that it cannot be read.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Diagnostics> {
         let path = path.as_ref();
-        let name = path.display().to_string();
         let folder = path.parent().unwrap_or(Path::new(""));
-        let text = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"));
+        let bytes = std::fs::read(path);
+        Self::read(path, bytes, &Env::process().in_folder(folder))
+    }
+
+    /// Checks what was read from `path`.
+    fn read(path: &Path, bytes: io::Result<Vec<u8>>, env: &Env<'_>) -> Result<Self, Diagnostics> {
+        let name = path.display().to_string();
+        let text = bytes.map_err(|error| format!("cannot be read: {error}"));
         let text = text.and_then(|bytes| {
             String::from_utf8(bytes).map_err(|_| "is not UTF-8, so it is no YAML".to_owned())
         });
         match text {
-            Ok(text) => Self::parse(&name, &text, &Env::process().in_folder(folder)),
+            Ok(text) => Self::parse(&name, &text, env),
             Err(why) => {
                 let env = Env::new(|_| None);
                 let mut reader = Reader::new(&name, "", &env);
@@ -77,7 +90,14 @@ impl Policy {
     ///
     /// Everything that is wrong with it, in the order of the file.
     pub fn parse(name: &str, text: &str, env: &Env<'_>) -> Result<Self, Diagnostics> {
-        read_file(name, text, env, |written: PolicyWritten, reader| check::policy(written, reader))
+        let mut policy = read_file(name, text, env, |written: PolicyWritten, reader| {
+            let policy = check::policy(written, reader);
+            let text = reader.shown().into();
+            Policy { origin: Origin { text, ..Origin::default() }, ..policy }
+        })?;
+        policy.origin.name = name.to_owned();
+        policy.origin.sha256 = hex(&Sha256::digest(text));
+        Ok(policy)
     }
 
     /// The policy that runs when none is named ([`DEFAULT`]).
@@ -88,6 +108,10 @@ impl Policy {
     pub fn embedded() -> Result<Self, Diagnostics> {
         Self::parse("default.yaml", DEFAULT, &Env::process())
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads one file whole; what was read counts only if nothing was wrong.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{
-    diag::{Diagnostic, Diagnostics, line_of, looks_secret, nearest, show},
+    diag::{Diagnostic, Diagnostics, line_of, looks_secret, masked, nearest, show},
     env::{Env, Unexpanded, expand},
     node::{Node, Span, Value},
 };
@@ -193,6 +193,36 @@ impl<'a> Reader<'a> {
         let found = std::mem::take(&mut self.found);
         let found: Vec<Diagnostic> = found.into_iter().map(|one| self.complete(one)).collect();
         (!found.is_empty()).then(|| Diagnostics::new(found))
+    }
+
+    /// The whole file as it may be shown: comments are left out, and what was not read as something
+    /// public is stars.
+    pub(super) fn shown(&self) -> String {
+        // Marked once, byte by byte: a file may have many thousands of values.
+        let marked = |spans: &[Span]| {
+            let mut marks = vec![false; self.source.len()];
+            for span in spans {
+                marks.get_mut(span.start..span.end).unwrap_or_default().fill(true);
+            }
+            marks
+        };
+        let (values, shown) = (marked(&self.closed), marked(&self.open));
+        let is = |marks: &[bool], at: usize| marks.get(at).copied().unwrap_or_default();
+        let value = |at: usize| is(&values, at);
+        let open = |at: usize| is(&shown, at) || !value(at);
+        let (mut text, mut start) = (String::with_capacity(self.source.len()), 0);
+        for line in self.source.split_inclusive('\n') {
+            let bare = line.trim_end_matches(['\n', '\r']);
+            let shown = masked(bare, start, value, open);
+            // A line that was a comment alone is none.
+            if !shown.is_empty() || bare.trim().is_empty() {
+                text.push_str(&shown);
+                text.push('\n');
+            }
+            start += line.len();
+        }
+        self.mask(&mut text);
+        text
     }
 
     /// Puts the line's text in, masked.

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use connection::{RequestBody, serve_connection};
 pub use io::StallGuard;
-pub use worker::{Workers, WorkersError, workers};
+pub use worker::{Renewal, Workers, WorkersError, workers};
 
 /// Accepts until `stop`, then hands over what the kernel had accepted already and closes the port.
 pub async fn accept(listener: TcpListener, workers: &Workers, stop: CancellationToken) {
@@ -47,5 +47,19 @@ async fn hand_over(
     }
 }
 
-/// The stack as a worker sees it: built once a worker, inside the worker's runtime.
-pub type MakeStack<S> = Arc<dyn Fn() -> S + Send + Sync>;
+/// The stack as a worker holds it: built once a worker, inside the worker's runtime.
+pub struct Held<S> {
+    /// Serves the worker's connections, whose clones are all one.
+    pub stack: S,
+    /// Makes that one what it should be by now ([`Renewal`]).
+    pub renew: Box<dyn FnMut() + Send>,
+}
+
+impl<S> std::fmt::Debug for Held<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
+}
+
+/// Makes each worker's stack.
+pub type MakeStack<S> = Arc<dyn Fn() -> Held<S> + Send + Sync>;

@@ -13,15 +13,24 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tollway_core::BoxError;
 use tower_service::Service;
 
-use super::{MakeStack, RequestBody, connection::serve_socket};
+use super::{Held, MakeStack, RequestBody, connection::serve_socket};
 use crate::policy::Server;
 
-type Handed = (std::net::TcpStream, SocketAddr);
+/// What a worker is told.
+#[derive(Debug)]
+enum Handed {
+    Connection(std::net::TcpStream, SocketAddr),
+    /// Its stack is another one, and new connections have these caps and times; answered once that is so.
+    Renewed(Arc<Server>, oneshot::Sender<()>),
+}
 
 /// How many threads serve: the policy's number, or one a core.
 pub fn workers(config: &Server) -> usize {
@@ -39,6 +48,27 @@ struct Worker {
 #[derive(Debug)]
 pub struct Workers {
     workers: Vec<Worker>,
+}
+
+/// Tells all workers that their stack is another one; holds up no drain.
+#[derive(Clone, Debug)]
+pub struct Renewal(Vec<mpsc::WeakUnboundedSender<Handed>>);
+
+impl Renewal {
+    /// Has each worker renew its stack between two requests; new connections have the caps and times
+    /// of `config`. Returns when all that still take connections have done it.
+    pub async fn renew(&self, config: Server) {
+        let config = Arc::new(config);
+        let told = self.0.iter().filter_map(|queue| {
+            let (done, waits) = oneshot::channel();
+            queue.upgrade()?.send(Handed::Renewed(config.clone(), done)).ok()?;
+            Some(waits)
+        });
+        for waits in told.collect::<Vec<_>>() {
+            // One that has ended needs no other stack.
+            let _ = waits.await;
+        }
+    }
 }
 
 /// A worker thread could not be started.
@@ -87,7 +117,12 @@ impl Workers {
         let least = self.workers.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed));
         let (Some(worker), Ok(stream)) = (least, stream.into_std()) else { return };
         worker.open.fetch_add(1, Ordering::Relaxed);
-        let _ = worker.queue.send((stream, peer));
+        let _ = worker.queue.send(Handed::Connection(stream, peer));
+    }
+
+    /// Tells them of another stack.
+    pub fn renewal(&self) -> Renewal {
+        Renewal(self.workers.iter().map(|worker| worker.queue.downgrade()).collect())
     }
 
     /// Open connections.
@@ -117,7 +152,7 @@ impl Drop for Open {
 async fn work<S, R>(
     mut handed: mpsc::UnboundedReceiver<Handed>,
     open: Arc<AtomicUsize>,
-    config: Arc<Server>,
+    mut config: Arc<Server>,
     make: MakeStack<S>,
     stop: CancellationToken,
 ) -> usize
@@ -128,10 +163,19 @@ where
     R: Body<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    let stack = make();
+    let Held { stack, mut renew } = make();
     let connections = TaskTracker::new();
     // Ends when the acceptor lets go of its end, which it does after the last connection.
-    while let Some((stream, peer)) = handed.recv().await {
+    while let Some(handed) = handed.recv().await {
+        let (stream, peer) = match handed {
+            Handed::Connection(stream, peer) => (stream, peer),
+            Handed::Renewed(next, done) => {
+                config = next;
+                renew();
+                let _ = done.send(());
+                continue;
+            }
+        };
         let counted = Open(open.clone());
         let Ok(stream) = TcpStream::from_std(stream) else { continue };
         let (stack, config, stop) = (stack.clone(), config.clone(), stop.clone());

@@ -1,10 +1,12 @@
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use tollway_core::NameMap;
 
 use crate::policy::Policy;
 
 /// What model names stand for: limits, keys and routes all go by what an alias means.
 #[derive(Clone, Debug)]
-pub(super) struct Aliases(Arc<HashMap<Arc<str>, Arc<str>>>);
+pub(super) struct Aliases(Arc<NameMap<Arc<str>, Arc<str>>>);
 
 impl Aliases {
     pub(super) fn new(policy: &Policy) -> Self {

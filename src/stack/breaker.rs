@@ -146,7 +146,7 @@ pub(super) fn benches(policy: &Policy, telemetry: &Telemetry) -> Result<Benches,
     Ok(layer
         .with_key(Guarded::new(policy))
         .with_classifier(Blame(bench))
-        .with_hook(tell::benches(policy, telemetry.clone())))
+        .with_hook(tell::benches(telemetry.clone())))
 }
 
 fn config(policy: &Policy) -> Config {

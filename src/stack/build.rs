@@ -1,8 +1,13 @@
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{Request, Response};
-use tollway_core::{BoxError, GuardedBody, SystemClock};
-use tollway_cost::{CostLayer, PriceBook, Totals, TotalsConfig};
+use tollway_core::{BoxError, GuardedBody, SystemClock, WallClock};
+use tollway_cost::{CostLayer, PriceBook};
 use tollway_dialect::{AttemptLayer, InspectLayer, translate::TranslateLayer};
 use tollway_identify::IdentifyLayer;
 use tollway_pace::PaceLayer;
@@ -20,23 +25,27 @@ use tower_service::Service;
 use super::{
     Facts, StackError,
     aliases::Aliases,
+    availability::Availability,
     breaker, callers,
+    carried::{Carried, InUse},
     downgrade::DowngradeLayer,
+    estimate::Estimates,
     fits,
     hangup::{HangupBody, HangupLayer},
     keys::Accounts,
-    limits,
+    ledger, limits,
     models::ModelsLayer,
     pace,
     prices::Prices,
     rehearse::RehearseLayer,
     rescue, retry,
     routes::{self, Decider},
-    shared::SharedLayer,
+    shared::{Shared, SharedLayer},
     signals::Reads,
+    stores::Stores,
     tell,
     tokens::InputTokens,
-    upstream,
+    upstream::{self, Pools},
 };
 use crate::{
     alerts::Alerts,
@@ -60,7 +69,7 @@ pub struct Stack {
     pub(super) cost: CostLayer<PriceBook, InputTokens>,
     pub(super) request_limits: RateLimitLayer<limits::BySpending>,
     pub(super) decider: Decider,
-    route: RouteLayer<routes::Availability, routes::Hook, Reads>,
+    route: RouteLayer<Availability, routes::Hook, Reads>,
     retry: RetryLayer<retry::Policy, retry::Hook>,
     pub(super) benches: breaker::Benches,
     pub(super) breakers: breaker::Breakers,
@@ -71,6 +80,10 @@ pub struct Stack {
     attempt: AttemptLayer,
     pub(super) simulators: HashMap<Arc<str>, Simulator>,
     pub(super) tls: upstream::Tls,
+    pub(super) estimates: Arc<Estimates>,
+    in_use: Arc<InUse>,
+    pub(super) stores: Stores,
+    pub(super) since: SystemTime,
 }
 
 impl std::fmt::Debug for Stack {
@@ -84,73 +97,149 @@ pub(super) type ReplyBody =
     HangupBody<GuardedBody<UnsyncBoxBody<bytes::Bytes, BoxError>, Observed>>;
 
 impl Stack {
-    /// Builds every layer of the policy, or says which part can't be.
+    /// Builds every layer of the policy, or says which part can't be. It keeps no ledger, and opens no
+    /// store: [`open`](Self::open) does.
     pub fn new(policy: &Policy) -> Result<Self, StackError> {
         Self::knowing(policy, None)
     }
 
+    /// The same with the policy's stores. Blocks for as long as it takes to open them.
+    pub fn open(policy: &Policy) -> Result<Self, StackError> {
+        let telemetry = tell::telemetry(policy);
+        let stores = Stores::open(policy, &telemetry)?;
+        Self::begun(policy, None, (telemetry, stores))
+    }
+
     /// The same, where decisions go by these figures, if any, and not by what its own traffic shows.
     pub fn knowing(policy: &Policy, facts: Option<Facts>) -> Result<Self, StackError> {
+        Self::begun(policy, facts, (tell::telemetry(policy), Stores::default()))
+    }
+
+    fn begun(
+        policy: &Policy,
+        facts: Option<Facts>,
+        with: (Telemetry, Stores),
+    ) -> Result<Self, StackError> {
+        let stack = Self::built(policy, facts, with, None)?;
+        tell::all_work(&stack.telemetry, &stack.policy);
+        if let Some(books) = &stack.stores.ledger {
+            ledger::restore(books, policy, stack.totals());
+        }
+        stack.count_limits();
+        Ok(stack)
+    }
+
+    /// The ledger counts what the limits of this stack let in.
+    pub(super) fn count_limits(&self) {
+        if let Some(books) = &self.stores.ledger {
+            ledger::count(books, [self.request_limits(), self.attempt_limits()]);
+        }
+    }
+
+    /// Builds it to take the place of `before`, of which nothing is changed yet.
+    pub(super) fn built(
+        policy: &Policy,
+        facts: Option<Facts>,
+        (telemetry, stores): (Telemetry, Stores),
+        before: Option<&Self>,
+    ) -> Result<Self, StackError> {
         let policy = Arc::new(policy.clone());
-        let telemetry = tell::telemetry(&policy);
+        let pen = stores.ledger.as_ref().map(|books| books.writer.pen().clone());
         let prices = Prices::new(&policy)?;
         let aliases = Aliases::new(&policy);
-        let input_tokens = InputTokens::new(aliases.clone());
-        let settle = limits::BySpending::new(prices.clone(), aliases, Accounts::new(&policy));
-        let alerts = Alerts::new(&policy, limits::rule_name, telemetry.clone(), SystemClock)
-            .map_err(|error| StackError::new("alerts", error))?;
-        let told = (&telemetry, &alerts);
-        let attempt_limits = limits::layer(&policy, limits::Side::Attempt, settle.clone(), told)?;
-        let benches = breaker::benches(&policy, &telemetry)?;
-        let breakers = breaker::layer(&policy, &telemetry)?;
-        let pace = pace::layer(&policy, settle.clone(), &telemetry)?;
+        let Carried { estimates, input_tokens, totals, tracker, simulators } =
+            Carried::to(&policy, aliases.clone(), before)?;
+        let alerts = match before {
+            Some(before) => before.alerts.next(&policy, limits::rule_name),
+            None => Alerts::new(&policy, limits::rule_name, telemetry.clone(), SystemClock),
+        };
+        let alerts = alerts.map_err(|error| StackError::new("alerts", error))?;
+        let accounts = Accounts::new(&policy);
+        let settle = limits::BySpending::new(prices.clone(), aliases, accounts, estimates.clone());
+        let told = (&telemetry, &alerts, &pen);
+        let limits = |side, old: Option<_>| {
+            limits::layer(&policy, side, settle.clone(), &stores.limits, told, old)
+        };
+        let attempt_limits =
+            limits(limits::Side::Attempt, before.map(|before| &before.attempt_limits))?;
+        let request_limits =
+            limits(limits::Side::Request, before.map(|before| &before.request_limits))?;
+        let (mut benches, mut breakers) =
+            (breaker::benches(&policy, &telemetry)?, breaker::layer(&policy, &telemetry)?);
+        let mut pace = pace::layer(&policy, settle, &telemetry)?;
+        if let Some(before) = before {
+            benches = benches.with_circuits_of(&before.benches());
+            breakers = breakers.with_circuits_of(&before.breakers());
+            pace = pace.with_state_of(&before.pacing());
+        }
         let judges = (&benches, &breakers);
-        let tracker = routes::tracker(&policy)?;
         let figures = (&tracker, facts);
         let decider = routes::decider(&policy, judges, &attempt_limits, &pace, figures)?;
         Ok(Self {
             observe: ObserveLayer::new(telemetry.clone(), prices.pricing())
-                .telling(policy.routing.header),
+                .telling(policy.routing.header)
+                .writing(pen),
             identify: callers::layer(&policy)?,
             inspect: upstream::inspect(&policy)?,
             models: ModelsLayer::new(&policy),
             track: routes::track(tracker, prices.clone()),
-            cost: CostLayer::new(prices.book)
-                .with_totals(totals(&policy)?)
-                .with_ledger(input_tokens.clone()),
+            cost: CostLayer::new(prices.book).with_totals(totals).with_ledger(input_tokens.clone()),
             input_tokens,
-            request_limits: limits::layer(&policy, limits::Side::Request, settle, told)?,
+            request_limits,
             retry: retry::layer(&policy, &decider, &telemetry)?,
             alerts,
             route: decider.layer(&telemetry),
             decider,
             translate: fits::layer(&policy),
             attempt: upstream::attempt(&policy)?,
-            simulators: upstream::simulators(&policy),
-            tls: upstream::tls(&policy)?,
+            simulators,
+            tls: upstream::tls(&policy, before.map(|before| (&*before.policy, &before.tls)))?,
             pace,
             attempt_limits,
             benches,
             breakers,
+            in_use: InUse::new(&telemetry),
+            estimates,
             telemetry,
+            stores,
+            since: SystemClock.now(),
             policy,
         })
     }
 
-    /// The whole stack as a service with connection pools of its own. Read from top to bottom it is
-    /// a request's way in, from bottom to top its reply's way out.
+    /// The whole stack as a service with connection pools of its own.
     pub fn service(
         &self,
-    ) -> impl Service<
-        Request<RequestBody>,
-        Response = Response<ReplyBody>,
-        Error = Infallible,
-        Future: Send + 'static,
-    >
-    + Clone
-    + Send
-    + 'static
-    + use<> {
+    ) -> Shared<
+        impl Service<
+            Request<RequestBody>,
+            Response = Response<ReplyBody>,
+            Error = Infallible,
+            Future: Send + 'static,
+        >
+        + Send
+        + 'static
+        + use<>,
+    > {
+        self.service_with(&mut Pools::default())
+    }
+
+    /// The same with these connection pools, as far as they are of providers that are the same.
+    /// Read from top to bottom it is a request's way in, from bottom to top its reply's way out.
+    pub fn service_with(
+        &self,
+        pools: &mut Pools,
+    ) -> Shared<
+        impl Service<
+            Request<RequestBody>,
+            Response = Response<ReplyBody>,
+            Error = Infallible,
+            Future: Send + 'static,
+        >
+        + Send
+        + 'static
+        + use<>,
+    > {
         let drain = match self.policy.streams.on_hangup {
             OnHangup::Cancel => None,
             OnHangup::Drain => Some(DRAIN_ABANDONED),
@@ -160,9 +249,13 @@ impl Stack {
             .layer(SharedLayer)
             // What concerns the client's connection alone ends here: nobody below may be told by it
             // which of our own headers to drop.
-            .map_request(|mut request: Request<RequestBody>| {
-                remove_hop_by_hop(request.headers_mut());
-                request
+            .map_request({
+                let in_use = self.in_use.clone();
+                move |mut request: Request<RequestBody>| {
+                    let _held = &in_use;
+                    remove_hop_by_hop(request.headers_mut());
+                    request
+                }
             })
             // A request nobody waits for any more is let go, or what runs of it is let run and its
             // reply read to the end; outermost, so that everything below settles when that ends.
@@ -207,8 +300,11 @@ impl Stack {
             .layer(SharedLayer)
             // How many tokens is that for this target?
             .map_request({
-                let tokens = self.input_tokens.clone();
-                move |request| tokens.aimed(request)
+                let (tokens, in_use) = (self.input_tokens.clone(), self.in_use.clone());
+                move |request| {
+                    let _held = &in_use;
+                    tokens.aimed(request)
+                }
             })
             // A key that is of no use is left alone, whatever the model.
             .layer(self.benches.clone())
@@ -222,18 +318,14 @@ impl Stack {
             .layer(self.attempt_limits.clone())
             // What the target does is known from here: waits at our own limits are none of it.
             .layer(self.track.clone())
+            // Boxed, as a reply is moved from layer to layer: outside of here it is a head and a pointer.
+            .map_response(|reply: Response<_>| reply.map(Box::pin))
             // The target's API, where the client speaks another one.
             .layer(self.translate.clone())
             // The target's model and usage asked for; the reply read as it passes; commits late.
             .layer(self.attempt.clone())
-            .service(upstream::service(&self.policy, &self.simulators, &self.tls))
+            .service(upstream::service(&self.policy, &self.simulators, &self.tls, pools))
     }
-}
-
-/// By days and months of the policy's time zone.
-fn totals(policy: &Policy) -> Result<Totals, StackError> {
-    let config = TotalsConfig { zone: policy.time_zone.clone(), ..TotalsConfig::default() };
-    Totals::new(config).map_err(|error| StackError::new("totals", error))
 }
 
 /// How long a request whose client left goes on, where the policy says `drain`.

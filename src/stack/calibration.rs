@@ -14,24 +14,30 @@ pub(super) struct Calibration {
     own: Table<Own>,
 }
 
-/// Provider, where it is known, and model.
+/// Provider, where it is known, and model; what there is none of is empty.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Key {
-    served: u64,
-    /// The model, whoever serves it.
-    model: u64,
+pub(super) struct Key<'a> {
+    provider: &'a str,
+    model: &'a str,
 }
 
-impl Key {
-    pub(super) fn new(provider: Option<&str>, model: Option<&str>) -> Self {
-        let of = |provider: Option<&str>| names::hash((provider, model));
-        let anywhere = of(None);
-        Self { served: provider.map_or(anywhere, |_| of(provider)), model: anywhere }
+impl<'a> Key<'a> {
+    pub(super) fn new(provider: Option<&'a str>, model: Option<&'a str>) -> Self {
+        Self { provider: provider.unwrap_or_default(), model: model.unwrap_or_default() }
     }
-}
 
-fn whose(user: Option<&str>, key: u64) -> u64 {
-    names::hash((user, key))
+    /// The model, whoever serves it.
+    fn anywhere(self) -> Self {
+        Self { provider: "", ..self }
+    }
+
+    fn shared(self) -> u64 {
+        names::hash((self.provider, self.model))
+    }
+
+    fn own(self, user: Option<&str>) -> u64 {
+        names::hash((user.unwrap_or_default(), self.provider, self.model))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,17 +66,17 @@ const MAX_KEYS: usize = 20_000;
 
 impl Calibration {
     /// Tokens to expect of text that was estimated at `text`; some, if that is.
-    pub(super) fn tokens(&self, user: Option<&str>, key: Key, text: u64) -> u64 {
-        let known = |key: u64| {
-            let own = self.own.get(&whose(user, key)).map(|own| own.ratio);
-            own.or_else(|| self.shared.get(&key).copied())
+    pub(super) fn tokens(&self, user: Option<&str>, key: Key<'_>, text: u64) -> u64 {
+        let known = |key: Key<'_>| {
+            let own = self.own.get(&key.own(user)).map(|own| own.ratio);
+            own.or_else(|| self.shared.get(&key.shared()).copied())
         };
-        let ratio = known(key.served).or_else(|| known(key.model)).unwrap_or(0.0);
+        let ratio = known(key).or_else(|| known(key.anywhere())).unwrap_or(0.0);
         ((text as f64 * ratio.exp()).round() as u64).max(text.min(1))
     }
 
     /// Text that was estimated at `text` was `reported` by who counts it.
-    pub(super) fn learn(&mut self, user: Option<&str>, key: Key, text: u64, reported: u64) {
+    pub(super) fn learn(&mut self, user: Option<&str>, key: Key<'_>, text: u64, reported: u64) {
         let observed = reported as f64 / text as f64;
         if text < LEAST || !(1.0 / ABSURD..=ABSURD).contains(&observed) {
             return;
@@ -79,11 +85,11 @@ impl Calibration {
         let step = |ratio: f64| (GAIN * weight * (observed - ratio)).clamp(-STEP, STEP);
         let within = |ratio: f64| ratio.clamp(-FARTHEST, FARTHEST);
         let full = self.own.len() >= MAX_KEYS || self.shared.len() >= MAX_KEYS;
-        let whose = whose(user, key.served);
+        let whose = key.own(user);
         if full && !self.own.contains_key(&whose) {
             return;
         }
-        let shared = self.shared.entry(key.served).or_default();
+        let shared = self.shared.entry(key.shared()).or_default();
         let own = self.own.entry(whose).or_insert(Own { ratio: *shared, swayed: 0.0 });
         own.ratio = within(own.ratio + step(own.ratio));
         let swayed = (own.swayed + step(*shared)).clamp(-SWAY, SWAY);
@@ -100,7 +106,7 @@ mod tests {
 
     const TEXT: u64 = 1000;
 
-    fn key() -> Key {
+    fn key() -> Key<'static> {
         Key::new(Some("p"), Some("m"))
     }
 

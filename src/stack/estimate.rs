@@ -29,11 +29,12 @@ impl Estimates {
         if !ask.operation.has_output() {
             return 0;
         }
-        let Key(key) = key(caller, ask);
         let learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
-        let guess = learnt.get(&key).copied().unwrap_or(UNKNOWN);
+        // Where nothing limits tokens nothing is ever learnt: names need not be hashed for it.
+        let learns = !learnt.is_empty();
+        let guess = learns.then(|| learnt.get(&key(caller, ask).0).copied()).flatten();
         drop(learnt);
-        guess.min(ask.max_output_tokens.unwrap_or(u64::MAX))
+        guess.unwrap_or(UNKNOWN).min(ask.max_output_tokens.unwrap_or(u64::MAX))
     }
 
     /// A reply had this many output tokens.
@@ -54,7 +55,8 @@ impl Estimates {
 
 /// Whose replies are alike.
 pub(super) fn key(caller: Option<&Caller>, ask: &Ask) -> Key {
-    Key(names::hash((caller.and_then(|caller| caller.user.as_deref()), ask.model())))
+    let user = caller.and_then(|caller| caller.user.as_deref());
+    Key(names::hash((user.unwrap_or_default(), ask.model().unwrap_or_default())))
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl Stack {
         let (decider, tokens) = (self.decider.clone(), self.input_tokens.clone());
         let decide = service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
             let decided = decider.rehearse(&request).map(Response::new);
-            std::future::ready(decided.map_err(BoxError::from))
+            std::future::ready(decided)
         });
         // What of the stack a decision goes by, in its order.
         let service = ServiceBuilder::new()

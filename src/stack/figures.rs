@@ -1,22 +1,28 @@
 //! Figures of targets as JSON: shown by the admin listener, and read back by who asks why.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tollway_core::{Target, Usd};
+use tollway_pace::{GaugeStatus, KeyStatus};
+use tollway_rate_limit::Standing;
 use tollway_route::{
     Availability, Figures, Health, Live, Quantiles, TargetState, Track,
-    facts::{GroupFacts, TargetFacts},
+    facts::{GroupFacts, Snapshot, TargetFacts},
 };
 
-use super::Stack;
+use super::{Stack, breaker::Circuit};
 
 impl Stack {
     /// What is known of targets, of each and together by provider and by model, as JSON; sorted.
     pub fn show_targets(&self) -> String {
-        let all = self.facts().snapshot(Instant::now());
+        let all = self.known_targets();
         let groups = |groups: &[GroupFacts]| groups.iter().map(group).collect::<Vec<_>>();
         json!({
             "targets": all.targets.iter().map(|facts| self.target(facts)).collect::<Vec<_>>(),
@@ -24,6 +30,17 @@ impl Stack {
             "models": groups(&all.models),
         })
         .to_string()
+    }
+
+    /// The figures of targets that routes name and of those that had traffic, as they are now.
+    pub(super) fn known_targets(&self) -> Snapshot {
+        let places = self.policy.routes.iter().flat_map(|route| route.places());
+        let named: HashSet<_> =
+            places.filter_map(|place| Some((&place.provider, place.model.as_ref()?))).collect();
+        let is_named = |target: &Target| {
+            target.model().is_some_and(|model| named.contains(&(target.provider(), model)))
+        };
+        self.facts().snapshot(Instant::now(), is_named)
     }
 
     fn target(&self, facts: &TargetFacts) -> Value {
@@ -36,8 +53,34 @@ impl Stack {
         shown["issues"] = facts.issues.iter().map(ToString::to_string).collect();
         let error = |error: &tollway_route::facts::PastError| json!({ "class": error.class.as_str(), "seconds_ago": error.age.as_secs() });
         shown["errors"] = facts.errors.iter().map(error).collect();
+        let room = self.decider.state().room(target);
+        shown["limits"] = room.iter().map(|(limit, enforced)| room_of(limit, *enforced)).collect();
+        shown["pacing"] = self.pacing().status(&Circuit::of(target)).map(|it| told(&it)).into();
         shown
     }
+}
+
+/// What is left of one of the policy's limits.
+fn room_of(limit: &Standing, enforced: bool) -> Value {
+    json!({
+        "limit": &*limit.limit,
+        "unit": limit.unit.as_str(),
+        "capacity": limit.capacity,
+        "remaining": limit.remaining,
+        "waiting": limit.waiting,
+        "full_in_seconds": limit.reset.map(|wait| wait.as_secs_f64()),
+        "enforced": enforced,
+    })
+}
+
+/// What is probably left of the provider's own.
+fn told(status: &KeyStatus<Circuit>) -> Value {
+    let gauge = |gauge: &GaugeStatus| json!({ "unit": gauge.unit.as_str(), "limit": gauge.limit, "remaining": gauge.remaining, "full_in_seconds": gauge.full_in.as_secs_f64() });
+    json!({
+        "limits": status.gauges.iter().map(gauge).collect::<Vec<_>>(),
+        "blocked_for_seconds": status.blocked_for.map(|wait| wait.as_secs_f64()),
+        "waiting": status.waiting,
+    })
 }
 
 fn group(facts: &GroupFacts) -> Value {
@@ -185,6 +228,10 @@ struct WrittenTarget {
     _issues: IgnoredAny,
     #[serde(default, rename = "errors")]
     _errors: IgnoredAny,
+    #[serde(default, rename = "limits")]
+    _limits: IgnoredAny,
+    #[serde(default, rename = "pacing")]
+    _pacing: IgnoredAny,
 }
 
 fn default_key() -> String {
@@ -311,6 +358,7 @@ mod tests {
         }
         shown["out"] = "breaker open".into();
         shown["issues"] = json!(["5 of the last 20 requests failed"]);
+        (shown["limits"], shown["pacing"]) = (json!([{ "limit": "all" }]), json!({ "waiting": 1 }));
         let facts = Facts::parse(&json!({ "targets": [shown], "models": [] }).to_string()).unwrap();
         let target = Target::new("groq", "main", Some("llama".into()));
         assert_eq!(Track::slot(&facts, &target).figures(Instant::now()), known);

@@ -1,15 +1,15 @@
 //! How each target of the policy wants to be spoken to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use tollway_core::Target;
+use tollway_core::{NameMap, Target};
 use tollway_dialect::translate::{Fit, Form, TranslateLayer};
 
 use crate::policy::{Policy, Provider};
 
 /// Translates where a target's provider does not offer the client's API.
 pub(super) fn layer(policy: &Policy) -> TranslateLayer {
-    let providers: HashMap<Arc<str>, Provider> =
+    let providers: NameMap<Arc<str>, Provider> =
         policy.providers.iter().map(|each| (each.name.clone(), each.clone())).collect();
     let registry = policy.registry.clone();
     let fit = move |target: &Target, asked: Form| -> Option<Arc<Fit>> {

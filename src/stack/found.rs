@@ -4,7 +4,6 @@ use std::{collections::HashMap, time::Duration};
 
 use metrics::Label;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use tollway_core::Target;
 use tollway_pace::{GaugeStatus, KeyStatus, Unit};
 use tollway_route::Health;
@@ -81,7 +80,7 @@ impl Stack {
     pub(crate) fn refresh_metrics(&self) {
         // Models that nobody knows share their labels: the worst of them is told.
         let mut worst: HashMap<Vec<Label>, Health> = HashMap::new();
-        for facts in self.facts().snapshot(Instant::now()).targets {
+        for facts in self.known_targets().targets {
             let mut labels = self.telemetry.target_labels(&facts.target);
             labels.push(Label::new("key", facts.target.key().to_string()));
             let health = worst.entry(labels).or_default();

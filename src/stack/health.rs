@@ -6,7 +6,6 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 use tollway_circuit_breaker::State;
 use tollway_core::Target;
 use tollway_route::{Health, facts::TargetFacts};
@@ -39,7 +38,8 @@ impl Stack {
         (whole, shown.to_string())
     }
 
-    /// The models that routes name and those that were asked for, with who can serve them now.
+    /// The models that routes name and those that somebody was known to have, with who can serve them
+    /// now.
     fn models(&self, standing: &Standings<'_>) -> Vec<Value> {
         let mut models: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for place in self.policy.routes.iter().flat_map(|route| route.places()) {
@@ -47,7 +47,7 @@ impl Stack {
                 models.entry(model).or_default().insert(&place.provider);
             }
         }
-        for facts in standing.targets.values().filter(|facts| facts.figures.samples > 0) {
+        for facts in standing.targets.values() {
             if let Some(model) = facts.target.model() {
                 models.entry(model).or_default().insert(facts.target.provider());
             }
@@ -90,7 +90,7 @@ impl<'a> Standings<'a> {
             Self { stack, targets: HashMap::new(), circuits: HashMap::new(), issues: Vec::new() };
         all.add_keys();
         all.add_circuits();
-        for facts in stack.facts().snapshot(Instant::now()).targets {
+        for facts in stack.known_targets().targets {
             for issue in &facts.issues {
                 all.issues.push(issue_of(&facts.target, &issue.to_string()));
             }

@@ -1,11 +1,8 @@
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use http::{Extensions, request};
 use tollway_circuit_breaker::FindKey;
-use tollway_core::{Caller, Target};
+use tollway_core::{Caller, NameMap, Target};
 
 use crate::policy::{Auth, Endpoint, Policy, Provider};
 
@@ -94,9 +91,9 @@ impl FindKey<Credential> for Guarded {
 
 /// The accounts that limits `per: provider_key` count: `provider/key`, made once.
 #[derive(Clone, Debug)]
-pub(super) struct Accounts(Arc<HashMap<Arc<str>, ByKey>>);
+pub(super) struct Accounts(Arc<NameMap<Arc<str>, ByKey>>);
 
-type ByKey = HashMap<Arc<str>, Arc<str>>;
+type ByKey = NameMap<Arc<str>, Arc<str>>;
 
 impl Accounts {
     pub(super) fn new(policy: &Policy) -> Self {

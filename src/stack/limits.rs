@@ -7,8 +7,9 @@ use std::{
 use http::{request, response};
 use tollway_core::{Ask, AtWork, Caller, Ending, Metered, Operation, Target, Usage, Usd};
 use tollway_rate_limit::{
-    self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull, Zone,
+    self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull, WhenStoreIsAway, Zone,
 };
+use tollway_store::ledger::Pen;
 
 use super::{
     StackError,
@@ -16,6 +17,7 @@ use super::{
     estimate::{self, Estimates},
     keys::{self, Accounts},
     prices::Prices,
+    stores::Counted,
     tell,
 };
 use crate::{
@@ -33,7 +35,8 @@ pub(super) enum Side {
     Attempt,
 }
 
-fn side(limit: &Limit) -> Side {
+/// Where this limit is decided.
+pub(super) fn side(limit: &Limit) -> Side {
     if limit.per.iter().any(Scope::is_of_target) { Side::Attempt } else { Side::Request }
 }
 
@@ -42,17 +45,34 @@ pub(super) fn layer(
     policy: &Policy,
     of: Side,
     settle: BySpending,
-    (telemetry, alerts): (&Telemetry, &Alerts),
+    counted: &Counted,
+    (telemetry, alerts, pen): (&Telemetry, &Alerts, &Option<Pen>),
+    before: Option<&RateLimitLayer<BySpending>>,
 ) -> Result<RateLimitLayer<BySpending>, StackError> {
     let zone = Zone::new(policy.time_zone.clone());
     let mut rules = Vec::new();
     for limit in policy.limits.iter().filter(|limit| side(limit) == of) {
         for quota in &limit.quotas {
-            rules.push(rule(limit, quota, (of, zone), &settle)?);
+            let rule = rule(limit, quota, (of, zone), &settle)?;
+            rules.push(if counted.shares(quota.unit) { rule } else { rule.here() });
         }
     }
-    RateLimitLayer::builder(rules, settle)
-        .hook(tell::limits(telemetry.clone(), alerts.clone()))
+    let builder = RateLimitLayer::builder(rules, settle);
+    let builder = match (before, &counted.journal) {
+        // What goes on is saved where it was.
+        (Some(before), _) => builder.resume(before),
+        (None, Some(journal)) => {
+            let wrong = |error| StackError::new("state.limits", error);
+            builder.journal(journal.clone()).map_err(wrong)?
+        }
+        (None, None) => builder,
+    };
+    let builder = match &counted.shared {
+        Some(store) => builder.shared(store.clone()),
+        None => builder,
+    };
+    builder
+        .hook(tell::limits(telemetry.clone(), alerts.clone(), pen.clone()))
         .build()
         .map_err(|error| StackError::new("limits", error))
 }
@@ -94,15 +114,22 @@ fn rule(
         policy::WhenFull::Wait(time) => built.when_full(WhenFull::Wait(time)),
         policy::WhenFull::Downgrade(_) => built.when_full(WhenFull::Downgrade),
     };
+    built = built.when_store_is_away(match limit.when_store_is_away {
+        policy::WhenStoreIsAway::Local => WhenStoreIsAway::Local,
+        policy::WhenStoreIsAway::Open => WhenStoreIsAway::Open,
+        policy::WhenStoreIsAway::Closed => WhenStoreIsAway::Closed,
+    });
     if let Some(share) = limit.warns_at(quota) {
         built = built.warn_at(percent(share));
     }
     let built = built.build().map_err(|error| StackError::new(format!("limit {name}"), error))?;
     let capacity = built.capacity();
     let (per, models) = (limit.per.clone(), limit.models.clone());
+    let scope: Vec<_> = per.iter().map(ToString::to_string).collect();
     let (unit, settle) = (quota.unit, settle.clone());
     let (aliases, accounts) = (settle.aliases.clone(), settle.accounts.clone());
     Ok(Rule::new(built, unit_tag(unit))
+        .scope(scope.join(", "))
         .key(move |request| {
             let model = model(request, side).map(|model| aliases.resolve(model));
             let applies = models.is_empty()
@@ -228,8 +255,13 @@ pub(super) struct Ticket {
 }
 
 impl BySpending {
-    pub(super) fn new(prices: Prices, aliases: Aliases, accounts: Accounts) -> Self {
-        Self { prices, aliases, accounts, estimates: Arc::default() }
+    pub(super) fn new(
+        prices: Prices,
+        aliases: Aliases,
+        accounts: Accounts,
+        estimates: Arc<Estimates>,
+    ) -> Self {
+        Self { prices, aliases, accounts, estimates }
     }
 
     fn estimate(&self, unit: Unit, request: &request::Parts) -> u64 {

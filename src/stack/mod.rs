@@ -4,11 +4,14 @@
 //! `build.rs` is the one place where the order is written.
 
 mod aliases;
+mod availability;
 mod breaker;
 mod build;
 mod calibration;
 mod callers;
+mod carried;
 mod catalog;
+mod circuits;
 mod downgrade;
 mod estimate;
 mod explain;
@@ -17,7 +20,9 @@ mod fits;
 mod found;
 mod hangup;
 mod health;
+mod in_force;
 mod keys;
+mod ledger;
 mod limits;
 mod models;
 mod names;
@@ -31,11 +36,12 @@ mod retry;
 mod routes;
 mod shared;
 mod signals;
+mod stores;
 mod tell;
 mod tokens;
 mod upstream;
 
-use std::fmt;
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use tollway_circuit_breaker::CircuitBreakerHandle;
 use tollway_core::BoxError;
@@ -43,14 +49,17 @@ use tollway_cost::Totals;
 use tollway_pace::PaceHandle;
 use tollway_route::facts::Tracker;
 
-use crate::{simulate::Simulator, telemetry::Telemetry};
+use crate::{policy::Policy, simulate::Simulator, telemetry::Telemetry};
 
 pub use breaker::Circuit;
 pub use build::Stack;
 pub use figures::Facts;
+pub use in_force::{InForce, Who};
 pub use keys::Credential;
 pub use probes::Probing;
 pub use providers::Providers;
+pub use shared::Shared;
+pub use upstream::{Pools, PoolsOf};
 
 /// A part of the policy that can't be built.
 #[derive(Debug)]
@@ -79,6 +88,16 @@ impl std::error::Error for StackError {
 
 /// Views of a running stack's state: for the admin side, embedders and tests.
 impl Stack {
+    /// What it is built of.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// From when on it holds.
+    pub fn since(&self) -> SystemTime {
+        self.since
+    }
+
     /// Metrics.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry

@@ -3,15 +3,15 @@
 //! one entry.
 
 use std::{
-    collections::HashMap,
     hash::{BuildHasher, Hash},
     sync::LazyLock,
 };
 
 use foldhash::quality::RandomState;
+use tollway_core::NameMap;
 
 /// By the hash of names.
-pub(super) type Table<T> = HashMap<u64, T, RandomState>;
+pub(super) type Table<T> = NameMap<u64, T>;
 
 static NAMES: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 

@@ -86,7 +86,12 @@ impl Stack {
             }
         }
         Ok((!watched.is_empty()).then(|| Probing {
-            upstream: upstream::service(&self.policy, &self.simulators, &self.tls),
+            upstream: upstream::service(
+                &self.policy,
+                &self.simulators,
+                &self.tls,
+                &mut upstream::PoolsOf::default(),
+            ),
             tracker: self.facts().clone(),
             watched,
             schedule,

@@ -1,6 +1,7 @@
 //! `x-tollway-dry-run`: where a request would go, and why, without sending it.
 
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -15,14 +16,15 @@ use http_body_util::{Either, Full};
 use pin_project::pin_project;
 use tollway_core::BoxError;
 use tollway_dialect::RequestBody;
+use tollway_route::BadHeader;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::routes::Decider;
 
-const DRY_RUN: HeaderName = HeaderName::from_static("x-tollway-dry-run");
-/// What says no. Anything else says yes: who writes the header doesn't mean to pay.
-const NO: [&str; 3] = ["false", "0", "?0"];
+pub(super) static DRY_RUN: HeaderName = HeaderName::from_static("x-tollway-dry-run");
+const YES: [&str; 5] = ["true", "1", "?1", "yes", "on"];
+const NO: [&str; 5] = ["false", "0", "?0", "no", "off"];
 
 /// Answers rehearsals with the decision as JSON.
 #[derive(Clone, Debug)]
@@ -36,6 +38,22 @@ impl<S> Layer<S> for RehearseLayer {
     }
 }
 
+/// A refusal that was only asked for.
+#[derive(Debug)]
+pub(super) struct Rehearsed(BoxError);
+
+impl fmt::Display for Rehearsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Rehearsed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
 /// Service of [`RehearseLayer`].
 #[derive(Clone, Debug)]
 pub(super) struct Rehearse<S> {
@@ -43,12 +61,13 @@ pub(super) struct Rehearse<S> {
     decider: Decider,
 }
 
-/// Whether only the decision is wanted. The header concerns nobody else.
-fn is_rehearsal(headers: &mut HeaderMap) -> bool {
-    let asked = headers.remove(DRY_RUN);
-    asked.is_some_and(|value| {
-        !NO.iter().any(|no| value.as_bytes().eq_ignore_ascii_case(no.as_bytes()))
-    })
+/// Whether only the decision is wanted. What is neither yes nor no is refused, which sends nothing either.
+fn is_rehearsal(headers: &HeaderMap) -> Result<bool, BadHeader> {
+    let is_in = |words: &[&str], text: &str| words.iter().any(|it| it.eq_ignore_ascii_case(text));
+    let said = BadHeader::read(headers, &DRY_RUN, "`true` or `false`", |text| {
+        (is_in(&YES, text) || is_in(&NO, text)).then(|| is_in(&YES, text))
+    });
+    Ok(said?.unwrap_or(false))
 }
 
 impl<S, B, R> Service<Request<RequestBody<B>>> for Rehearse<S>
@@ -63,12 +82,13 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<RequestBody<B>>) -> Self::Future {
-        if !is_rehearsal(request.headers_mut()) {
-            return RehearseFuture::Passed(self.inner.call(request));
-        }
-        let decided = self.decider.rehearse(&request).map(|it| it.json().to_string());
-        RehearseFuture::Answered(Some(decided.map_err(Into::into)))
+    fn call(&mut self, request: Request<RequestBody<B>>) -> Self::Future {
+        let decided = match is_rehearsal(request.headers()) {
+            Ok(false) => return RehearseFuture::Passed(self.inner.call(request)),
+            Ok(true) => self.decider.rehearse(&request).map(|it| it.json().to_string()),
+            Err(bad) => Err(bad.into()),
+        };
+        RehearseFuture::Answered(Some(decided.map_err(|refusal| Rehearsed(refusal).into())))
     }
 }
 
@@ -107,14 +127,21 @@ mod tests {
 
     #[test]
     fn only_a_clear_no_is_sent() {
-        for (value, dry) in
-            [("true", true), ("1", true), ("", true), ("false", false), ("?0", false)]
-        {
-            let mut headers = HeaderMap::new();
-            headers.insert(DRY_RUN, HeaderValue::from_str(value).unwrap());
-            assert_eq!(is_rehearsal(&mut headers), dry, "{value:?}");
-            assert!(headers.is_empty(), "it goes no further");
+        let said = |value: &str| {
+            let value = HeaderValue::from_str(value).unwrap();
+            is_rehearsal(&HeaderMap::from_iter([(DRY_RUN.clone(), value)]))
+        };
+        for (yes, no) in YES.iter().zip(NO) {
+            assert_eq!((said(yes), said(no)), (Ok(true), Ok(false)), "{yes}, {no}");
         }
-        assert!(!is_rehearsal(&mut HeaderMap::new()));
+        assert_eq!((said("TRUE"), said("False")), (Ok(true), Ok(false)));
+        for neither in ["", "2", "flase", "true false", "dry"] {
+            assert_eq!(
+                said(neither).map_err(|bad| bad.name()),
+                Err("x-tollway-dry-run"),
+                "{neither}"
+            );
+        }
+        assert_eq!(is_rehearsal(&HeaderMap::new()), Ok(false));
     }
 }

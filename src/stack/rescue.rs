@@ -25,11 +25,11 @@ use tollway_identify::Unauthorized;
 use tollway_pace::Paced;
 use tollway_rate_limit::{LimitExceeded, Unit};
 use tollway_retry::Attempts;
-use tollway_route::NoRoute;
+use tollway_route::{BadHeader, NoRoute, NoneAble};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{models::ModelForbidden, providers::in_words};
+use super::{models::ModelForbidden, providers::in_words, rehearse::Rehearsed};
 use crate::upstream::drop_stale_phrase;
 
 /// A reply that came, or the answer made of an error.
@@ -178,6 +178,10 @@ fn answer(error: &(dyn Error + 'static), dialect: Dialect) -> Response<Full<Byte
     if let Some(full) = find_error::<LimitExceeded>(error) {
         full.write_headers(reply.headers_mut());
     }
+    let decided = find_error::<Rehearsed>(error).is_none();
+    if let Some(nobody) = find_error::<NoneAble>(error).filter(|_| decided) {
+        reply.extensions_mut().insert(nobody.plan().clone());
+    }
     if let Some(tried) = find_error::<tollway_retry::RetryError>(error) {
         reply.extensions_mut().insert(tried.attempts().clone());
     }
@@ -213,12 +217,27 @@ fn to_answer(error: &(dyn Error + 'static)) -> Answer {
             final_: false,
         };
     }
+    if let Some(bad) = find_error::<BadHeader>(error) {
+        let (kind, code) = ("invalid_request_error", "invalid_header");
+        return Answer {
+            param: Some(bad.name().to_owned()),
+            ..Answer::new(StatusCode::BAD_REQUEST, kind, code, bad.to_string())
+        };
+    }
     if let Some(nowhere) = find_error::<NoRoute>(error) {
         let (kind, code) = ("invalid_request_error", "model_not_found");
         return Answer {
             param: Some("model".to_owned()),
             ..Answer::new(StatusCode::NOT_FOUND, kind, code, nowhere.to_string())
         };
+    }
+    if let Some(nobody) = find_error::<NoneAble>(error) {
+        let code = match nobody.is_too_long() {
+            true => "context_length_exceeded",
+            false => "no_capable_target",
+        };
+        let (status, kind) = (StatusCode::BAD_REQUEST, "invalid_request_error");
+        return Answer::new(status, kind, code, nobody.to_string());
     }
     if let Some(full) = find_error::<LimitExceeded>(error) {
         let (kind, code) = match full.unit() {

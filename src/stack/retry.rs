@@ -78,9 +78,13 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
         Some(copy)
     }
 
-    /// Asked after a failure: whoever was at work is done with it. For a caller who has left nobody
-    /// else is asked.
+    /// Asked after a failure: whoever was at work is done with it, and why it went there may be asked.
+    /// For a caller who has left nobody else is asked.
     fn can_replay(&self, kept: &Request<RequestBody<B>>) -> bool {
+        let known = kept.extensions();
+        if let (Some(plan), Some(exchange)) = (known.get(), known.get::<Arc<Exchange>>()) {
+            exchange.note_plan(plan);
+        }
         kept.extensions().get::<AtWork>().is_none_or(|work| {
             work.end();
             !work.is_abandoned()
@@ -95,8 +99,12 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
         plan: &Plan,
         tried: &[Target],
     ) -> Option<Plan> {
+        let exchange = kept.extensions().get::<Arc<Exchange>>();
+        if let Some(exchange) = exchange {
+            exchange.note_plan(plan);
+        }
         let rest = self.decider.rescore(kept, plan, tried)?;
-        if let Some(exchange) = kept.extensions().get::<Arc<Exchange>>() {
+        if let Some(exchange) = exchange {
             exchange.note_rescored(&rest);
         }
         Some(rest)

@@ -2,101 +2,36 @@ use std::sync::Arc;
 
 use http::Request;
 use tokio::time::Instant;
-use tollway_circuit_breaker::CircuitBreakerHandle;
-use tollway_core::{Plan, Target, Usage};
+use tollway_core::{BoxError, Plan, Target, Usage};
 use tollway_dialect::RequestBody;
-use tollway_pace::{PaceHandle, PaceLayer};
-use tollway_rate_limit::{Downgraded, Handle, Key, Part, RateLimitLayer};
+use tollway_pace::PaceLayer;
+use tollway_rate_limit::{Downgraded, RateLimitLayer};
 use tollway_route::{
-    Availability as Standing, Glob, Group, Match, Member, Near, NoRoute, Prefer, Query,
-    ReadSignals, Reading, Route, RouteLayer, Router, Rule, Strategy, TargetState, Then, Track,
+    Glob, Group, Match, Member, Near, Prefer, Query, ReadSignals, Reading, Route, RouteLayer,
+    Router, Rule, Strategy, Then, Track,
     auto::Weights,
     facts::{self, CostOf, TrackLayer, Tracker},
 };
 
 use super::{
     Facts, StackError,
+    availability::Availability,
     breaker::{Benches, Breakers, Circuit},
     catalog::Known,
     downgrade::Downgrades,
-    keys::{self, Accounts, CALLERS_OWN, Credential},
-    limits::{self, BySpending},
-    pace,
+    keys,
+    limits::BySpending,
     prices::Prices,
     signals::Reads,
     tell,
 };
 use crate::{
-    policy::{self, Policy, Scope},
+    policy::{self, Policy},
     telemetry::{Decision, Telemetry},
 };
 
 /// Told of every plan.
 pub(super) type Hook = tell::Routes;
-
-/// Which targets are out: their key is set aside, their breaker is open, or a limit of their
-/// provider has nothing left, be it the policy's or the provider's own.
-#[derive(Clone, Debug)]
-pub(super) struct Availability {
-    benches: CircuitBreakerHandle<Credential>,
-    breakers: CircuitBreakerHandle<Circuit>,
-    limits: Handle,
-    accounts: Accounts,
-    pace: PaceHandle<Circuit>,
-    /// Enforced limits that a target alone decides.
-    buckets: Arc<[Bucket]>,
-    /// What is given in place of all of this.
-    given: Option<Facts>,
-}
-
-#[derive(Clone, Debug)]
-struct Bucket {
-    rule: Arc<str>,
-    per: Vec<Scope>,
-}
-
-impl TargetState for Availability {
-    fn availability(&self, target: &Target) -> Standing {
-        if let Some(given) = &self.given {
-            return given.availability(target);
-        }
-        // Whose own credential it will be is not known here.
-        let own = &**target.key() == CALLERS_OWN;
-        if !own && !self.benches.allows(&Credential::of(target)) {
-            return Standing::KeyBenched;
-        }
-        if !self.breakers.allows(&Circuit::of(target)) {
-            return Standing::BreakerOpen;
-        }
-        let full = self.buckets.iter().any(|bucket| {
-            bucket
-                .key(target, &self.accounts)
-                .is_some_and(|key| !self.limits.would_admit_key(&bucket.rule, &key, 1))
-        });
-        if full || !pace::has_room(&self.pace, target) {
-            Standing::LimitFull
-        } else {
-            Standing::Ready
-        }
-    }
-}
-
-impl Bucket {
-    fn key(&self, target: &Target, accounts: &Accounts) -> Option<Key> {
-        let part = |scope: &Scope| match scope {
-            Scope::Provider => Some(Part::Name(target.provider().clone())),
-            Scope::ProviderKey if &**target.key() == CALLERS_OWN => None,
-            Scope::ProviderKey => accounts.of(target).cloned().map(Part::Name),
-            Scope::Model => target.model().cloned().map(Part::Name),
-            _ => None,
-        };
-        match &self.per[..] {
-            [Scope::All, one] | [one, Scope::All] | [one] => part(one).map(Key::One),
-            [one, two] => Some(Key::Two(part(one)?, part(two)?)),
-            _ => None,
-        }
-    }
-}
 
 /// Decides where requests go: for the route layer, for what is left after a failure, and for whoever
 /// only wants to know. Clones share the router's state.
@@ -119,9 +54,10 @@ impl Decider {
     pub(super) fn rehearse<B>(
         &self,
         request: &Request<RequestBody<B>>,
-    ) -> Result<Decision, NoRoute> {
+    ) -> Result<Decision, BoxError> {
         let reading = Reading(&self.reads, request);
         let query = Query::of(request, Instant::now()).with_lazy(&reading);
+        query.check()?;
         let plan = self.router.explain(&query, &self.state)?;
         let judgement = plan.complexity.and_then(|_| self.judgement(request));
         Ok(Decision { judgement, ..Decision::new(plan) })
@@ -167,15 +103,16 @@ impl Decider {
     }
 }
 
-/// Figures of targets, as the policy has them kept.
-pub(super) fn tracker(policy: &Policy) -> Result<Tracker, StackError> {
+/// How figures of targets are kept.
+pub(super) fn figures(policy: &Policy) -> Result<facts::Config, StackError> {
     let config = facts::Config {
         window: policy.routing.window,
         min_samples: policy.routing.min_samples.get(),
         health: policy.health.clone(),
         ..facts::Config::default()
     };
-    Tracker::new(config).map_err(|error| StackError::new("health", error))
+    config.check().map_err(|error| StackError::new("health", error))?;
+    Ok(config)
 }
 
 /// What attempts cost, for the figures of their targets.
@@ -226,29 +163,8 @@ pub(super) fn decider(
     };
     let downgrades = Downgrades::new(policy, &routes, build)?;
     let router = build(routes)?;
-    let decides = |limit: &&policy::Limit| {
-        let by_target =
-            |scope: &Scope| scope.is_of_target() || matches!(scope, Scope::Model | Scope::All);
-        limit.enforce
-            && limit.models.is_empty()
-            && limit.per.iter().any(Scope::is_of_target)
-            && limit.per.iter().all(by_target)
-    };
-    let buckets = policy.limits.iter().filter(decides).flat_map(|limit| {
-        limit
-            .quotas
-            .iter()
-            .map(|quota| Bucket { rule: limits::rule_name(limit, quota), per: limit.per.clone() })
-    });
-    let state = Availability {
-        benches: benches.handle(),
-        breakers: breakers.handle(),
-        accounts: Accounts::new(policy),
-        limits: attempt_limits.handle(),
-        pace: pace.handle(),
-        buckets: buckets.collect(),
-        given,
-    };
+    let judges = (benches, breakers, attempt_limits, pace);
+    let state = Availability::new(policy, judges, given);
     Ok(Decider { router, state, reads, weights: policy.routing.auto, downgrades })
 }
 

@@ -23,10 +23,20 @@ impl<S> Layer<S> for SharedLayer {
     }
 }
 
-/// Service of [`SharedLayer`].
-pub(super) struct Shared<S>(Arc<Mutex<S>>);
+/// One service that many hold: a clone is the same one.
+pub struct Shared<S>(Arc<Mutex<S>>);
 
 impl<S> Shared<S> {
+    /// From now on all clones call what `fresh` is. Requests under way end as they began, and what was
+    /// called until now is dropped with the last of them.
+    pub fn renew(&self, fresh: Self) {
+        if !Arc::ptr_eq(&self.0, &fresh.0) {
+            std::mem::swap(&mut *self.lock(), &mut *fresh.lock());
+        }
+        // With no lock held: it may be the end of many things.
+        drop(fresh);
+    }
+
     /// A panic below costs its request alone: the services hold nothing that it could leave half done.
     fn lock(&self) -> MutexGuard<'_, S> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -66,6 +76,25 @@ mod tests {
     use tower::{ServiceExt, service_fn};
 
     use super::*;
+
+    #[tokio::test]
+    async fn all_clones_are_renewed_and_the_old_one_is_dropped() {
+        let held = Arc::new(());
+        let make = |number: i32, held: Arc<()>| {
+            let answer = move |()| {
+                let _held = &held;
+                ready(Ok::<_, Infallible>(number))
+            };
+            SharedLayer.layer(service_fn(answer))
+        };
+        let shared = make(1, held.clone());
+        let clone = shared.clone();
+        assert_eq!(clone.clone().oneshot(()).await, Ok(1));
+        shared.renew(make(2, Arc::default()));
+        assert_eq!((clone.clone().oneshot(()).await, Arc::strong_count(&held)), (Ok(2), 1));
+        shared.renew(clone.clone());
+        assert_eq!(clone.oneshot(()).await, Ok(2));
+    }
 
     #[tokio::test]
     async fn clones_are_one_and_outlive_a_panic() {

@@ -8,7 +8,7 @@ use std::{
 use foldhash::fast::FixedState;
 use http::Request;
 use serde::Deserialize;
-use tollway_core::{Ask, Needs, SystemClock, WallClock};
+use tollway_core::{Ask, Needs, Operation, SystemClock, WallClock};
 use tollway_dialect::{
     RequestBody,
     prompt::{self, Piece, Role},
@@ -42,35 +42,52 @@ fn visit<B>(request: &Request<RequestBody<B>>, each: &mut impl FnMut(Piece<'_>))
     Some(())
 }
 
+/// What a request and the pieces of its prompt say of what a model must be able to do.
+fn found<B>(request: &Request<B>, mut seen: prompt::Needs) -> Needs {
+    // Speech and transcription are audio whatever the body says, and most are forms.
+    let ask = request.extensions().get::<Ask>();
+    seen.audio |= ask.is_some_and(|ask| ask.operation == Operation::Audio);
+    let all = [
+        (seen.vision, Needs::VISION),
+        (seen.tools, Needs::TOOLS),
+        (seen.json, Needs::JSON),
+        (seen.reasoning, Needs::REASONING),
+        (seen.audio, Needs::AUDIO),
+    ];
+    let needed = all.into_iter().filter(|(needed, _)| *needed);
+    needed.fold(Needs::NONE, |all, (_, need)| all | need)
+}
+
+fn scan(scanner: &mut Scanner, piece: Piece<'_>) {
+    match piece {
+        Piece::Message(role) => scanner.turn(speaker(role)),
+        Piece::Text { text, .. } => scanner.text(text),
+        Piece::Image => scanner.image(),
+        Piece::Tool => scanner.tool(),
+        Piece::Schema => scanner.schema(),
+        _ => {}
+    }
+}
+
 impl<B> ReadSignals<RequestBody<B>> for Reads {
     fn needs(&self, request: &Request<RequestBody<B>>) -> Needs {
-        let mut found = prompt::Needs::default();
-        let read = visit(request, &mut |piece: Piece<'_>| found.see(&piece));
-        let all = [
-            (found.vision, Needs::VISION),
-            (found.tools, Needs::TOOLS),
-            (found.json, Needs::JSON),
-            (found.reasoning, Needs::REASONING),
-            (found.audio, Needs::AUDIO),
-        ];
-        let mut needs = Needs::NONE;
-        for (_, need) in all.iter().filter(|(needed, _)| *needed && read.is_some()) {
-            needs |= *need;
-        }
-        needs
+        let mut seen = prompt::Needs::default();
+        visit(request, &mut |piece: Piece<'_>| seen.see(&piece));
+        found(request, seen)
     }
 
     fn signals(&self, request: &Request<RequestBody<B>>) -> Option<Signals> {
-        let mut scanner = Scanner::new();
-        visit(request, &mut |piece: Piece<'_>| match piece {
-            Piece::Message(role) => scanner.turn(speaker(role)),
-            Piece::Text { text, .. } => scanner.text(text),
-            Piece::Image => scanner.image(),
-            Piece::Tool => scanner.tool(),
-            Piece::Schema => scanner.schema(),
-            _ => {}
-        })?;
-        Some(scanner.finish())
+        self.look(request).1
+    }
+
+    /// In one walk over the body.
+    fn look(&self, request: &Request<RequestBody<B>>) -> (Needs, Option<Signals>) {
+        let (mut seen, mut scanner) = (prompt::Needs::default(), Scanner::new());
+        let read = visit(request, &mut |piece: Piece<'_>| {
+            seen.see(&piece);
+            scan(&mut scanner, piece);
+        });
+        (found(request, seen), read.map(|()| scanner.finish()))
     }
 
     /// Of what stands before the model's first word, at most [`PREFIX`] bytes: the same for every
@@ -138,6 +155,19 @@ fn speaker(role: Role) -> auto::Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn speech_and_transcription_need_audio() {
+        for (operation, body, needs) in [
+            (Operation::Audio, RequestBody::streaming(()), Needs::AUDIO),
+            (Operation::Audio, RequestBody::buffered(r#"{"input":"Hi"}"#), Needs::AUDIO),
+            (Operation::Embeddings, RequestBody::streaming(()), Needs::NONE),
+        ] {
+            let mut request = Request::new(body);
+            request.extensions_mut().insert(Ask::new(operation));
+            assert_eq!(Reads.needs(&request), needs, "{operation:?}");
+        }
+    }
 
     #[test]
     fn the_body_says_its_task() {

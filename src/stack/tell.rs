@@ -5,19 +5,24 @@ use std::{collections::HashSet, sync::Arc};
 use http::Request;
 use metrics::Label;
 use tollway_circuit_breaker as breaker;
-use tollway_core::{ErrorClass, Hook, Plan, Target};
+use tollway_core::{ErrorClass, Hook, Plan, SystemClock, Target, WallClock};
 use tollway_pace as pace;
 use tollway_rate_limit as limit;
+use tollway_store::ledger::{Pen, millis};
 
 use super::{Circuit, Credential, keys, providers};
 use crate::{
     alerts::Alerts,
     policy::{Policy, Tell},
-    telemetry::{Exchange, Telemetry, is_chosen, names},
+    telemetry::{Exchange, Telemetry, is_told, names},
 };
 
 /// Metrics that name only models which the policy or the registry knows.
 pub(super) fn telemetry(policy: &Policy) -> Telemetry {
+    Telemetry::new(known_models(policy), policy.routing.decisions)
+}
+
+pub(super) fn known_models(policy: &Policy) -> impl Fn(&str) -> bool + Send + Sync + 'static {
     let mut known: HashSet<Box<str>> = HashSet::new();
     for model in &policy.registry.models {
         known.insert((&*model.id).into());
@@ -27,13 +32,14 @@ pub(super) fn telemetry(policy: &Policy) -> Telemetry {
     known.extend(targets.filter_map(|target| target.model.as_deref().map(Into::into)));
     let exact = policy.routes.iter().flat_map(|route| &route.matches.models);
     known.extend(exact.filter(|glob| glob.is_exact()).map(|glob| glob.as_str().into()));
-    Telemetry::new(move |model| known.contains(model), policy.routing.decisions)
+    move |model| known.contains(model)
 }
 
-/// Refusals, waits and warnings of limits, and the alerts made of them.
+/// Refusals, waits and warnings of limits, and the alerts made of them; refusals into the ledger too.
 pub(super) fn limits(
     telemetry: Telemetry,
     alerts: Alerts,
+    pen: Option<Pen>,
 ) -> impl Hook<limit::Event> + Send + Sync + 'static {
     move |event: &limit::Event| {
         alerts.hear(event);
@@ -42,13 +48,26 @@ pub(super) fn limits(
             Label::new("unit", event.unit.as_str()),
         ];
         let name = match &event.kind {
-            limit::EventKind::Refused { .. } => {
+            limit::EventKind::Refused { asked, available, .. } => {
+                if let Some(pen) = &pen {
+                    let key = event.key.to_string();
+                    pen.refused(
+                        &event.limit,
+                        &key,
+                        (*asked, *available),
+                        millis(SystemClock.now()),
+                    );
+                }
                 labels.push(Label::new("enforced", "true"));
                 names::REFUSALS
             }
             limit::EventKind::WouldHaveRefused => {
                 labels.push(Label::new("enforced", "false"));
                 names::REFUSALS
+            }
+            limit::EventKind::StartedAnew => {
+                tracing::info!(limit = &*event.limit, "a limit of another kind begins anew");
+                return;
             }
             limit::EventKind::Waited(_) => names::LIMIT_WAITS,
             limit::EventKind::Downgraded => names::LIMIT_DOWNGRADES,
@@ -61,14 +80,8 @@ pub(super) fn limits(
 
 /// Keys that are set aside, and those that work again.
 pub(super) fn benches(
-    policy: &Policy,
     telemetry: Telemetry,
 ) -> impl Hook<breaker::Event<Credential>> + Send + Sync + 'static {
-    for provider in &policy.providers {
-        for (key, _) in keys::of(provider) {
-            works(&telemetry, &Credential::new(provider.name.clone(), key));
-        }
-    }
     move |event: &breaker::Event<Credential>| {
         let at = &event.key;
         let (provider, key) = (&*at.provider, &*at.key);
@@ -98,7 +111,21 @@ pub(super) fn benches(
     }
 }
 
-fn works(telemetry: &Telemetry, at: &Credential) {
+/// Tells that no key of the policy is set aside.
+pub(super) fn all_work(telemetry: &Telemetry, policy: &Policy) {
+    for provider in &policy.providers {
+        for (key, _) in keys::of(provider) {
+            works(telemetry, &Credential::new(provider.name.clone(), key));
+        }
+    }
+}
+
+/// Tells that nobody guards a target any more.
+pub(super) fn unguarded(telemetry: &Telemetry, target: &Target) {
+    telemetry.set(names::BREAKER_STATE, telemetry.target_labels(target), 0.0);
+}
+
+pub(super) fn works(telemetry: &Telemetry, at: &Credential) {
     for class in [ErrorClass::Auth, ErrorClass::Quota].iter().filter(|_| !at.is_callers_own()) {
         telemetry.set(names::KEY_BENCHED, key_labels(at, *class), 0.0);
     }
@@ -197,12 +224,13 @@ impl Hook<tollway_retry::Event> for Retries {
     }
 }
 
-/// Notes plans that are told: those chosen by more than order and turns, or all. What every request
-/// of a static route does is told by its target, and costs nothing here.
+/// Notes plans that are told: those chosen by more than order and turns, or all; and those that passed
+/// somebody over. What every other request of a static route does is told by its target, and costs
+/// nothing here.
 pub(super) fn plans<B>(tell: Tell) -> impl Fn(Request<B>) -> Request<B> + Clone {
     move |request| {
         let known = request.extensions();
-        let told = |plan: &&Plan| tell == Tell::Always || is_chosen(plan);
+        let told = |plan: &&Plan| is_told(tell, plan) || !plan.rejected.is_empty();
         let plan = known.get::<Plan>().filter(told);
         if let (Some(plan), Some(exchange)) = (plan, known.get::<Arc<Exchange>>()) {
             exchange.note_plan(plan);
@@ -211,7 +239,7 @@ pub(super) fn plans<B>(tell: Tell) -> impl Fn(Request<B>) -> Request<B> + Clone 
     }
 }
 
-/// Counts plans whose first choice was not the route's.
+/// Counts targets that should not be tried, by reason.
 #[derive(Clone, Debug)]
 pub(super) struct Routes(Telemetry);
 
@@ -221,7 +249,11 @@ pub(super) fn routes(telemetry: Telemetry) -> Routes {
 
 impl Hook<tollway_route::Event> for Routes {
     fn on(&self, event: &tollway_route::Event) {
-        let tollway_route::Event::Routed(plan) = event else { return };
+        let plan = match event {
+            tollway_route::Event::Routed(plan) => plan,
+            tollway_route::Event::NoneAble(refusal) => refusal.plan(),
+            _ => return,
+        };
         for rejected in plan.rejected.iter() {
             let mut labels = self.0.target_labels(&rejected.target);
             labels.push(Label::new("route", plan.route.to_string()));

@@ -25,6 +25,11 @@ impl InputTokens {
         Self { aliases, calibration: Arc::default() }
     }
 
+    /// With other aliases, and all that was learnt.
+    pub(super) fn under(&self, aliases: Aliases) -> Self {
+        Self { aliases, calibration: self.calibration.clone() }
+    }
+
     /// For the asked model, whoever will serve it.
     pub(super) fn asked<B>(&self, mut request: Request<RequestBody<B>>) -> Request<RequestBody<B>> {
         let (parts, body) = (request.extensions(), request.body());

@@ -7,12 +7,12 @@ use rustls::ClientConfig;
 use tollway_core::{BoxError, ErrorClass};
 use tollway_dialect::{AttemptConfig, AttemptLayer, Commit, InspectConfig, InspectLayer};
 
-use super::{StackError, retry};
+use super::{StackError, rehearse::DRY_RUN, retry};
 use crate::{
     policy::{self, Endpoint, HttpEndpoint, Policy},
     server,
     simulate::Simulator,
-    upstream::{self, Provider, Upstream},
+    upstream::{self, Provider, SentBody, Upstream},
 };
 
 /// TLS settings by provider; made once, shared by all workers' pools.
@@ -37,14 +37,6 @@ pub(super) fn attempt(policy: &Policy) -> Result<AttemptLayer, StackError> {
     AttemptLayer::with_config(config).map_err(|error| StackError::new("streams", error))
 }
 
-pub(super) fn simulators(policy: &Policy) -> HashMap<Arc<str>, Simulator> {
-    let simulated = |provider: &policy::Provider| match &provider.endpoint {
-        Endpoint::Simulate(config) => Some((provider.name.clone(), Simulator::new(config.clone()))),
-        Endpoint::Http(_) => None,
-    };
-    policy.providers.iter().filter_map(simulated).collect()
-}
-
 fn over_http(policy: &Policy) -> impl Iterator<Item = (&policy::Provider, &HttpEndpoint)> {
     policy.providers.iter().filter_map(|provider| match &provider.endpoint {
         Endpoint::Http(http) => Some((provider, &**http)),
@@ -52,10 +44,14 @@ fn over_http(policy: &Policy) -> impl Iterator<Item = (&policy::Provider, &HttpE
     })
 }
 
-/// Reads certificate files and builds each pool once, so that what can't be built shows now.
-pub(super) fn tls(policy: &Policy) -> Result<Tls, StackError> {
+/// Reads certificate files and builds each pool once, so that what can't be built shows now. The
+/// usual authorities are read once a process.
+pub(super) fn tls(policy: &Policy, before: Option<(&Policy, &Tls)>) -> Result<Tls, StackError> {
     let mut all = Tls::new();
-    let mut usual: Option<Arc<ClientConfig>> = None;
+    let mut usual: Option<Arc<ClientConfig>> = before.and_then(|(policy, tls)| {
+        let (one, _) = over_http(policy).find(|(_, http)| http.extra_ca.is_none())?;
+        tls.get(&one.name).cloned()
+    });
     for (provider, http) in over_http(policy) {
         let name = &provider.name;
         let wrong = |error| StackError::new(format!("provider {name}"), error);
@@ -81,7 +77,8 @@ pub(super) fn tls(policy: &Policy) -> Result<Tls, StackError> {
     Ok(all)
 }
 
-/// Headers by which whatever stands in front tells this proxy who asks.
+/// Headers by which whatever stands in front tells this proxy who asks, and those by which clients tell
+/// it what they want of it: no provider's business.
 fn private(policy: &Policy) -> Arc<[HeaderName]> {
     let named = policy.callers.identify.iter().filter_map(|source| match source {
         policy::Source::Header(name) => Some(name.clone()),
@@ -89,27 +86,65 @@ fn private(policy: &Policy) -> Arc<[HeaderName]> {
     });
     let forwarded = ["forwarded", "x-forwarded-for"].map(HeaderName::from_static);
     let behind_proxies = !policy.callers.trusted_proxies.is_empty();
-    named.chain(forwarded.into_iter().filter(|_| behind_proxies)).collect()
+    let asked = tollway_route::HEADERS.map(HeaderName::from_static);
+    let asked = asked.into_iter().chain([DRY_RUN.clone()]);
+    named.chain(forwarded.into_iter().filter(|_| behind_proxies)).chain(asked).collect()
 }
 
-/// The leaf, with pools of its own.
+/// Connection pools of one worker, to be handed from one policy's service to the next one's. Those
+/// of providers that changed are dropped once no request needs them.
+pub type Pools = PoolsOf<tollway_dialect::RequestBody<server::RequestBody>>;
+
+/// The same for any body of requests.
+#[derive(Debug)]
+pub struct PoolsOf<B>(HashMap<Arc<str>, Pool<B>>);
+
+/// A pool and what it was built of.
+#[derive(Debug)]
+struct Pool<B> {
+    provider: policy::Provider,
+    private: Arc<[HeaderName]>,
+    tls: Arc<ClientConfig>,
+    endpoint: Arc<upstream::Endpoint<SentBody<B>>>,
+}
+
+impl<B> Default for PoolsOf<B> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+/// The leaf, with these pools where they fit, and new ones of its own; all of them are in `pools` then.
 pub(super) fn service<B>(
     policy: &Policy,
     simulators: &HashMap<Arc<str>, Simulator>,
     tls: &Tls,
+    pools: &mut PoolsOf<B>,
 ) -> Upstream<B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    let pools = server::workers(&policy.server);
+    let workers = server::workers(&policy.server);
     let private = private(policy);
-    let remote = over_http(policy).filter_map(|(provider, http)| {
-        let (tls, private) = (tls.get(&provider.name)?.clone(), private.clone());
-        let policy::Provider { forms, keys, .. } = provider;
-        let endpoint = upstream::Endpoint::new(http, forms, keys, tls, private, pools).ok()?;
-        Some((provider.name.clone(), Provider::Http(Arc::new(endpoint))))
-    });
+    let mut old = std::mem::take(&mut pools.0);
+    for (provider, http) in over_http(policy) {
+        let Some(tls) = tls.get(&provider.name).cloned() else { continue };
+        let same = |pool: &Pool<B>| {
+            pool.provider == *provider && pool.private == private && Arc::ptr_eq(&pool.tls, &tls)
+        };
+        let pool = old.remove(&provider.name).filter(same).or_else(|| {
+            let policy::Provider { forms, keys, .. } = provider;
+            let (tls, private) = (tls.clone(), private.clone());
+            let made =
+                upstream::Endpoint::new(http, forms, keys, tls.clone(), private.clone(), workers);
+            let endpoint = Arc::new(made.ok()?);
+            Some(Pool { provider: provider.clone(), private, tls, endpoint })
+        });
+        pools.0.extend(pool.map(|pool| (provider.name.clone(), pool)));
+    }
+    let remote =
+        pools.0.iter().map(|(name, pool)| (name.clone(), Provider::Http(pool.endpoint.clone())));
     let simulated = simulators
         .iter()
         .map(|(name, simulator)| (name.clone(), Provider::Simulated(simulator.clone())));

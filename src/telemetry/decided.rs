@@ -1,17 +1,14 @@
 //! What is counted of decisions.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::{Counter, Histogram, Label};
-use tollway_core::{Target, Usd};
+use tollway_core::{NameMap, Target, Usd};
 
 use super::{Decision, Telemetry, names, series::MAX_SERIES};
 
 /// Decisions by what is alike.
-pub(super) type Table = Mutex<HashMap<Key, Arc<Series>>>;
+pub(super) type Table = Mutex<NameMap<Key, Arc<Series>>>;
 
 /// What decisions are counted by.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -31,10 +28,10 @@ pub(super) struct Series {
 }
 
 impl Telemetry {
-    /// Counts a decision, how far off its estimates were, and keeps it. `answered`: with what was
+    /// Counts a decision, and how far off its estimates were. `answered`: with what was
     /// asked for; `alone`: no other waits than the target's are in its time.
-    pub(super) fn decided(&self, decision: Decision, answered: bool, alone: bool) {
-        let series = self.alike(&decision);
+    pub(super) fn decided(&self, decision: &Decision, answered: bool, alone: bool) {
+        let series = self.alike(decision);
         series.count.increment(1);
         if let (Some(chosen), Some(outcome), true) =
             (decision.chosen(), &decision.outcome, answered)
@@ -50,7 +47,6 @@ impl Telemetry {
                 series.latency.record(real.as_secs_f64() / told.as_secs_f64());
             }
         }
-        self.decisions().push(decision);
     }
 
     fn alike(&self, decision: &Decision) -> Arc<Series> {
@@ -60,7 +56,7 @@ impl Telemetry {
             route: plan.route.clone(),
             rule: plan.rule.clone(),
             strategy: plan.strategy,
-            arm: plan.arm.clone(),
+            arm: decision.arm().cloned(),
             target: chosen.map(|target| self.bounded(target)),
         };
         let mut table = self.decided_table().lock().unwrap_or_else(PoisonError::into_inner);

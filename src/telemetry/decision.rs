@@ -12,6 +12,7 @@ use tollway_core::{Candidate, PerMille, Plan, Target, Usd};
 use tollway_retry::Attempts;
 
 use super::RequestId;
+use crate::policy::Tell;
 
 /// Strategies that are obeyed without looking at anything.
 const BY_ORDER: [&str; 3] = ["failover", "round_robin", "weighted"];
@@ -24,6 +25,11 @@ pub fn is_chosen(plan: &Plan) -> bool {
     plan.rule.is_some()
         || !BY_ORDER.contains(&plan.strategy)
         || plan.candidates.first().is_some_and(compared)
+}
+
+/// Whether a plan is told of on its reply and counted.
+pub(crate) fn is_told(tell: Tell, plan: &Plan) -> bool {
+    tell == Tell::Always || is_chosen(plan)
 }
 
 /// A decision, and what became of it.
@@ -77,13 +83,25 @@ impl Decision {
 
     /// Who replied, else who was chosen, as the plan that named it last saw it.
     pub fn chosen(&self) -> Option<&Candidate> {
-        let plans = || [Some(&self.plan), self.rescored.as_ref()].into_iter().rev().flatten();
         match &self.target {
             None => self.latest().candidates.first(),
-            Some(target) => plans()
-                .flat_map(|plan| plan.candidates.iter())
-                .find(|candidate| candidate.target == *target),
+            Some(target) => self.candidate(target),
         }
+    }
+
+    /// A target as the plan that named it last saw it.
+    fn candidate(&self, target: &Target) -> Option<&Candidate> {
+        let plans = [self.rescored.as_ref(), Some(&self.plan)].into_iter().flatten();
+        plans.filter_map(|plan| plan.candidate(target)).next()
+    }
+
+    fn arm_of(&self, target: &Target) -> Option<&str> {
+        self.candidate(target)?.arm.as_deref()
+    }
+
+    /// The arm of an A/B split that the reply came from, else the one that was chosen.
+    pub fn arm(&self) -> Option<&Arc<str>> {
+        self.chosen()?.arm.as_ref()
     }
 
     /// Why it is the one that [`chosen`](Self::chosen) names.
@@ -100,13 +118,13 @@ impl Decision {
     /// The decision as one line: a dictionary of structured fields (RFC 8941).
     pub fn line(&self) -> String {
         let (plan, chosen) = (self.latest(), self.chosen());
-        let mut line = String::with_capacity(256);
+        let mut line = String::with_capacity(512);
         let target = self.target.as_ref().or(chosen.map(|chosen| &chosen.target));
-        push(&mut line, "target", target.map(|target| Text(target.to_string())));
-        push(&mut line, "route", Some(Text(plan.route.to_string())));
-        push(&mut line, "rule", plan.rule.as_ref().map(|rule| Text(rule.to_string())));
+        push(&mut line, "target", target.map(Text));
+        push(&mut line, "route", Some(Text(&plan.route)));
+        push(&mut line, "rule", plan.rule.as_ref().map(Text));
         push(&mut line, "strategy", Some(plan.strategy));
-        push(&mut line, "arm", plan.arm.as_ref().map(|arm| Text(arm.to_string())));
+        push(&mut line, "arm", self.arm().map(Text));
         push(&mut line, "complexity", plan.complexity);
         // Where nothing was compared there is none.
         let confidence = Some(plan.confidence).filter(|it| *it > PerMille::ZERO);
@@ -115,7 +133,7 @@ impl Decision {
         push(&mut line, "cost-nano-usd", cost.map(|cost| cost.nanos().min(MOST)));
         let latency = chosen.and_then(|chosen| chosen.latency);
         push(&mut line, "latency-ms", latency.map(|it| it.as_millis().min(MOST.into())));
-        push(&mut line, "tried", self.attempts.as_ref().map(Tried));
+        push(&mut line, "tried", self.attempts.as_ref().map(|all| Tried(self, all)));
         push(&mut line, "reason", Some(Text(self.reason())));
         line
     }
@@ -139,6 +157,7 @@ impl Decision {
                 "cost_usd": one.cost.map(|cost| cost.to_string()),
                 "latency_ms": one.latency.map(millis),
                 "samples": one.samples,
+                "arm": one.arm.as_deref(),
             })
         };
         let target = self.target.as_ref().or(chosen.map(|chosen| &chosen.target));
@@ -149,7 +168,7 @@ impl Decision {
             "route": &*plan.route,
             "rule": plan.rule.as_deref(),
             "strategy": plan.strategy,
-            "arm": plan.arm.as_deref(),
+            "arm": self.arm().map(|arm| &**arm),
             "complexity": plan.complexity,
             "judgement": self.judgement,
             "confidence": f64::from(plan.confidence.get()) / 1e3,
@@ -168,6 +187,7 @@ impl Decision {
             "tried": self.attempts.as_ref().map(|all| all.iter().map(|one| json!({
                 "target": one.target.as_ref().map(ToString::to_string),
                 "key": one.target.as_ref().map(|target| &**target.key()),
+                "arm": one.target.as_ref().and_then(|target| self.arm_of(target)),
                 "status": one.status.map(|status| status.as_u16()),
                 "failure": one.class.map(|class| class.as_str()),
                 "waited_ms": millis(one.waited),
@@ -199,40 +219,50 @@ const MOST: u64 = 999_999_999_999_999;
 
 fn push(line: &mut String, name: &str, value: Option<impl fmt::Display>) {
     let Some(value) = value else { return };
-    let comma = if line.is_empty() { "" } else { ", " };
-    let _ = write!(line, "{comma}{name}={value}");
+    if !line.is_empty() {
+        line.push_str(", ");
+    }
+    line.push_str(name);
+    line.push('=');
+    let _ = write!(line, "{value}");
 }
 
 /// A string in quotes; what such a string can't hold becomes `?`.
-struct Text(String);
+struct Text<T>(T);
 
-impl fmt::Display for Text {
+impl<T: fmt::Display> fmt::Display for Text<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
         f.write_char('"')?;
-        // Nearly all are plain, and go in one piece.
-        if self.0.bytes().all(plain) {
-            f.write_str(&self.0)?;
-            return f.write_char('"');
-        }
-        for c in self.0.chars() {
-            match c {
-                '"' | '\\' => write!(f, "\\{c}")?,
-                ' '..='~' => f.write_char(c)?,
-                _ => f.write_char('?')?,
-            }
-        }
+        write!(Quoted(f), "{}", self.0)?;
         f.write_char('"')
     }
 }
 
-/// Targets in the order they were tried, each with its status or failure.
-struct Tried<'a>(&'a Attempts);
+/// What stands between the quotes.
+struct Quoted<'a, 'f>(&'a mut fmt::Formatter<'f>);
+
+impl Write for Quoted<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
+        // Nearly all are plain, and go in one piece.
+        if text.bytes().all(plain) {
+            return self.0.write_str(text);
+        }
+        text.chars().try_for_each(|c| match c {
+            '"' | '\\' => write!(self.0, "\\{c}"),
+            ' '..='~' => self.0.write_char(c),
+            _ => self.0.write_char('?'),
+        })
+    }
+}
+
+/// Targets in the order they were tried, each with its status or failure, and its arm of a split.
+struct Tried<'a>(&'a Decision, &'a Attempts);
 
 impl fmt::Display for Tried<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('(')?;
-        for (nth, one) in self.0.iter().enumerate() {
+        for (nth, one) in self.1.iter().enumerate() {
             let space = if nth > 0 { " " } else { "" };
             let target = one.target.as_ref().map(ToString::to_string).unwrap_or_default();
             write!(f, "{space}{}", Text(target))?;
@@ -241,6 +271,9 @@ impl fmt::Display for Tried<'_> {
             }
             if let Some(class) = one.class {
                 write!(f, ";failure={}", class.as_str())?;
+            }
+            if let Some(arm) = one.target.as_ref().and_then(|target| self.0.arm_of(target)) {
+                write!(f, ";arm={}", Text(arm.to_owned()))?;
             }
         }
         f.write_char(')')

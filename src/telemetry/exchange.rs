@@ -71,7 +71,7 @@ impl Exchange {
         let _ = self.ask.set(ask.clone());
     }
 
-    /// Where it may go, if that is to be told.
+    /// Where it may go, if that may be asked.
     pub fn plan(&self) -> Option<&Plan> {
         self.plan.get()
     }
@@ -81,17 +81,15 @@ impl Exchange {
         self.rescored.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The plan is told at the end.
+    /// The plan is asked for at the end; the first that is noted stays.
     pub(crate) fn note_plan(&self, plan: &Plan) {
         let _ = self.plan.set(plan.clone());
     }
 
-    /// What is left of the plan after a failure, if the plan is told.
+    /// What is left of the plan after a failure.
     pub(crate) fn note_rescored(&self, rest: &Plan) {
-        if self.plan.get().is_some() {
-            let mut rescored = self.rescored.lock().unwrap_or_else(PoisonError::into_inner);
-            *rescored = Some(rest.clone());
-        }
+        let mut rescored = self.rescored.lock().unwrap_or_else(PoisonError::into_inner);
+        *rescored = Some(rest.clone());
     }
 
     /// Adds time spent waiting for a provider.

@@ -4,6 +4,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::{HeaderName, Method, Request, Response, StatusCode};
@@ -11,14 +12,15 @@ use http_body::Body;
 use pin_project::pin_project;
 use tokio::time::Instant;
 use tollway_core::{
-    Ask, AtWork, Caller, Ending, Guard, GuardedBody, Metered, Operation, SystemClock, Target,
+    Ask, AtWork, Caller, Ending, Guard, GuardedBody, Metered, Operation, Plan, SystemClock, Target,
     Usage, Usd, WallClock,
 };
 use tollway_retry::Attempts;
+use tollway_store::ledger::{Decided, Id, Pen, Row, millis};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Decision, Exchange, Outcome, RequestId, Telemetry};
+use super::{Decision, Exchange, Outcome, RequestId, Telemetry, is_told};
 use crate::policy::Tell;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollway-request-id");
@@ -34,6 +36,7 @@ pub struct ObserveLayer {
     telemetry: Telemetry,
     pricing: Pricing,
     tell: Tell,
+    pen: Option<Pen>,
 }
 
 impl fmt::Debug for ObserveLayer {
@@ -45,7 +48,12 @@ impl fmt::Debug for ObserveLayer {
 impl ObserveLayer {
     /// Tells `telemetry`, with costs by `pricing`.
     pub fn new(telemetry: Telemetry, pricing: Pricing) -> Self {
-        Self { telemetry, pricing, tell: Tell::Chosen }
+        Self { telemetry, pricing, tell: Tell::Chosen, pen: None }
+    }
+
+    /// With a row of each request in a ledger.
+    pub fn writing(self, pen: Option<Pen>) -> Self {
+        Self { pen, ..self }
     }
 
     /// With the decision in a header of these replies, as far as plans are noted.
@@ -122,7 +130,9 @@ where
         let mut reply = answer?;
         seen.head(&reply);
         reply.headers_mut().insert(REQUEST_ID, seen.exchange.id().header());
-        if let Some(decision) = seen.decision().filter(|_| seen.layer.tell != Tell::Never) {
+        let tell = seen.layer.tell;
+        let told = |decision: &Decision| tell != Tell::Never && is_told(tell, &decision.plan);
+        if let Some(decision) = seen.decision().filter(told) {
             reply.headers_mut().insert(DECISION, decision.header());
         }
         Poll::Ready(Ok(reply.map(|body| GuardedBody::new(body, seen))))
@@ -154,6 +164,10 @@ impl fmt::Debug for Observed {
 impl Observed {
     fn head<R>(&mut self, reply: &Response<R>) {
         let facts = reply.extensions();
+        // Of a request that was refused because nobody can serve it.
+        if let Some(plan) = facts.get::<Plan>() {
+            self.exchange.note_plan(plan);
+        }
         let attempts = facts.get::<Attempts>().cloned();
         // Waits that Tollway chose to make are not its overhead.
         if attempts.as_ref().is_none_or(|attempts| attempts.len() <= 1)
@@ -203,6 +217,9 @@ impl Observed {
         }
         let decision = self.decision();
         self.log(ending, elapsed, first_token, (usage, cost), decision.as_ref());
+        if let Some(pen) = &self.layer.pen {
+            pen.row(self.row(ending, (elapsed, first_token), (usage, cost), target));
+        }
         if let Some(decision) = decision {
             let outcome = Outcome {
                 request: self.exchange.id(),
@@ -217,17 +234,61 @@ impl Observed {
             let answered = self.reply.as_ref().is_some_and(|reply| reply.status.is_success());
             let alone = decision.attempts.is_none() && !self.exchange.has_paused();
             let decision = Decision { outcome: Some(outcome), ..decision };
-            telemetry.decided(decision, answered, alone);
+            if is_told(self.layer.tell, &decision.plan) {
+                telemetry.decided(&decision, answered, alone);
+            }
+            telemetry.decisions().push(decision);
         }
     }
 
-    /// What is told of the decision, where the request's plan is told.
+    /// The request as a ledger's row.
+    fn row(
+        &self,
+        ending: Ending,
+        (whole, first_token): (Duration, Option<Duration>),
+        (usage, cost): (Option<Usage>, Option<Usd>),
+        target: Option<&Target>,
+    ) -> Row {
+        let (exchange, reply) = (&self.exchange, self.reply.as_ref());
+        let ask = exchange.ask();
+        // There is a history only where there was more to it than one reply.
+        let history = reply.and_then(|reply| reply.attempts.as_ref());
+        let attempts = history.map_or(usize::from(target.is_some()), |all| all.len());
+        let abandoned = exchange.at_work().is_abandoned();
+        Row {
+            caller: exchange.caller().cloned().unwrap_or_default(),
+            operation: ask.map(|ask| ask.operation).unwrap_or_default().as_str().into(),
+            asked_model: ask.and_then(|ask| ask.model.clone()),
+            target: target.cloned(),
+            usage,
+            cost,
+            status: reply.map(|reply| reply.status.as_u16()),
+            attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+            whole,
+            first_token,
+            upstream: exchange.upstream_wait(),
+            decision: exchange.plan().map(|plan| decided(plan, target)),
+            ..Row::new(
+                millis(SystemClock.now()),
+                Id(exchange.id().bytes()),
+                // Whatever became of the reply that nobody waited for.
+                if abandoned { Ending::Dropped } else { ending },
+            )
+        }
+    }
+
+    /// What is known of the decision, where it is told or went another way than the first of a list.
     fn decision(&self) -> Option<Decision> {
         let plan = self.exchange.plan()?;
         let reply = self.reply.as_ref();
+        let attempts = reply.and_then(|reply| reply.attempts.clone());
+        let more = attempts.as_ref().is_some_and(|attempts| attempts.len() > 1);
+        if !(more || !plan.rejected.is_empty() || is_told(self.layer.tell, plan)) {
+            return None;
+        }
         Some(Decision {
             rescored: self.exchange.rescored(),
-            attempts: reply.and_then(|reply| reply.attempts.clone()),
+            attempts,
             target: reply.and_then(|reply| reply.target.clone()),
             ..Decision::new(plan.clone())
         })
@@ -245,8 +306,8 @@ impl Observed {
     fn log(
         &self,
         ending: Ending,
-        elapsed: std::time::Duration,
-        first_token: Option<std::time::Duration>,
+        elapsed: Duration,
+        first_token: Option<Duration>,
         (usage, cost): (Option<Usage>, Option<Usd>),
         decision: Option<&Decision>,
     ) {
@@ -255,7 +316,7 @@ impl Observed {
         }
         let (caller, ask) = (self.exchange.caller(), self.exchange.ask());
         let reply = self.reply.as_ref();
-        let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         let chosen = decision.and_then(Decision::chosen);
         let failure = reply.and_then(|reply| reply.metered.as_ref()?.failure());
         tracing::info!(
@@ -284,7 +345,7 @@ impl Observed {
             route = decision.map(|decision| &*decision.plan.route),
             rule = decision.and_then(|decision| decision.plan.rule.as_deref()),
             strategy = decision.map(|decision| decision.plan.strategy),
-            arm = decision.and_then(|decision| decision.plan.arm.as_deref()),
+            arm = decision.and_then(Decision::arm).map(|arm| &**arm),
             reason = decision.map(Decision::reason),
             estimated_cost_usd = chosen.and_then(|one| one.cost).map(tracing::field::display),
             estimated_ms = chosen.and_then(|one| one.latency).map(milliseconds),
@@ -300,6 +361,17 @@ impl Observed {
             failure = failure.map(|failure| tracing::field::debug(failure.message().to_owned())),
             "request"
         );
+    }
+}
+
+fn decided(plan: &Plan, served: Option<&Target>) -> Decided {
+    let by_target = |target: &Target| plan.candidates.iter().find(|one| one.target == *target);
+    let chosen = served.and_then(by_target).or(plan.candidates.first());
+    Decided {
+        route: plan.route.clone(),
+        rule: plan.rule.clone(),
+        strategy: plan.strategy.into(),
+        arm: chosen.and_then(|one| one.arm.clone()),
     }
 }
 

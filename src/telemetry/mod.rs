@@ -13,6 +13,7 @@ pub mod names;
 mod request_id;
 mod series;
 
+pub(crate) use decision::is_told;
 pub use decision::{Decision, Outcome, is_chosen};
 pub use decisions::Decisions;
 pub use exchange::Exchange;

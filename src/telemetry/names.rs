@@ -98,13 +98,21 @@ metrics! {
     RETRIES = "tollway_retries_total", Kind::Counter,
         "Attempts after the first, by the class of the failure before them and whether they went elsewhere.";
     PASSED_OVER = "tollway_route_passed_over_total", Kind::Counter,
-        "Targets that a plan left out, by route, target and reason.";
+        "Targets that should not be tried, by route, target and reason: left out, but where all are.";
     DECISIONS = "tollway_decisions_total", Kind::Counter,
         "Requests whose target was chosen by a rule or by more than order and turns, by route, rule, strategy, arm and the target that replied (or else was chosen).";
     COST_RATIO = "tollway_decision_cost_ratio", Kind::Histogram(RATIO),
         "What a request cost by what its decision had estimated, by route, strategy and target.";
     LATENCY_RATIO = "tollway_decision_latency_ratio", Kind::Histogram(RATIO),
         "How long a request took by the 95th percentile that its decision had read, by route, strategy and target: true estimates are exceeded by 1 of 20.";
+    RELOADS = "tollway_reloads_total", Kind::Counter,
+        "Times that the policy was read again, by result: applied, unchanged, refused.";
+    POLICIES = "tollway_policies_in_use", Kind::Gauge,
+        "The present policy, and those before it by which requests still run.";
+    LEDGER_DROPPED = "tollway_ledger_dropped_rows_total", Kind::Counter,
+        "Rows of the ledger that are lost, because it could not be written and too many waited.";
+    LEDGER_FAILING = "tollway_ledger_failing", Kind::Gauge,
+        "1 while the ledger can't be written.";
     HEALTH = "tollway_target_health", Kind::Gauge,
         "0 healthy, 1 degraded, 2 down; by provider, model and key.";
 }

@@ -29,6 +29,14 @@ impl RequestId {
         Self { process: PROCESS.wrapping_add(number >> 32), number: number as u32 }
     }
 
+    /// Its twelve bytes.
+    pub fn bytes(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&self.process.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.number.to_be_bytes());
+        bytes
+    }
+
     /// As a header's value.
     pub fn header(self) -> HeaderValue {
         const HEX: &[u8; 16] = b"0123456789abcdef";

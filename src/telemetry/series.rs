@@ -1,13 +1,12 @@
 use std::{
-    collections::HashMap,
     fmt,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
 use metrics::{Counter, Gauge, Histogram, Label};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tollway_core::{Operation, Target, Usage, Usd};
+use tollway_core::{NameMap, Operation, Target, Usage, Usd};
 
 use super::{
     Decisions, decided,
@@ -25,12 +24,13 @@ struct Inner {
     exporter: PrometheusHandle,
     pub(super) in_flight: Gauge,
     pub(super) overhead: Histogram,
-    known_models: Box<dyn Fn(&str) -> bool + Send + Sync>,
-    series: Mutex<HashMap<SeriesKey, Arc<Series>>>,
+    known_models: RwLock<KnownModels>,
+    series: Mutex<NameMap<SeriesKey, Arc<Series>>>,
     decided: decided::Table,
     decisions: Decisions,
 }
 
+type KnownModels = Box<dyn Fn(&str) -> bool + Send + Sync>;
 type SeriesKey = (Operation, Option<Target>);
 
 /// What is counted per operation and target.
@@ -82,11 +82,27 @@ impl Telemetry {
             exporter,
             in_flight,
             overhead,
-            known_models: Box::new(known_models),
+            known_models: RwLock::new(Box::new(known_models)),
             series: Mutex::default(),
             decided: decided::Table::default(),
             decisions: Decisions::new(decisions),
         }))
+    }
+
+    /// Goes on under another policy: with other known models, and so many decisions.
+    pub(crate) fn keep_by(
+        &self,
+        known_models: impl Fn(&str) -> bool + Send + Sync + 'static,
+        decisions: usize,
+    ) {
+        let mut known = self.0.known_models.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Box::new(known_models);
+        drop(known);
+        self.0.decisions.keep(decisions);
+    }
+
+    fn knows(&self, model: &str) -> bool {
+        (self.0.known_models.read().unwrap_or_else(PoisonError::into_inner))(model)
     }
 
     /// The figures in Prometheus' text format.
@@ -131,6 +147,25 @@ impl Telemetry {
         });
     }
 
+    /// Tells a counter as 0 before anything is counted, so that its first count is seen as a rise.
+    pub(crate) fn begin(&self, name: &'static str, labels: Vec<Label>) {
+        self.record(|| {
+            metrics::counter!(name, labels).increment(0);
+        });
+    }
+
+    /// Moves a gauge without labels.
+    pub(crate) fn add(&self, name: &'static str, by: f64) {
+        self.record(|| metrics::gauge!(name).increment(by));
+    }
+
+    /// Adds this much to a counter without labels.
+    pub(crate) fn count_many(&self, name: &'static str, many: u64) {
+        self.record(|| {
+            metrics::counter!(name).increment(many);
+        });
+    }
+
     /// Sets a gauge that is too rare to keep a handle of.
     pub(crate) fn set(&self, name: &'static str, labels: Vec<Label>, value: f64) {
         self.record(|| {
@@ -141,7 +176,7 @@ impl Telemetry {
     /// The labels of a target; a model nobody knows is `other`.
     pub(crate) fn target_labels(&self, target: &Target) -> Vec<Label> {
         let model = match target.model() {
-            Some(model) if (self.0.known_models)(model) => model.to_string(),
+            Some(model) if self.knows(model) => model.to_string(),
             Some(_) => OTHER.to_string(),
             None => String::new(),
         };
@@ -170,7 +205,7 @@ impl Telemetry {
     /// The target, with `other` for a model that nobody knows.
     pub(super) fn bounded(&self, target: &Target) -> Target {
         match target.model() {
-            Some(model) if !(self.0.known_models)(model) => {
+            Some(model) if !self.knows(model) => {
                 Target::new(target.provider().clone(), target.key().clone(), Some(OTHER.clone()))
             }
             _ => target.clone(),

@@ -1,9 +1,9 @@
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
-    header::{AUTHORIZATION, HOST},
+    header::HOST,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body;
@@ -13,12 +13,12 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
-use tollway_core::{Ask, BoxError, Caller, ErrorClass, Failure, ProxyCredential, Target};
+use tollway_core::{Ask, BoxError, Caller, ErrorClass, Failure, NameMap, ProxyCredential, Target};
 use tollway_dialect::translate::Form;
 
 use super::{
     address::{Credential, Paths, secrets_in},
-    headers::{join_cookies, remove_each},
+    headers::{join_cookies, remove_where},
 };
 
 use crate::policy::{Auth, Http2, HttpEndpoint, ProviderKey, Timeouts};
@@ -46,12 +46,12 @@ pub struct Endpoint<B> {
     paths: Paths,
     /// Whether the client's own credential may go upstream.
     passthrough: bool,
-    /// Who the client is, told to this proxy alone.
+    /// What clients, or whoever stands in front, tell this proxy alone.
     private: Arc<[HeaderName]>,
     /// The policy's headers, set on every request.
     headers: Vec<(HeaderName, HeaderValue)>,
     /// By key name: what makes a request that key's, ready to be sent.
-    credentials: HashMap<Arc<str>, Credential>,
+    credentials: NameMap<Arc<str>, Credential>,
     /// What is secret in the policy's headers alone.
     told: ProxyCredential,
     timeouts: Timeouts,
@@ -65,14 +65,17 @@ impl<B> fmt::Debug for Endpoint<B> {
 
 /// Credentials in any of the forms that clients use, and what goes with them: somebody else's
 /// organization beside our key would only get our key refused.
-const CREDENTIALS: [HeaderName; 6] = [
-    AUTHORIZATION,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-goog-api-key"),
-    HeaderName::from_static("openai-organization"),
-    HeaderName::from_static("openai-project"),
-];
+fn is_credential(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "authorization"
+            | "x-api-key"
+            | "api-key"
+            | "x-goog-api-key"
+            | "openai-organization"
+            | "openai-project"
+    )
+}
 
 impl<B> Endpoint<B>
 where
@@ -173,9 +176,11 @@ where
         ours: bool,
     ) {
         if ours || !self.passthrough {
-            remove_each(headers, &CREDENTIALS);
+            remove_where(headers, is_credential);
         }
-        remove_each(headers, &self.private);
+        if !self.private.is_empty() {
+            remove_where(headers, |name| self.private.contains(name));
+        }
         for (name, value) in self.headers.iter().chain(credential) {
             headers.insert(name, value.clone());
         }

@@ -1,22 +1,22 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CONNECTION, COOKIE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, UPGRADE},
+    header::{CONNECTION, COOKIE},
 };
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-/// `transfer-encoding` belongs here too; hyper owns it on both sides and drops it by itself.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    http::header::TRANSFER_ENCODING,
-    UPGRADE,
-];
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// Takes out the headers that concern one connection only: the fixed ones and those that
 /// `Connection` names (RFC 9110, section 7.6.1).
@@ -44,7 +44,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    remove_each(headers, &HOP_BY_HOP);
+    remove_where(headers, is_hop_by_hop);
 }
 
 /// Puts cookies together that HTTP/2 may have sent in several fields (RFC 9113, 8.2.3).
@@ -59,13 +59,11 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Most heads have none or one of them: to look through the few names is cheaper than a search for
-/// each.
-pub(super) fn remove_each(headers: &mut HeaderMap, names: &[HeaderName]) {
-    for name in names {
-        if headers.keys().any(|held| held == name) {
-            headers.remove(name);
-        }
+/// Most heads have none or one of what is meant: to look through them is cheaper than a search for
+/// each name that is.
+pub(super) fn remove_where(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    while let Some(name) = headers.keys().find(|name| goes(name)).cloned() {
+        headers.remove(name);
     }
 }
 

@@ -14,7 +14,6 @@ mod timeouts;
 mod whole;
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -22,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tollway_core::{BoxError, ErrorClass, Failure, Target};
+use tollway_core::{BoxError, ErrorClass, Failure, NameMap, Target};
 use tower_service::Service;
 
 pub use blanked::BlankedBody;
@@ -53,7 +52,7 @@ pub enum Provider<B> {
 /// request whose body failed, `NotFound` for a target whose provider is unknown.
 #[derive(Debug)]
 pub struct Upstream<B> {
-    providers: Arc<HashMap<Arc<str>, Provider<B>>>,
+    providers: Arc<NameMap<Arc<str>, Provider<B>>>,
 }
 
 impl<B> Clone for Upstream<B> {
@@ -64,7 +63,7 @@ impl<B> Clone for Upstream<B> {
 
 impl<B> Upstream<B> {
     /// An upstream that knows these providers by name.
-    pub fn new(providers: HashMap<Arc<str>, Provider<B>>) -> Self {
+    pub fn new(providers: NameMap<Arc<str>, Provider<B>>) -> Self {
         Self { providers: Arc::new(providers) }
     }
 }

@@ -1195,3 +1195,113 @@ error: this is no address that can be called
 ",
     );
 }
+
+#[test]
+fn policy_broken_state() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+state: sqlite
+",
+        r"error: `sqlite` is not a choice here
+ --> policy.yaml:2:8 (state)
+  |
+2 | state: sqlite
+  |        ^^^^^^
+  = expected `memory`, `{ sqlite: FILE }` or `{ redis: URL }`
+",
+    );
+    check(
+        r"providers: { sim: { simulate: {} } }
+state:
+  sqlite: a.db
+  redis: redis://:hunter2-horse@localhost
+  ledger: { keep: 90, keep_rows: 0, keep_days: 0d }
+  limits: redsi
+  breakers: sqlite
+",
+        r"error: there are two stores, and nothing says which one is for what
+ --> policy.yaml:4:10 (state.redis)
+  |
+4 |   redis: ********************************
+  |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  = help: keep one here and give the other to a kind of state: `ledger: { sqlite: FILE }`
+
+error: `90` is not a number of days
+ --> policy.yaml:5:19 (state.ledger.keep)
+  |
+5 |   ledger: { keep: 90, keep_rows: 0, keep_days: 0d }
+  |                   ^^
+  = expected a number of days, such as 90d, or `forever`
+
+error: `0` does not work here
+ --> policy.yaml:5:34 (state.ledger.keep_rows)
+  |
+5 |   ledger: { keep: 90, keep_rows: 0, keep_days: 0d }
+  |                                  ^
+  = expected a whole number from 1
+
+error: `0d` keeps nothing
+ --> policy.yaml:5:48 (state.ledger.keep_days)
+  |
+5 |   ledger: { keep: 90, keep_rows: 0, keep_days: 0d }
+  |                                                ^^
+  = expected a number of days, such as 90d, or `forever`
+
+error: `redsi` is not a choice here
+ --> policy.yaml:6:11 (state.limits)
+  |
+6 |   limits: redsi
+  |           ^^^^^
+  = expected one of: memory, sqlite, redis
+  = help: did you mean `redis`?
+
+error: a file beside the process tells no other instance
+ --> policy.yaml:7:13 (state.breakers)
+  |
+7 |   breakers: sqlite
+  |             ^^^^^^
+  = expected `memory` or `redis`
+",
+    );
+}
+
+#[test]
+fn policy_broken_stores() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+state:
+  redis: http://:hunter2-horse@localhost
+  ledger: { store: sqlite, redis: redis://other }
+  limits: sqlite
+  budgets: { sqlite: a.db, redis: redis://other }
+",
+        r"error: no address of a Redis: a Redis URL begins with redis:// or rediss://
+ --> policy.yaml:3:10 (state.redis)
+  |
+3 |   redis: *******************************
+  |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  = expected redis://USER:PASSWORD@HOST:PORT/DATABASE, of which only the host must be
+
+error: the ledger can't live in two stores
+ --> policy.yaml:4:20 (state.ledger.store)
+  |
+4 |   ledger: { store: sqlite, redis: ************* }
+  |                    ^^^^^^
+  = help: keep one of them
+
+error: nothing says where `sqlite` is
+ --> policy.yaml:5:11 (state.limits)
+  |
+5 |   limits: sqlite
+  |           ^^^^^^
+  = help: say it here: `{ sqlite: FILE }`
+
+error: it can't live in two stores
+ --> policy.yaml:6:12 (state.budgets)
+  |
+6 |   budgets: { sqlite: a.db, redis: ************* }
+  |            ^
+  = help: keep one of them
+",
+    );
+}

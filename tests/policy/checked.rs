@@ -440,3 +440,55 @@ alerts: {{ webhook: {{ url: https://example.com/x, secret: s, retries: 2 }}, aga
     assert_eq!(bare.limits[0].warns_at(&bare.limits[0].quotas[0]), None);
     assert!(bare.alerts.webhook.is_none());
 }
+
+#[test]
+fn policy_state_lives_in_memory_unless_it_says_otherwise() {
+    for text in [SIM.to_owned(), format!("{SIM}state: memory")] {
+        let state = parse(&text).state;
+        assert!(matches!(state.ledger.store, Store::Memory), "{state:?}");
+        assert!(matches!(state.limits, Store::Memory) && matches!(state.budgets, Store::Memory));
+        assert_eq!((state.ledger.keep.rows, state.ledger.keep.months), (Some(90), None));
+        assert_eq!(state.ledger.keep.most_rows, 10_000, "{text}");
+    }
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn policy_state_in_a_file_is_all_there_but_what_is_for_others() {
+    let text = format!("{SIM}state: {{ sqlite: tollway.db }}");
+    let env = super::env().in_folder("/etc/tollway");
+    let state = Policy::parse("p", &text, &env).unwrap().state;
+    for store in [&state.ledger.store, &state.limits, &state.budgets] {
+        let Store::Sqlite(path) = store else { panic!("{state:?}") };
+        assert_eq!(path.to_str(), Some("/etc/tollway/tollway.db"));
+    }
+    assert!(matches!(state.breakers, Store::Memory));
+    assert_eq!(state.ledger.keep.most_rows, 10_000_000);
+}
+
+#[cfg(all(feature = "sqlite", feature = "redis"))]
+#[test]
+fn policy_state_can_live_elsewhere_by_kind() {
+    use secrecy::ExposeSecret;
+    let state = parse(&format!(
+        "{SIM}
+state:
+  redis: {{ url: 'redis://:${{SOME_KEY}}@one:6380/2', timeout: 5ms, prefix: 'eu:tollway' }}
+  ledger: {{ sqlite: /var/lib/ledger.db, keep: 400d, keep_rows: 50k, keep_days: forever, keep_months: 3650 days }}
+  budgets: memory
+  breakers: redis
+"
+    ))
+    .state;
+    let Store::Redis(redis) = &state.limits else { panic!("{state:?}") };
+    assert_eq!(redis.url.expose_secret(), "redis://:secret-of-some_key@one:6380/2");
+    assert_eq!((redis.timeout, &*redis.prefix), (Duration::from_millis(5), "eu:tollway"));
+    assert!(matches!(state.breakers, Store::Redis(_)));
+    assert!(matches!(state.budgets, Store::Memory));
+    let Store::Sqlite(path) = &state.ledger.store else { panic!("{state:?}") };
+    assert_eq!(path.to_str(), Some("/var/lib/ledger.db"));
+    let keep = state.ledger.keep;
+    assert_eq!((keep.rows, keep.most_rows), (Some(400), 50_000));
+    assert_eq!((keep.days, keep.months), (None, Some(3650)));
+    assert!(!format!("{state:?}").contains("secret-of"), "{state:?}");
+}

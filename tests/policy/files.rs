@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, fs};
 use serde_json::Value;
 use tollway::policy::{self, Policy};
 
-fn config() -> Vec<(String, String)> {
+pub(super) fn config() -> Vec<(String, String)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
     let mut files: Vec<(String, String)> = fs::read_dir(folder)
         .unwrap()

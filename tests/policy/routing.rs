@@ -876,7 +876,7 @@ fn policy_rules() {
     assert_eq!(hard.when.size, [SizeClass::Tiny, SizeClass::Huge]);
     assert!(hard.when.task[0].matches("code-review"));
     assert_eq!(hard.when.callers.len(), 2, "user, or name of the key");
-    assert_eq!(hard.prefer, Prefer::Sizes(vec![Size::Reasoning]));
+    assert_eq!(hard.prefer, Prefer::Sizes(vec![vec![Size::Reasoning]]));
     assert_eq!(hard.strategy, Some(Strategy::Latency { of: Of::FirstToken }));
 
     let night = TimeRange { days: Days::ALL, from: 1320, to: 360 };
@@ -914,6 +914,39 @@ fn policy_warns_of_models_that_cannot_what_a_rule_is_about() {
         prefer("audio", "openai/gpt-5.6-sol").len(),
         0,
         "the registry knows nothing of sound"
+    );
+}
+
+#[test]
+fn policy_sizes_are_tried_in_turn_or_compared() {
+    let prefer = |size: &str| {
+        let rules = format!("rules: [{{ prefer: {{ size: {size} }} }}], targets: [openai]");
+        route(&rules).rules.remove(0).prefer
+    };
+    let sizes = |all: &[&[Size]]| Prefer::Sizes(all.iter().map(|some| some.to_vec()).collect());
+    assert_eq!(prefer("tiny"), sizes(&[&[Size::Tiny]]));
+    assert_eq!(prefer("[tiny, small]"), sizes(&[&[Size::Tiny], &[Size::Small]]));
+    let together = sizes(&[&[Size::Tiny, Size::Small], &[Size::Large]]);
+    assert_eq!(prefer("[[tiny, small], large]"), together);
+    check(
+        r#"providers: { openai: {} }
+routes:
+  - targets: [openai/gpt-5.6-sol]
+    rules: [{ prefer: { size: [reasoning, [], [reasoning]] } }]
+"#,
+        r"error: there is no size in the list
+ --> policy.yaml:4:43 (routes[0].rules[0].prefer.size[1])
+  |
+4 |     rules: [{ prefer: { size: [reasoning, [], [reasoning]] } }]
+  |                                           ^
+  = expected one of: tiny, small, large, reasoning
+
+error: the same size stands here twice
+ --> policy.yaml:4:48 (routes[0].rules[0].prefer.size[2][0])
+  |
+4 |     rules: [{ prefer: { size: [reasoning, [], [reasoning]] } }]
+  |                                                ^^^^^^^^^
+",
     );
 }
 

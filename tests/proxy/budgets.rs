@@ -187,6 +187,33 @@ async fn a_new_period_is_told_and_a_flood_is_bounded() {
     running.abort();
 }
 
+#[tokio::test]
+async fn another_policy_tells_nothing_twice_and_calls_its_own_webhook() {
+    let (old, new) = (
+        Recording::new(|_| reply(204, &[], "")).await,
+        Recording::new(|_| reply(204, &[], "")).await,
+    );
+    let with = |webhook: &Recording, more: &str| {
+        let limit = format!("usd: 0.00003/day{more}");
+        policy(&spending(&limit, &calling(webhook, "timeout: 20s")))
+    };
+    let proxy = Running::new(&spending("usd: 0.00003/day", &calling(&old, "timeout: 20s")));
+    spend(&proxy, "ann").await;
+    until("ann's are told", || old.count() == 2).await;
+    proxy.reloader().apply(with(&new, ", warn_at: 70%")).await.unwrap();
+    assert_eq!(chat(&proxy, "ann").await.status, 429);
+    spend(&proxy, "bob").await;
+    until("bob's are told", || new.count() == 2).await;
+    let told = |webhook: &Recording| -> Vec<String> {
+        let body = |call: Seen| serde_json::from_slice::<Value>(&call.body).unwrap();
+        webhook.all().into_iter().map(|call| body(call)["key"].to_string()).collect()
+    };
+    assert_eq!(
+        (told(&old).concat(), told(&new).concat()),
+        ("\"ann\"\"ann\"".into(), "\"bob\"\"bob\"".into())
+    );
+}
+
 /// Nobody runs these alerts, as if the webhook hung for good.
 #[tokio::test]
 async fn a_flood_of_alerts_fills_the_queue_and_no_more() {

@@ -16,13 +16,17 @@ use tollway::{simulate::SimulateConfig, telemetry::names};
 
 use super::support::*;
 
-fn tollway(arguments: &[&str]) -> Command {
+pub(crate) fn tollway(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollway"));
-    command.args(arguments).env_remove("TOLLWAY_LOG").stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env_remove("TOLLWAY_LOG")
+        .env_remove("TOLLWAY_ADMIN")
+        .stdin(Stdio::null());
     command
 }
 
-fn run(arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = tollway(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
@@ -192,6 +196,61 @@ async fn the_demo_answers_what_it_prints() {
     let (code, said) = served.ended().await;
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("curl http://127.0.0.1:"), "{said}");
+}
+
+#[tokio::test]
+async fn sighup_reads_the_policy_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = file(&folder, "providers: { sim: { simulate: {} } }\n");
+    let served = Served::new(&[&policy]);
+    let reloads = async |result: &str| {
+        let metrics = get(&format!("http://{}/metrics", served.admin)).await.text();
+        metrics.contains(&format!("tollway_reloads_total{{result=\"{result}\"}} 1"))
+    };
+    // The file is the same: nobody but the signal has it read.
+    served.signal("-HUP");
+    within("one reload", async { while !reloads("unchanged").await {} }).await;
+    served.signal("-TERM");
+    let (code, said) = served.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("the policy was read again and holds"), "{said}");
+}
+
+#[test]
+fn diff_says_what_a_policy_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let old = write(
+        "old.yaml",
+        "providers: { sim: { simulate: {} } }\nlimits: [{ name: a, per: user, requests: 5/min }]\n",
+    );
+    let new = write(
+        "new.yaml",
+        "listen: 127.0.0.1:9\nproviders: { sim: { simulate: {} } }\nlimits: [{ name: a, per: user, requests: 9/min }]\n",
+    );
+    let bad = write("bad.yaml", "providers: {}\nnonsense: 1\n");
+    assert_eq!(run(&["diff", &old, &old]), (0, String::new(), String::new()));
+    let (code, stdout, stderr) = run(&["diff", &old, &new]);
+    assert_eq!((code, stderr.as_str()), (1, ""));
+    let lines: Vec<_> = stdout.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "listen: 127.0.0.1:8080 -> 127.0.0.1:9 (needs a restart)",
+            "limits.a: 5 requests a minute -> 9 requests a minute; buckets stay as full as they are, by their share",
+        ]
+    );
+    let (code, stdout, _) = run(&["diff", "--json", &old, &new]);
+    let json: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &json["changes"][0]["path"]), (1, &"listen".into()));
+    assert_eq!(json["changes"][1]["needs_restart"], false);
+    let (code, stdout, stderr) = run(&["diff", &old, &bad]);
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("bad.yaml:2:1"), "{stderr}");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ impl Files {
     }
 }
 
-const ROUTED: &str = "providers: { a: { simulate: { latency: 30ms } }, b: { simulate: { latency: 1ms } }, c: { simulate: { latency: 15ms } } }
+const ROUTED: &str = "providers: { a: { simulate: { latency: 200ms } }, b: { simulate: { latency: 1ms } }, c: { simulate: { latency: 80ms } } }
 routing: { min_samples: 3, explore: 0%, header: always }
 circuit_breaker: { open_after: 1 failures, recover_after: 1h }
 routes:
@@ -113,6 +113,24 @@ fn the_example_is_explained_as_it_was() {
         }
         assert_eq!(stdout, std::fs::read_to_string(&golden).unwrap(), "{name}");
     }
+}
+
+/// A simple prompt is for tiny and for small models, and where nothing is known the price decides.
+#[test]
+fn the_example_compares_models_of_several_sizes_from_the_start() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = |path: &str| root.join(path).to_str().unwrap().to_owned();
+    let (policy, easy) = (file("config/routing.yaml"), file("tests/fixtures/explain/easy.json"));
+    let (code, stdout, _) = explain(&[&policy, &easy, "--json"]);
+    assert_eq!(code, 0);
+    let said: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (&said["target"], &said["rule"]),
+        (&json!("groq/openai/gpt-oss-20b"), &json!("auto: simple"))
+    );
+    let scores = said["candidates"].as_array().unwrap().iter().map(|one| one["score"].as_f64());
+    let scores: Vec<f64> = scores.map(Option::unwrap).collect();
+    assert!(scores[0] == 1.0 && scores[1] < 1.0 && *scores.last().unwrap() < 0.5, "{scores:?}");
 }
 
 #[test]

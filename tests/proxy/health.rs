@@ -27,6 +27,44 @@ fn shown(world: &World) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
+async fn names_that_clients_make_up_fill_no_page() {
+    let world = World::new(
+        "providers: { a: { simulate: {} }, b: { simulate: {} }, c: { simulate: {} } }
+routes:
+  - { name: to-c, match: { header: { x-to: c } }, targets: [c/named] }
+  - { name: all, targets: [a, b] }
+",
+    )
+    .await;
+    let pages = || -> (Vec<String>, Vec<Value>) {
+        let all: Value = serde_json::from_str(&world.stack.show_targets()).unwrap();
+        let name = |one: &Value| {
+            format!("{}/{}", one["provider"].as_str().unwrap(), one["model"].as_str().unwrap())
+        };
+        let targets = all["targets"].as_array().unwrap().iter().map(name).collect();
+        let models = shown(&world)["models"].as_array().unwrap().clone();
+        (targets, models.into_iter().map(|model| model["name"].clone()).collect())
+    };
+    world.would(&[("x-to", "c")], &says("m", "Hi")).await;
+    assert_eq!(world.send(&[], &says("used", "Hi")).await.status, 200);
+    until("it has ended", || pages().0.len() == 2).await;
+    // The second of the two never had it; the policy names the third.
+    let expected =
+        (vec!["a/used".to_owned(), "c/named".to_owned()], vec![json!("named"), json!("used")]);
+    assert_eq!(pages(), expected);
+    let unknown = SimulateConfig { error_rate: 1.0, error_status: 404, ..Default::default() };
+    world.set("a", unknown.clone());
+    world.set("b", unknown);
+    for nth in 0..20 {
+        let reply = world.send(&[], &says(&format!("made-up-{nth}"), "Hi")).await;
+        assert_eq!(reply.status, 404);
+    }
+    // Who has served it is known, whatever comes later.
+    assert_eq!(world.send(&[], &says("used", "Hi")).await.status, 404);
+    assert_eq!(pages(), expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_target_gets_ill_and_well_by_traffic_alone() {
     let world = World::new(
         "providers: { a: { simulate: {} }, b: { simulate: {} } }

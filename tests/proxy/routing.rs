@@ -22,7 +22,11 @@ impl World {
     }
 
     pub(super) async fn send(&self, headers: &[(&str, &str)], body: &Value) -> Reply {
-        let mut request = Request::post(format!("http://tollway{CHAT}")).header(JSON.0, JSON.1);
+        self.post(CHAT, headers, body).await
+    }
+
+    pub(super) async fn post(&self, to: &str, headers: &[(&str, &str)], body: &Value) -> Reply {
+        let mut request = Request::post(format!("http://tollway{to}")).header(JSON.0, JSON.1);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -285,6 +289,74 @@ async fn an_arm_of_a_split_is_kept_told_and_counted_apart() {
     };
     until("every reply's end is seen", || counted("usual") + counted("new") == 80).await;
     assert_eq!(counted("new"), 2 * news);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_of_another_arm_is_told_and_counted_as_that_arms() {
+    let yaml = format!(
+        "callers: {{ identify: [header x-user] }}\n{}",
+        three(
+            "  - name: nested
+    strategy: failover
+    targets:
+      - strategy: { split: user }
+        targets:
+          - { name: usual, weight: 1, targets: [a/gpt-4o, { strategy: { split: user }, targets: [{ name: one, targets: [c/o3] }, { name: two, targets: [c/gpt-4o] }] }] }
+          - { name: new, weight: 1, targets: [b/gpt-4o-mini] }
+      - a/gpt-4o-mini"
+        )
+    );
+    let world = World::new(&yaml).await;
+    let failing = SimulateConfig { error_rate: 1.0, error_status: 503, ..takes(1) };
+    let (mut user, mut reply);
+    let mut nth = 0;
+    loop {
+        user = format!("user {nth}");
+        reply = world.send(&[("x-user", &user)], &says("m", HELLO)).await;
+        if field(&reply.headers, "arm") == "\"new\"" {
+            break;
+        }
+        nth += 1;
+    }
+    let counted = |arm: &str, target: &str| {
+        let text = world.stack.telemetry().render();
+        let of = |line: &&str| {
+            line.starts_with("tollway_decisions_total{")
+                && line.contains(&format!("arm=\"{arm}\""))
+                && line.contains(&format!("response_model=\"{target}\""))
+        };
+        text.lines().find(of).map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    };
+    until("the end is seen", || counted("new", "gpt-4o-mini") == 1).await;
+    let of_usual = counted("usual", "gpt-4o");
+    // Its own arm fails: who replies stands in the other one.
+    world.set("b", failing.clone());
+    let reply = world.send(&[("x-user", &user)], &says("m", HELLO)).await;
+    assert_eq!(field(&reply.headers, "target"), "\"a/gpt-4o\"", "{reply:?}");
+    assert_eq!(field(&reply.headers, "arm"), "\"usual\"");
+    let tried = field(&reply.headers, "tried");
+    assert!(tried.contains("failure=overloaded;arm=\"new\""), "the path tells of both: {tried}");
+    until("the end is seen", || counted("usual", "gpt-4o") == of_usual + 1).await;
+    assert_eq!(counted("new", "gpt-4o"), 0);
+    let told = world.stack.telemetry().decisions().latest(1)[0].json();
+    assert_eq!((&told["arm"], &told["target"]), (&json!("usual"), &json!("a/gpt-4o")));
+    assert_eq!(
+        (&told["tried"][0]["arm"], &told["tried"][1]["arm"]),
+        (&json!("new"), &json!("usual"))
+    );
+    assert!(told["reason"].as_str().unwrap().ends_with("arm `usual`"), "{told:#}");
+    // A split in a split is no arm of its own; who stands in none is told without.
+    world.set("a", failing.clone());
+    let reply = world.send(&[("x-user", &user)], &says("m", HELLO)).await;
+    assert!(field(&reply.headers, "target").starts_with("\"c/"), "{reply:?}");
+    assert_eq!(field(&reply.headers, "arm"), "\"usual\"");
+    let dry = world.would(&[("x-user", &user)], &says("m", HELLO)).await;
+    let arm_of = |target: &str| {
+        let all = dry["candidates"].as_array().unwrap();
+        all.iter().find(|one| one["target"] == target).map(|one| one["arm"].clone())
+    };
+    assert_eq!(arm_of("a/gpt-4o-mini"), Some(Value::Null));
+    assert_eq!(arm_of("c/o3"), Some(json!("usual")));
 }
 
 #[tokio::test(start_paused = true)]

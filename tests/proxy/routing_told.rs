@@ -41,6 +41,40 @@ async fn the_header_is_on_chosen_replies_on_all_or_on_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_static_route_that_went_another_way_is_among_the_decisions() {
+    for header in ["chosen", "never"] {
+        let breaker = "circuit_breaker: { open_after: 2 failures, recover_after: 1h }";
+        let world = World::new(&policy_with(header, breaker)).await;
+        let kept = || -> Vec<serde_json::Value> {
+            let all = world.stack.telemetry().decisions().latest(9);
+            all.iter().map(|one| one.json()).collect()
+        };
+        // The usual way is nobody's question.
+        assert_eq!(world.send(&[], &says("s", "Hi")).await.status, 200);
+        world.set("a", failing(Duration::ZERO));
+        let reply = world.send(&[], &says("s", "Hi")).await;
+        assert_eq!(reply.status, 200);
+        assert!(!reply.headers.contains_key("x-tollway-decision"), "its attempts say it");
+        until("the end is seen", || kept().len() == 1).await;
+        let told = &kept()[0];
+        assert_eq!((&told["route"], &told["target"]), (&"static".into(), &"b/s".into()));
+        assert_eq!(told["tried"].as_array().unwrap().len(), 2);
+        assert_eq!(told["candidates"][0]["target"], "a/s", "as it was planned");
+        assert_eq!(told["outcome"]["status"], 200);
+        world.send(&[], &says("s", "Hi")).await;
+        // By now the breaker is open: nobody is tried in vain.
+        world.send(&[], &says("s", "Hi")).await;
+        until("the ends are seen", || kept().len() == 3).await;
+        let told = &kept()[0];
+        assert_eq!(told["tried"], serde_json::Value::Null);
+        assert_eq!(told["passed_over"][0]["target"], "a/s");
+        // Counted are all decisions of a route, or none.
+        let metrics = world.stack.telemetry().render();
+        assert!(!metrics.contains("route=\"static\",strategy"), "{metrics}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_latest_decisions_are_kept_with_what_became_of_them() {
     let world = World::new(&policy_with("chosen", "")).await;
     for _ in 0..5 {
@@ -91,6 +125,72 @@ routes: [{ match: { model: known }, targets: [a] }]
     assert_eq!(reply.error().code.as_deref(), Some("model_not_found"));
     let would = world.would(&[], &says("known", "Hi")).await;
     assert_eq!((&would["target"], &would["strategy"]), (&"a/known".into(), &"failover".into()));
+}
+
+#[tokio::test]
+async fn a_header_of_ours_that_cant_be_understood_is_refused_in_the_clients_dialect() {
+    let provider = Recording::new(|_| reply(200, &[JSON], COMPLETION)).await;
+    let proxy = Running::before(provider.address);
+    let gemini = "/v1beta/models/m:generateContent";
+    let body =
+        r#"{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"Hi"}],"contents":[]}"#;
+    let send = async |path: &str, headers: &[(&str, &str)]| {
+        let headers = [&[JSON], headers].concat();
+        proxy.send(http::Method::POST, path, &headers, body).await
+    };
+    let (cost, latency, dry) = ("x-tollway-max-cost", "x-tollway-max-latency", "x-tollway-dry-run");
+    let long = "x".repeat(257);
+    for (headers, right) in [
+        (&[(cost, "abc")][..], "`0.02`"),
+        (&[(cost, "")], "`0.02`"),
+        (&[(cost, "1"), (cost, "2")], "more than once"),
+        (&[(latency, "30")], "`800ms` or `2s`"),
+        (&[(latency, "1e3ms")], "`800ms` or `2s`"),
+        (&[(latency, "2s"), (dry, "1")], ""),
+        (&[(latency, "NaN"), (dry, "1")], "`800ms` or `2s`"),
+        (&[(dry, "flase")], "`true` or `false`"),
+        (&[("x-tollway-task", &long)], "256"),
+        (&[("x-tollway-region", &long)], "256"),
+    ] {
+        let reply = send(CHAT, headers).await;
+        if right.is_empty() {
+            assert_eq!(reply.status, 200, "{reply:?}");
+            continue;
+        }
+        let error = reply.error();
+        assert_eq!((reply.status.as_u16(), error.code.as_deref()), (400, Some("invalid_header")));
+        assert_eq!(error.param.as_deref(), Some(headers[0].0));
+        assert!(error.message.contains(headers[0].0), "{error:?}");
+        assert!(error.message.contains(right), "{error:?}");
+    }
+    let refused = send("/v1/messages", &[(cost, "-1")]).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.json()["error"]["type"], "invalid_request_error", "{refused:?}");
+    assert_eq!(refused.json()["type"], "error");
+    let refused = send(gemini, &[(cost, "-1")]).await;
+    assert_eq!(refused.json()["error"]["status"], "INVALID_ARGUMENT", "{refused:?}");
+    assert_eq!(provider.count(), 0, "nobody was asked");
+}
+
+#[tokio::test]
+async fn what_is_said_to_the_proxy_is_not_said_to_providers() {
+    let provider = Recording::new(|_| reply(200, &[JSON], COMPLETION)).await;
+    let proxy = Running::before(provider.address);
+    let headers = [
+        JSON,
+        ("x-tollway-max-cost", "0.1"),
+        ("x-tollway-max-latency", "20s"),
+        ("x-tollway-task", "code"),
+        ("x-tollway-region", "eu"),
+        ("x-tollway-dry-run", "no"),
+        ("x-other", "kept"),
+    ];
+    let reply = proxy.send(http::Method::POST, CHAT, &headers, ask(false)).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let seen = provider.last();
+    let ours: Vec<_> = seen.headers.keys().filter(|it| it.as_str().contains("tollway")).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+    assert_eq!(seen.header("x-other"), "kept");
 }
 
 /// Three providers, the quicker the earlier in the alphabet; `x-to` gives one figures.
@@ -206,7 +306,7 @@ async fn health_of_every_target_is_a_metric() {
     for _ in 0..5 {
         world.send(&[("x-to", "b")], &says("m", "Hi")).await;
     }
-    let facts = world.stack.facts().snapshot(tokio::time::Instant::now());
+    let facts = world.stack.facts().snapshot(tokio::time::Instant::now(), |_| false);
     let health = |provider: &str| {
         let one = facts.targets.iter().find(|one| &**one.target.provider() == provider).unwrap();
         one.figures.health.as_str()

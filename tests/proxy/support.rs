@@ -115,6 +115,10 @@ impl Running {
         Self(Some(started.unwrap()))
     }
 
+    pub(crate) fn started(proxy: Proxy) -> Self {
+        Self(Some(proxy))
+    }
+
     /// In front of one provider at `address`, with nothing in between.
     pub(crate) fn before(address: SocketAddr) -> Self {
         Self::new(&provider_at(address))

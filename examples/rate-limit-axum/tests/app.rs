@@ -54,7 +54,10 @@ async fn the_third_request_in_a_second_is_refused() {
     let refused = told.lock().unwrap().pop().unwrap();
     let retry_after = Some(Duration::from_millis(600));
     assert_eq!((&*refused.limit, refused.key), ("per-user", Key::from("ann")));
-    assert_eq!(refused.kind, EventKind::Refused { never_fits: false, retry_after });
+    assert_eq!(
+        refused.kind,
+        EventKind::Refused { never_fits: false, asked: 1, available: 0, retry_after }
+    );
 
     assert_eq!(get(&app, "/", "bob").await.0, 200, "another user's quota is another");
     let (status, headers, _) = get(&app, "/limits", "bob").await;

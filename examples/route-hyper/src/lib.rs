@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tollway_core::{Ask, BoxError, Operation, Plan, Target, find_error};
 use tollway_route::{
-    Availability, ConfigError, Event, Group, Match, Member, NoRoute, Route, RouteLayer, Router,
-    Strategy,
+    Availability, BadHeader, ConfigError, Event, Group, Match, Member, Refusal, Route, RouteLayer,
+    Router, Strategy,
 };
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -92,11 +92,17 @@ async fn explain<B>(request: Request<B>) -> Result<Response<Value>, Infallible> 
 /// Makes an answer of the layer's refusal.
 fn answer(result: Result<Response<Value>, BoxError>) -> Result<Response<String>, BoxError> {
     let mut response = result.or_else(|error| {
-        let Some(refusal) = find_error::<NoRoute>(&*error) else { return Err(error) };
-        let code = "model_not_found";
-        let body = json!({ "error": { "code": code, "message": refusal.to_string() } });
+        let (status, code) = match find_error::<Refusal>(&*error) {
+            Some(Refusal::NoRoute(_)) => (StatusCode::NOT_FOUND, "model_not_found"),
+            Some(_) => (StatusCode::BAD_REQUEST, "no_capable_target"),
+            None if find_error::<BadHeader>(&*error).is_some() => {
+                (StatusCode::BAD_REQUEST, "invalid_header")
+            }
+            None => return Err(error),
+        };
+        let body = json!({ "error": { "code": code, "message": error.to_string() } });
         let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::NOT_FOUND;
+        *response.status_mut() = status;
         Ok(response)
     })?;
     response.headers_mut().insert("content-type", "application/json".parse()?);

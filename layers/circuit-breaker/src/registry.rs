@@ -1,6 +1,8 @@
 //! The circuits of all keys: who finds which, and the passes that ride on requests.
 
-use std::{collections::HashMap, hash::Hash};
+use std::hash::Hash;
+
+use tollway_core::NameMap;
 
 use crate::{
     config::Config,
@@ -31,13 +33,13 @@ pub(crate) struct Registry<K> {
 
 #[derive(Debug)]
 struct Map<K> {
-    entries: HashMap<K, Arc<Entry<K>>>,
+    entries: NameMap<K, Arc<Entry<K>>>,
     next_sweep: Nanos,
 }
 
 impl<K: Hash + Eq + Clone> Registry<K> {
     pub(crate) fn new() -> Self {
-        Self { map: RwLock::new(Map { entries: HashMap::new(), next_sweep: 0 }) }
+        Self { map: RwLock::new(Map { entries: NameMap::default(), next_sweep: 0 }) }
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<Arc<Entry<K>>> {

@@ -27,6 +27,12 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    fn add(&mut self, other: Self) {
+        self.calls = self.calls.saturating_add(other.calls);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.slow = self.slow.saturating_add(other.slow);
+    }
+
     pub(crate) fn failure_ratio(&self) -> u32 {
         let ratio = self.failed / u64::from(self.calls.max(1));
         u32::try_from(ratio).unwrap_or(u32::MAX)
@@ -42,9 +48,8 @@ impl Window {
     /// Adds one call and returns the window's counts with it.
     pub(crate) fn add(&mut self, now: Nanos, length: Duration, weight: u32, slow: bool) -> Counts {
         let step = u64::try_from(length.as_nanos()).unwrap_or(u64::MAX).div_ceil(STEPS).max(1);
-        // A policy was reloaded: the old steps can't be told apart from the new.
         if self.step != step {
-            *self = Self { step, ..Self::default() };
+            self.go_by(step);
         }
         let number = now / step;
         let slot = &mut self.slots[(number % STEPS) as usize];
@@ -57,13 +62,26 @@ impl Window {
         self.sum(number)
     }
 
+    /// A policy was replaced: what is known counts on in steps of another length, from each old
+    /// step's begin. Requests of both policies may end in turn; what is old is never made younger.
+    fn go_by(&mut self, step: Nanos) {
+        let old = std::mem::replace(self, Self { step, ..Self::default() });
+        for slot in old.slots.iter().filter(|slot| slot.counts != Counts::default()) {
+            let number = slot.number.saturating_mul(old.step) / step;
+            let into = &mut self.slots[(number % STEPS) as usize];
+            if into.number < number {
+                *into = Slot { number, counts: slot.counts };
+            } else if into.number == number {
+                into.counts.add(slot.counts);
+            }
+        }
+    }
+
     fn sum(&self, number: u64) -> Counts {
         let mut sum = Counts::default();
         for slot in &self.slots {
             if slot.number <= number && number - slot.number < STEPS {
-                sum.calls = sum.calls.saturating_add(slot.counts.calls);
-                sum.failed = sum.failed.saturating_add(slot.counts.failed);
-                sum.slow = sum.slow.saturating_add(slot.counts.slow);
+                sum.add(slot.counts);
             }
         }
         sum
@@ -95,10 +113,30 @@ mod tests {
     }
 
     #[test]
-    fn another_length_starts_anew() {
+    fn another_length_counts_on() {
         let mut window = Window::default();
-        window.add(5, LENGTH, 1000, false);
-        assert_eq!(window.add(5, LENGTH * 2, 0, false).calls, 1);
+        for now in [5, 15, 25] {
+            window.add(now, LENGTH, 1000, false);
+        }
+        assert_eq!(
+            window.add(30, LENGTH * 2, 0, false),
+            Counts { calls: 4, failed: 3000, slow: 0 }
+        );
+        assert_eq!(window.add(199, LENGTH * 2, 0, false).failed, 3000);
+        assert_eq!(window.add(200, LENGTH * 2, 0, false).failed, 1000, "the step from 0 on is out");
+        assert_eq!(window.add(201, LENGTH, 0, false), Counts { calls: 3, failed: 0, slow: 0 });
+    }
+
+    /// Requests of two policies end in turn.
+    #[test]
+    fn lengths_in_turn_keep_nothing_alive() {
+        let mut window = Window::default();
+        window.add(0, LENGTH, 1000, false);
+        for now in 1..30 {
+            window.add(now * 10, LENGTH, 0, false);
+            window.add(now * 10, LENGTH * 3, 0, false);
+        }
+        assert_eq!(window.add(300, LENGTH, 0, false).failed, 0);
     }
 
     proptest::proptest! {

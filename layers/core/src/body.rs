@@ -27,6 +27,13 @@ pub trait Guard {
     fn ended(&mut self, ending: Ending);
 }
 
+/// A large guard rides in a box, so that it is not copied wherever the reply is moved.
+impl<G: Guard + ?Sized> Guard for Box<G> {
+    fn ended(&mut self, ending: Ending) {
+        (**self).ended(ending);
+    }
+}
+
 /// A body that carries a [`Guard`] to the reply's end.
 ///
 /// ```

@@ -63,8 +63,12 @@ impl ProxyCredential {
                 clean.get_mut(start..from).unwrap_or_default().fill(b'*');
             }
         }
-        let escaped = || [br"\u", br"\\"].iter().any(|mark| memmem::find(text, *mark).is_some());
-        if text.len() >= SHORTEST && self.is_known() && escaped() {
+        // Few texts hold any escape, and to look for one byte takes no preparation.
+        let from = memchr::memchr(b'\\', text).and_then(|at| text.get(at..));
+        let escaped = from.is_some_and(|text| {
+            [br"\u", br"\\"].iter().any(|mark| memmem::find(text, *mark).is_some())
+        });
+        if text.len() >= SHORTEST && self.is_known() && escaped {
             Decoded::each(text).for_each(|read| self.blank_decoded(&read, text, &mut clean));
         }
         clean

@@ -58,8 +58,14 @@ impl fmt::Display for Usd {
         if nanos == 0 {
             return write!(f, "{whole}");
         }
-        let digits = format!("{nanos:09}");
-        write!(f, "{whole}.{}", digits.trim_end_matches('0'))
+        let (mut digits, mut rest) = ([b'0'; 9], nanos);
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        let digits = std::str::from_utf8(&digits).unwrap_or_default();
+        write!(f, "{whole}.")?;
+        f.write_str(digits.trim_end_matches('0'))
     }
 }
 

@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{Target, Usd};
 
@@ -41,7 +45,9 @@ impl PerMille {
 impl fmt::Display for PerMille {
     /// As a decimal of 0 to 1.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+        let digit = |power: u16| char::from(b'0' + (self.0 / power % 10) as u8);
+        let digits = [digit(1000), '.', digit(100), digit(10), digit(1)];
+        digits.into_iter().try_for_each(|digit| f.write_char(digit))
     }
 }
 
@@ -52,7 +58,8 @@ pub struct Candidate {
     pub target: Target,
     /// Why it stands at this place of the plan, in a few words.
     pub reason: &'static str,
-    /// How it did beside the others, the best 1000; `None`: its strategy doesn't compare.
+    /// How good it is beside the best of all that its strategy compared, which has 1000; `None`: its
+    /// strategy doesn't compare. What a rule or a bound puts behind others may have more than they.
     pub score: Option<PerMille>,
     /// What the request would cost there, as far as prices are known.
     pub cost: Option<Usd>,
@@ -61,12 +68,14 @@ pub struct Candidate {
     pub latency: Option<Duration>,
     /// Replies that the estimates rest on.
     pub samples: u32,
+    /// Which arm of an A/B split it stands in: of the outermost, where splits nest.
+    pub arm: Option<Arc<str>>,
 }
 
 impl Candidate {
     /// A candidate of which nothing is estimated.
     pub fn new(target: Target, reason: &'static str) -> Self {
-        Self { target, reason, score: None, cost: None, latency: None, samples: 0 }
+        Self { target, reason, score: None, cost: None, latency: None, samples: 0, arm: None }
     }
 }
 
@@ -90,8 +99,6 @@ pub struct Plan {
     pub rule: Option<Arc<str>>,
     /// The strategy's name.
     pub strategy: &'static str,
-    /// Which arm of an A/B split the request is in.
-    pub arm: Option<Arc<str>>,
     /// How hard the request was judged to be, where a rule asked.
     pub complexity: Option<&'static str>,
     /// How sure the choice is, by the number of samples and the lead over the next; 0 where it
@@ -99,9 +106,14 @@ pub struct Plan {
     pub confidence: PerMille,
     /// Whether its latencies are those to the first token, not to the end of a reply.
     pub first_token: bool,
-    /// In the order to try. Never empty.
+    /// Which candidate, by its place in the list, the first was compared with: the best of the others
+    /// that it was chosen among. `None`: nobody, be it that its strategy doesn't compare or that it
+    /// stands before all others for another reason.
+    pub rival: Option<usize>,
+    /// In the order to try. Empty only where the request is refused, because nobody can serve it.
     pub candidates: Arc<[Candidate]>,
-    /// Passed over; the last resort of nobody.
+    /// Those that should not be tried. A candidate is among them only where all are, as the last
+    /// resort.
     pub rejected: Arc<[Rejected]>,
 }
 
@@ -116,10 +128,10 @@ impl Plan {
             route: route.into(),
             rule: None,
             strategy,
-            arm: None,
             complexity: None,
             confidence: PerMille::ZERO,
             first_token: false,
+            rival: None,
             candidates: candidates.into_iter().collect(),
             rejected: Arc::default(),
         }
@@ -138,6 +150,11 @@ impl Plan {
         Self::new("fixed", "failover", targets.into_iter().map(candidate))
     }
 
+    /// The candidate for `target`, if it is one.
+    pub fn candidate(&self, target: &Target) -> Option<&Candidate> {
+        self.candidates.iter().find(|one| one.target == *target)
+    }
+
     /// Why the first candidate is first, in one sentence. Nothing is written until it is printed.
     ///
     /// ```
@@ -150,6 +167,7 @@ impl Plan {
     ///     ..Candidate::new(Target::new(provider, "main", None), "lowest p95 to the first token")
     /// };
     /// let plan = Plan::new("chat", "latency", [measured("a", 310), measured("b", 420)]);
+    /// let plan = Plan { rival: Some(1), ..plan };
     /// assert_eq!(
     ///     plan.sentence().to_string(),
     ///     "a: lowest p95 to the first token, 310 ms against 420 ms of b; 1240 samples",
@@ -160,23 +178,33 @@ impl Plan {
     }
 }
 
+/// Targets that a sentence names at most.
+const MANY: usize = 8;
+
 struct Sentence<'a>(&'a Plan);
 
 impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.0;
-        let Some(first) = plan.candidates.first() else { return f.write_str("no target is left") };
-        let second = plan.candidates.get(1);
+        let Some(first) = plan.candidates.first() else {
+            f.write_str("no target can serve it")?;
+            for (nth, one) in plan.rejected.iter().take(MANY).enumerate() {
+                let before = if nth == 0 { ":" } else { "," };
+                write!(f, "{before} {} ({})", one.target, one.reason)?;
+            }
+            return Ok(());
+        };
+        let rival = plan.rival.and_then(|at| plan.candidates.get(at));
         write!(f, "{}: {}", first.target, first.reason)?;
         if let Some(latency) = first.latency {
             write!(f, ", {} ms", latency.as_millis())?;
-            if let Some((other, theirs)) = second.and_then(|next| Some((next, next.latency?))) {
+            if let Some((other, theirs)) = rival.and_then(|it| Some((it, it.latency?))) {
                 write!(f, " against {} ms of {}", theirs.as_millis(), other.target)?;
             }
         }
         if let Some(cost) = first.cost {
             write!(f, ", about {cost} USD")?;
-            if let Some((other, theirs)) = second.and_then(|next| Some((next, next.cost?))) {
+            if let Some((other, theirs)) = rival.and_then(|it| Some((it, it.cost?))) {
                 write!(f, " against {theirs} USD of {}", other.target)?;
             }
         }
@@ -189,7 +217,7 @@ impl fmt::Display for Sentence<'_> {
         if let Some(complexity) = plan.complexity {
             write!(f, "; the request looks {complexity}")?;
         }
-        if let Some(arm) = &plan.arm {
+        if let Some(arm) = &first.arm {
             write!(f, "; arm `{arm}`")?;
         }
         Ok(())

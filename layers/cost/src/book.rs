@@ -1,6 +1,6 @@
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use tollway_core::Target;
+use tollway_core::{NameMap, Target};
 
 use crate::{
     Price,
@@ -11,7 +11,7 @@ use crate::{
 ///
 /// ```
 /// use std::sync::Arc;
-/// use tollway_core::Target;
+/// use tollway_core::{NameMap, Target};
 /// use tollway_cost::{Price, Pricing};
 ///
 /// let one = Arc::new(Price::flat("1".parse().unwrap(), "2".parse().unwrap()));
@@ -45,9 +45,9 @@ impl<F: Fn(&Target, Option<&str>) -> Option<Arc<Price>>> Pricing for F {
 /// assert!(book.get("openai", "gpt-4o").is_none(), "unknown, not free");
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct PriceBook(Arc<HashMap<Box<str>, Models>>);
+pub struct PriceBook(Arc<NameMap<Box<str>, Models>>);
 
-type Models = HashMap<Box<str>, Arc<Price>>;
+type Models = NameMap<Box<str>, Arc<Price>>;
 
 impl PriceBook {
     /// An empty book to fill.
@@ -70,7 +70,7 @@ impl Pricing for PriceBook {
 
 /// Fills a [`PriceBook`].
 #[derive(Debug, Default)]
-pub struct PriceBookBuilder(HashMap<Box<str>, Models>);
+pub struct PriceBookBuilder(NameMap<Box<str>, Models>);
 
 impl PriceBookBuilder {
     /// Adds the price of `model` at `provider`, to be found by its id and its aliases.

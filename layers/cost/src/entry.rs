@@ -28,8 +28,9 @@ struct Head {
 }
 
 impl<P: Pricing, H: Hook<Record>> Entry<P, H> {
-    pub(crate) fn open(layer: Arc<CostLayer<P, H>>, request: &Extensions) -> Self {
-        Self {
+    /// Boxed, as it is passed through all layers outside with the reply.
+    pub(crate) fn open(layer: Arc<CostLayer<P, H>>, request: &Extensions) -> Box<Self> {
+        Box::new(Self {
             caller: request.get().cloned().unwrap_or_default(),
             ask: request.get().cloned().unwrap_or_default(),
             started: layer.options().clock.now(),
@@ -38,7 +39,7 @@ impl<P: Pricing, H: Hook<Record>> Entry<P, H> {
             at_work: request.get().cloned(),
             open: true,
             layer,
-        }
+        })
     }
 
     /// Notes the reply's head, and writes the cost into it if it is known already.

@@ -18,11 +18,11 @@ use crate::{Pricing, Record, entry::Entry};
 pub struct ResponseFuture<F, P: Pricing, H: Hook<Record>> {
     #[pin]
     inner: F,
-    entry: Option<Entry<P, H>>,
+    entry: Option<Box<Entry<P, H>>>,
 }
 
 impl<F, P: Pricing, H: Hook<Record>> ResponseFuture<F, P, H> {
-    pub(crate) fn new(inner: F, entry: Entry<P, H>) -> Self {
+    pub(crate) fn new(inner: F, entry: Box<Entry<P, H>>) -> Self {
         Self { inner, entry: Some(entry) }
     }
 }
@@ -40,7 +40,7 @@ where
     H: Hook<Record>,
     R: Body,
 {
-    type Output = Result<Response<GuardedBody<R, Entry<P, H>>>, E>;
+    type Output = Result<Response<GuardedBody<R, Box<Entry<P, H>>>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();

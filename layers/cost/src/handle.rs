@@ -66,10 +66,16 @@ impl Totals {
 
     /// Adds a record.
     pub fn add(&self, record: &Record) {
-        let told: Told = self.lock().add(record, record.ended());
+        let told: Told = self.lock().add(record);
         for event in told.iter().flatten() {
             self.hook.on(event);
         }
+    }
+
+    /// Adds sums that were kept elsewhere: what a process had counted before it was started anew.
+    /// Periods older than those that are kept push none of these out if they come oldest first.
+    pub fn restore(&self, dimension: Dimension, period: Period, key: &Arc<str>, total: &Total) {
+        self.lock().restore(dimension, period, key, total);
     }
 
     /// Days, then months, that have totals, each oldest first.

@@ -43,7 +43,7 @@ where
     H: Hook<Record>,
     R: Body,
 {
-    type Response = Response<GuardedBody<R, Entry<P, H>>>;
+    type Response = Response<GuardedBody<R, Box<Entry<P, H>>>>;
     /// The inner service's: this layer makes none, so it fits where no error is allowed (axum).
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, P, H>;

@@ -1,10 +1,11 @@
 //! The tables behind the totals: plain data, the date is an argument.
 
-use std::{collections::HashMap, ops::Range, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
-use tollway_core::{Usage, Usd};
+use tollway_core::NameMap;
+use tollway_store::ledger::millis;
 
-use crate::{Event, Period, Record, TotalsConfig, period::seconds};
+use crate::{Event, NO_KEY, OTHER_KEYS, Period, Record, Total, TotalsConfig};
 
 /// What totals are kept by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,49 +44,10 @@ impl Dimension {
     }
 }
 
-/// Sums over requests. All counts saturate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Total {
-    /// Requests, refused and failed ones included.
-    pub requests: u64,
-    /// Requests whose tokens are an estimate; part of `requests`.
-    pub estimated: u64,
-    /// Requests whose tokens are known and whose price is not; part of `requests`.
-    pub unpriced: u64,
-    /// Tokens by class.
-    pub usage: Usage,
-    /// Known cost.
-    pub cost: Usd,
-}
+/// A quarter of an hour in milliseconds: no zone's day begins inside of one.
+const QUARTER: u64 = 15 * 60 * 1000;
 
-impl Total {
-    /// Adds one request.
-    pub fn add(&mut self, usage: Option<&Usage>, cost: Option<Usd>) {
-        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
-        add(&mut self.requests, 1);
-        self.cost = self.cost + cost.unwrap_or_default();
-        let Some(usage) = usage else { return };
-        add(&mut self.estimated, usage.is_estimate().into());
-        add(&mut self.unpriced, cost.is_none().into());
-        let sum = &mut self.usage;
-        add(&mut sum.input, usage.input);
-        add(&mut sum.cached, usage.cached);
-        add(&mut sum.cache_write, usage.cache_write);
-        add(&mut sum.cache_write_1h, usage.cache_write_1h);
-        add(&mut sum.input_audio, usage.input_audio);
-        add(&mut sum.output, usage.output);
-        add(&mut sum.reasoning, usage.reasoning);
-        add(&mut sum.output_audio, usage.output_audio);
-    }
-}
-
-/// Stands for a record that has no key in a dimension (nobody served, say).
-pub const NO_KEY: &str = "(none)";
-/// Stands for all keys beyond the bound.
-pub const OTHER_KEYS: &str = "(other)";
-
-type Rows = HashMap<Arc<str>, Total>;
+type Rows = NameMap<Arc<str>, Total>;
 
 #[derive(Debug)]
 struct Page {
@@ -122,8 +84,8 @@ pub(crate) struct Tables {
     config: TotalsConfig,
     days: Pages,
     months: Pages,
-    /// The latest day, and the seconds since 1970 that it lasts.
-    today: (Range<i64>, Period),
+    /// The latest quarter of an hour, and the day that it lies in.
+    today: (u64, Period),
     none: Arc<str>,
     other: Arc<str>,
 }
@@ -137,17 +99,18 @@ impl Tables {
             config,
             days: Pages::default(),
             months: Pages::default(),
-            today: (0..0, Period::day(SystemTime::UNIX_EPOCH)),
+            today: (u64::MAX, Period::day(SystemTime::UNIX_EPOCH)),
             none: NO_KEY.into(),
             other: OTHER_KEYS.into(),
         }
     }
 
-    /// Adds `record` to the day and month that hold `at`.
-    pub(crate) fn add(&mut self, record: &Record, at: SystemTime) -> Told {
-        if !self.today.0.contains(&seconds(at)) {
-            let day = Period::day_in(at, &self.config.zone);
-            self.today = (day.lasts(&self.config.zone), day);
+    /// Adds `record` to the day and month that it ended in.
+    pub(crate) fn add(&mut self, record: &Record) -> Told {
+        let ended = millis(record.ended());
+        let quarter = ended / QUARTER;
+        if self.today.0 != quarter {
+            self.today = (quarter, Period::day_in(ended, &self.config.zone));
         }
         let today = self.today.1;
         let month = today.whole_month();
@@ -167,6 +130,23 @@ impl Tables {
             }
         }
         told
+    }
+
+    /// Adds sums that were kept elsewhere.
+    pub(crate) fn restore(
+        &mut self,
+        dimension: Dimension,
+        period: Period,
+        key: &Arc<str>,
+        more: &Total,
+    ) {
+        let page = match period.is_month() {
+            true => self.months.page(period, self.config.months),
+            false => self.days.page(period, self.config.days),
+        };
+        if let Some(rows) = page.rows.get_mut(dimension as usize) {
+            row(rows, key, self.config.max_keys, &self.other, |total| total.merge(more));
+        }
     }
 
     pub(crate) fn periods(&self) -> Vec<Period> {

@@ -173,3 +173,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_counted_elsewhere_is_added() {
+    let totals = Totals::default();
+    totals.add(&record(40, "ann", Some(Usage::new(10, 5)), Some(7)));
+    let mut before = Total::default();
+    before.add(Some(&Usage::new(1, 2)), Some(Usd::from_nanos(3)));
+    let (day, month) = (on(40), on(40).whole_month());
+    for period in [on(2), on(2).whole_month(), day, month] {
+        totals.restore(Dimension::User, period, &"ann".into(), &before);
+    }
+    let ann = |period| {
+        let ann = total(&totals, Dimension::User, period, "ann");
+        (ann.requests, ann.usage.output, ann.cost.nanos())
+    };
+    assert_eq!([ann(day), ann(month), ann(on(2))], [(2, 7, 10), (2, 7, 10), (1, 2, 3)]);
+    assert_eq!(totals.rows(Dimension::Key, on(2)), []);
+}
+
+#[test]
+fn days_are_those_of_the_zone() {
+    let zone = jiff::tz::TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+    let totals = Totals::new(TotalsConfig { zone, ..TotalsConfig::default() }).unwrap();
+    // A quarter of a second before and after midnight, of a summer's and of a winter's day.
+    for midnight in [1_792_879_200_000, 1_792_969_200_000] {
+        for at in [midnight - 250, midnight] {
+            let ended = SystemTime::UNIX_EPOCH + Duration::from_millis(at);
+            totals.add(&Record::new(ended, Ending::Complete));
+        }
+    }
+    let periods: Vec<_> = totals.periods().iter().map(ToString::to_string).collect();
+    assert_eq!(periods, ["2026-10-24", "2026-10-25", "2026-10-26", "2026-10"]);
+    let requests =
+        |day: &str| total(&totals, Dimension::User, day.parse().unwrap(), NO_KEY).requests;
+    assert_eq!(["2026-10-24", "2026-10-25", "2026-10-26"].map(requests), [1, 2, 1]);
+}

@@ -73,6 +73,16 @@ impl<K> PaceLayer<K> {
         self
     }
 
+    /// Goes on with what `known` reads, by this layer's settings: for a policy that is replaced while
+    /// traffic flows. Requests under way or in line there count here too.
+    #[must_use]
+    pub fn with_state_of(mut self, known: &PaceHandle<K>) -> Self {
+        let core = Arc::make_mut(&mut self.core);
+        core.registry = known.0.registry.clone();
+        core.epoch = known.0.epoch;
+        self
+    }
+
     /// Reads what is known. Take it when the layer is complete.
     pub fn handle(&self) -> PaceHandle<K> {
         PaceHandle(self.core.clone())

@@ -1,10 +1,11 @@
 //! The lines of all keys: who finds which.
 
 use std::{
-    collections::HashMap,
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
+
+use tollway_core::NameMap;
 
 use crate::{gauge::Nanos, queue::Line};
 
@@ -31,13 +32,13 @@ pub(crate) struct Registry<K> {
 
 #[derive(Debug)]
 struct Map<K> {
-    entries: HashMap<K, Arc<Entry<K>>>,
+    entries: NameMap<K, Arc<Entry<K>>>,
     next_sweep: Nanos,
 }
 
 impl<K: Hash + Eq + Clone> Registry<K> {
     pub(crate) fn new(max_keys: usize) -> Self {
-        Self { map: RwLock::new(Map { entries: HashMap::new(), next_sweep: 0 }), max_keys }
+        Self { map: RwLock::new(Map { entries: NameMap::default(), next_sweep: 0 }), max_keys }
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<Arc<Entry<K>>> {

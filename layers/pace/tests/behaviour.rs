@@ -8,6 +8,8 @@ use support::*;
 use tokio::time::{Instant, advance, sleep};
 use tollway_core::{BoxError, ErrorClass, Failure, find_error};
 use tollway_pace::{Config, EventKind, Paced, Reading, Told, Unit, Weights};
+use tollway_testkit::Recorder;
+use tower::Layer;
 
 fn nothing() -> Script {
     Script::new(Reading::default())
@@ -430,4 +432,26 @@ async fn the_handle_shows_what_is_known() {
     let status = rig.handle.status(&"a").unwrap();
     assert_eq!((status.blocked_for, status.gauges[0].remaining), (None, 40));
     assert_eq!(status.gauges[0].told_remaining, Some(30));
+}
+
+/// A policy is replaced while one request runs and another is in line.
+#[tokio::test(start_paused = true)]
+async fn another_layer_goes_on_with_what_is_known() {
+    let old = rig();
+    old.ok(Script::new(told(60, 1, 59))).await;
+    let running = old.spawn(nothing().slow(5));
+    settle().await;
+    let waiting = old.spawn(nothing().patient(30));
+    settle().await;
+    let layer = layer(Config::default()).with_state_of(&old.handle);
+    let new = Rig {
+        handle: layer.handle(),
+        service: layer.layer(provider()),
+        events: Recorder::default(),
+    };
+    drop(old);
+    assert_eq!(new.handle.status(&"a").unwrap().waiting, 1);
+    assert!(new.refusal(nothing()).await.retry_after() > secs(1), "behind who waits");
+    assert!(running.await.unwrap().0);
+    assert!(waiting.await.unwrap().0);
 }

@@ -56,6 +56,19 @@ pub enum WhenFull {
     Wait(Duration),
 }
 
+/// What becomes of a request while the store that instances share is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenStoreIsAway {
+    /// Each instance decides by itself, over its share: rate and amount divided by the instances
+    /// that were there when the store was last seen.
+    #[default]
+    Local,
+    /// Everything goes; it is charged when the store is back.
+    Open,
+    /// Nothing goes: [`StoreAway`](crate::StoreAway).
+    Closed,
+}
+
 /// A checked limit: a name, a quota, and what happens when it is full.
 ///
 /// ```
@@ -77,6 +90,7 @@ pub struct Limit {
     name: Arc<str>,
     quota: Quota,
     when_full: WhenFull,
+    when_store_is_away: WhenStoreIsAway,
     enforce: bool,
     shape: Shape,
 }
@@ -96,6 +110,7 @@ impl Limit {
             name: name.into(),
             quota,
             when_full: WhenFull::Reject,
+            when_store_is_away: WhenStoreIsAway::Local,
             enforce: true,
             headroom: 0,
             warn_at: None,
@@ -116,6 +131,11 @@ impl Limit {
     /// What happens when it is full.
     pub fn when_full(&self) -> WhenFull {
         self.when_full
+    }
+
+    /// What happens while a shared store is away.
+    pub fn when_store_is_away(&self) -> WhenStoreIsAway {
+        self.when_store_is_away
     }
 
     /// Whether it refuses; a limit that doesn't is a shadow and only tells.
@@ -140,6 +160,7 @@ pub struct LimitBuilder {
     name: Arc<str>,
     quota: Quota,
     when_full: WhenFull,
+    when_store_is_away: WhenStoreIsAway,
     enforce: bool,
     headroom: u8,
     warn_at: Option<u8>,
@@ -150,6 +171,13 @@ impl LimitBuilder {
     /// What happens when it is full; the default is [`WhenFull::Reject`].
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
+        self
+    }
+
+    /// What happens while the store that instances share is away; the default is
+    /// [`WhenStoreIsAway::Local`]. Without such a store it means nothing.
+    pub fn when_store_is_away(mut self, when: WhenStoreIsAway) -> Self {
+        self.when_store_is_away = when;
         self
     }
 
@@ -199,8 +227,8 @@ impl LimitBuilder {
         let (kind, capacity) = self.kind()?;
         let warn = self.warn_at.map(|percent| percent_of(capacity, percent).max(1));
         let shape = Shape { kind, capacity, warn };
-        let Self { name, quota, when_full, enforce, .. } = self;
-        Ok(Limit { name, quota, when_full, enforce, shape })
+        let Self { name, quota, when_full, when_store_is_away, enforce, .. } = self;
+        Ok(Limit { name, quota, when_full, when_store_is_away, enforce, shape })
     }
 
     fn kind(&self) -> Result<(Kind, u64), ConfigError> {

@@ -1,6 +1,7 @@
 //! One step for all limits of a request: take everything or nothing. Free of locks and clocks.
 
 use std::{collections::BTreeMap, task::Waker};
+
 use tollway_store::limits::{Now, Receipt, Shape, State};
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
 /// What a request wants, and later has, of one limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
+    /// The limit's table.
     pub(crate) rule: u32,
     pub(crate) amount: u64,
     pub(crate) key: Key,
@@ -100,18 +102,23 @@ pub(crate) struct Core {
     pub(crate) tables: Vec<Table>,
     pub(crate) waiters: BTreeMap<u64, Waiter>,
     pub(crate) next: u64,
-    latest: u64,
+    /// How many sets of rules there were.
+    pub(crate) generation: u64,
+    latest: Now,
 }
 
 impl Core {
     pub(crate) fn new(tables: Vec<Table>) -> Self {
-        Self { tables, waiters: BTreeMap::new(), next: 0, latest: 0 }
+        let (waiters, latest) = (BTreeMap::new(), Now::default());
+        Self { tables, waiters, next: 0, generation: 0, latest }
     }
 
-    /// Threads read the clock before they take the lock; here time doesn't run backwards.
+    /// Threads read the clock before they take the lock; here time doesn't run backwards. Rules
+    /// without a calendar read no date: the last one that was read is theirs.
     pub(crate) fn clock(&mut self, now: Now) -> Now {
-        self.latest = self.latest.max(now.mono);
-        Now { mono: self.latest, ..now }
+        let wall = if now.wall == 0 { self.latest.wall } else { now.wall };
+        self.latest = Now { mono: self.latest.mono.max(now.mono), wall };
+        self.latest
     }
 
     /// A request comes.
@@ -156,6 +163,7 @@ impl Core {
             }
             let fits = table.wait(claim.slot, 0, claim.amount, now) == Some(0)
                 && claim.amount <= table.shape.capacity;
+            claim.over = None;
             if !table.enforce {
                 claim.stage = if fits { Stage::Open } else { Stage::Passed };
                 continue;
@@ -169,7 +177,8 @@ impl Core {
             if fits && !overtakes {
                 continue;
             }
-            if table.max_wait.is_some() && claim.amount <= table.shape.capacity {
+            let may_wait = table.max_wait.is_some() || claim.stage == Stage::Queued;
+            if may_wait && claim.amount <= table.shape.capacity {
                 wait = true;
             } else {
                 let found = self.refusal(claim, 0, now);
@@ -188,7 +197,9 @@ impl Core {
         for claim in claims {
             let table = &mut self.tables[claim.rule as usize];
             if claim.stage == Stage::Passed {
-                effects.events.push(table.event(claim.slot, EventKind::WouldHaveRefused));
+                if table.current {
+                    effects.events.push(table.event(claim.slot, EventKind::WouldHaveRefused));
+                }
                 continue;
             }
             if claim.over.is_some() {
@@ -201,6 +212,8 @@ impl Core {
             slot.holds = slot.holds.saturating_add(1);
             slot.held = slot.held.saturating_add(claim.amount);
             claim.stage = Stage::Taken;
+            table.touch(claim.slot);
+            table.admitted = table.admitted.saturating_add(1);
             table.watch(claim.slot, &mut effects.events);
         }
     }
@@ -220,6 +233,10 @@ impl Core {
             slot.state.settle(&shape, claim.receipt, spent, now);
             slot.holds = slot.holds.saturating_sub(1);
             slot.held = slot.held.saturating_sub(claim.amount);
+            if spent != claim.amount {
+                table.touch(claim.slot);
+            }
+            let slot = table.slot_mut(claim.slot);
             if !slot.queue.is_empty() {
                 places.push((claim.rule, claim.slot));
             }
@@ -248,8 +265,11 @@ impl Core {
 
     pub(crate) fn tell_refusal(&self, claims: &[Claim], refusal: &Refusal, effects: &mut Effects) {
         if let Some(claim) = claims.iter().find(|claim| claim.rule == refusal.rule) {
+            let standing = &refusal.standing;
             let kind = EventKind::Refused {
                 never_fits: refusal.never_fits,
+                asked: claim.amount,
+                available: standing.capacity.saturating_sub(standing.used),
                 retry_after: refusal.retry_after.map(std::time::Duration::from_nanos),
             };
             let table = &self.tables[claim.rule as usize];

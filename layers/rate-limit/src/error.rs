@@ -103,6 +103,45 @@ impl LimitExceeded {
     }
 }
 
+/// A limit that is [closed](crate::WhenStoreIsAway::Closed) while the store is away refused a
+/// request.
+#[derive(Clone, Debug)]
+pub struct StoreAway {
+    limit: Arc<str>,
+    failure: Failure,
+}
+
+impl StoreAway {
+    pub(crate) fn new(limit: Arc<str>) -> Self {
+        let words = format!("limit \"{limit}\" can't be asked at present, try again in 1 s");
+        let failure = Failure::new(ErrorClass::Overloaded, words);
+        Self { limit, failure: failure.with_retry_after(Some(Duration::from_secs(1))) }
+    }
+
+    /// Name of the limit.
+    pub fn limit(&self) -> &Arc<str> {
+        &self.limit
+    }
+
+    /// When to try again. Nobody knows; a store that comes back is found within a second.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.failure.retry_after()
+    }
+}
+
+impl fmt::Display for StoreAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.failure.message())
+    }
+}
+
+impl std::error::Error for StoreAway {
+    /// A [`Failure`] of class `Overloaded`.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.failure)
+    }
+}
+
 struct Words<'a> {
     standing: &'a Standing,
     retry_after: Option<Duration>,

@@ -25,6 +25,10 @@ pub enum EventKind {
     Refused {
         /// It is larger than the limit itself.
         never_fits: bool,
+        /// What it asked for.
+        asked: u64,
+        /// What there was for it.
+        available: u64,
         /// When it would be admitted.
         retry_after: Option<Duration>,
     },
@@ -57,4 +61,10 @@ pub enum EventKind {
         /// Really used.
         spent: u64,
     },
+    /// The store that instances share was away or too slow for a request: the limit did what it was
+    /// [told to do then](crate::WhenStoreIsAway).
+    DecidedAlone,
+    /// A limit that [took over](crate::RateLimitLayerBuilder::resume) from one of its name counts
+    /// something else, or otherwise: all its keys begin with their whole quota.
+    StartedAnew,
 }

@@ -13,7 +13,11 @@ use tokio::time::{Sleep, sleep_until};
 use tollway_core::{BoxError, GuardedBody};
 use tower_service::Service;
 
-use crate::{LimitExceeded, Reservation, Settle, limiter::Place};
+use crate::{
+    LimitExceeded, Reservation, Settle,
+    decide::Claim,
+    limiter::{Asking, Granted, Limiter, Loan, Place},
+};
 
 /// Future of [`RateLimit`](crate::RateLimit). Dropping it gives back what it holds.
 #[pin_project]
@@ -37,6 +41,13 @@ enum State<S, B, T: Settle, F> {
         call: Option<Box<(S, Request<B>)>>,
         settle: Arc<T>,
     },
+    /// A store that instances share decides.
+    Asking {
+        asking: Asking,
+        call: Option<Box<(S, Request<B>)>>,
+        limiter: Arc<Limiter>,
+        settle: Arc<T>,
+    },
     Running {
         #[pin]
         future: F,
@@ -53,15 +64,19 @@ impl<S: Service<Request<B>>, B, T: Settle> ResponseFuture<S, B, T> {
         Self { state: State::Running { future, reservation: Some(reservation) } }
     }
 
-    pub(crate) fn waiting(place: Place, inner: S, request: Request<B>, settle: Arc<T>) -> Self {
-        Self {
-            state: State::Waiting {
-                place,
-                sleep: None,
-                call: Some(Box::new((inner, request))),
-                settle,
-            },
-        }
+    pub(crate) fn waiting(place: Place, call: (S, Request<B>), settle: Arc<T>) -> Self {
+        let call = Some(Box::new(call));
+        Self { state: State::Waiting { place, sleep: None, call, settle } }
+    }
+
+    pub(crate) fn asking(
+        asking: Asking,
+        call: (S, Request<B>),
+        limiter: Arc<Limiter>,
+        settle: Arc<T>,
+    ) -> Self {
+        let call = Some(Box::new(call));
+        Self { state: State::Asking { asking, call, limiter, settle } }
     }
 }
 
@@ -90,18 +105,13 @@ where
                     return Poll::Ready(Ok(Response::from_parts(parts, body)));
                 }
                 StateProj::Waiting { place, mut sleep, call, settle } => match place.poll(cx) {
-                    Ok(Ok(mut claims)) => {
-                        let Some((mut inner, request)) = call.take().map(|call| *call) else {
+                    Ok(Ok(claims)) => {
+                        let Some(call) = call.take() else {
                             return Poll::Ready(Err(over(None)));
                         };
-                        let (mut parts, body) = request.into_parts();
-                        parts.extensions.insert(Waited);
-                        if let Some(downgraded) = place.limiter().downgraded(&mut claims) {
-                            parts.extensions.insert(downgraded);
-                        }
-                        let reservation = Reservation::new(place.limiter(), settle, claims, &parts);
-                        let future = inner.call(Request::from_parts(parts, body));
-                        state.set(State::Running { future, reservation: Some(reservation) });
+                        let admitted = (claims, None, true);
+                        let running = start(place.limiter(), settle, admitted, *call);
+                        state.set(running);
                     }
                     Ok(Err(error)) => {
                         state.set(State::Refused(Some(error)));
@@ -116,9 +126,40 @@ where
                         }
                     }
                 },
+                StateProj::Asking { asking, call, limiter, settle } => {
+                    let Granted { claims, loan, waited } = ready!(asking.as_mut().poll(cx))?;
+                    let Some(call) = call.take() else {
+                        return Poll::Ready(Err(over(None)));
+                    };
+                    let running = start(limiter, settle, (claims, Some(loan), waited), *call);
+                    state.set(running);
+                }
             }
         }
     }
+}
+
+/// Calls the inner service for what was granted: claims, what the store is owed, and whether it
+/// was waited for.
+fn start<S, B, T: Settle>(
+    limiter: &Arc<Limiter>,
+    settle: &Arc<T>,
+    (mut claims, loan, waited): (Vec<Claim>, Option<Loan>, bool),
+    (mut inner, request): (S, Request<B>),
+) -> State<S, B, T, S::Future>
+where
+    S: Service<Request<B>>,
+{
+    let (mut parts, body) = request.into_parts();
+    if waited {
+        parts.extensions.insert(Waited);
+    }
+    if let Some(downgraded) = limiter.downgraded(&mut claims) {
+        parts.extensions.insert(downgraded);
+    }
+    let reservation = Reservation::new(limiter, settle, claims, loan, &parts);
+    let future = inner.call(Request::from_parts(parts, body));
+    State::Running { future, reservation: Some(reservation) }
 }
 
 /// A request that waited for a limit carries this in its extensions from then on.
@@ -137,6 +178,7 @@ impl<S: Service<Request<B>>, B, T: Settle> fmt::Debug for ResponseFuture<S, B, T
         let state = match &self.state {
             State::Refused(_) => "Refused",
             State::Waiting { .. } => "Waiting",
+            State::Asking { .. } => "Asking",
             State::Running { .. } => "Running",
         };
         f.debug_tuple("ResponseFuture").field(&state).finish()

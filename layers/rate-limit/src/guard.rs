@@ -3,7 +3,11 @@ use std::{fmt, sync::Arc};
 use http::{request, response};
 use tollway_core::{Ending, Guard};
 
-use crate::{Settle, decide::Claim, limiter::Limiter};
+use crate::{
+    Settle,
+    decide::Claim,
+    limiter::{Limiter, Loan},
+};
 
 /// What a request holds of its limits; settled once, at the latest when it is dropped.
 pub struct Reservation<T: Settle>(Option<Held<T>>);
@@ -12,6 +16,7 @@ struct Held<T: Settle> {
     limiter: Arc<Limiter>,
     settle: Arc<T>,
     claims: Vec<Claim>,
+    loan: Option<Loan>,
     ticket: Option<T::Ticket>,
 }
 
@@ -20,13 +25,14 @@ impl<T: Settle> Reservation<T> {
         limiter: &Arc<Limiter>,
         settle: &Arc<T>,
         claims: Vec<Claim>,
+        loan: Option<Loan>,
         request: &request::Parts,
     ) -> Self {
         if claims.is_empty() {
             return Self(None);
         }
         let (limiter, settle) = (limiter.clone(), settle.clone());
-        let mut reservation = Self(Some(Held { limiter, settle, claims, ticket: None }));
+        let mut reservation = Self(Some(Held { limiter, settle, claims, loan, ticket: None }));
         // After the claims are in safe hands: `open` is the caller's code and may panic.
         if let Some(held) = &mut reservation.0 {
             held.ticket = Some(held.settle.open(request));
@@ -41,7 +47,9 @@ impl<T: Settle> Reservation<T> {
     }
 
     fn release(&mut self, ending: Option<Ending>) {
-        let Some(Held { limiter, settle, mut claims, ticket }) = self.0.take() else { return };
+        let Some(Held { limiter, settle, mut claims, loan, ticket }) = self.0.take() else {
+            return;
+        };
         limiter.settle(&mut claims, |rule, reserved| match (&ticket, ending) {
             (Some(ticket), Some(ending)) => {
                 settle.spent(ticket, rule.unit, ending).unwrap_or(reserved)
@@ -49,6 +57,9 @@ impl<T: Settle> Reservation<T> {
             (Some(ticket), None) => settle.failed(ticket, rule.unit, reserved),
             (None, _) => 0,
         });
+        if let Some(loan) = loan {
+            limiter.give_back(loan, &claims);
+        }
     }
 }
 

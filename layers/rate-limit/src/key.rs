@@ -50,6 +50,61 @@ impl Key {
     }
 }
 
+impl Part {
+    /// With its kind and length before it, so that no two keys are written alike.
+    fn write(&self, out: &mut String) {
+        use fmt::Write;
+        // A `String` takes everything.
+        let _ = match self {
+            Self::Name(name) => write!(out, "n{}:{name}", name.len()),
+            Self::Ip(ip) => write!(out, "i{ip}"),
+        };
+    }
+}
+
+impl Key {
+    /// The key as a store has it.
+    pub(crate) fn write(&self, out: &mut String) {
+        match self {
+            Self::All => out.push('*'),
+            Self::One(part) => part.write(out),
+            Self::Two(one, two) => {
+                one.write(out);
+                out.push(' ');
+                two.write(out);
+            }
+        }
+    }
+}
+
+impl Part {
+    /// What [`write`](Self::write) wrote at the start of `text`, and the rest of it.
+    fn read(text: &str) -> Option<(Self, &str)> {
+        if let Some(ip) = text.strip_prefix('i') {
+            let (ip, rest) = ip.split_at(ip.find(' ').unwrap_or(ip.len()));
+            return Some((Self::Ip(ip.parse().ok()?), rest));
+        }
+        let (length, rest) = text.strip_prefix('n')?.split_once(':')?;
+        let (name, rest) = rest.split_at_checked(length.parse().ok()?)?;
+        Some((Self::from(name), rest))
+    }
+}
+
+impl Key {
+    /// The key that [`write`](Self::write) wrote.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::All);
+        }
+        let (one, rest) = Part::read(text)?;
+        let Some(rest) = rest.strip_prefix(' ') else {
+            return rest.is_empty().then_some(Self::One(one));
+        };
+        let (two, rest) = Part::read(rest)?;
+        rest.is_empty().then_some(Self::Two(one, two))
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -103,5 +158,36 @@ impl<P: Into<Part>> From<P> for Key {
 impl<A: Into<Part>, B: Into<Part>> From<(A, B)> for Key {
     fn from((a, b): (A, B)) -> Self {
         Self::Two(a.into(), b.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn part() -> impl Strategy<Value = Part> {
+        prop_oneof![
+            ".{0,12}".prop_map(|name| Part::from(&*name)),
+            "[ni0-9:* ]{0,6}".prop_map(|name| Part::from(&*name)),
+            any::<IpAddr>().prop_map(Part::from),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_read_as_they_were_written(one in part(), two in part()) {
+            for key in [Key::All, Key::One(one.clone()), Key::Two(one, two)] {
+                let mut text = String::new();
+                key.write(&mut text);
+                prop_assert_eq!(Key::read(&text), Some(key));
+            }
+        }
+
+        #[test]
+        fn no_text_is_a_panic(text in "[ni*][0-9]{0,3}:?.{0,8}") {
+            let _ = Key::read(&text);
+        }
     }
 }

@@ -142,22 +142,27 @@ mod decide;
 mod error;
 mod events;
 mod future;
+mod generations;
+#[cfg(test)]
+mod generations_tests;
 mod guard;
 mod handle;
 mod headers;
+mod journal;
 mod key;
 mod layer;
 mod limiter;
 #[cfg(test)]
 mod loom_tests;
 mod queue;
+mod remote;
 mod rule;
 mod service;
 mod settle;
 mod table;
 
-pub use config::{ConfigError, Limit, LimitBuilder, Quota, WhenFull};
-pub use error::{Downgraded, LimitExceeded, Standing};
+pub use config::{ConfigError, Limit, LimitBuilder, Quota, WhenFull, WhenStoreIsAway};
+pub use error::{Downgraded, LimitExceeded, Standing, StoreAway};
 pub use events::{Event, EventKind};
 pub use future::{ResponseFuture, Waited};
 pub use guard::Reservation;

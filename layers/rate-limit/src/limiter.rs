@@ -1,11 +1,15 @@
-//! What all clones of a layer share: the limits behind one lock, the clocks, the hook.
+//! What all clones of a layer share: the rules, the hook, the date; and what it shares with those that
+//! it took over from: the limits behind one lock.
 //!
 //! One lock for all limits is what makes a decision one step and deadlock impossible. It is held
 //! for some hundred nanoseconds, never across an await, a hook or a caller's closure.
 
+mod ask;
+mod manage;
+
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     task::{Context, Waker},
     time::{Duration, UNIX_EPOCH},
 };
@@ -13,23 +17,50 @@ use std::{
 use http::request::Parts;
 use tokio::time::Instant;
 use tollway_core::{Hook, WallClock};
-use tollway_store::limits::{Kind, Now};
+use tollway_store::{
+    StoreError,
+    limits::{Kind, LimitJournal, Now, Saved},
+};
+
+pub(crate) use ask::{Asking, Granted, Loan};
 
 use crate::{
     Downgraded, Event, Key, LimitExceeded, Rule, Standing, WhenFull,
     decide::{Arrival, Claim, Core, Effects, Refusal, View},
+    journal::Journal,
     queue::Outcome,
+    remote::Remote,
     table::Table,
 };
 
 pub(crate) struct Limiter {
     pub(crate) rules: Vec<Rule>,
-    core: Mutex<Core>,
+    shared: Arc<Shared>,
+    /// Set once its limits hold.
+    places: OnceLock<Places>,
     hook: Box<dyn Hook<Event> + Send + Sync>,
     wall: Arc<dyn WallClock>,
     /// Some limit goes by the calendar.
     dated: bool,
+    max_keys: usize,
+    /// Decides in the place of the local limits, which then only mirror it.
+    remote: Option<Arc<Remote>>,
+}
+
+/// What goes from one set of rules to the next.
+pub(crate) struct Shared {
+    core: Mutex<Core>,
     epoch: Instant,
+    /// What the clock says at the epoch: the date, where states outlive the process.
+    start: u64,
+    journal: OnceLock<Journal>,
+}
+
+/// Where the limits are.
+struct Places {
+    /// The table of each rule.
+    tables: Box<[u32]>,
+    generation: u64,
 }
 
 impl fmt::Debug for Limiter {
@@ -49,43 +80,125 @@ pub(crate) enum Entry {
     Admitted(Vec<Claim>),
     Refused(LimitExceeded),
     Waiting(Place),
+    Asking(Asking),
+}
+
+impl Shared {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self::starting(0))
+    }
+
+    fn starting(start: u64) -> Self {
+        let (core, journal) = (Mutex::new(Core::new(Vec::new())), OnceLock::new());
+        Self { core, epoch: Instant::now(), start, journal }
+    }
+
+    /// Limits that go on where `store` says that they were, and are saved there.
+    pub(crate) fn durable(
+        store: Arc<dyn LimitJournal>,
+        wall: &dyn WallClock,
+    ) -> Result<(Arc<Self>, Vec<Saved>), StoreError> {
+        let shared = Arc::new(Self::starting(since_1970(wall)));
+        let (journal, saved) = Journal::start(store, Arc::downgrade(&shared))?;
+        let _ = shared.journal.set(journal);
+        Ok((shared, saved))
+    }
+
+    pub(crate) fn journal(&self) -> Option<&Journal> {
+        self.journal.get()
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
 }
 
 impl Limiter {
     pub(crate) fn new(
         rules: Vec<Rule>,
+        shared: Arc<Shared>,
         hook: Box<dyn Hook<Event> + Send + Sync>,
         wall: Arc<dyn WallClock>,
         max_keys: usize,
+        remote: Option<Arc<Remote>>,
     ) -> Self {
-        let table = |rule: &Rule| {
-            let limit = &rule.limit;
-            let max_wait = match limit.when_full() {
-                WhenFull::Reject | WhenFull::Downgrade => None,
-                WhenFull::Wait(time) => Some(nanos(time)),
-            };
-            let (name, shape) = (limit.name().clone(), limit.shape());
-            let mut table =
-                Table::new(name, rule.unit, shape, limit.enforced(), max_wait, max_keys);
-            table.downgrades = limit.when_full() == WhenFull::Downgrade;
-            table
-        };
-        let core = Mutex::new(Core::new(rules.iter().map(table).collect()));
         let dated = rules.iter().any(|rule| matches!(rule.limit.shape().kind, Kind::Calendar(_)));
-        Self { rules, core, hook, wall, dated, epoch: Instant::now() }
+        Self { rules, shared, places: OnceLock::new(), hook, wall, dated, max_keys, remote }
+    }
+
+    /// Its limits hold from the first time on that anybody asks.
+    fn places(&self) -> &Places {
+        if let Some(places) = self.places.get() {
+            return places;
+        }
+        let mut effects = Effects::default();
+        let places = self.places.get_or_init(|| {
+            let (wanted, now) = (self.rules.iter().map(|rule| self.table(rule)), self.now());
+            let wanted = wanted.collect();
+            let mut core = self.lock();
+            let tables = core.adopt(wanted, now, &mut effects);
+            Places { tables, generation: core.generation }
+        });
+        self.finish(effects);
+        places
+    }
+
+    fn table(&self, rule: &Rule) -> Table {
+        let limit = &rule.limit;
+        let max_wait = match limit.when_full() {
+            WhenFull::Reject | WhenFull::Downgrade => None,
+            WhenFull::Wait(time) => Some(nanos(time)),
+        };
+        let (name, shape) = (limit.name().clone(), self.local(rule));
+        let mut table =
+            Table::new(name, rule.unit, shape, limit.enforced(), max_wait, self.max_keys);
+        table.scope = rule.scope.clone();
+        table.downgrades = limit.when_full() == WhenFull::Downgrade;
+        // What a store decides is its own to remember.
+        if self.shared.journal().is_some() && self.is_here(rule) {
+            table.remember();
+        }
+        table
+    }
+
+    pub(crate) fn take_over(&self) {
+        self.places();
+    }
+
+    /// Goes on with what was saved; what is to be forgotten.
+    pub(crate) fn restore(&self, saved: Vec<Saved>) -> Vec<Saved> {
+        self.take_over();
+        let now = self.now();
+        self.lock().restore(saved, now)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The table of a rule; `None` if there is no such rule.
+    fn place(&self, rule: usize) -> Option<usize> {
+        self.places().tables.get(rule).map(|table| *table as usize)
+    }
+
+    /// The rule whose table it is.
+    fn rule(&self, table: u32) -> &Rule {
+        let at = self.places().tables.iter().position(|place| *place == table);
+        &self.rules[at.unwrap_or_default()]
     }
 
     fn now(&self) -> Now {
-        let mono = nanos(Instant::now().saturating_duration_since(self.epoch));
+        let mono = nanos(Instant::now().saturating_duration_since(self.shared.epoch));
+        let mono = self.shared.start.saturating_add(mono);
         let wall = match self.dated {
-            true => nanos(self.wall.now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+            true => since_1970(&*self.wall),
             false => 0,
         };
         Now { mono, wall }
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.shared.lock()
     }
 
     fn finish(&self, effects: Effects) {
@@ -95,25 +208,50 @@ impl Limiter {
 
     fn claims(&self, request: &Parts) -> Vec<Claim> {
         let mut claims = Vec::new();
-        for (at, rule) in self.rules.iter().enumerate() {
+        for (at, (rule, table)) in self.rules.iter().zip(&self.places().tables).enumerate() {
             if let Some(key) = (rule.key)(request) {
                 if claims.is_empty() {
                     claims.reserve_exact(self.rules.len() - at);
                 }
-                claims.push(Claim::new(at as u32, key, (rule.estimate)(request)));
+                claims.push(Claim::new(*table, key, (rule.estimate)(request)));
             }
         }
         claims
     }
 
+    /// The limits, for a decision on these claims.
+    fn decide(&self, claims: &mut [Claim]) -> MutexGuard<'_, Core> {
+        let core = self.lock();
+        if core.generation != self.places().generation {
+            core.fit(claims.iter_mut().map(|claim| {
+                let most = self.rule(claim.rule).limit.capacity();
+                (claim, most)
+            }));
+        }
+        core
+    }
+
     /// Takes all that a request needs, or nothing.
     pub(crate) fn enter(self: &Arc<Self>, request: &Parts) -> Entry {
         let claims = self.claims(request);
+        match &self.remote {
+            Some(remote) if claims.iter().any(|claim| !self.rule(claim.rule).here) => {
+                Entry::Asking(Box::pin(self.clone().ask(remote.clone(), claims)))
+            }
+            _ => self.enter_here(claims),
+        }
+    }
+
+    /// The same by the local limits.
+    fn enter_here(self: &Arc<Self>, mut claims: Vec<Claim>) -> Entry {
         if claims.is_empty() {
             return Entry::Admitted(claims);
         }
         let (now, mut effects) = (self.now(), Effects::default());
-        let arrival = self.lock().arrive(claims, now, &mut effects);
+        let arrival = {
+            let mut core = self.decide(&mut claims);
+            core.arrive(claims, now, &mut effects)
+        };
         self.finish(effects);
         match arrival {
             Arrival::Admitted(claims) => Entry::Admitted(claims),
@@ -125,7 +263,7 @@ impl Limiter {
     /// Settles what `spent` tells for each claim and its rule.
     pub(crate) fn settle(&self, claims: &mut [Claim], mut spent: impl FnMut(&Rule, u64) -> u64) {
         for claim in claims.iter_mut() {
-            let rule = &self.rules[claim.rule as usize];
+            let rule = self.rule(claim.rule);
             claim.spent = match rule.limit.shape().kind {
                 Kind::Concurrent => claim.amount,
                 _ => spent(rule, claim.amount),
@@ -138,45 +276,53 @@ impl Limiter {
 
     /// Whether the request would be admitted at once; takes nothing.
     pub(crate) fn would_admit(&self, request: &Parts) -> bool {
-        let claims = self.claims(request);
-        let (now, core) = (self.now(), self.lock());
+        let mut claims = self.claims(request);
+        let (now, core) = (self.now(), self.decide(&mut claims));
         claims.iter().all(|claim| {
             let table = &core.tables[claim.rule as usize];
-            admits(table, &claim.key, claim.amount, now)
+            let most = self.most(table, self.rule(claim.rule));
+            admits(table, &claim.key, claim.amount, most, now)
         })
     }
 
     pub(crate) fn would_admit_key(&self, rule: usize, key: &Key, amount: u64) -> bool {
+        let Some(at) = self.place(rule) else { return true };
         let (now, core) = (self.now(), self.lock());
-        core.tables.get(rule).is_none_or(|table| admits(table, key, amount, now))
+        let table = &core.tables[at];
+        admits(table, key, amount, self.most(table, &self.rules[rule]), now)
+    }
+
+    /// What a request may want at the most: the limit's, where the table is but a share of it.
+    fn most(&self, table: &Table, rule: &Rule) -> u64 {
+        if self.is_here(rule) { table.shape.capacity } else { rule.limit.capacity() }
     }
 
     pub(crate) fn standing(&self, rule: usize, key: &Key) -> Option<Standing> {
+        let at = self.place(rule)?;
         let (now, core) = (self.now(), self.lock());
-        let table = core.tables.get(rule)?;
+        let table = &core.tables[at];
         let (state, slot) = table.peek(key, now);
-        let (held, waiting) = slot.map_or((0, 0), |slot| (slot.held, slot.queue.len()));
+        let (held, mut waiting) = slot.map_or((0, 0), |slot| (slot.held, slot.queue.len()));
+        if let Some(remote) = &self.remote {
+            waiting += remote.lines.waiting(&ask::name(&self.rules[rule], key));
+        }
         let view = View::new(&table.shape, &state, held, waiting, now);
         drop(core);
-        Some(self.tell(rule, view))
+        Some(tell(&self.rules[rule], view))
+    }
+
+    pub(crate) fn admitted(&self) -> Vec<(Arc<str>, u64)> {
+        let core = self.lock();
+        core.tables
+            .iter()
+            .filter(|table| table.current)
+            .map(|table| (table.name.clone(), table.admitted))
+            .collect()
     }
 
     pub(crate) fn keys(&self, rule: usize) -> Option<usize> {
-        self.lock().tables.get(rule).map(Table::len)
-    }
-
-    fn tell(&self, rule: usize, view: View) -> Standing {
-        let Rule { limit, unit, .. } = &self.rules[rule];
-        Standing {
-            limit: limit.name().clone(),
-            unit: *unit,
-            quota: limit.quota(),
-            capacity: view.capacity,
-            remaining: view.capacity.saturating_sub(view.used),
-            held: view.held,
-            waiting: view.waiting,
-            reset: view.reset.map(Duration::from_nanos),
-        }
+        let at = self.place(rule)?;
+        Some(self.lock().tables[at].len())
     }
 
     /// The limits that the request is over, if it is downgraded.
@@ -189,9 +335,29 @@ impl Limiter {
     }
 
     fn exceeded(&self, refusal: Refusal) -> LimitExceeded {
-        let standing = self.tell(refusal.rule as usize, refusal.standing);
+        let standing = tell(self.rule(refusal.rule), refusal.standing);
         let retry_after = refusal.retry_after.map(Duration::from_nanos);
         LimitExceeded::new(standing, retry_after, refusal.never_fits)
+    }
+}
+
+impl Drop for Shared {
+    /// The last of its generations is gone.
+    fn drop(&mut self) {
+        // What fails is lost: nobody is left to be told.
+        let _ = self.save();
+    }
+}
+
+impl Drop for Limiter {
+    /// Nobody of its requests is left.
+    fn drop(&mut self) {
+        if let Some(places) = self.places.get() {
+            self.shared.lock().forget(&places.tables);
+        }
+        if let Some(remote) = &self.remote {
+            remote.repay(self.now());
+        }
     }
 }
 
@@ -236,15 +402,33 @@ impl Drop for Place {
     }
 }
 
-fn admits(table: &Table, key: &Key, amount: u64, now: Now) -> bool {
-    !table.enforce || table.downgrades || fits(table, key, amount, now)
+fn tell(rule: &Rule, view: View) -> Standing {
+    let Rule { limit, unit, .. } = rule;
+    Standing {
+        limit: limit.name().clone(),
+        unit: *unit,
+        quota: limit.quota(),
+        capacity: view.capacity,
+        remaining: view.capacity.saturating_sub(view.used),
+        held: view.held,
+        waiting: view.waiting,
+        reset: view.reset.map(Duration::from_nanos),
+    }
 }
 
-fn fits(table: &Table, key: &Key, amount: u64, now: Now) -> bool {
+fn admits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {
+    !table.enforce || table.downgrades || fits(table, key, amount, most, now)
+}
+
+fn fits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {
     let (state, slot) = table.peek(key, now);
-    amount <= table.shape.capacity
+    amount <= most
         && slot.is_none_or(|slot| slot.queue.is_empty())
-        && state.wait(&table.shape, 0, amount, now) == Some(0)
+        && state.wait(&table.shape, 0, amount.min(table.shape.capacity), now) == Some(0)
+}
+
+fn since_1970(wall: &dyn WallClock) -> u64 {
+    nanos(wall.now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -17,14 +17,14 @@ use crate::{
 /// A request in line.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    claims: Vec<Claim>,
+    pub(crate) claims: Vec<Claim>,
     arrived: u64,
     /// Refused if it could not go by then.
     deadline: u64,
     /// When its timer goes off.
     armed: u64,
     waker: Option<Waker>,
-    outcome: Option<Outcome>,
+    pub(crate) outcome: Option<Outcome>,
 }
 
 #[cfg(test)]
@@ -82,7 +82,12 @@ impl Core {
         let mut ready = now.mono;
         for claim in &mut waiter.claims {
             let table = &mut self.tables[claim.rule as usize];
-            let Some(max_wait) = table.max_wait.filter(|_| table.enforce) else { continue };
+            let max_wait = match table.max_wait.filter(|_| table.enforce) {
+                Some(max_wait) => max_wait,
+                // The limit lets nobody wait any more; who waits already does.
+                None if claim.stage == Stage::Queued => 0,
+                None => continue,
+            };
             let slot = table.slot(claim.slot);
             let place = slot.queue.partition_point(|other| *other < seq);
             // What those in front want is known without a walk only at the two ends. In between
@@ -147,7 +152,7 @@ impl Core {
     }
 
     /// One more look at a waiter; the keys it leaves, where others may go now.
-    fn try_waiter(
+    pub(crate) fn try_waiter(
         &mut self,
         seq: u64,
         waiter: &mut Waiter,

@@ -67,12 +67,15 @@ pub struct Rule {
     pub(crate) unit: Unit,
     pub(crate) key: Arc<KeyFn>,
     pub(crate) estimate: Arc<EstimateFn>,
+    pub(crate) scope: Option<Arc<str>>,
+    pub(crate) here: bool,
 }
 
 impl Rule {
     /// One quota for everybody, of which each request takes 1.
     pub fn new(limit: Limit, unit: Unit) -> Self {
-        Self { limit, unit, key: Arc::new(|_| Some(Key::All)), estimate: Arc::new(|_| 1) }
+        let (key, estimate) = (Arc::new(|_: &Parts| Some(Key::All)), Arc::new(|_: &Parts| 1));
+        Self { limit, unit, key, estimate, scope: None, here: false }
     }
 
     /// Whose quota; `None`: the limit doesn't apply to the request.
@@ -88,6 +91,23 @@ impl Rule {
     #[must_use]
     pub fn estimate(mut self, estimate: impl Fn(&Parts) -> u64 + Send + Sync + 'static) -> Self {
         self.estimate = Arc::new(estimate);
+        self
+    }
+
+    /// In one word what the keys are (`user`). A rule that
+    /// [takes over](crate::RateLimitLayerBuilder::resume) from one with another word begins anew: the
+    /// quota of the user `main` is none of the key `main`.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<Arc<str>>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// Decided by this process, also in a layer whose limits are
+    /// [shared](crate::RateLimitLayerBuilder::shared): after those, and undone with them.
+    #[must_use]
+    pub fn here(mut self) -> Self {
+        self.here = true;
         self
     }
 

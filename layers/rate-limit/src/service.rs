@@ -29,6 +29,14 @@ impl<S, T> RateLimit<S, T> {
     }
 }
 
+impl<S: Clone, T> RateLimit<S, T> {
+    /// The instance that was polled ready is the one that is called, later.
+    fn ready(&mut self) -> S {
+        let clone = self.inner.clone();
+        std::mem::replace(&mut self.inner, clone)
+    }
+}
+
 impl<S: Clone, T> Clone for RateLimit<S, T> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.limiter.clone(), self.settle.clone())
@@ -57,17 +65,20 @@ where
                 if let Some(downgraded) = self.limiter.downgraded(&mut claims) {
                     parts.extensions.insert(downgraded);
                 }
-                let reservation = Reservation::new(&self.limiter, &self.settle, claims, &parts);
+                let reservation =
+                    Reservation::new(&self.limiter, &self.settle, claims, None, &parts);
                 let future = self.inner.call(Request::from_parts(parts, body));
                 ResponseFuture::running(future, reservation)
             }
             Entry::Refused(error) => ResponseFuture::refused(error),
             Entry::Waiting(place) => {
-                // The instance that was polled ready is the one that is called, later.
-                let clone = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, clone);
-                let request = Request::from_parts(parts, body);
-                ResponseFuture::waiting(place, ready, request, self.settle.clone())
+                let call = (self.ready(), Request::from_parts(parts, body));
+                ResponseFuture::waiting(place, call, self.settle.clone())
+            }
+            Entry::Asking(asking) => {
+                let call = (self.ready(), Request::from_parts(parts, body));
+                let limiter = self.limiter.clone();
+                ResponseFuture::asking(asking, call, limiter, self.settle.clone())
             }
         }
     }

@@ -1,12 +1,13 @@
 //! The keys of one limit: bounded, and swept a few at a time.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
+
+use tollway_core::NameMap;
+
 use tollway_store::limits::{Now, Shape, State};
 
 use crate::{
+    decide::View,
     events::{Event, EventKind},
     key::Key,
     rule::Unit,
@@ -33,6 +34,8 @@ pub(crate) struct Slot {
     /// Requests that wait here, by the order in which they came, and what they want in all.
     pub(crate) queue: VecDeque<u64>,
     pub(crate) backlog: u128,
+    /// To be saved.
+    touched: bool,
 }
 
 impl Slot {
@@ -46,11 +49,16 @@ impl Slot {
             filled: false,
             queue: VecDeque::new(),
             backlog: 0,
+            touched: false,
         }
     }
 
     fn evictable(&self) -> bool {
-        self.holds == 0 && self.queue.is_empty() && self.state.is_fresh()
+        self.holds == 0 && !self.touched && self.is_like_new()
+    }
+
+    fn is_like_new(&self) -> bool {
+        self.queue.is_empty() && self.state.is_fresh()
     }
 }
 
@@ -60,16 +68,28 @@ pub(crate) struct Table {
     pub(crate) name: Arc<str>,
     pub(crate) unit: Unit,
     pub(crate) shape: Shape,
+    /// What its keys are, if the rule says so.
+    pub(crate) scope: Option<Arc<str>>,
     pub(crate) enforce: bool,
     /// Nanoseconds that a request may wait; `None`: it is rejected.
     pub(crate) max_wait: Option<u64>,
     /// Who finds too little goes on all the same, as one that is downgraded.
     pub(crate) downgrades: bool,
-    max_keys: usize,
+    /// Requests let in, over all keys.
+    pub(crate) admitted: u64,
+    pub(crate) max_keys: usize,
+    /// Generations of rules that know it. Nobody does: its place is free.
+    pub(crate) users: u32,
+    /// Belongs to the latest of them.
+    pub(crate) current: bool,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    index: HashMap<Key, u32>,
+    index: NameMap<Key, u32>,
     hand: usize,
+    /// Slots that are to be saved; `None`: none ever is.
+    touched: Option<Vec<u32>>,
+    /// Keys that were evicted since this was last asked for.
+    evicted: Vec<Key>,
 }
 
 impl Table {
@@ -82,20 +102,100 @@ impl Table {
         max_keys: usize,
     ) -> Self {
         let slots = vec![Slot::new(Key::All, &shape), Slot::new(Key::All, &shape)];
-        let (free, index) = (Vec::new(), HashMap::new());
-        let downgrades = false;
         Self {
             name,
             unit,
             shape,
             enforce,
             max_wait,
-            downgrades,
+            downgrades: false,
+            admitted: 0,
             max_keys,
+            scope: None,
+            users: 0,
+            current: true,
             slots,
-            free,
-            index,
+            free: Vec::new(),
+            index: NameMap::default(),
             hand: 0,
+            touched: None,
+            evicted: Vec::new(),
+        }
+    }
+
+    /// From now on it is remembered which slots change.
+    pub(crate) fn remember(&mut self) {
+        self.touched.get_or_insert_default();
+    }
+
+    /// A slot has changed.
+    pub(crate) fn touch(&mut self, slot: u32) {
+        let Some(touched) = &mut self.touched else { return };
+        // What keys share that found no place is nobody's.
+        if let Some(entry) = self.slots.get_mut(slot as usize).filter(|_| slot != OVERFLOW) {
+            if !std::mem::replace(&mut entry.touched, true) {
+                touched.push(slot);
+            }
+        }
+    }
+
+    /// A slot that has changed since it was last asked for.
+    pub(crate) fn untouch(&mut self) -> Option<u32> {
+        let slot = self.touched.as_mut()?.pop()?;
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.touched = false;
+        }
+        Some(slot)
+    }
+
+    /// A key whose memory is of no use any more.
+    pub(crate) fn take_evicted(&mut self) -> Option<Key> {
+        self.evicted.pop()
+    }
+
+    /// Gives `key` a state, if there is room for it.
+    pub(crate) fn put(&mut self, key: &Key, state: State, now: Now) {
+        let slot = self.resolve(key, now);
+        if slot != OVERFLOW {
+            self.slot_mut(slot).state = state;
+        }
+    }
+
+    /// Whether what is used here counts on under `next`.
+    pub(crate) fn leads_to(&self, next: &Self) -> bool {
+        self.current
+            && (&self.name, self.unit, &self.scope) == (&next.name, next.unit, &next.scope)
+            && self.shape.leads_to(&next.shape)
+    }
+
+    /// Goes on as `next`; its keys keep what they have used.
+    pub(crate) fn reshape(&mut self, next: &Self, now: Now) {
+        if self.shape != next.shape {
+            for slot in &mut self.slots {
+                slot.state.reshape(&self.shape, &next.shape, slot.held, now);
+            }
+        }
+        self.shape = next.shape;
+        (self.enforce, self.max_wait) = (next.enforce, next.max_wait);
+        self.downgrades = next.downgrades;
+        self.max_keys = next.max_keys;
+    }
+
+    /// Lets go of all keys, once no rule knows it.
+    pub(crate) fn close_if_unused(&mut self) {
+        if self.users == 0 && !self.current {
+            self.slots.truncate(OVERFLOW as usize + 1);
+            self.slots.shrink_to_fit();
+            (self.free, self.index, self.hand) = (Vec::new(), NameMap::default(), 0);
+            self.touched = self.touched.take().map(|_| Vec::new());
+        }
+    }
+
+    /// Lets go of all queues; whoever stood there is to be told.
+    pub(crate) fn disperse(&mut self) {
+        for slot in &mut self.slots {
+            slot.queue.clear();
+            slot.backlog = 0;
         }
     }
 
@@ -133,6 +233,43 @@ impl Table {
         }
         let full = self.index.len() >= self.max_keys;
         self.index.get(key).copied().or(full.then_some(OVERFLOW))
+    }
+
+    /// The slot that `key` has to itself.
+    pub(crate) fn own(&self, key: &Key) -> Option<u32> {
+        if *key == Key::All { Some(ALL) } else { self.index.get(key).copied() }
+    }
+
+    /// Slots in memory.
+    pub(crate) fn room(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Keys and how they stand, of some slots; `None` if there are none from `from` on.
+    pub(crate) fn page(&self, from: usize, many: usize, now: Now) -> Option<Vec<(Key, View)>> {
+        let slots = self.slots.get(from..).filter(|slots| !slots.is_empty())?;
+        let used = slots.iter().zip(from..).take(many).filter(|(slot, at)| match &slot.key {
+            // A place that is free, or that the keys share which found none.
+            Key::All => *at == ALL as usize && !slot.is_like_new(),
+            _ => true,
+        });
+        let stands = |(slot, _): (&Slot, usize)| {
+            let mut state = slot.state.clone();
+            state.advance(&self.shape, now);
+            let view = View::new(&self.shape, &state, slot.held, slot.queue.len(), now);
+            (slot.key.clone(), view)
+        };
+        Some(used.map(stands).collect())
+    }
+
+    /// As if nothing had been used but what is held now.
+    pub(crate) fn renew(&mut self, slot: u32, now: Now) {
+        let Self { slots, shape, .. } = self;
+        let entry = &mut slots[slot as usize];
+        entry.state = State::new(shape);
+        entry.state.advance(shape, now);
+        entry.state.take(shape, entry.held, now);
+        (entry.warned, entry.filled) = (false, false);
     }
 
     pub(crate) fn slot(&self, slot: u32) -> &Slot {
@@ -206,8 +343,9 @@ impl Table {
         slot
     }
 
-    /// Looks at the next few slots in turn and evicts those that are like new.
-    fn sweep(&mut self, steps: usize, now: Now) {
+    /// Looks at the next few slots in turn and evicts those that are like new; how many.
+    pub(crate) fn sweep(&mut self, steps: usize, now: Now) -> usize {
+        let before = self.index.len();
         let first = OVERFLOW as usize + 1;
         for _ in 0..steps.min(self.slots.len() - first) {
             self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { first };
@@ -221,8 +359,12 @@ impl Table {
             if slot.evictable() {
                 let key = std::mem::take(&mut slot.key);
                 self.index.remove(&key);
+                if self.touched.is_some() {
+                    self.evicted.push(key);
+                }
                 self.free.push(self.hand as u32);
             }
         }
+        before - self.index.len()
     }
 }

@@ -45,13 +45,16 @@ async fn the_promised_moment_is_kept() {
     assert_eq!(error.retry_after(), Some(Duration::from_millis(250)));
     assert_eq!((error.standing().capacity, error.standing().remaining), (10, 2));
     assert_eq!(&**error.limit(), "one");
-    let refused = EventKind::Refused { never_fits: false, retry_after: error.retry_after() };
+    let (never_fits, asked, available) = (false, 5, 2);
+    let retry_after = error.retry_after();
+    let refused = EventKind::Refused { never_fits, asked, available, retry_after };
     assert_eq!(kinds(&events), [("one".into(), refused)]);
 
     advance(Duration::from_nanos(249_999_999)).await;
     exceeded(service.clone().oneshot(request(None, 5)).await);
     advance(Duration::from_nanos(1)).await;
     service.oneshot(request(None, 5)).await.unwrap();
+    assert_eq!(layer.handle().admitted(), [("one".into(), 2)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -122,7 +122,7 @@ fn snapshot_of_100_targets(bencher: Bencher<'_, '_>) {
             now,
         );
     }
-    bencher.bench_local(|| tracker.snapshot(black_box(now + Duration::from_secs(2))));
+    bencher.bench_local(|| tracker.snapshot(black_box(now + Duration::from_secs(2)), |_| true));
 }
 
 #[derive(Clone)]

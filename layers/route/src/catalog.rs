@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use tollway_core::{Ask, Needs, PerMille, Target, Usd};
 
+use crate::Lack;
+
 /// Output tokens that are assumed where nothing is known.
 const USUAL_OUTPUT: u64 = 256;
 /// Tokens of a prompt that any model's window holds.
@@ -85,26 +87,18 @@ impl<F: Fn(&Target) -> Traits + Send + Sync> Catalog for F {
 }
 
 impl Traits {
-    /// Why it surely can't serve a request; `None`: it can, as far as is known.
-    pub fn unable(&self, ask: &Ask) -> Option<&'static str> {
-        self.unable_for(ask, needs(ask))
+    /// What it lacks for a request; `None`: it can serve it, as far as is known.
+    pub fn lack(&self, ask: &Ask) -> Option<Lack> {
+        Lack::of(self, ask, needs(ask))
     }
 
-    /// The same for a request that needs this, whatever its ask says of it.
-    pub(crate) fn unable_for(&self, ask: &Ask, needs: Needs) -> Option<&'static str> {
-        let lacks = self.can.map_or(Needs::NONE, |can| needs.without(can));
-        if !lacks.is_empty() {
-            return Some(lack(lacks));
-        }
-        if self.window.is_some_and(|window| ask.input_tokens > window) {
-            return Some("the prompt is longer than its window");
-        }
-        let longer = |max| ask.max_output_tokens.is_some_and(|asked| asked > max);
-        self.max_output.is_some_and(longer).then_some("its longest reply is shorter than asked")
+    /// The same, where nothing is said of what it can't do.
+    pub(crate) fn trusted(self) -> Self {
+        Self { can: None, window: None, max_output: None, ..self }
     }
 
-    /// Whether it can serve a request by what is known, not only for lack of knowledge. One that
-    /// was passed over surely can't.
+    /// Whether it can serve a request by what is known, not only for lack of knowledge; asked of one
+    /// that lacks nothing.
     pub(crate) fn surely_able(&self, ask: Option<&Ask>, needs: Needs) -> bool {
         let long = ask.is_some_and(|ask| ask.input_tokens > ANY_WINDOW);
         (needs.is_empty() || self.can.is_some()) && (!long || self.window.is_some())
@@ -151,16 +145,4 @@ fn expected_output(ask: &Ask, mean: Option<f32>) -> u64 {
     let bound = ask.max_output_tokens.unwrap_or(u64::MAX);
     let one = mean.map_or(USUAL_OUTPUT, |mean| (mean + 0.5) as u64);
     one.min(bound).saturating_mul(ask.choices.max(1).into())
-}
-
-fn lack(needs: Needs) -> &'static str {
-    match needs.names().next() {
-        Some("vision") => "it can't see images",
-        Some("tools") => "it can't call tools",
-        Some("json") => "it can't promise JSON",
-        Some("reasoning") => "it doesn't reason",
-        Some("streaming") => "it doesn't stream",
-        Some("audio") => "it takes no audio",
-        _ => "it can't do what is asked",
-    }
 }

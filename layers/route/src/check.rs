@@ -1,9 +1,8 @@
 //! What can't be a router.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
+
+use tollway_core::NameMap;
 
 use crate::{ConfigError, Group, Route, Strategy, set::MAX};
 
@@ -89,8 +88,8 @@ fn shares(strategy: &Strategy) -> bool {
 
 pub(crate) fn aliases(
     aliases: Vec<(Arc<str>, Arc<str>)>,
-) -> Result<HashMap<Arc<str>, Arc<str>>, ConfigError> {
-    let mut checked: HashMap<Arc<str>, Arc<str>> = HashMap::new();
+) -> Result<NameMap<Arc<str>, Arc<str>>, ConfigError> {
+    let mut checked = NameMap::<Arc<str>, Arc<str>>::default();
     for (alias, model) in aliases {
         if checked.insert(alias.clone(), model).is_some() {
             return Err(ConfigError::new(format!("alias `{alias}` is given twice")));

@@ -1,5 +1,7 @@
 use std::{borrow::Cow, fmt};
 
+use crate::NoneAble;
+
 /// Why a set of routes was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(Cow<'static, str>);
@@ -56,3 +58,46 @@ impl fmt::Display for NoRoute {
 }
 
 impl std::error::Error for NoRoute {}
+
+/// Why a request goes nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No route takes it.
+    NoRoute(NoRoute),
+    /// Its route has no target that can serve it.
+    NoneAble(NoneAble),
+}
+
+impl Refusal {
+    fn inner(&self) -> &(dyn std::error::Error + 'static) {
+        match self {
+            Self::NoRoute(refusal) => refusal,
+            Self::NoneAble(refusal) => refusal,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.inner())
+    }
+}
+
+impl std::error::Error for Refusal {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.inner())
+    }
+}
+
+impl From<NoRoute> for Refusal {
+    fn from(refusal: NoRoute) -> Self {
+        Self::NoRoute(refusal)
+    }
+}
+
+impl From<NoneAble> for Refusal {
+    fn from(refusal: NoneAble) -> Self {
+        Self::NoneAble(refusal)
+    }
+}

@@ -7,8 +7,6 @@ use std::{
 use pin_project::pin_project;
 use tollway_core::BoxError;
 
-use crate::NoRoute;
-
 /// Future of a [`RouteService`](crate::RouteService): the inner service's, or a refusal.
 #[derive(Debug)]
 #[pin_project]
@@ -18,7 +16,7 @@ pub struct ResponseFuture<F>(#[pin] Kind<F>);
 #[pin_project(project = KindProjection)]
 enum Kind<F> {
     Inner(#[pin] F),
-    Refused(Option<NoRoute>),
+    Refused(Option<BoxError>),
 }
 
 impl<F> ResponseFuture<F> {
@@ -26,8 +24,8 @@ impl<F> ResponseFuture<F> {
         Self(Kind::Inner(future))
     }
 
-    pub(crate) fn refused(refusal: NoRoute) -> Self {
-        Self(Kind::Refused(Some(refusal)))
+    pub(crate) fn refused(refusal: impl Into<BoxError>) -> Self {
+        Self(Kind::Refused(Some(refusal.into())))
     }
 }
 
@@ -43,7 +41,7 @@ where
             KindProjection::Inner(future) => future.poll(cx).map_err(Into::into),
             KindProjection::Refused(refusal) => {
                 // Polled again after its end, which a future need not answer.
-                refusal.take().map_or(Poll::Pending, |refusal| Poll::Ready(Err(refusal.into())))
+                refusal.take().map_or(Poll::Pending, |refusal| Poll::Ready(Err(refusal)))
             }
         }
     }

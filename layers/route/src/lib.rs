@@ -88,9 +88,10 @@
 //!
 //! A [`Router`] decides, and neither reads clocks nor does I/O: all it goes by is in the [`Query`] or
 //! comes from what [`Router::builder`] was given. A [`Catalog`] says what a target can do and what it
-//! costs, [`Track`] gives its live [`Figures`], [`TargetState`] says whether it is out. What surely
-//! can't serve a request, is out or is down by its figures is passed over under every strategy.
-//! What nobody has read of a request, or knows of a target, passes nobody over.
+//! costs, [`Track`] gives its live [`Figures`], [`TargetState`] says whether it is out. What
+//! [lacks](Lack) something for a request, is out or is down by its figures is passed over under every
+//! strategy, and what surely can't serve it is never tried, be it the last one left. What nobody has
+//! read of a request, or knows of a target, passes nobody over.
 //! [`Router::explain`] tells a decision without making it.
 //!
 //! [`Rule`]s give some of a route's requests an order of their own, by what they need, how long and
@@ -148,8 +149,8 @@
 //!
 //! # Errors
 //!
-//! [`NoRoute`], in the chain of the boxed error: answer with 404. Errors of the inner service pass
-//! through.
+//! In the chain of the boxed error: [`NoRoute`], answer with 404; [`NoneAble`] and [`BadHeader`], answer
+//! with 400. Errors of the inner service pass through.
 //!
 //! # Cancellation
 //!
@@ -178,6 +179,7 @@ mod figures;
 mod future;
 mod glob;
 mod group;
+mod lack;
 mod layer;
 mod live;
 mod matching;
@@ -194,22 +196,25 @@ mod set;
 mod signals;
 mod strategy;
 mod tree;
+mod unable;
 mod walk;
+mod wishes;
 mod write;
 
 pub use availability::{Availability, TargetState};
 pub use builder::RouterBuilder;
 pub use catalog::{Catalog, PriceTier, Size, Traits};
-pub use error::{ConfigError, NoRoute};
+pub use error::{ConfigError, NoRoute, Refusal};
 pub use events::Event;
 pub use figures::{Figures, Health, Live, Quantiles, Track};
 pub use future::ResponseFuture;
 pub use glob::Glob;
 pub use group::{Group, Member, Node};
+pub use lack::Lack;
 pub use layer::RouteLayer;
 pub use matching::{CallerMatch, HeaderMatch, Match, TagMatch, shadows};
 pub use near::Near;
-pub use query::{Lazy, MAX_COST, MAX_LATENCY, Query, REGION, TASK};
+pub use query::{Lazy, Query};
 pub use route::Route;
 pub use router::Router;
 pub use rules::{
@@ -218,3 +223,5 @@ pub use rules::{
 pub use service::RouteService;
 pub use signals::{ReadSignals, Reading};
 pub use strategy::{By, Of, Strategy};
+pub use unable::NoneAble;
+pub use wishes::{BadHeader, HEADERS, MAX_COST, MAX_LATENCY, REGION, TASK};

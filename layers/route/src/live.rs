@@ -1,9 +1,9 @@
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
-use tollway_core::{Plan, Target};
+use tollway_core::{Needs, Plan, Target};
 
 use crate::{
-    Group, Of, Prefer, Query, Route, Rule, TargetState,
+    Group, Lack, NoneAble, Of, Prefer, Query, Route, Rule, TargetState,
     builder::Sources,
     chance::hash,
     resolved::{Out, Places, Resolved},
@@ -22,8 +22,10 @@ pub(crate) struct LiveRoute {
     pub(crate) tree: Tree,
     pub(crate) rules: Box<[LiveRule]>,
     places: Places,
-    /// It goes by more than order and turns: what a request needs is worth reading.
+    /// It goes by more than order and turns.
     looks: bool,
+    /// A rule goes by how hard prompts look.
+    judges: bool,
 }
 
 /// A rule with the groups that it orders by, where they aren't the route's own.
@@ -36,24 +38,12 @@ pub(crate) struct LiveRule {
 
 /// Which places a request could go to, and why not to the others.
 pub(crate) struct Standing {
+    /// None: nobody is left that could serve it.
     pub(crate) usable: Set,
     /// Who should not be tried, and why.
     pub(crate) out: Out,
-    /// Why all are tried although none should be.
+    /// Why those that are usable are tried although they should not be.
     pub(crate) resort: Option<&'static str>,
-}
-
-impl Standing {
-    /// Those that are out and not tried as the last resort either.
-    pub(crate) fn passed_over(&self) -> Cow<'_, Out> {
-        match self.resort {
-            None => Cow::Borrowed(&self.out),
-            Some(_) => {
-                let left = self.out.iter().filter(|(at, _)| !self.usable.contains(*at));
-                Cow::Owned(left.copied().collect())
-            }
-        }
-    }
 }
 
 impl LiveRoute {
@@ -76,7 +66,8 @@ impl LiveRoute {
         let rules = rules.collect();
         let tree = tree(&route.group);
         let looks = !route.rules.is_empty() || !tree.fixed;
-        Self { rules, places: Places::new(places, tree.choices), tree, looks, route }
+        let judges = route.rules.iter().any(|rule| rule.when.judges());
+        Self { rules, places: Places::new(places, tree.choices), tree, looks, judges, route }
     }
 
     pub(crate) fn plan(
@@ -85,11 +76,11 @@ impl LiveRoute {
         model: Option<&Arc<str>>,
         state: &impl TargetState,
         sources: &Sources,
-    ) -> Plan {
+    ) -> Result<Plan, NoneAble> {
         let among = self.places.resolve(model, sources);
-        let query = &if self.looks { query.with_needs_read() } else { *query };
-        let judge = Judge::new(query, &sources.weights);
+        let judge = Judge::new(query, &sources.weights, self.judges);
         let rule = self.rules.iter().find(|live| live.rule.when.holds(&judge));
+        let query = &if self.reads(&among) { query.with_needs(judge.read_needs()) } else { *query };
         let bounds = Bounds::new(query, rule);
         // A rehearsal is told all that is known, what decides nothing too.
         if rule.is_none() && self.tree.fixed && !bounds.any() && !query.rehearsed {
@@ -100,11 +91,20 @@ impl LiveRoute {
         let chance = fork.as_ref().unwrap_or(&sources.chance);
         let scored = Scored { live, rule, bounds, among, query, sources, chance, explores: true };
         let mut standing = scored.standing(state, Set::NONE);
+        if standing.usable.is_empty() {
+            let head = write::Head { route: self, rule, tree: scored.first_tree() };
+            return Err(refuse(&head, among, &standing.out, query));
+        }
         if query.rehearsed {
             let others = scored.others();
             standing.out.extend(others.iter().map(|at| (at, "only another rule names it")));
         }
-        Plan { complexity: judge.judged(), ..scored.plan(&standing) }
+        Ok(Plan { complexity: judge.judged(), ..scored.plan(&standing) })
+    }
+
+    /// Whether what a request needs may decide.
+    fn reads(&self, among: &Resolved) -> bool {
+        self.looks || among.lacks
     }
 
     /// Whether a target that is down is passed over.
@@ -119,20 +119,24 @@ impl LiveRoute {
         query: &Query<'_>,
         state: &impl TargetState,
         sources: &Sources,
-    ) -> Plan {
-        let standing =
-            standing(among, self.tree.places, query, (state, self.minds_health(sources)));
+    ) -> Result<Plan, NoneAble> {
+        let places = (self.tree.places, Set::NONE);
+        let standing = standing(among, places, query, (state, self.minds_health(sources)));
+        if standing.usable.is_empty() {
+            let head = write::Head { route: self, rule: None, tree: &self.tree };
+            return Err(refuse(&head, among, &standing.out, query));
+        }
         let choice = self.tree.choose(standing.usable);
-        among.kept(choice.number, &standing.out, || {
+        Ok(among.kept(choice.number, &standing.out, || {
             let (traits, chance, near) = (&among.traits, &sources.chance, &self.route.near);
             let of = of(query, sources.expect);
-            let scene = Scene { query, estimates: &[], traits, chance, near, of };
-            let mut order = Order::new();
             let (usable, resort) = (standing.usable, standing.resort);
+            let scene = Scene { query, estimates: &[], traits, chance, near, of, all: usable };
+            let mut order = Order::new();
             self.tree.arrange(&scene, Some(&choice), usable, resort, &mut order);
             let head = write::Head { route: self, rule: None, tree: &self.tree };
-            write::plan(&head, among, &standing.passed_over(), &order, (&[], of))
-        })
+            write::plan(&head, among, &standing.out, &order, (&[], of))
+        }))
     }
 
     /// What is left of `plan`, in the order of now; `None`: nothing.
@@ -145,7 +149,7 @@ impl LiveRoute {
         sources: &Sources,
     ) -> Option<Plan> {
         let among = self.places.resolve(model, sources);
-        let query = &if self.looks { query.with_needs_read() } else { *query };
+        let query = &if self.reads(&among) { query.with_needs(query.read_needs()) } else { *query };
         let named = |live: &&LiveRule| plan.rule.as_ref() == Some(&live.rule.name);
         let rule = self.rules.iter().find(named);
         let bounds = Bounds::new(query, rule);
@@ -160,50 +164,78 @@ impl LiveRoute {
         }
         let then = plan.candidates.iter().filter_map(|one| Some((place(&one.target)?, one.reason)));
         let anew = scored.again(&standing, then);
-        Some(Plan { complexity: plan.complexity, arm: plan.arm.clone(), ..anew })
+        Some(Plan { complexity: plan.complexity, ..anew })
     }
 }
 
-/// Which of `places` can serve the request and are ready for it. Where nobody has figures, nobody is
-/// asked for them.
+/// Which of `places` can serve the request and are ready for it, those that are `done` left out.
+/// Where nobody has figures, nobody is asked for them.
 pub(crate) fn standing(
     among: &Resolved,
-    places: Set,
+    (places, done): (Set, Set),
     query: &Query<'_>,
     (state, tracked): (&impl TargetState, bool),
 ) -> Standing {
-    let (mut able, mut ready) = (places, places);
     let needs = query.needs();
+    let unready = |at: usize| {
+        let reason = among.targets.get(at).and_then(|it| state.availability(it).reason());
+        reason.or_else(|| {
+            let live = among.live.get(at).filter(|_| tracked)?;
+            live.is_down(query.now).then_some("it doesn't answer of late")
+        })
+    };
+    let (mut able, mut doubtful, mut ready) = (Set::NONE, Set::NONE, Set::NONE);
     // Stays without memory of its own as long as every target is ready.
     let mut out = Out::new();
     for at in places.iter() {
-        let (Some(target), Some(traits)) = (among.targets.get(at), among.traits.get(at)) else {
-            continue;
-        };
-        let unable = query.ask.and_then(|ask| traits.unable_for(ask, needs));
-        let reason = match unable {
-            Some(reason) => {
-                able = able.without(Set::one(at));
-                Some(reason)
+        let (this, left) = (Set::one(at), !done.contains(at));
+        let reason = match lack(among, at, query, needs) {
+            Some(lack) => {
+                if lack.is_doubtful() {
+                    doubtful = doubtful.or(this);
+                }
+                Some(lack.as_str())
             }
-            None => state.availability(target).reason().or_else(|| {
-                let live = among.live.get(at).filter(|_| tracked)?;
-                live.is_down(query.now).then_some("it doesn't answer of late")
-            }),
+            None => {
+                able = able.or(this);
+                if left { unready(at) } else { None }
+            }
         };
-        if let Some(reason) = reason {
-            ready = ready.without(Set::one(at));
-            out.push((at, reason));
+        match reason {
+            Some(reason) if left => out.push((at, reason)),
+            None if left => ready = ready.or(this),
+            _ => {}
         }
     }
+    // One that is able and has failed leaves the matter with those that are able: who is doubtful
+    // would only hide its failure.
     let (usable, resort) = if !ready.is_empty() {
         (ready, None)
     } else if !able.is_empty() {
-        (able, Some("last resort: every target is out"))
+        (able.without(done), Some("last resort: every target is out"))
     } else {
-        (places, Some("last resort: no target is known to be able"))
+        let left = doubtful.without(done);
+        let ready = left.filter(|at| unready(at).is_none());
+        let usable = if ready.is_empty() { left } else { ready };
+        (usable, Some("last resort: no target is known to be able"))
     };
     Standing { usable, out, resort }
+}
+
+/// Nobody can serve the request; `out` says of each why.
+fn refuse(head: &write::Head<'_>, among: &Resolved, out: &Out, query: &Query<'_>) -> NoneAble {
+    let needs = query.needs();
+    let lack = |(at, _): &(usize, &str)| {
+        let window = among.traits.get(*at).and_then(|traits| traits.window);
+        Some((lack(among, *at, query, needs)?, window))
+    };
+    let lacks: Vec<_> = out.iter().filter_map(lack).collect();
+    let plan = write::plan(head, among, out, &Order::new(), (&[], of(query, None)));
+    NoneAble::new(plan, &lacks, query.ask.map_or(0, |ask| ask.input_tokens))
+}
+
+fn lack(among: &Resolved, at: usize, query: &Query<'_>, needs: Needs) -> Option<Lack> {
+    Lack::of(among.traits.get(at)?, query.ask?, needs)
 }
 
 /// Which time is meant where nothing else is said: that the request's client waits for.

@@ -4,22 +4,7 @@ use http::{HeaderMap, HeaderName, Request};
 use tokio::time::Instant;
 use tollway_core::{Ask, Caller, Needs, Usd};
 
-use crate::{Moment, auto::Signals, catalog::needs};
-
-/// Header in which a client says how much a request may cost, in USD.
-pub const MAX_COST: &str = "x-tollway-max-cost";
-/// Header in which a client says how long it may take: `800ms`, `2s`, `1.5` (seconds).
-pub const MAX_LATENCY: &str = "x-tollway-max-latency";
-/// Header in which a client says what kind of task it is.
-pub const TASK: &str = "x-tollway-task";
-/// Header in which a client says in which region it is.
-pub const REGION: &str = "x-tollway-region";
-
-// Made once: the first two are looked for in every request.
-static MAX_COST_NAME: HeaderName = HeaderName::from_static(MAX_COST);
-static MAX_LATENCY_NAME: HeaderName = HeaderName::from_static(MAX_LATENCY);
-static TASK_NAME: HeaderName = HeaderName::from_static(TASK);
-static REGION_NAME: HeaderName = HeaderName::from_static(REGION);
+use crate::{BadHeader, Moment, auto::Signals, catalog::needs, wishes};
 
 /// What a decision goes by.
 ///
@@ -47,8 +32,8 @@ pub struct Query<'a> {
 /// What is found out about a request only when a route asks for it.
 pub trait Lazy {
     /// What it needs, beside what its [`Ask`] says. Where neither says anything, every target counts
-    /// as able. Asked for routes that have rules, or a strategy
-    /// other than failover, round robin and weighted.
+    /// as able. Asked for routes that have rules, or a strategy other than failover, round robin and
+    /// weighted, and where a target is known to lack vision, tools, JSON or audio.
     fn needs(&self) -> Needs {
         Needs::NONE
     }
@@ -58,13 +43,19 @@ pub trait Lazy {
         None
     }
 
+    /// Both, for whoever finds them in one place. Asked for where a rule goes by how hard prompts
+    /// look.
+    fn look(&self) -> (Needs, Option<Signals>) {
+        (self.needs(), self.signals())
+    }
+
     /// A number for the start of its prompt, the same for the same start: where a provider's
     /// prompt cache would hit.
     fn prefix(&self) -> Option<u64> {
         None
     }
 
-    /// What kind of task it is, where [`TASK`] doesn't say.
+    /// What kind of task it is, where [`TASK`](crate::TASK) doesn't say.
     fn task(&self) -> Option<Cow<'_, str>> {
         None
     }
@@ -74,7 +65,7 @@ pub trait Lazy {
         None
     }
 
-    /// The caller's region, if it is known otherwise than by [`REGION`].
+    /// The caller's region, if it is known otherwise than by [`REGION`](crate::REGION).
     fn region(&self) -> Option<&str> {
         None
     }
@@ -127,9 +118,19 @@ impl<'a> Query<'a> {
         Self { rehearsed: true, ..self }
     }
 
-    /// The same query with all that it needs.
-    pub(crate) fn with_needs_read(self) -> Self {
-        Self { read: self.lazy.needs(), ..self }
+    /// Whether what its client says in headers of Tollway's own can be understood. What can't counts as
+    /// not said in a decision, so ask before it.
+    ///
+    /// # Errors
+    ///
+    /// Names the first header that can't.
+    pub fn check(&self) -> Result<(), BadHeader> {
+        wishes::check(self.headers)
+    }
+
+    /// The same query with all that it needs, as it was read.
+    pub(crate) fn with_needs(self, read: Needs) -> Self {
+        Self { read, ..self }
     }
 
     pub(crate) fn model(&self) -> Option<&'a Arc<str>> {
@@ -142,24 +143,29 @@ impl<'a> Query<'a> {
 
     /// The most it may cost, by the client's word.
     pub(crate) fn max_cost(&self) -> Option<Usd> {
-        self.header(&MAX_COST_NAME)?.parse().ok()
+        wishes::max_cost(self.headers).ok()?
     }
 
     /// The longest it may take, by the client's word.
     pub(crate) fn max_latency(&self) -> Option<Duration> {
-        duration(self.header(&MAX_LATENCY_NAME)?)
+        wishes::max_latency(self.headers).ok()?
     }
 
     pub(crate) fn task(&self) -> Option<Cow<'a, str>> {
-        self.header(&TASK_NAME).map(Cow::Borrowed).or_else(|| self.lazy.task())
+        let said = wishes::task(self.headers).ok().flatten();
+        said.map(Cow::Borrowed).or_else(|| self.lazy.task())
     }
 
     pub(crate) fn region(&self) -> Option<&'a str> {
-        self.lazy.region().or_else(|| self.header(&REGION_NAME))
+        self.lazy.region().or_else(|| wishes::region(self.headers).ok().flatten())
     }
 
-    pub(crate) fn signals(&self) -> Option<Signals> {
-        self.lazy.signals()
+    pub(crate) fn read_needs(&self) -> Needs {
+        self.lazy.needs()
+    }
+
+    pub(crate) fn look(&self) -> (Needs, Option<Signals>) {
+        self.lazy.look()
     }
 
     pub(crate) fn prefix(&self) -> Option<u64> {
@@ -183,30 +189,5 @@ impl fmt::Debug for Query<'_> {
             .field("caller", &self.caller)
             .field("path", &self.path)
             .finish_non_exhaustive()
-    }
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let (number, seconds) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-        (Some(number), _) => (number, 0.001),
-        (None, Some(number)) => (number, 1.0),
-        (None, None) => (text, 1.0),
-    };
-    let number: f64 = number.trim().parse().ok()?;
-    Duration::try_from_secs_f64(number * seconds).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations() {
-        for (text, millis) in [("800ms", 800), ("2s", 2_000), ("1.5", 1_500), ("0.25 s", 250)] {
-            assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
-        }
-        for text in ["", "soon", "-1s", "NaN", "inf", "1e300", "ms"] {
-            assert_eq!(duration(text), None, "{text}");
-        }
     }
 }

@@ -1,9 +1,6 @@
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
-};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use tollway_core::{Plan, Target};
+use tollway_core::{NameMap, Needs, Plan, Target};
 
 use crate::{Live, Traits, builder::Sources};
 
@@ -13,6 +10,9 @@ const MAX_PLANS: usize = 128;
 const MAX_CACHED: usize = 256;
 /// Longer names are no model's; they are worked out anew each time.
 const MAX_CACHED_NAME: usize = 128;
+
+/// Needs that a prompt is read for, whatever the route; whether one reasons is a matter of taste.
+const READ: Needs = Needs::VISION.or(Needs::TOOLS).or(Needs::JSON).or(Needs::AUDIO);
 
 /// Targets that are out, by place, and why.
 pub(crate) type Out = Vec<(usize, &'static str)>;
@@ -25,6 +25,8 @@ pub(crate) struct Resolved {
     pub(crate) targets: Box<[Target]>,
     pub(crate) traits: Box<[Traits]>,
     pub(crate) live: Box<[Arc<dyn Live>]>,
+    /// Some place lacks what only the prompt tells a need of, which is worth reading, then.
+    pub(crate) lacks: bool,
     /// One for each choice, for when every target is ready.
     plans: Box<[OnceLock<Plan>]>,
     /// The latest for each choice while some are out: for as long as a breaker is open, the same
@@ -42,8 +44,17 @@ impl Resolved {
         });
         let targets: Box<[Target]> = targets.collect();
         let kept = 0..places.choices.min(MAX_PLANS);
+        let traits = targets.iter().map(|target| sources.catalog.traits(target));
+        // Where there is no choice nobody is better, and the provider has the last word.
+        let alone = targets.windows(2).all(|two| {
+            matches!(two, [one, next] if one.provider() == next.provider() && one.model() == next.model())
+        });
+        let traits: Box<[Traits]> =
+            if alone { traits.map(Traits::trusted).collect() } else { traits.collect() };
+        let lacks = |traits: &Traits| traits.can.is_some_and(|can| !can.contains(READ));
         Self {
-            traits: targets.iter().map(|target| sources.catalog.traits(target)).collect(),
+            lacks: traits.iter().any(lacks),
+            traits,
             live: targets.iter().map(|target| sources.figures.slot(target)).collect(),
             plans: kept.clone().map(|_| OnceLock::new()).collect(),
             partial: kept.map(|_| Mutex::new(None)).collect(),
@@ -78,7 +89,7 @@ pub(crate) struct Places {
     /// For requests whose model no target takes over.
     as_written: OnceLock<Arc<Resolved>>,
     takes_asked_model: bool,
-    by_model: RwLock<HashMap<Arc<str>, Arc<Resolved>>>,
+    by_model: RwLock<NameMap<Arc<str>, Arc<Resolved>>>,
 }
 
 impl Places {

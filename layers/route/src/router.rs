@@ -1,13 +1,10 @@
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use tollway_core::{Plan, Target};
+use tollway_core::{NameMap, Plan, Target};
 
 use crate::{
-    ConfigError, NoRoute, Query, Route, RouterBuilder, TargetState, builder::Sources, check,
-    live::LiveRoute, nearest::nearest,
+    ConfigError, NoRoute, Query, Refusal, Route, RouterBuilder, TargetState, builder::Sources,
+    check, live::LiveRoute, nearest::nearest,
 };
 
 /// Known names kept for suggestions.
@@ -26,7 +23,7 @@ pub struct Router(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     routes: Vec<LiveRoute>,
-    aliases: HashMap<Arc<str>, Arc<str>>,
+    aliases: NameMap<Arc<str>, Arc<str>>,
     known: Vec<Arc<str>>,
     sources: Sources,
 }
@@ -73,24 +70,25 @@ impl Router {
     /// Decides where a request may go: the first route whose conditions all hold gives the targets,
     /// its first rule that holds and its strategy their order.
     ///
-    /// Targets that are out, or surely can't do what is asked, are passed over and told as rejected.
-    /// When all that are able are out, they all stay as candidates, as the last resort: they answer
-    /// with the true refusal and its `retry_after`, which the router doesn't know. The same holds
-    /// when none is known to be able.
+    /// Targets that are out, or [lack](crate::Lack) something for the request, are passed over and
+    /// told as rejected. When all that are able are out, they all stay as candidates, as the last
+    /// resort, and are told as rejected too: they answer with the true refusal and its `retry_after`,
+    /// which the router doesn't know. When none is known to be able, those stay of which it is
+    /// [doubtful](crate::Lack::is_doubtful). What surely can't serve the request is never a candidate.
     ///
     /// # Errors
     ///
-    /// No route takes the request.
-    pub fn decide(&self, query: &Query<'_>, state: &impl TargetState) -> Result<Plan, NoRoute> {
+    /// No route takes the request, or its route has no target that can serve it.
+    pub fn decide(&self, query: &Query<'_>, state: &impl TargetState) -> Result<Plan, Refusal> {
         let asked = query.model();
         let model = self.model(query);
         let name = model.map(|model| &**model);
         match self.0.routes.iter().find(|live| live.route.when.holds(query, name)) {
-            Some(live) => Ok(live.plan(query, model, state, &self.0.sources)),
-            None => Err(NoRoute {
+            Some(live) => Ok(live.plan(query, model, state, &self.0.sources)?),
+            None => Err(Refusal::NoRoute(NoRoute {
                 model: asked.map(|asked| asked.chars().take(MAX_ECHO).collect()),
                 nearest: asked.map_or_else(Vec::new, |asked| nearest(asked, &self.0.known)),
-            }),
+            })),
         }
     }
 
@@ -118,12 +116,12 @@ impl Router {
     /// # Errors
     ///
     /// Those of [`decide`](Self::decide).
-    pub fn explain(&self, query: &Query<'_>, state: &impl TargetState) -> Result<Plan, NoRoute> {
+    pub fn explain(&self, query: &Query<'_>, state: &impl TargetState) -> Result<Plan, Refusal> {
         self.decide(&query.rehearsed(), state)
     }
 
     /// The rest of a plan, after `tried` have failed: without them, in the order of the figures of
-    /// now, and with what is out now passed over. A plan that didn't compare keeps its order, and
+    /// now, and with what is out now passed over; what surely can't serve the request stays out. A plan that didn't compare keeps its order, and
     /// what was out when it was made and is back stands at its end. No turn is taken for those that
     /// the plan has. `None`: nothing is left, or the plan isn't this router's.
     ///
@@ -171,7 +169,7 @@ impl Router {
     }
 }
 
-fn known_models(routes: &[Route], aliases: &HashMap<Arc<str>, Arc<str>>) -> Vec<Arc<str>> {
+fn known_models(routes: &[Route], aliases: &NameMap<Arc<str>, Arc<str>>) -> Vec<Arc<str>> {
     let exact = routes
         .iter()
         .flat_map(|route| &route.when.models)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollway_core::{Plan, Usd};
 
 use crate::{
-    Figures, Of, Prefer, Query, TargetState,
+    Figures, Of, Prefer, Query, TargetState, Traits,
     builder::Sources,
     chance::Chance,
     estimate::Estimate,
@@ -13,9 +13,18 @@ use crate::{
     resolved::Resolved,
     set::{MAX, Set},
     tree::Tree,
-    walk::{Order, Scene},
+    walk::{Order, Scene, Score},
     write,
 };
+
+/// What is told of those that the rule puts behind others, whatever their scores.
+const CHOICES: [Option<&str>; 4] = [
+    None,
+    Some("the rule's second choice"),
+    Some("the rule's third choice"),
+    Some("the rule's fourth choice"),
+];
+const LAST_CHOICE: Option<&str> = Some("a later choice of the rule's");
 
 /// What a request may cost, and how long it may take.
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,15 +88,16 @@ impl Scored<'_> {
         self.rule.and_then(|live| live.preferred.as_ref()).into_iter().chain([own])
     }
 
+    /// The one that is gone through first.
+    pub(crate) fn first_tree(&self) -> &Tree {
+        self.trees().next().unwrap_or(&self.live.tree)
+    }
+
     /// Who can take the request now, those that are `done` left out.
     pub(crate) fn standing(&self, state: &impl TargetState, done: Set) -> Standing {
-        let places = self.trees().fold(Set::NONE, |all, tree| all.or(tree.places)).without(done);
-        live::standing(
-            self.among,
-            places,
-            self.query,
-            (state, self.live.minds_health(self.sources)),
-        )
+        let places = self.trees().fold(Set::NONE, |all, tree| all.or(tree.places));
+        let minds = self.live.minds_health(self.sources);
+        live::standing(self.among, (places, done), self.query, (state, minds))
     }
 
     /// Places of the route that no tree of this decision has.
@@ -112,7 +122,7 @@ impl Scored<'_> {
         estimates: &Estimates,
     ) -> Plan {
         let head = write::Head { route: self.live, rule: self.rule, tree };
-        write::plan(&head, self.among, &standing.passed_over(), order, (estimates, self.of()))
+        write::plan(&head, self.among, &standing.out, order, (estimates, self.of()))
     }
 
     /// The plan for what is left after a failure. An order of turns, hashes or writing stays as it
@@ -122,7 +132,7 @@ impl Scored<'_> {
         standing: &Standing,
         then: impl Iterator<Item = (usize, &'static str)>,
     ) -> Plan {
-        let first = self.trees().next().unwrap_or(&self.live.tree);
+        let first = self.first_tree();
         if first.strategy().compares() {
             return self.plan(standing);
         }
@@ -130,7 +140,7 @@ impl Scored<'_> {
         self.estimate(standing.usable, &mut estimates);
         let mut order = Order::new();
         for (place, reason) in then.filter(|(place, _)| standing.usable.contains(*place)) {
-            order.push(place, standing.resort.unwrap_or(reason), None);
+            order.push(place, standing.resort.unwrap_or(reason), Score::default());
         }
         // What was out when the plan was made and is back.
         self.fill(standing, &estimates, &mut order);
@@ -181,20 +191,34 @@ impl Scored<'_> {
             chance: self.chance,
             near: &self.live.route.near,
             of: self.bounds_of(),
+            all: standing.usable,
         };
         let mut chose = None;
+        let mut parts = 0;
         for stage in self.stages(standing, estimates) {
             for tree in self.trees() {
-                self.in_parts(stage.places.and(tree.places), |part| {
-                    if order.placed.is_empty() && !part.is_empty() {
+                let places = stage.places.and(tree.places).without(order.placed);
+                self.in_parts(tree, places, |part| {
+                    if part.is_empty() {
+                        return;
+                    }
+                    if order.placed.is_empty() {
                         chose = Some(tree);
                         self.explore(tree, part, estimates, order);
                     }
-                    tree.arrange(&scene, None, part, stage.said, order);
+                    let late = CHOICES.get(parts).copied().unwrap_or(LAST_CHOICE);
+                    parts += 1;
+                    tree.arrange(&scene, None, part, stage.said.or(late), order);
                 });
             }
         }
-        chose.or(self.trees().next()).unwrap_or(&self.live.tree)
+        if parts > 1 {
+            self.trees().fold(Set::NONE, |done, tree| {
+                order.level(tree.places.without(done));
+                done.or(tree.places)
+            });
+        }
+        chose.unwrap_or(self.first_tree())
     }
 
     /// What is within the bounds, then what is above them.
@@ -212,7 +236,7 @@ impl Scored<'_> {
 
     /// Cuts places up as the rule prefers: by size, and what is free first. A free place of another
     /// size is not what is asked for.
-    fn in_parts(&self, places: Set, mut each: impl FnMut(Set)) {
+    fn in_parts(&self, tree: &Tree, places: Set, mut each: impl FnMut(Set)) {
         let Some(then) = self.rule.map(|live| &live.rule.then) else { return each(places) };
         let traits = |at: usize| self.among.traits.get(at);
         let mut by_price = |part: Set| {
@@ -225,8 +249,11 @@ impl Scored<'_> {
         };
         let mut rest = places;
         if let Prefer::Sizes(sizes) = &then.prefer {
-            for size in sizes {
-                let part = rest.filter(|at| traits(at).is_some_and(|t| t.size == Some(*size)));
+            // Where nothing is compared, the order written is the rule's.
+            let most = if tree.written { 1 } else { usize::MAX };
+            for together in sizes.iter().flat_map(|together| together.chunks(most)) {
+                let fits = |traits: &Traits| traits.size.is_some_and(|it| together.contains(&it));
+                let part = rest.filter(|at| traits(at).is_some_and(fits));
                 by_price(part);
                 rest = rest.without(part);
             }
@@ -256,7 +283,7 @@ impl Scored<'_> {
                 true => "explored: too little is known of it",
                 false => "explored: what is known of it is old",
             };
-            order.push(place, why, None);
+            order.push(place, why, Score::default());
         }
     }
 }

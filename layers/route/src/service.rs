@@ -9,7 +9,7 @@ use tollway_core::{BoxError, Hook};
 use tower_service::Service;
 
 use crate::{
-    Event, Query, ReadSignals, Router, TargetState, future::ResponseFuture, layer::Shared,
+    Event, Query, ReadSignals, Refusal, Router, TargetState, future::ResponseFuture, layer::Shared,
     signals::Reading,
 };
 
@@ -56,9 +56,13 @@ where
         let Shared { state, hook, reads } = &*self.shared;
         let reading = Reading(reads, &request);
         let query = Query::of(&request, Instant::now()).with_lazy(&reading);
+        if let Err(bad) = query.check() {
+            return ResponseFuture::refused(bad);
+        }
         let event = match self.router.decide(&query, state) {
             Ok(plan) => Event::Routed(plan),
-            Err(refusal) => Event::NoRoute(refusal),
+            Err(Refusal::NoRoute(refusal)) => Event::NoRoute(refusal),
+            Err(Refusal::NoneAble(refusal)) => Event::NoneAble(refusal),
         };
         hook.on(&event);
         match event {
@@ -66,7 +70,8 @@ where
                 request.extensions_mut().insert(plan);
                 ResponseFuture::inner(self.inner.call(request))
             }
-            Event::NoRoute(refusal) => ResponseFuture::refused(refusal),
+            Event::NoRoute(refusal) => ResponseFuture::refused(Refusal::from(refusal)),
+            Event::NoneAble(refusal) => ResponseFuture::refused(Refusal::from(refusal)),
         }
     }
 }

@@ -17,6 +17,11 @@ pub trait ReadSignals<B> {
     /// What its prompt looks like.
     fn signals(&self, request: &Request<B>) -> Option<Signals>;
 
+    /// Both, for whoever finds them in one place.
+    fn look(&self, request: &Request<B>) -> (Needs, Option<Signals>) {
+        (self.needs(request), self.signals(request))
+    }
+
     /// A number for the start of its prompt.
     fn prefix(&self, request: &Request<B>) -> Option<u64> {
         let _ = request;
@@ -64,6 +69,10 @@ impl<R: ReadSignals<B>, B> Lazy for Reading<'_, R, B> {
 
     fn signals(&self) -> Option<Signals> {
         self.0.signals(self.1)
+    }
+
+    fn look(&self) -> (Needs, Option<Signals>) {
+        self.0.look(self.1)
     }
 
     fn prefix(&self) -> Option<u64> {

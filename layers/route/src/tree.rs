@@ -18,10 +18,14 @@ pub(crate) struct Tree {
     pub(crate) choices: usize,
     /// Turns alone decide, so that plans can be made once.
     pub(crate) fixed: bool,
+    /// It goes by the order written, and compares nothing.
+    pub(crate) written: bool,
     /// It compares times, so that each must be known.
     pub(crate) explores: bool,
     /// Which time it goes by first of all; `None`: it doesn't say.
     pub(crate) of: Option<Of>,
+    /// The arms of its splits, none of which stands in another.
+    arms: Box<[(Set, Arc<str>)]>,
 }
 
 #[derive(Debug)]
@@ -70,15 +74,23 @@ impl Tree {
         Self {
             places: root.limbs.iter().fold(Set::NONE, |all, limb| all.or(limb.places)),
             choices: sizes.fold(1, usize::saturating_mul),
+            written: matches!(group.strategy, Strategy::Failover | Strategy::Capability)
+                && !groups.iter().any(|group| group.strategy.compares()),
             fixed: groups.iter().all(|group| group.strategy.is_fixed()),
             explores: groups.iter().any(|group| group.strategy.explores()),
             of: groups.iter().find_map(|group| group.strategy.of()).flatten(),
+            arms: root.arms().into(),
             root,
         }
     }
 
     pub(crate) fn strategy(&self) -> &Strategy {
         &self.root.strategy
+    }
+
+    /// The arm of the outermost split that `place` stands in.
+    pub(crate) fn arm(&self, place: usize) -> Option<&Arc<str>> {
+        self.arms.iter().find(|(places, _)| places.contains(place)).map(|(_, arm)| arm)
     }
 
     /// Chooses among the places of a fixed tree that are usable.
@@ -129,6 +141,16 @@ impl Branch {
             salt,
             limbs: limbs.into(),
         }
+    }
+
+    fn arms(&self) -> Vec<(Set, Arc<str>)> {
+        let splits = matches!(self.strategy, Strategy::Split { .. });
+        let arms = |limb: &Limb| match &limb.node {
+            _ if splits => vec![(limb.places, limb.label.clone())],
+            Grown::Group(branch) => branch.arms(),
+            Grown::Place(_) => Vec::new(),
+        };
+        self.limbs.iter().flat_map(arms).collect()
     }
 
     fn places(&self) -> Set {

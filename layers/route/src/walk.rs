@@ -1,6 +1,6 @@
 //! One decision's way through a tree.
 
-use std::sync::Arc;
+use std::cmp::Ordering;
 
 use tollway_core::PerMille;
 
@@ -8,8 +8,8 @@ use crate::{
     Near, Of, Query, Strategy, Traits,
     chance::Chance,
     estimate::Estimate,
-    set::{Few, Set},
-    strategy::{self, Entrant, Rank},
+    set::{Few, MAX, Set},
+    strategy::{self, Entrant, Lead, Others, Rank},
     tree::{Branch, Choice, Grown, Limb, Tree},
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) near: &'a Near,
     /// Which time is meant where a strategy doesn't say.
     pub(crate) of: Of,
+    /// All places that stand in the plan.
+    pub(crate) all: Set,
 }
 
 /// Places in the order to try them.
@@ -30,9 +32,12 @@ pub(crate) struct Scene<'a> {
 pub(crate) struct Order {
     pub(crate) entries: Few<Entry>,
     pub(crate) placed: Set,
-    pub(crate) arm: Option<Arc<str>>,
     /// How far the first is ahead of the second, 0 to 1; `None`: they were not compared.
     pub(crate) lead: Option<f32>,
+    /// The entry that the first was compared with.
+    pub(crate) rival: Option<usize>,
+    /// Why the first is first has been said.
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,18 +45,71 @@ pub(crate) struct Entry {
     pub(crate) place: u8,
     /// `None` only where nothing is.
     pub(crate) reason: Option<&'static str>,
-    pub(crate) score: Option<PerMille>,
+    pub(crate) score: Score,
+}
+
+/// How good a place is, 0 to 1. The default, of one that was not compared, is all zeros, which
+/// costs next to nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Score {
+    /// Beside the best of those it was compared with.
+    beside: f32,
+    /// How good that one was, by the group's strategy: the logarithm of its key.
+    best: f32,
+    /// The group's number, counted from 1.
+    group: u8,
+}
+
+impl Score {
+    /// `None`: it was not compared.
+    pub(crate) fn get(self) -> Option<PerMille> {
+        (self.group > 0).then(|| PerMille::of(self.beside))
+    }
+
+    /// That of a place or group within the one that has this score.
+    fn within(self, beside: Option<f32>, (group, best): (usize, f32)) -> Self {
+        match beside {
+            None => self,
+            // A group is as good as its best place.
+            Some(beside) if self.group > 0 => Self { beside: self.beside * beside, ..self },
+            Some(beside) => Self { beside, best, group: u8::try_from(group + 1).unwrap_or(0) },
+        }
+    }
 }
 
 impl Order {
     pub(crate) fn new() -> Self {
-        Self { entries: Few::new(), placed: Set::NONE, arm: None, lead: None }
+        Self { entries: Few::new(), placed: Set::NONE, lead: None, rival: None, told: false }
     }
 
-    pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Option<PerMille>) {
+    pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Score) {
         self.placed = self.placed.or(Set::one(place));
         let place = u8::try_from(place).unwrap_or(0);
         self.entries.push(Entry { place, reason: Some(reason), score });
+    }
+
+    /// Scores these places, all of one tree, beside the best of all that their group ranked: until
+    /// now each part of the plan has a best of its own.
+    pub(crate) fn level(&mut self, places: Set) {
+        let mut bests = [f32::INFINITY; MAX + 1];
+        let of = |score: &Score| usize::from(score.group);
+        for score in self.scores(places) {
+            if let Some(best) = bests.get_mut(of(score)) {
+                *best = best.min(score.best);
+            }
+        }
+        for score in self.scores(places) {
+            let best = bests.get(of(score)).copied().unwrap_or(score.best);
+            if best < score.best {
+                score.beside *= (best - score.best).exp();
+            }
+        }
+    }
+
+    fn scores(&mut self, places: Set) -> impl Iterator<Item = &mut Score> {
+        let mine = move |entry: &&mut Entry| places.contains(usize::from(entry.place));
+        let entries = self.entries.as_mut_slice().iter_mut();
+        entries.filter(mine).map(|entry| &mut entry.score).filter(|score| score.group > 0)
     }
 }
 
@@ -71,10 +129,12 @@ impl Tree {
             return;
         }
         let lead = order.placed.is_empty();
-        let head = if lead { self.root.strategy.reason() } else { "failover" };
+        let walk = Walk { scene, choice, usable, said, part: usable != scene.all };
+        let head = if lead { walk.reason(&self.root.strategy) } else { "failover" };
         let (head, next) = (said.unwrap_or(head), said.unwrap_or("failover"));
-        let walk = Walk { scene, choice, usable, said };
-        self.root.walk(&walk, Spot { lead, head, next, score: None }, order);
+        let tells = lead && said.is_none();
+        let score = Score::default();
+        self.root.walk(&walk, Spot { lead, tells, measured: false, head, next, score }, order);
     }
 }
 
@@ -83,6 +143,30 @@ struct Walk<'a> {
     choice: Option<&'a Choice>,
     usable: Set,
     said: Option<&'static str>,
+    /// Others stand behind those that are usable, for another reason than a strategy's.
+    part: bool,
+}
+
+impl Walk<'_> {
+    fn reason(&self, strategy: &Strategy) -> &'static str {
+        strategy.reason(Lead::Figures, self.part)
+    }
+
+    /// What is known of the rest of the plan, where nothing is of these.
+    fn others(&self, entrants: &Few<Entrant>, of: Of) -> Others {
+        let Scene { all, estimates, .. } = *self.scene;
+        let none = |known: &dyn Fn(&Entrant) -> Option<f32>| {
+            all != self.usable && entrants.as_slice().iter().all(|one| known(one).is_none())
+        };
+        let each = || all.iter().filter_map(|place| estimates.get(place));
+        let median =
+            |known: &dyn Fn(&Estimate) -> Option<f32>| strategy::median(each().filter_map(known));
+        Others {
+            latency: none(&|one| one.latency).then(|| median(&|one| one.expected(of))).flatten(),
+            peak: none(&|one| one.peak).then(|| median(&|one| one.peak)).flatten(),
+            priced: none(&|one| one.cost) && each().any(|one| one.dearness.is_some()),
+        }
+    }
 }
 
 /// Where in the order a group stands.
@@ -90,10 +174,14 @@ struct Walk<'a> {
 struct Spot {
     /// Its first place is the first of all.
     lead: bool,
+    /// Its strategy is why that one is first.
+    tells: bool,
+    /// A group around it has compared it with others by what is told.
+    measured: bool,
     /// Why its first member stands there, and its others.
     head: &'static str,
     next: &'static str,
-    score: Option<PerMille>,
+    score: Score,
 }
 
 impl Branch {
@@ -102,30 +190,73 @@ impl Branch {
         if spot.lead {
             self.tell(ranks.as_slice(), order);
         }
+        let compared = (self.number, self.strategy.best(ranks.as_slice()));
+        let measures = spot.tells && self.strategy.measures();
+        let measured = spot.measured || (measures && ranks.as_slice().len() > 1);
+        let mut rival = None;
         for (index, rank) in ranks.as_slice().iter().enumerate() {
+            if index == 1 && measures && !order.told {
+                rival = Some(order.entries.as_slice().len());
+            }
             let Some(limb) = self.limbs.get(usize::from(rank.at)) else { continue };
-            let score = rank.score.map(PerMille::of).or(spot.score);
+            let score = spot.score.within(rank.score, compared);
             let head = if index == 0 { spot.head } else { spot.next };
             match &limb.node {
                 Grown::Place(place) => order.push(*place, head, score),
                 Grown::Group(branch) => {
                     let lead = spot.lead && index == 0;
                     // Why it is first among its likes says more than that its group is.
-                    let telling = lead && walk.said.is_none() && branch.strategy.compares();
-                    let head = if telling { branch.strategy.reason() } else { head };
+                    let inner = &branch.strategy;
+                    let telling = inner.measures() || (inner.compares() && !measured);
+                    let tells = lead && walk.said.is_none() && telling;
+                    let tells = tells && branch.usable(walk.usable).len() > 1;
+                    let head = if tells { walk.reason(inner) } else { head };
                     let next = walk.said.unwrap_or("next of its pool");
-                    branch.walk(walk, Spot { lead, head, next, score }, order);
+                    let spot = Spot { lead, tells, measured, head, next, score };
+                    branch.walk(walk, spot, order);
                 }
             }
+        }
+        if !spot.tells || std::mem::replace(&mut order.told, true) || !measures {
+            return;
+        }
+        order.rival = rival;
+        let lead = match ranks.as_slice() {
+            [one, two, ..] if one.key > two.key => Lead::Share,
+            _ => self.lead(walk, order, rival),
+        };
+        if let [first, ..] = order.entries.as_mut_slice() {
+            first.reason = Some(self.strategy.reason(lead, walk.part));
+        }
+    }
+
+    /// Whether the first entry is first by the figures that are told of it and the others. Those
+    /// before its rival are of the same member.
+    fn lead(&self, walk: &Walk<'_>, order: &Order, rival: Option<usize>) -> Lead {
+        let of = self.strategy.of().flatten().unwrap_or(walk.scene.of);
+        let mut told = order.entries.as_slice().iter().map(|entry| {
+            let known = walk.scene.estimates.get(usize::from(entry.place));
+            known.map_or((None, None), |known| (known.latency(of), known.cost))
+        });
+        let Some((time, cost)) = told.next() else { return Lead::Figures };
+        let better = told.position(|(other_time, other_cost)| {
+            let times = time.zip(other_time).map_or(Ordering::Equal, |(one, two)| one.cmp(&two));
+            let costs = cost.zip(other_cost).map_or(Ordering::Equal, |(one, two)| one.cmp(&two));
+            match self.strategy {
+                Strategy::Latency { .. } => times.is_gt(),
+                Strategy::Cost => costs.is_gt(),
+                _ => times.max(costs).is_gt() && times.min(costs).is_ge(),
+            }
+        });
+        match better {
+            None => Lead::Figures,
+            Some(behind) if rival.is_none_or(|rival| behind + 1 < rival) => Lead::Pool,
+            Some(_) => Lead::More,
         }
     }
 
     /// What is told of the group that decides who is first of all.
     fn tell(&self, ranks: &[Rank], order: &mut Order) {
-        let first = ranks.first().and_then(|rank| self.limbs.get(usize::from(rank.at)));
-        if let (Strategy::Split { .. }, Some(limb)) = (&self.strategy, first) {
-            order.arm.get_or_insert_with(|| limb.label.clone());
-        }
         if self.strategy.compares() {
             let first = ranks.first().and_then(|rank| rank.score.filter(|_| rank.known));
             let second = ranks.get(1).map_or(Some(0.0), |rank| rank.score);
@@ -160,7 +291,8 @@ impl Branch {
                 one.able = limb.is_some_and(|limb| limb.is_able(walk));
             }
         }
-        strategy::rank(&self.strategy, &entrants, (scene.query, scene.chance, self.salt))
+        let others = walk.others(&entrants, of);
+        strategy::rank(&self.strategy, &entrants, &others, (scene.query, scene.chance, self.salt))
     }
 }
 

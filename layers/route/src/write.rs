@@ -25,6 +25,15 @@ pub(crate) struct Head<'a> {
     pub(crate) tree: &'a Tree,
 }
 
+impl Head<'_> {
+    /// Of the first group that has the place: what a rule prefers, or else the rule's or route's own.
+    fn arm(&self, place: usize) -> Option<&Arc<str>> {
+        let preferred = self.rule.and_then(|live| live.preferred.as_ref());
+        let own = self.rule.and_then(|live| live.own.as_ref()).unwrap_or(&self.route.tree);
+        preferred.into_iter().chain([own]).find(|tree| tree.places.contains(place))?.arm(place)
+    }
+}
+
 /// `out`: what is told as passed over. `estimates` may be missing, where none were made; `of` is the
 /// time that is told.
 pub(crate) fn plan(
@@ -43,10 +52,11 @@ pub(crate) fn plan(
         Candidate {
             target: among.targets.get(place).expect("orders name places of the route").clone(),
             reason: entry.reason.unwrap_or_default(),
-            score: entry.score,
+            score: entry.score.get(),
             cost: known.cost,
             latency: known.latency(of),
             samples: known.samples,
+            arm: head.arm(place).cloned(),
         }
     });
     let rejected = || {
@@ -60,9 +70,9 @@ pub(crate) fn plan(
         route: head.route.route.name.clone(),
         rule: head.rule.map(|live| live.rule.name.clone()),
         strategy: head.tree.strategy().as_str(),
-        arm: order.arm.clone(),
         complexity: None,
         first_token: !estimates.is_empty() && of == Of::FirstToken,
+        rival: order.rival,
         confidence: confidence(order.lead, first.map_or(0, |first| first.samples)),
         candidates: candidates.collect(),
         rejected: if out.is_empty() { Arc::default() } else { rejected().collect() },

@@ -1,5 +1,5 @@
 //! Which route takes a request, and what its plan says.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod common;
 
@@ -8,10 +8,10 @@ use std::{convert::Infallible, sync::Arc};
 use common::{ask, at, by, candidates, query, rejected, route, target};
 use http::{HeaderMap, HeaderName, Request, Response};
 use tokio::time::Instant;
-use tollway_core::{Ask, Caller, Operation, Plan, Tags, Target};
+use tollway_core::{Ask, Caller, Needs, Operation, Plan, Tags, Target, find_error};
 use tollway_route::{
-    Availability, CallerMatch, Event, Glob, HeaderMatch, Match, NoRoute, Query, Route, RouteLayer,
-    Router, Strategy, TagMatch,
+    Availability, CallerMatch, Event, Glob, HeaderMatch, Match, NoRoute, NoneAble, Query, Refusal,
+    Route, RouteLayer, Router, Strategy, TagMatch, Traits,
 };
 use tollway_testkit::{Probe, Recorder};
 use tower::{Layer, ServiceExt};
@@ -180,7 +180,8 @@ fn when_all_are_out_all_stay_as_the_last_resort() {
     let plan = router.decide(&at("/"), &out).unwrap();
     assert_eq!(candidates(&plan), ["a/m", "b/m"]);
     assert!(plan.candidates.iter().all(|c| c.reason == "last resort: every target is out"));
-    assert!(plan.rejected.is_empty());
+    let told = ["a/m", "b/m"].map(|target| (target.to_owned(), "on holiday"));
+    assert_eq!(rejected(&plan), told, "why, of each");
 }
 
 #[test]
@@ -259,7 +260,11 @@ fn no_route_names_the_nearest_models() {
         [("fast", "gpt-4o")],
     )
     .unwrap();
-    let refuse = |model: &str| router.decide(&query(&ask(model)), &()).unwrap_err();
+    let refused = |query: &Query<'_>| match router.decide(query, &()).unwrap_err() {
+        Refusal::NoRoute(refusal) => refusal,
+        other => panic!("{other}"),
+    };
+    let refuse = |model: &str| refused(&query(&ask(model)));
     assert_eq!(refuse("gpt-4").nearest(), ["gpt-4o"]);
     assert_eq!(refuse("gpt-4").model(), Some("gpt-4"));
     let text = "The model `fsat` does not exist here or is not open to you. Did you mean `fast`?";
@@ -268,7 +273,7 @@ fn no_route_names_the_nearest_models() {
     assert_eq!(refuse("mistral-large").nearest(), [""; 0]);
     let giant = refuse(&"é".repeat(1_000_000));
     assert_eq!(giant.model().unwrap().chars().count(), 64);
-    let none: NoRoute = router.decide(&at("/"), &()).unwrap_err();
+    let none: NoRoute = refused(&at("/"));
     assert_eq!(none.to_string(), "No route takes this request, which names no model.");
     let known: Vec<_> = router.known_models().iter().map(|name| &**name).collect();
     assert_eq!(known, ["claude-haiku-4-5", "fast", "gpt-4o"]);
@@ -315,4 +320,23 @@ async fn the_layer_writes_the_plan_and_tells_what_it_decided() {
     assert_eq!(told.take(), [Event::Routed(plan)]);
     assert!(call("o3").await.is_err());
     assert!(matches!(&*told.take(), [Event::NoRoute(refusal)] if refusal.model() == Some("o3")));
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_can_serve_is_refused_and_told() {
+    let told = Recorder::<Event>::default();
+    let blind = Traits { can: Some(Needs::NONE), ..Traits::default() };
+    let router = Router::builder([route("gpt", by_model("gpt-*"), &["a", "b"])])
+        .catalog(move |_: &Target| blind.clone())
+        .build()
+        .unwrap();
+    let layer = RouteLayer::with(router, (), told.clone());
+    let service =
+        layer.layer(Probe::new(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) }));
+    let mut request = Request::new(());
+    request.extensions_mut().insert(ask("gpt-4o").with_needs(Needs::VISION));
+    let error = service.oneshot(request).await.unwrap_err();
+    let refusal = find_error::<NoneAble>(&*error).unwrap();
+    assert_eq!(refusal.to_string(), error.to_string());
+    assert_eq!(told.take(), [Event::NoneAble(refusal.clone())]);
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use common::{World, all, ask, candidates, costs, latency, query, rejected, takes, target};
 use tollway_core::{Needs, PerMille, Prompt, Target};
 use tollway_route::{
-    Availability, By, Figures, Group, Health, Member, Of, Prefer, Rule, Strategy, Then, Traits,
-    When,
+    Availability, By, Figures, Group, Health, Member, Of, Prefer, Route, Rule, Size, Strategy,
+    Then, Traits, When,
 };
 
 fn strategies() -> Vec<Strategy> {
@@ -113,6 +113,80 @@ fn explaining_tells_everybody_who_was_passed_over() {
         ("extra/m", "only another rule names it"),
     ];
     assert_eq!(rejected(&plan), expected.map(|(target, why)| (target.to_owned(), why)));
+}
+
+/// Whoever stands first by a rule or a bound isn't said to be the best of all.
+#[test]
+fn a_reason_says_no_more_than_the_figures_beside_it() {
+    let world = World::default();
+    let sized = |price, size| Traits { size: Some(size), ..costs(price, price) };
+    world.is("tiny", sized(1_000_000, Size::Tiny)).is("large", sized(9_000_000, Size::Large));
+    world.is("other", sized(8_000_000, Size::Large));
+    let asked = ask("m").with_prompt(Prompt::new(744));
+    let sentence = |route: Route, out: &str| {
+        let state = |target: &Target| match &**target.provider() == out {
+            true => Availability::BreakerOpen,
+            false => Availability::Ready,
+        };
+        let plan = world.router([route]).decide(&query(&asked), &state).unwrap();
+        plan.sentence().to_string()
+    };
+    let rule = |then| Rule { name: "hard".into(), when: When::default(), then };
+    let large = || Then { prefer: Prefer::Sizes(vec![vec![Size::Large]]), ..Then::default() };
+    let route = |then| all(Strategy::Cost, &["tiny", "large", "other"]).with_rules([rule(then)]);
+    assert_eq!(
+        sentence(route(large()), ""),
+        "other/m: lowest cost of those put first, about 0.008 USD against 0.009 USD of large/m; \
+         by rule `hard`"
+    );
+    assert_eq!(
+        sentence(route(large()), "other"),
+        "large/m: lowest cost of those put first, about 0.009 USD; by rule `hard`"
+    );
+    assert_eq!(
+        sentence(route(Then::default()), ""),
+        "tiny/m: lowest cost, about 0.001 USD against 0.008 USD of other/m; by rule `hard`"
+    );
+    // The tiny one takes too long.
+    world.set("tiny", takes(900)).set("large", takes(100)).set("other", takes(110));
+    let bound = Then { max_latency: Some(Duration::from_millis(500)), ..Then::default() };
+    assert_eq!(
+        sentence(route(bound), ""),
+        "other/m: lowest cost of those put first, 110 ms against 100 ms of large/m, \
+         about 0.008 USD against 0.009 USD of large/m; 500 samples; by rule `hard`"
+    );
+    // What fails every second time costs twice as much as its price says.
+    world.set("tiny", Figures { success: 0.05, ..takes(100) });
+    let said = sentence(all(Strategy::Cost, &["tiny", "other"]), "");
+    assert!(said.starts_with("other/m: lowest cost, failures counted, 110 ms"), "{said}");
+    // Those nearly as good as the best share its requests.
+    world.set("other", takes(109));
+    let router = world.router([all(latency(), &["large", "other"])]);
+    let said = |_| router.decide(&query(&asked), &()).unwrap().sentence().to_string();
+    let said: Vec<String> = (0..40).map(said).collect();
+    for start in [
+        "other/m: near the lowest p95 to the first token, 109 ms against 100 ms",
+        "large/m: lowest p95",
+    ] {
+        assert!(said.iter().any(|one| one.starts_with(start)), "{said:?}");
+    }
+    // In the best pool it is another's turn.
+    let pool = Group::new(Strategy::Failover, ["tiny", "other"].map(|one| target(one).into()));
+    let mut pooled = all(Strategy::Cost, &["large"]);
+    pooled.group.members.push(pool.into());
+    world.set("tiny", takes(100)).is("tiny", costs(9_500_000, 9_500_000));
+    let said = sentence(pooled, "");
+    assert!(said.starts_with("tiny/m: of the pool with the lowest cost, "), "{said}");
+    assert!(said.contains(" against 0.009 USD of large/m"), "{said}");
+    // All that are left as the last resort were compared with nobody.
+    let out = |_: &Target| Availability::KeyBenched;
+    let plan = world.router([route(large())]).decide(&query(&asked), &out).unwrap();
+    let said = plan.sentence().to_string();
+    assert!(
+        said.contains(": last resort: every target is out, ") && !said.contains("against"),
+        "{said}"
+    );
+    assert_eq!(plan.rejected.len(), 3);
 }
 
 /// `score` and bounds go by the time that is meant, whatever another strategy goes by.

@@ -364,6 +364,30 @@ fn a_full_table_lets_go_of_the_idle_and_turns_the_others_away() {
 }
 
 #[test]
+fn a_full_table_keeps_those_that_served_before_those_that_never_did() {
+    let tracker = Tracker::new(Config { max_targets: 4, ..Config::default() }).unwrap();
+    let now = Instant::now();
+    let ask = |text: &str, outcome| tracker.slot(&target(text)).begin(now).end(now, outcome);
+    ask("a/good", ok());
+    ask("a/gone", ok());
+    ask("a/gone", failed(ErrorClass::NotFound));
+    ask("a/ill", failed(ErrorClass::Server));
+    ask("a/ill", failed(ErrorClass::Invalid));
+    ask("a/made-up", failed(ErrorClass::NotFound));
+    let names = || -> Vec<String> {
+        let all = tracker.snapshot(now, |_| false).targets;
+        all.iter().map(|facts| facts.target.to_string()).collect()
+    };
+    assert_eq!(names(), ["a/gone", "a/good", "a/ill"], "nobody knows the fourth");
+    ask("b/1", failed(ErrorClass::Timeout));
+    assert_eq!(names(), ["a/gone", "a/good", "a/ill", "b/1"], "there was room");
+    ask("b/2", ok());
+    assert_eq!(names(), ["a/gone", "a/good", "b/2"], "what never served goes next");
+    ask("b/3", ok());
+    assert!(tracker.tracked(&target("b/4")).is_none(), "all have served just now");
+}
+
+#[test]
 fn a_search_in_vain_is_not_repeated_for_each_newcomer() {
     let tracker = Tracker::new(Config { max_targets: 16, ..Config::default() }).unwrap();
     let held: Vec<_> = (0..16).map(|at| tracker.slot(&target(&format!("a/{at}")))).collect();
@@ -388,7 +412,7 @@ fn a_snapshot_is_sorted_and_merges_by_provider_and_by_model() {
     run(&Target::new("azure", "spare", None), 1, secs(9), ok());
     let trip = tracker.slot(&target("groq/llama")).begin(now);
 
-    let snapshot = tracker.snapshot(now + secs(10));
+    let snapshot = tracker.snapshot(now + secs(10), |_| false);
     let names: Vec<_> = snapshot.targets.iter().map(|facts| facts.target.to_string()).collect();
     assert_eq!(names, ["azure", "azure/gpt", "azure/llama", "groq/llama"]);
     assert_eq!(snapshot.targets[1].issues.len(), 2);

@@ -265,7 +265,7 @@ async fn without_a_target_or_room_it_passes_untouched() {
         let body = service.oneshot(request).await.unwrap().into_body();
         assert_eq!(body.collect().await.unwrap().to_bytes(), "onetwo");
     }
-    assert_eq!(tracker.snapshot(Instant::now()).targets.len(), 1);
+    assert_eq!(tracker.snapshot(Instant::now(), |_| true).targets.len(), 1);
     assert_eq!(held.figures(Instant::now()), Figures::default());
 }
 
@@ -362,7 +362,7 @@ async fn readiness_is_the_inner_services_and_touches_nothing() {
     let mut service = TrackLayer::new(tracker.clone()).layer(Broken);
     let error = service.ready().await.map(drop).unwrap_err();
     assert_eq!(error.to_string(), "not ready");
-    assert!(tracker.snapshot(Instant::now()).targets.is_empty());
+    assert!(tracker.snapshot(Instant::now(), |_| true).targets.is_empty());
 }
 
 #[tokio::test]

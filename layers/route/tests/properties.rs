@@ -151,15 +151,17 @@ proptest! {
             let plan = router.decide(&query(&model), &state).unwrap();
             prop_assert_eq!(&plan, &twin.decide(&query(&model), &state).unwrap());
             let told = rejected(&plan);
-            let out: Vec<_> = told.iter().map(|(target, _)| target.clone()).collect();
-            let mut all = [candidates(&plan), out.clone()].concat();
+            let states = &states[..weights.len()];
+            let all_out = states.iter().all(|state| *state != Availability::Ready);
+            let mut all = candidates(&plan);
+            if !all_out {
+                all.extend(told.iter().map(|(target, _)| target.clone()));
+            }
             all.sort();
             let expected: Vec<_> = (0..weights.len()).map(|at| format!("t{at}/m")).collect();
             prop_assert_eq!(all, expected);
-            let states = &states[..weights.len()];
-            let all_out = states.iter().all(|state| *state != Availability::Ready);
             let expected: Vec<_> = (0..weights.len())
-                .filter(|at| !all_out && states[*at] != Availability::Ready)
+                .filter(|at| states[*at] != Availability::Ready)
                 .map(|at| (format!("t{at}/m"), states[at].reason().unwrap()))
                 .collect();
             prop_assert_eq!(told, expected);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tollway_core::{Caller, Needs, Plan, Prompt, Tags, Target};
 use tollway_route::{
     Availability, Between, CallerMatch, Days, Group, Lazy, MAX_COST, MAX_LATENCY, Match, Moment,
-    Prefer, Query, READY, Route, RouteLayer, Router, Rule, Size, SizeClass, Strategy, TASK,
+    Of, Prefer, Query, READY, Route, RouteLayer, Router, Rule, Size, SizeClass, Strategy, TASK,
     TagMatch, Then, TimeRange, Traits, When,
     auto::{Complexity, Signals},
     ready,
@@ -26,10 +26,22 @@ struct Known {
     signals: Option<Signals>,
     moment: Option<Moment>,
     task: Option<&'static str>,
+    needs: Needs,
     looked: Cell<u32>,
+    /// How often needs were read, alone or with the prompt's signals.
+    walked: Cell<u32>,
 }
 
 impl Lazy for Known {
+    fn needs(&self) -> Needs {
+        self.walked.set(self.walked.get() + 1);
+        self.needs
+    }
+
+    fn look(&self) -> (Needs, Option<Signals>) {
+        (self.needs(), self.signals())
+    }
+
     fn signals(&self) -> Option<Signals> {
         self.looked.set(self.looked.get() + 1);
         self.signals
@@ -176,6 +188,34 @@ fn prompts_are_judged_once_and_only_where_a_rule_asks() {
     assert_eq!((plan.rule, plan.complexity), (None, None), "nobody can read the prompt");
 }
 
+/// A rule that asks what is needed, and one that asks how hard it looks, take one walk over the body;
+/// where none of them is reached, no prompt is judged.
+#[test]
+fn what_a_prompt_needs_and_how_hard_it_looks_is_read_at_once() {
+    let hard = When { complexity: vec![Complexity::Simple], ..When::default() };
+    let sees = When { needs: Needs::VISION, ..When::default() };
+    let cheap = When { max_cost: Between::to("0.01".parse().unwrap()), ..When::default() };
+    let rules = [("cheap", cheap), ("sees", sees), ("simple", hard)];
+    let rules = rules.map(|(name, when)| rule(name, when, Then::default()));
+    let router = World::default().router([all(Strategy::Failover, &["a"]).with_rules(rules)]);
+    let read = |needs, headers: &HeaderMap| {
+        let known = Known { signals: Some(Signals::default()), needs, ..Known::default() };
+        let query = Query::new("/", headers, Instant::now()).with_lazy(&known);
+        let plan = router.decide(&query, &()).unwrap();
+        let held = plan.rule.unwrap().to_string();
+        (held, plan.complexity, known.walked.get(), known.looked.get())
+    };
+    let none = HeaderMap::new();
+    let expected =
+        |name: &str, complexity, walked, looked| (name.to_owned(), complexity, walked, looked);
+    assert_eq!(read(Needs::NONE, &none), expected("simple", Some("simple"), 1, 1));
+    // The rule that holds asks for no judgement, and none is told.
+    assert_eq!(read(Needs::VISION, &none), expected("sees", None, 1, 1));
+    let bound =
+        HeaderMap::from_iter([(HeaderName::from_static(MAX_COST), "0.01".parse().unwrap())]);
+    assert_eq!(read(Needs::NONE, &bound), expected("cheap", None, 1, 0));
+}
+
 /// Places of each size, `free` among them.
 fn sized() -> (World, Route) {
     let world = World::default();
@@ -189,7 +229,7 @@ fn sized() -> (World, Route) {
 #[test]
 fn sizes_come_in_the_order_of_the_rule_and_the_rest_behind() {
     let (world, route) = sized();
-    let sizes = Prefer::Sizes(vec![Size::Tiny, Size::Small]);
+    let sizes = Prefer::Sizes(vec![vec![Size::Tiny], vec![Size::Small]]);
     let then = Then { prefer: sizes, ..Then::default() };
     let order = |then: &Then| {
         let route = route.clone().with_rules([rule("it", When::default(), then.clone())]);
@@ -202,6 +242,111 @@ fn sizes_come_in_the_order_of_the_rule_and_the_rest_behind() {
     assert_eq!(order(&anybody), "free large small unknown thinker tiny");
     let by_turns = Then { strategy: Some(Strategy::RoundRobin), ..then };
     assert_eq!(order(&by_turns), "tiny small free unknown thinker large", "turns behind, too");
+    let together = Prefer::Sizes(vec![vec![Size::Tiny, Size::Small], vec![Size::Reasoning]]);
+    let then = Then { prefer: together, ..Then::default() };
+    assert_eq!(order(&then), "tiny small free thinker large unknown", "nothing is compared");
+    let dear = Traits { size: Some(Size::Tiny), ..costs(2_000_000, 2_000_000) };
+    world.is("tiny", dear);
+    let ask = ask("m").with_prompt(Prompt::new(100));
+    let compared = |strategy, free_first| {
+        let then = Then { strategy: Some(strategy), free_first, ..then.clone() };
+        let route = route.clone().with_rules([rule("it", When::default(), then)]);
+        let plan = world.router([route]).decide(&query(&ask), &()).unwrap();
+        candidates(&plan).join(" ").replace("/m", "")
+    };
+    let cheapest = compared(Strategy::Cost, false);
+    assert!(cheapest.ends_with(" tiny thinker large unknown"), "{cheapest}");
+    assert_eq!(compared(Strategy::Cost, true), "free small tiny thinker large unknown");
+    assert_eq!(compared(Strategy::RoundRobin, false), "small tiny free thinker unknown large");
+}
+
+/// Sizes named together are compared; who stands behind by the rule is told, and scored beside all.
+#[test]
+fn scores_compare_the_whole_plan_and_stages_are_told() {
+    let place = |size, price| Traits { size: Some(size), ..costs(price, price) };
+    let places = [
+        ("haiku", Size::Tiny, 300_000),
+        ("oss", Size::Small, 100_000),
+        ("sol", Size::Large, 4_000_000),
+        ("sonnet", Size::Large, 8_000_000),
+        ("thinker", Size::Reasoning, 2_000_000),
+    ];
+    let world = World::default();
+    for (name, size, price) in places {
+        world.is(name, place(size, price));
+    }
+    world.is("unpriced", Traits { size: Some(Size::Reasoning), ..Traits::default() });
+    let names = ["sonnet", "haiku", "unpriced", "sol", "oss", "thinker"];
+    let sizes = vec![vec![Size::Tiny, Size::Small], vec![Size::Large]];
+    let then = Then { prefer: Prefer::Sizes(sizes), ..Then::default() };
+    let ask = ask("m").with_prompt(Prompt::new(100_000));
+    let told = |strategy: Strategy| {
+        let rule = rule("it", When::default(), then.clone());
+        let router = world.router([all(strategy, &names).with_rules([rule])]);
+        let plan = router.explain(&query(&ask), &()).unwrap();
+        let told = plan.candidates.iter().map(|one| {
+            let name = one.target.provider().to_string();
+            (name, one.score.unwrap().get(), one.reason)
+        });
+        told.collect::<Vec<_>>()
+    };
+    let expected = |best: &'static str, scores: [u16; 6]| {
+        let order = ["oss", "haiku", "sol", "sonnet", "thinker", "unpriced"];
+        let (second, third) = ("the rule's second choice", "the rule's third choice");
+        let reasons = [best, "failover", second, second, third, third];
+        let all = order.into_iter().zip(scores).zip(reasons);
+        all.map(|((name, score), why)| (name.to_owned(), score, why)).collect::<Vec<_>>()
+    };
+    let cost = told(Strategy::Cost);
+    assert_eq!(cost, expected("lowest cost of those put first", [1000, 333, 25, 13, 50, 0]));
+    let score = told(Strategy::Score { latency: 60, cost: 40 });
+    let best = "best score of latency and cost of those put first";
+    assert_eq!(score, expected(best, [1000, 644, 229, 173, 302, 0]));
+    // Of the sizes that come first nothing is known, and of the others something.
+    world.set("sol", takes(400)).set("sonnet", takes(800)).set("thinker", takes(100));
+    let times = told(Strategy::Latency { of: Of::Whole });
+    let order: Vec<&str> = times.iter().map(|one| &*one.0).collect();
+    assert_eq!(order[2..], ["sol", "sonnet", "thinker", "unpriced"]);
+    // They count as the median, 400 ms, beside 100 ms.
+    let scores: Vec<u16> = times.iter().map(|one| one.1).collect();
+    assert_eq!(scores, [250, 250, 250, 125, 1000, 1000]);
+}
+
+/// A group within is as good as its best place, also where a rule cuts it up.
+#[test]
+fn scores_of_groups_within_groups_compare_too() {
+    let world = World::default();
+    let place = |size, price| Traits { size: Some(size), ..costs(price, price) };
+    world.is("cheap", place(Size::Small, 100_000)).is("dear", place(Size::Large, 400_000));
+    world.is("mid", place(Size::Large, 200_000)).set("mid", takes(100)).set("dear", takes(50));
+    let inner = Group::new(common::latency(), ["dear", "mid"].map(|name| target(name).into()));
+    let group =
+        |strategy, inner: Group| Group::new(strategy, [inner.into(), target("cheap").into()]);
+    let ask = ask("m").with_prompt(Prompt::new(100_000));
+    let told = |group: Group, sizes: Vec<Vec<Size>>| {
+        let then = Then { prefer: Prefer::Sizes(sizes), ..Then::default() };
+        let route = Route::new("all", Match::default(), group);
+        let router = world.router([route.with_rules([rule("it", When::default(), then)])]);
+        let plan = router.explain(&query(&ask), &()).unwrap();
+        let told = plan.candidates.iter();
+        let told = told.map(|one| (one.target.provider().to_string(), one.score.unwrap().get()));
+        told.collect::<Vec<_>>()
+    };
+    let outer = group(Strategy::Cost, inner.clone());
+    let expected = |all: [(&str, u16); 3]| all.map(|(name, score)| (name.to_owned(), score));
+    let small = vec![vec![Size::Small]];
+    assert_eq!(
+        told(outer.clone(), small),
+        expected([("cheap", 1000), ("dear", 500), ("mid", 250)])
+    );
+    let large = vec![vec![Size::Large]];
+    assert_eq!(told(outer, large), expected([("dear", 500), ("mid", 250), ("cheap", 1000)]));
+    // The group outside doesn't compare, and the one within is cut up.
+    let all = Group::new(Strategy::Cost, ["dear", "cheap"].map(|name| target(name).into()));
+    let fixed = Group::new(Strategy::Failover, [all.into()]);
+    let large = vec![vec![Size::Large]];
+    let plan = told(fixed, large);
+    assert_eq!(plan, [("dear".to_owned(), 250), ("cheap".to_owned(), 1000)]);
 }
 
 #[test]

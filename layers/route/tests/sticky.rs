@@ -8,9 +8,10 @@ use std::{collections::HashMap, sync::Arc};
 use common::{World, all, at, candidates, target, user};
 use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
-use tollway_core::Target;
+use tollway_core::{Candidate, Plan, Target};
 use tollway_route::{
-    Availability, By, Group, Lazy, Match, Member, Near, Query, Route, Router, Strategy, Traits,
+    Availability, By, Group, Lazy, Match, Member, Near, Prefer, Query, Route, Router, Rule,
+    Strategy, Then, Traits, When,
 };
 
 const BY_USER: Strategy = Strategy::Affinity { by: By::User };
@@ -134,7 +135,7 @@ fn split(name: &str, weights: [u32; 2]) -> Group {
 
 fn arm(router: &Router, name: &str) -> Option<Arc<str>> {
     let caller = user(name);
-    router.decide(&at("/").with_caller(&caller), &()).unwrap().arm
+    router.decide(&at("/").with_caller(&caller), &()).unwrap().candidates[0].arm.clone()
 }
 
 #[test]
@@ -160,6 +161,32 @@ fn a_split_keeps_each_user_in_one_arm_by_weight_and_tells_it() {
     }
     assert!(treated.iter().all(|count| (9_000..11_000).contains(count)), "{treated:?}");
     assert!((800..1_200).contains(&both), "independent of each other: {both}");
+}
+
+#[test]
+fn every_candidate_says_its_arm_whoever_named_it() {
+    let then = Then { prefer: Prefer::Group(split("test", [1, 1])), ..Then::default() };
+    let rule = Rule { name: "it".into(), when: When::default(), then };
+    let route = all(Strategy::Failover, &["c", "a"]).with_rules([rule]);
+    let router = World::default().router([route]);
+    let (caller, b) = (user("ada"), target("b"));
+    let query = at("/").with_caller(&caller);
+    let plan = router.decide(&query, &()).unwrap();
+    let arms = |plan: &Plan| -> Vec<(String, Option<String>)> {
+        let arm = |one: &Candidate| one.arm.as_ref().map(ToString::to_string);
+        plan.candidates.iter().map(|one| (one.target.to_string(), arm(one))).collect()
+    };
+    let mut told = arms(&plan);
+    told.sort();
+    let by = |target: &str, arm: Option<&str>| (target.to_owned(), arm.map(str::to_owned));
+    let expected = [by("a", Some("control")), by("b", Some("treatment")), by("c", None)];
+    assert_eq!(told, expected);
+    let rest = router.rescore(&plan, &[b], &query, &()).unwrap();
+    assert_eq!(
+        arms(&rest),
+        [by("a", Some("control")), by("c", None)],
+        "its own, not the failed one's"
+    );
 }
 
 #[test]

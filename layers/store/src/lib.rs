@@ -7,6 +7,7 @@
 mod error;
 pub mod ledger;
 pub mod limits;
+pub mod records;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]

@@ -5,16 +5,20 @@
 //!
 //! [`SharedLimits`] is the same for several instances: all that a request wants is decided in one
 //! step by the store, and settled there when it has ended. `RedisLimits` is the one that there is.
+//! [`LimitJournal`] is for a single process: its own memory decides, and outlives it.
 
 mod calendar;
+mod journal;
 #[cfg(feature = "redis")]
 mod redis;
+mod reshape;
 mod shared;
 mod state;
 #[cfg(test)]
 mod state_tests;
 
 pub use calendar::{Calendar, Period, Zone, span};
+pub use journal::{LimitJournal, Saved};
 #[cfg(feature = "redis")]
 pub use redis::RedisLimits;
 pub use shared::{Deciding, Had, Lack, Settlement, SharedLimits, Take, Verdict, Want};

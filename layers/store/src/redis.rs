@@ -14,7 +14,9 @@
 
 mod config;
 mod keeper;
+mod ledger;
 mod link;
+mod records;
 
 use std::{
     fmt,
@@ -26,14 +28,16 @@ use std::{
     time::Duration,
 };
 
-use ::redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult};
+use ::redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult};
 use tokio::{
     runtime,
     sync::{Notify, mpsc, oneshot, watch},
 };
 
 pub use config::RedisConfig;
+pub use ledger::RedisLedger;
 pub(crate) use link::Link;
+pub use records::RedisRecords;
 
 use crate::StoreError;
 
@@ -128,14 +132,22 @@ impl Redis {
         self.shared.ask(self.config().timeout, ask).await
     }
 
-    /// Runs commands one after another within `limit`, for those who do not hold up a request.
-    pub(crate) async fn pipe<T: FromRedisValue>(
+    /// Asks within `limit`, and waits for the answer on this thread.
+    pub(crate) fn wait<T, F>(
         &self,
-        commands: &Pipeline,
         limit: Duration,
-    ) -> Result<T, StoreError> {
-        let ask = async |mut link: Link| commands.query_async(&mut link).await;
-        self.shared.ask(limit, ask).await
+        ask: impl FnOnce(Link) -> F + Send + 'static,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = RedisResult<T>> + Send + 'static,
+    {
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        let shared = self.shared.clone();
+        self.spawn(async move {
+            let _ = answer.send(shared.ask(limit, async |link| ask(link).await).await);
+        });
+        answered.recv().unwrap_or_else(|_| Err(self.shared.gone()))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -30,12 +30,26 @@ fn sqlite() -> Made {
     Made(Arc::new(SqliteLedger::new(Arc::new(file))), Some(Box::new(folder)))
 }
 
+#[cfg(feature = "redis")]
+fn redis() -> Made {
+    use tollway_store::redis::{Redis, RedisConfig, RedisLedger};
+    let server = tollway_testkit::RedisServer::start();
+    let config = RedisConfig::parse(&server.url()).unwrap();
+    let redis = Redis::open(config.timeout(std::time::Duration::from_secs(5))).unwrap();
+    while redis.away().is_some() {
+        std::thread::yield_now();
+    }
+    Made(Arc::new(RedisLedger::new(redis)), Some(Box::new(server)))
+}
+
 /// Each test for each store.
 macro_rules! conformance {
     ($($test:ident),* $(,)?) => {
         mod in_memory { $(#[test] fn $test() { super::$test(super::memory); })* }
         #[cfg(feature = "sqlite")]
         mod in_sqlite { $(#[test] fn $test() { super::$test(super::sqlite); })* }
+        #[cfg(feature = "redis")]
+        mod in_redis { $(#[test] fn $test() { super::$test(super::redis); })* }
     };
 }
 
@@ -277,4 +291,30 @@ fn nothing_is_there_at_first(make: Make) {
     assert_eq!(ledger.totals(&of(By::User, "1970-01-01", "2030-01-01")).unwrap(), []);
     ledger.append(&Batch::default()).unwrap();
     assert_eq!(ledger.limits(today(), today()).unwrap(), []);
+}
+
+/// Where the answer was lost nobody knows whether a batch is there: it is sent again.
+#[cfg(feature = "redis")]
+#[test]
+fn a_batch_that_is_sent_twice_to_redis_is_there_once() {
+    let Made(ledger, _held) = redis();
+    let twice = batch(0xfeed_face_cafe_beef_0000_0001, (0..20).map(row).collect());
+    ledger.append(&twice).unwrap();
+    ledger.append(&twice).unwrap();
+    ledger.append(&Batch { id: twice.id + 1, ..twice }).unwrap();
+    assert_eq!(ledger.rows(&RowsOf::default()).unwrap().len(), 40);
+    assert_eq!(ledger.totals(&of(By::All, "2026-11", "2026-11")).unwrap()[0].total.requests, 40);
+}
+
+/// More than is read at once, and an odd number.
+#[cfg(feature = "redis")]
+#[test]
+fn redis_is_read_page_by_page() {
+    let Made(ledger, _held) = redis();
+    ledger.append(&batch(1, (0..1_234).map(row).collect())).unwrap();
+    let all = ledger.rows(&RowsOf { most: 5_000, ..RowsOf::default() }).unwrap();
+    assert_eq!(all.len(), 1_234);
+    assert!(all.windows(2).all(|pair| pair[0].at > pair[1].at));
+    let one = RowsOf { from: DAY + 600_000, to: DAY + 601_000, ..RowsOf::default() };
+    assert_eq!(ledger.rows(&one).unwrap(), [row(600)]);
 }

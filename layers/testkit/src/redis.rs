@@ -169,7 +169,7 @@ fn spawn_at(first: &[&str], port: u16, arguments: &[String]) -> Option<Child> {
         .stderr(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("redis-server: {error}: install the package"));
-    let mut lines = BufReader::new(child.stdout.take()?).lines();
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let ready = |line: &String| {
         line.contains("Ready to accept connections") || line.contains("Sentinel ID is")
     };

@@ -23,7 +23,7 @@ impl fmt::Display for Table<'_> {
         line("reason", Some(printable(&self.0.reason())))?;
         line("route", Some(printable(&format!("{}, by {}", plan.route, plan.strategy))))?;
         line("rule", plan.rule.as_deref().map(printable))?;
-        line("arm", plan.arm.as_deref().map(printable))?;
+        line("arm", self.0.arm().map(|arm| printable(arm)))?;
         line(
             "complexity",
             plan.complexity.map(|complexity| match &self.0.judgement {

@@ -4,10 +4,10 @@ use tollway_core::Usd;
 
 use super::{Check, globs, targets::Targets};
 use crate::policy::{
-    Cheaper, Limit, Period, Quota, Scope, Shape, Unit, WhenFull,
+    Cheaper, Limit, Period, Quota, Scope, Shape, Unit, WhenFull, WhenStoreIsAway,
     node::Span,
     read::{At, OneOrMany, Scalar},
-    values::{Count, Per, Rate, ShapeName, Text},
+    values::{AwayName, Count, Per, Rate, ShapeName, Text},
     written::{InsteadWritten, LimitWritten, PolicyWritten, WordOr},
 };
 
@@ -107,6 +107,11 @@ fn limit(at: &At<LimitWritten>, targets: &Targets<'_>, check: &mut Check<'_, '_>
         }
         _ => WhenFull::Reject,
     };
+    let when_store_is_away = match written.when_store_is_away.as_ref().map(|at| at.value) {
+        Some(AwayName::Open) => WhenStoreIsAway::Open,
+        Some(AwayName::Closed) => WhenStoreIsAway::Closed,
+        Some(AwayName::Local) | None => WhenStoreIsAway::Local,
+    };
     if quotas.is_empty() {
         return None;
     }
@@ -115,6 +120,7 @@ fn limit(at: &At<LimitWritten>, targets: &Targets<'_>, check: &mut Check<'_, '_>
         per: per?,
         quotas,
         when_full,
+        when_store_is_away,
         enforce: written.enforce.as_ref().is_none_or(|at| at.value),
         headroom,
         warn_at,

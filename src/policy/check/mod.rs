@@ -22,7 +22,7 @@ mod when;
 use std::num::{NonZeroU32, NonZeroU64};
 
 use super::{
-    Policy, Warning,
+    Origin, Policy, Warning,
     diag::show,
     node::Span,
     read::{At, OneOrMany, Reader},
@@ -84,6 +84,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         time_zone: server::time_zone(&written, &mut check),
         registry,
         warnings: check.warnings,
+        origin: Origin::default(),
     }
 }
 

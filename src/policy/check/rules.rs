@@ -225,30 +225,47 @@ fn rule(
 }
 
 fn sizes(
-    many: &At<OneOrMany<SizeName>>,
+    many: &At<OneOrMany<OneOrMany<SizeName>>>,
     own: &Group,
     targets: &Targets<'_>,
     check: &mut Check<'_, '_>,
-) -> Vec<Size> {
-    if many.value.0.is_empty() && !check.reader.told_under(&many.path) {
-        check.reader.wrong(many, "there is no size in the list").expected(SizeName::EXPECTED);
+) -> Vec<Vec<Size>> {
+    if many.value.0.is_empty() {
+        no_size(many, check);
     }
-    let mut sizes: Vec<Size> = vec![];
+    let mut seen: Vec<Size> = vec![];
     let known: Vec<Size> = known_sizes(own, targets).collect();
-    for at in &many.value.0 {
-        let size = at.value.into();
-        if sizes.contains(&size) {
-            check.reader.wrong(at, "the same size stands here twice");
-        } else if !known.contains(&size) {
-            let quote = check.reader.quote(at);
-            let message = format!(
-                "no target of the route has a model that is known to be `{quote}`: name one, or give yours a `size` under `models:`"
-            );
-            check.warn(at.span, &at.path, message);
+    for together in &many.value.0 {
+        if together.value.0.is_empty() {
+            no_size(together, check);
         }
-        sizes.push(size);
+        for at in &together.value.0 {
+            known_once(at, &known, &mut seen, check);
+        }
     }
-    sizes
+    let together =
+        |many: &At<OneOrMany<SizeName>>| many.value.0.iter().map(|at| at.value.into()).collect();
+    many.value.0.iter().map(together).collect()
+}
+
+fn no_size<T>(list: &At<T>, check: &mut Check<'_, '_>) {
+    if !check.reader.told_under(&list.path) {
+        check.reader.wrong(list, "there is no size in the list").expected(SizeName::EXPECTED);
+    }
+}
+
+fn known_once(at: &At<SizeName>, known: &[Size], seen: &mut Vec<Size>, check: &mut Check<'_, '_>) {
+    let size = at.value.into();
+    if seen.contains(&size) {
+        check.reader.wrong(at, "the same size stands here twice");
+    } else if !known.contains(&size) {
+        let quote = check.reader.quote(at);
+        let message = format!(
+            "no target of the route has a model that is known to be `{quote}`: name one, or give yours a `size` under `models:`"
+        );
+        check.warn(at.span, &at.path, message);
+    }
+    seen.push(size);
 }
 
 fn known_sizes(own: &Group, targets: &Targets<'_>) -> impl Iterator<Item = Size> {

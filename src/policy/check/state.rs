@@ -23,7 +23,8 @@ struct Stores {
 /// Where state lives.
 pub(super) fn state(written: &PolicyWritten, check: &mut Check<'_, '_>) -> State {
     let Some(WordOr::Section(section)) = written.state.as_ref().map(|at| &at.value) else {
-        return State::default();
+        let ledger = with_defaults(Store::Memory);
+        return State { ledger, ..State::default() };
     };
     let stores = stores(section, check);
     let one = |at: &Option<At<StoreWritten>>, check: &mut Check<'_, '_>| match at {
@@ -105,12 +106,10 @@ impl Stores {
 
 fn ledger(section: &StateMapWritten, stores: &Stores, check: &mut Check<'_, '_>) -> Ledger {
     let Some(at) = &section.ledger else {
-        return Ledger { store: stores.default.clone(), keep: Keep::default() };
+        return with_defaults(stores.default.clone());
     };
     match &at.value {
-        LedgerWritten::Word(name) => {
-            Ledger { store: stores.named(name, check), keep: Keep::default() }
-        }
+        LedgerWritten::Word(name) => with_defaults(stores.named(name, check)),
         LedgerWritten::Section(own) => {
             let store = match &own.store {
                 Some(name) if own.sqlite.is_some() || own.redis.is_some() => {
@@ -122,13 +121,24 @@ fn ledger(section: &StateMapWritten, stores: &Stores, check: &mut Check<'_, '_>)
                 None => stores.own(at, (&own.sqlite, &own.redis), check),
             };
             let store = store.unwrap_or_else(|| stores.default.clone());
-            Ledger { store, keep: keep(own, check) }
+            let default = with_defaults(store);
+            Ledger { keep: keep(own, default.keep, check), ..default }
         }
     }
 }
 
-fn keep(own: &LedgerMapWritten, check: &mut Check<'_, '_>) -> Keep {
-    let default = Keep::default();
+/// Memory is dearer than a disk.
+fn with_defaults(store: Store) -> Ledger {
+    let keep = Keep::default();
+    let most_rows = match store {
+        Store::Memory => 10_000,
+        Store::Redis(_) => 100_000,
+        Store::Sqlite(_) => keep.most_rows,
+    };
+    Ledger { store, keep: Keep { most_rows, ..keep } }
+}
+
+fn keep(own: &LedgerMapWritten, default: Keep, check: &mut Check<'_, '_>) -> Keep {
     Keep {
         rows: own.keep.as_ref().map_or(default.rows, |at| at.value.0),
         most_rows: check.at_least_one(&own.keep_rows, default.most_rows).get(),
@@ -166,5 +176,17 @@ fn redis(at: &At<RedisWritten>, check: &mut Check<'_, '_>) -> Option<Store> {
         check.reader.wrong(prefix, "a prefix of keys can't hold that").expected(expected);
     }
     let prefix: Arc<str> = prefix.map_or("tollway", |prefix| &prefix.value.0).into();
-    Some(Store::Redis(Arc::new(RedisStore { url: secret(url, check)?, timeout, prefix })))
+    let secret = secret(url, check)?;
+    #[cfg(feature = "redis")]
+    {
+        use secrecy::ExposeSecret;
+        // What it says of an address holds no password.
+        if let Err(wrong) = tollway_store::redis::RedisConfig::parse(secret.expose_secret()) {
+            let expected =
+                "redis://USER:PASSWORD@HOST:PORT/DATABASE, of which only the host must be";
+            check.reader.wrong(url, format!("no address of a Redis: {wrong}")).expected(expected);
+            return None;
+        }
+    }
+    Some(Store::Redis(Arc::new(RedisStore { url: secret, timeout, prefix })))
 }

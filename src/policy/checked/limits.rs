@@ -1,4 +1,4 @@
-use std::{num::NonZeroU64, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU64, sync::Arc, time::Duration};
 
 use super::{Place, Secret};
 use crate::policy::Glob;
@@ -14,6 +14,8 @@ pub struct Limit {
     pub quotas: Vec<Quota>,
     /// What happens to a request that finds it full.
     pub when_full: WhenFull,
+    /// What happens while the store that instances share is away.
+    pub when_store_is_away: WhenStoreIsAway,
     /// `false`: a shadow that only tells what it would have refused.
     pub enforce: bool,
     /// Share of every quota held back, 0..1. The quotas are as written, not reduced.
@@ -29,6 +31,18 @@ impl Limit {
     pub fn warns_at(&self, quota: &Quota) -> Option<f64> {
         self.warn_at.or((quota.unit == Unit::Usd).then_some(0.8))
     }
+}
+
+/// What a limit does while the store that instances share is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenStoreIsAway {
+    /// Each instance decides by its share.
+    #[default]
+    Local,
+    /// Everything goes.
+    Open,
+    /// Nothing goes.
+    Closed,
 }
 
 /// Whose requests share a bucket.
@@ -50,6 +64,22 @@ pub enum Scope {
     Model,
     /// Each value of this tag.
     Tag(Arc<str>),
+}
+
+impl fmt::Display for Scope {
+    /// As it is written in a policy.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::User => f.write_str("user"),
+            Self::Key => f.write_str("key"),
+            Self::Ip => f.write_str("ip"),
+            Self::Provider => f.write_str("provider"),
+            Self::ProviderKey => f.write_str("provider_key"),
+            Self::Model => f.write_str("model"),
+            Self::Tag(tag) => write!(f, "tag {tag}"),
+        }
+    }
 }
 
 impl Scope {

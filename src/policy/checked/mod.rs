@@ -20,6 +20,7 @@ use std::{
 use http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
+use secrecy::ExposeSecret;
 use tollway_core::Dialect;
 use tollway_dialect::translate::{Form, Strictness};
 
@@ -86,6 +87,19 @@ pub struct Policy {
     pub registry: Registry,
     /// What is allowed but probably not meant.
     pub warnings: Vec<super::Warning>,
+    /// What it was read from.
+    pub origin: Origin,
+}
+
+/// The file that a policy was read from.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// What errors call it.
+    pub name: String,
+    /// What is in it, as it may be shown: without comments, and with stars in the place of secrets.
+    pub text: Arc<str>,
+    /// SHA-256 of what is in it, in hex. What a variable or a file of secrets stands for is no part of it.
+    pub sha256: String,
 }
 
 impl Policy {
@@ -187,7 +201,7 @@ pub struct CallerKey {
 }
 
 /// A provider.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Provider {
     /// Unique.
     pub name: Arc<str>,
@@ -219,8 +233,21 @@ pub struct ProviderKey {
     pub weight: NonZeroU32,
 }
 
+impl PartialEq for ProviderKey {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.weight) == (&other.name, other.weight) && self.is_same_secret(other)
+    }
+}
+
+impl ProviderKey {
+    /// Whether both are the same key, whatever their names and weights.
+    pub fn is_same_secret(&self, other: &Self) -> bool {
+        self.secret.expose_secret() == other.secret.expose_secret()
+    }
+}
+
 /// How a provider is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Endpoint {
     /// Over HTTP.
     Http(Box<HttpEndpoint>),
@@ -229,7 +256,7 @@ pub enum Endpoint {
 }
 
 /// A provider over HTTP.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpEndpoint {
     /// `http` or `https`, a host, maybe a path without a slash at its end; no query.
     pub base_url: Uri,

@@ -136,6 +136,7 @@ pub enum Prefer {
     Nobody,
     /// These targets.
     Targets(Group),
-    /// The route's own targets of these sizes, in this order. Never empty.
-    Sizes(Vec<Size>),
+    /// The route's own targets of the sizes named together, in this order. Neither list is ever
+    /// empty.
+    Sizes(Vec<Vec<Size>>),
 }

@@ -38,6 +38,18 @@ pub enum Store {
     Redis(Arc<RedisStore>),
 }
 
+impl Store {
+    /// Whether it is the same place.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Memory, Self::Memory) => true,
+            (Self::Sqlite(one), Self::Sqlite(other)) => one == other,
+            (Self::Redis(one), Self::Redis(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
 /// A Redis or Valkey.
 #[derive(Clone, Debug)]
 pub struct RedisStore {

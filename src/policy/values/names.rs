@@ -71,6 +71,10 @@ one_of!(
     ShapeName { Bucket = "bucket", Sliding = "sliding", Calendar = "calendar", }
 );
 one_of!(
+    /// What a limit does while the store that instances share is away.
+    AwayName { Local = "local", Open = "open", Closed = "closed", }
+);
+one_of!(
     /// What becomes of the upstream when the client leaves.
     HangupName { Cancel = "cancel", Drain = "drain", }
 );

@@ -37,6 +37,9 @@ section! {
         /// `reject` (429 at once), `{ wait: 15s }` (first come, first served), or for money
         /// `{ downgrade: [TARGET, free] }` (goes on, but only there). Default reject.
         may when_full: WhenFullWritten,
+        /// While the Redis that instances share is away: `local` (each decides by its share of the
+        /// limit), `open` (all goes) or `closed` (503). Default local.
+        may when_store_is_away: AwayName,
         /// false: only tells what it would have refused. Default true.
         may enforce: bool,
         /// Share of the quota that stays unused: 10% keeps a provider from ever answering 429.

@@ -17,7 +17,8 @@ section! {
         /// The requests; every key has to hold. Default: all.
         may when: WhenWritten,
         /// What comes first: targets, with weights or without, or the route's targets of a size:
-        /// `{ size: [large, reasoning] }`. The route's own targets stand behind it.
+        /// `{ size: [large, reasoning] }`, or `{ size: [[tiny, small], large] }` where the strategy
+        /// compares tiny ones and small ones. The route's own targets stand behind it.
         may prefer: PreferWritten,
         /// How targets are ordered in place of the route's strategy; with a list of targets in
         /// `prefer`, how those are.
@@ -65,14 +66,16 @@ section! {
 #[derive(Clone, Debug)]
 pub(in crate::policy) enum PreferWritten {
     Targets(OneOrMany<TargetWritten>),
-    Sizes(At<OneOrMany<SizeName>>),
+    Sizes(At<OneOrMany<OneOrMany<SizeName>>>),
 }
 
 section! {
     /// The route's targets of a size.
     SizesWritten {
-        /// tiny, small, large or reasoning; the one to try first stands first.
-        must size: OneOrMany<SizeName>,
+        /// tiny, small, large or reasoning; the one to try first stands first. Those in a list of
+        /// their own count as one, of which the strategy compares all targets; failover and
+        /// capability, which compare nothing, take them in turn.
+        must size: OneOrMany<OneOrMany<SizeName>>,
     }
 }
 

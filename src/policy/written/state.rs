@@ -87,7 +87,7 @@ section! {
         may redis: RedisWritten,
         /// How long rows are kept: `90d`, or `forever`. Default 90d.
         may keep: KeepName,
-        /// How many rows are kept at most. Default 10M; in memory 10k.
+        /// How many rows are kept at most. Default 10M; in Redis 100k, in memory 10k.
         may keep_rows: Count,
         /// How long totals by day and refusals are kept. Default 731d.
         may keep_days: KeepName,

@@ -1,7 +1,10 @@
 //! A conversation that was translated may come back to a provider that speaks the client's form:
 //! then what is marked as another provider's reasoning must not reach it.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
+use memchr::memmem::Finder;
 
 use super::{
     Field, Form, Losses, Strictness, Translated,
@@ -15,6 +18,10 @@ use crate::{
 /// Stands for a signature that there is none of (Gemini's documentation of thought signatures).
 pub(crate) const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
+/// Made once: that takes half as long as the search of a short body.
+static FIND_MARK: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(MARK));
+static FIND_MARK_IN_BASE64: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(MARK_IN_BASE64));
+
 /// The body without other providers' reasoning, and what that was; `None` if there is none in it,
 /// which a search for the mark tells in passing.
 ///
@@ -27,10 +34,10 @@ pub(crate) fn strip(
     strictness: Strictness,
 ) -> Result<Option<Translated>, BadRequest> {
     let mark = match form {
-        Form::Chat | Form::Responses | Form::Messages => MARK,
-        Form::Generate => MARK_IN_BASE64,
+        Form::Chat | Form::Responses | Form::Messages => &FIND_MARK,
+        Form::Generate => &FIND_MARK_IN_BASE64,
     };
-    if memchr::memmem::find(body, mark.as_bytes()).is_none() {
+    if mark.find(body).is_none() {
         return Ok(None);
     }
     // What can't be read is for the provider to refuse.

@@ -26,8 +26,8 @@ pub enum Role {
 /// Reads a request's texts as they come, in one pass and with bounded work.
 ///
 /// Of the last user message the first and the last 8 KB are read, of all the rest the first
-/// 16 KB; other bytes only add to the lengths. Nothing is allocated. A scanner is some 17 KB on the
-/// stack.
+/// 16 KB; other bytes only add to the lengths. Only the
+/// former are kept until the end.
 ///
 /// ```
 /// use tollway_route::auto::{Feature, Role, Scanner};
@@ -136,7 +136,7 @@ impl Scanner {
     }
 
     /// What was found.
-    pub fn finish(self) -> Signals {
+    pub fn finish(&self) -> Signals {
         let (head, tail) = (self.ask.head(), self.ask.tail());
         let mut found = Found::NONE;
         Lexicon::get().read(head, true, &mut found);

@@ -1,6 +1,6 @@
 //! What a slot's writers keep under its lock.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
 use tollway_core::ErrorClass;
 
@@ -9,6 +9,7 @@ use super::{
     health::{Seen, State},
     measures::{Marks, Measures, Sample, Success},
     published::Fading,
+    slot::is_told,
     window::Window,
 };
 use crate::Figures;
@@ -27,6 +28,8 @@ const FAR: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Book {
+    pub(super) config: Arc<Config>,
+    fading: Fading,
     pub(super) window: Window<Measures>,
     pub(super) marks: Marks,
     /// Requests under way, in the mean, while the times of the marks were taken.
@@ -40,12 +43,40 @@ pub(super) struct Book {
     pub(super) state: State,
     /// The latest first.
     pub(super) errors: [Option<(ErrorClass, Nanos)>; ERRORS],
+    pub(super) proof: Proof,
+}
+
+/// Whether there is such a target at all, by what became of its requests: names of models are made up
+/// by clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Nobody asked yet, or it was refused as not known, or for the request's own faults.
+    #[default]
+    None,
+    /// It has failed, and never succeeded.
+    Failed,
+    Succeeded,
+}
+
+impl Proof {
+    pub(super) fn see(&mut self, ok: bool, class: Option<ErrorClass>) {
+        *self = match (*self, class) {
+            _ if ok => Self::Succeeded,
+            (Self::Succeeded, _) => Self::Succeeded,
+            (_, Some(ErrorClass::NotFound)) => Self::None,
+            (_, None) => Self::Failed,
+            (_, Some(class)) if is_told(class) => Self::Failed,
+            (before, Some(_)) => before,
+        };
+    }
 }
 
 impl Book {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: Arc<Config>) -> Self {
         Self {
+            fading: Fading::new(&config),
             window: Window::new(config.window, config.parts),
+            config,
             marks: Marks::NONE,
             usual_in_flight: 0.0,
             marked_at: 0,
@@ -55,19 +86,32 @@ impl Book {
             at: 0,
             state: State::default(),
             errors: [None; ERRORS],
+            proof: Proof::None,
         }
     }
 
-    /// Lets success rate and peak grow older.
-    pub(super) fn age(&mut self, now: Nanos, fading: &Fading) {
-        let age = now.saturating_sub(self.at);
-        self.success = self.success.decayed(fading.success.keeps(age));
-        self.peak *= fading.peak.keeps(age);
-        self.at = self.at.max(now);
+    /// Goes by another config from `now` on.
+    pub(super) fn keep_by(&mut self, config: Arc<Config>, now: Nanos) {
+        self.age(now);
+        self.fading = Fading::new(&config);
+        self.window.resize(config.window, config.parts);
+        self.marked_at = 0;
+        self.config = config;
     }
 
-    pub(super) fn sample(&mut self, now: Nanos, sample: &Sample, fading: &Fading) {
-        if now.saturating_sub(self.sampled_at) >= fading.stale && self.is_far_quicker(sample) {
+    /// Lets success rate and peak grow older.
+    pub(super) fn age(&mut self, now: Nanos) {
+        let (age, fading) = (now.saturating_sub(self.at), &self.fading);
+        if age == 0 {
+            return;
+        }
+        self.success = self.success.decayed(fading.success.keeps(age));
+        self.peak *= fading.peak.keeps(age);
+        self.at = now;
+    }
+
+    pub(super) fn sample(&mut self, now: Nanos, sample: &Sample) {
+        if now.saturating_sub(self.sampled_at) >= self.fading.stale && self.is_far_quicker(sample) {
             self.window.clear();
         }
         self.sampled_at = self.sampled_at.max(now);
@@ -91,13 +135,13 @@ impl Book {
     }
 
     /// The means of the window, and when the marks are to be taken anew.
-    pub(super) fn measure(&mut self, now: Nanos, config: &Config) -> (Figures, Nanos) {
+    pub(super) fn measure(&mut self, now: Nanos) -> (Figures, Nanos) {
         self.window.forget(now);
         let mut means = self.window.total().map_or_else(Figures::default, Measures::means);
         let mut marks_at = self.marked_at.saturating_add(EVERY);
         if means.samples < MANY || now >= marks_at {
             let mark = |measures: &Measures| {
-                (measures.marks(config.min_samples), measures.usual_in_flight())
+                (measures.marks(self.config.min_samples), measures.usual_in_flight())
             };
             (self.marks, self.usual_in_flight) = match self.window.total() {
                 None => (Marks::NONE, 0.0),

@@ -235,11 +235,11 @@ pub(super) enum Standing {
 }
 
 impl Standing {
-    pub(super) fn health(self, now: Nanos, in_flight: u32, limits: &Thresholds) -> Health {
+    pub(super) fn health(self, now: Nanos, in_flight: u32, trickle: u32) -> Health {
         match self {
             Self::Healthy => Health::Healthy,
             Self::Degraded => Health::Degraded,
-            Self::Down { until } if now >= until && in_flight < limits.trickle => Health::Degraded,
+            Self::Down { until } if now >= until && in_flight < trickle => Health::Degraded,
             Self::Down { .. } => Health::Down,
         }
     }

@@ -36,7 +36,7 @@ impl Rig {
     }
 
     fn health(&self, now: Nanos) -> Health {
-        self.state.standing().health(now, 0, &self.limits)
+        self.state.standing().health(now, 0, self.limits.trickle)
     }
 
     fn issues(&self, now: Nanos) -> Vec<String> {
@@ -108,9 +108,9 @@ fn it_rests_then_a_trickle_tries_it() {
     let mut rig = rig();
     rig.times(5, false, 0);
     let (limits, standing) = (rig.limits.clone(), rig.state.standing());
-    assert_eq!(standing.health(30 * SECOND - 1, 0, &limits), Health::Down);
-    assert_eq!(standing.health(30 * SECOND, 0, &limits), Health::Degraded);
-    assert_eq!(standing.health(30 * SECOND, 1, &limits), Health::Down, "one is trying");
+    assert_eq!(standing.health(30 * SECOND - 1, 0, limits.trickle), Health::Down);
+    assert_eq!(standing.health(30 * SECOND, 0, limits.trickle), Health::Degraded);
+    assert_eq!(standing.health(30 * SECOND, 1, limits.trickle), Health::Down, "one is trying");
     assert_eq!(Standing::from_bits(standing.to_bits()), standing);
 
     assert!(!rig.outcome(true, 30 * SECOND, 31 * SECOND));

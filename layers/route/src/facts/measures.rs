@@ -189,6 +189,14 @@ impl HalfLife {
         Self { per_nano: 1.0 / nanos(time).max(1) as f32 }
     }
 
+    pub(super) fn to_bits(self) -> u32 {
+        self.per_nano.to_bits()
+    }
+
+    pub(super) fn from_bits(bits: u32) -> Self {
+        Self { per_nano: f32::from_bits(bits) }
+    }
+
     /// What is left of a weight of one after so many nanoseconds.
     pub(super) fn keeps(self, age: u64) -> f32 {
         (-(age as f32) * self.per_nano).exp2()

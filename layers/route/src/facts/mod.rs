@@ -36,7 +36,6 @@ mod book;
 mod classify;
 mod config;
 mod future;
-mod hash;
 mod health;
 mod layer;
 mod measures;

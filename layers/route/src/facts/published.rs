@@ -6,9 +6,10 @@ use std::{
 use tollway_core::Usd;
 
 use super::{
-    Nanos, Thresholds,
+    Config, Nanos,
     health::Standing,
     measures::{HalfLife, Marks, Success},
+    nanos,
 };
 use crate::{Figures, Health};
 
@@ -32,6 +33,17 @@ pub(super) struct Published {
     usual_in_flight: AtomicU32,
     /// When the latest sample came.
     sampled_at: AtomicU64,
+    /// How to read them.
+    rules: Rules,
+}
+
+/// What of the config a reader goes by.
+#[derive(Debug, Default)]
+struct Rules {
+    success_fades: AtomicU32,
+    peak_fades: AtomicU32,
+    stale: AtomicU64,
+    trickle: AtomicU32,
 }
 
 /// What a writer knows beside the figures that are means.
@@ -55,10 +67,20 @@ pub(super) struct Fading {
     pub(super) stale: Nanos,
 }
 
+impl Fading {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            success: HalfLife::new(config.half_life),
+            peak: HalfLife::new(config.peak_half_life),
+            stale: nanos(config.window) / 5 * 4 / u64::from(config.min_samples.max(1)),
+        }
+    }
+}
+
 const NO_COST: u64 = u64::MAX;
 
 impl Published {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         let published = Self {
             at: AtomicU64::default(),
             changes_at: AtomicU64::default(),
@@ -73,7 +95,9 @@ impl Published {
             cached_share: AtomicU32::default(),
             usual_in_flight: AtomicU32::default(),
             sampled_at: AtomicU64::default(),
+            rules: Rules::default(),
         };
+        published.read_by(config);
         let latest = Latest {
             at: 0,
             changes_at: Nanos::MAX,
@@ -85,6 +109,24 @@ impl Published {
         };
         published.write(&Figures::default(), &latest);
         published
+    }
+
+    /// Figures are read by this config from now on.
+    pub(super) fn read_by(&self, config: &Config) {
+        let (fading, rules) = (Fading::new(config), &self.rules);
+        rules.success_fades.store(fading.success.to_bits(), Relaxed);
+        rules.peak_fades.store(fading.peak.to_bits(), Relaxed);
+        rules.stale.store(fading.stale, Relaxed);
+        rules.trickle.store(config.health.trickle, Relaxed);
+    }
+
+    fn fading(&self) -> Fading {
+        let half_life = |bits: &AtomicU32| HalfLife::from_bits(bits.load(Relaxed));
+        Fading {
+            success: half_life(&self.rules.success_fades),
+            peak: half_life(&self.rules.peak_fades),
+            stale: self.rules.stale.load(Relaxed),
+        }
     }
 
     pub(super) fn write(&self, means: &Figures, latest: &Latest) {
@@ -111,17 +153,13 @@ impl Published {
     }
 
     /// How the target stands, without its figures.
-    pub(super) fn health(&self, now: Nanos, in_flight: u32, limits: &Thresholds) -> Health {
-        Standing::from_bits(self.standing.load(Relaxed)).health(now, in_flight, limits)
+    pub(super) fn health(&self, now: Nanos, in_flight: u32) -> Health {
+        let trickle = self.rules.trickle.load(Relaxed);
+        Standing::from_bits(self.standing.load(Relaxed)).health(now, in_flight, trickle)
     }
 
-    pub(super) fn read(
-        &self,
-        now: Nanos,
-        in_flight: u32,
-        fading: &Fading,
-        limits: &Thresholds,
-    ) -> Figures {
+    pub(super) fn read(&self, now: Nanos, in_flight: u32) -> Figures {
+        let fading = self.fading();
         let float = |cell: &AtomicU32| f32::from_bits(cell.load(Relaxed));
         let known = |cell: &AtomicU32| Some(float(cell)).filter(|value| !value.is_nan());
         let marks = Marks::from_bits(self.marks.load(Relaxed));
@@ -147,7 +185,7 @@ impl Published {
             usual_in_flight: float(&self.usual_in_flight),
             stale: in_flight == 0
                 && now.saturating_sub(self.sampled_at.load(Relaxed)) >= fading.stale,
-            health: self.health(now, in_flight, limits),
+            health: self.health(now, in_flight),
         }
     }
 }

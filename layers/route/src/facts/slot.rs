@@ -11,11 +11,11 @@ use tollway_core::{ErrorClass, Target};
 
 use super::{
     Config, Nanos, Outcome, Trip,
-    book::Book,
+    book::{Book, Proof},
     health::Standing,
-    measures::{HalfLife, Sample, Success},
+    measures::{Sample, Success},
     nanos,
-    published::{Fading, Latest, Published},
+    published::{Latest, Published},
     snapshot::{Merged, TargetFacts},
 };
 use crate::{Figures, Health, Live};
@@ -37,8 +37,6 @@ pub struct PastError {
 #[derive(Debug)]
 pub struct Slot {
     target: Target,
-    config: Arc<Config>,
-    fading: Fading,
     epoch: Instant,
     in_flight: AtomicU32,
     /// When a request last began; 0: never.
@@ -49,22 +47,23 @@ pub struct Slot {
 
 impl Slot {
     pub(super) fn new(target: Target, config: Arc<Config>, epoch: Instant) -> Self {
-        let book = Book::new(&config);
-        let fading = Fading {
-            success: HalfLife::new(config.half_life),
-            peak: HalfLife::new(config.peak_half_life),
-            stale: nanos(config.window) / 5 * 4 / u64::from(config.min_samples.max(1)),
-        };
         Self {
             target,
-            config,
-            fading,
             epoch,
             in_flight: AtomicU32::new(0),
             touched: AtomicU64::new(0),
-            published: Published::new(),
-            book: Mutex::new(book),
+            published: Published::new(&config),
+            book: Mutex::new(Book::new(config)),
         }
+    }
+
+    /// Goes on by another config.
+    pub(super) fn keep_by(&self, config: Arc<Config>, now: Instant) {
+        let now = self.clock(now);
+        let mut book = self.lock();
+        self.published.read_by(&config);
+        book.keep_by(config, now);
+        self.publish(book, now);
     }
 
     /// Whose figures these are.
@@ -92,14 +91,19 @@ impl Slot {
             }
         }
         let in_flight = self.in_flight.load(Relaxed);
-        self.published.read(now, in_flight, &self.fading, &self.config.health)
+        self.published.read(now, in_flight)
     }
 
     /// A probe of the target, which is no request, has ended: counts for its health alone.
     pub fn probed(&self, ok: bool, now: Instant) {
         let now = self.clock(now);
         let mut book = self.lock();
-        if book.state.probed(ok, now, &self.config.health) {
+        // What a provider answers by proves nothing of one model.
+        if self.target.model().is_none() {
+            book.proof.see(ok, None);
+        }
+        let Book { state, config, .. } = &mut *book;
+        if state.probed(ok, now, &config.health) {
             book.success = Success::default();
         }
         self.publish(book, now);
@@ -121,7 +125,7 @@ impl Slot {
         let (figures, now) = (self.figures(now), self.clock(now));
         let book = self.lock();
         let seen = book.seen();
-        let issues = book.state.issues(&seen, book.usual_error(), now, &self.config.health);
+        let issues = book.state.issues(&seen, book.usual_error(), now, &book.config.health);
         let errors = book.errors.iter().flatten().map(|(class, at)| PastError {
             class: *class,
             age: Duration::from_nanos(now.saturating_sub(*at)),
@@ -132,7 +136,7 @@ impl Slot {
     pub(super) fn settle(&self, trip: &Trip, now: Instant, outcome: &Outcome) {
         let now = self.clock(now);
         let mut book = self.lock();
-        book.age(now, &self.fading);
+        book.age(now);
         let timeout = outcome.class == Some(ErrorClass::Timeout);
         if outcome.ok || timeout {
             let whole = trip.until(now);
@@ -145,15 +149,17 @@ impl Slot {
                 usage: outcome.usage,
                 cost: outcome.cost,
             };
-            book.sample(now, &sample, &self.fading);
+            book.sample(now, &sample);
         }
         let class = outcome.class.filter(|_| !outcome.ok);
+        book.proof.see(outcome.ok, class);
         if let Some(class) = class.filter(|class| is_told(*class)) {
             book.error(class, now);
         }
         if outcome.ok || class.is_none_or(is_to_blame) {
             book.success.add(outcome.ok);
-            if book.state.outcome(outcome.ok, trip.began, now, &self.config.health) {
+            let Book { state, config, .. } = &mut *book;
+            if state.outcome(outcome.ok, trip.began, now, &config.health) {
                 book.success = Success::default();
                 book.success.add(true);
             }
@@ -170,10 +176,15 @@ impl Slot {
         (self.in_flight.load(Relaxed) == 0).then(|| self.touched.load(Relaxed))
     }
 
+    /// What its requests have proved, where none is under way.
+    pub(super) fn proof(&self) -> Option<Proof> {
+        (self.in_flight.load(Relaxed) == 0).then(|| self.lock().proof)
+    }
+
     pub(super) fn add_to(&self, merged: &mut Merged, now: Instant) {
         let figures = self.figures(now);
         let mut book = self.lock();
-        book.age(self.clock(now), &self.fading);
+        book.age(self.clock(now));
         merged.add(&figures, book.window.total(), book.success);
     }
 
@@ -182,13 +193,14 @@ impl Slot {
     }
 
     fn publish(&self, mut book: MutexGuard<'_, Book>, now: Nanos) {
-        book.age(now, &self.fading);
-        let (means, marks_at) = book.measure(now, &self.config);
+        book.age(now);
+        let (means, marks_at) = book.measure(now);
         let seen = book.seen();
-        book.state.judge(&seen, now, &self.config.health);
+        let Book { state, config, .. } = &mut *book;
+        state.judge(&seen, now, &config.health);
         // A bad rate fades with time too, whether or not anybody writes.
         let fades_at = match book.state.standing() {
-            Standing::Degraded => now.saturating_add(nanos(self.config.half_life)),
+            Standing::Degraded => now.saturating_add(nanos(book.config.half_life)),
             _ => Nanos::MAX,
         };
         self.published.write(
@@ -217,7 +229,7 @@ impl Live for Slot {
 
     fn is_down(&self, now: Instant) -> bool {
         let in_flight = self.in_flight.load(Relaxed);
-        self.published.health(self.clock(now), in_flight, &self.config.health) == Health::Down
+        self.published.health(self.clock(now), in_flight) == Health::Down
     }
 }
 
@@ -235,6 +247,6 @@ fn is_to_blame(class: ErrorClass) -> bool {
 }
 
 /// Whether an operator would look for it among a target's errors.
-fn is_told(class: ErrorClass) -> bool {
+pub(super) fn is_told(class: ErrorClass) -> bool {
     is_to_blame(class) || matches!(class, ErrorClass::RateLimit | ErrorClass::NotFound)
 }

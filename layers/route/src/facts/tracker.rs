@@ -1,13 +1,12 @@
 use std::{
-    collections::HashMap,
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use tokio::time::Instant;
-use tollway_core::Target;
+use tollway_core::{NameMap, Target};
 
-use super::{Config, ConfigError, Nanos, Slot, Snapshot, hash::Seeded, nanos};
+use super::{Config, ConfigError, Slot, Snapshot, book::Proof, nanos};
 use crate::{Live, Track};
 
 /// The live figures of all targets. Clones share them.
@@ -15,14 +14,13 @@ use crate::{Live, Track};
 pub struct Tracker(Arc<Inner>);
 
 struct Inner {
-    config: Arc<Config>,
     epoch: Instant,
     table: RwLock<Table>,
 }
 
-#[derive(Default)]
 struct Table {
-    slots: HashMap<Target, Arc<Slot>, Seeded>,
+    config: Arc<Config>,
+    slots: NameMap<Target, Arc<Slot>>,
     /// Newcomers to turn away before a full table is searched for idle targets again.
     turn_away: usize,
 }
@@ -35,23 +33,55 @@ impl Tracker {
     /// Names the setting of `config` that no figures can be kept by.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.check()?;
-        let inner = Inner {
-            config: Arc::new(config),
-            epoch: Instant::now(),
-            table: RwLock::new(Table::default()),
-        };
-        Ok(Self(Arc::new(inner)))
+        let (config, slots) = (Arc::new(config), NameMap::default());
+        let table = RwLock::new(Table { config, slots, turn_away: 0 });
+        Ok(Self(Arc::new(Inner { epoch: Instant::now(), table })))
     }
 
     /// What figures are kept by.
-    pub fn config(&self) -> &Config {
-        &self.0.config
+    pub fn config(&self) -> Arc<Config> {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner).config.clone()
+    }
+
+    /// Keeps the figures by another config from now on. What is known stays: samples count on in the
+    /// new window, and each target is judged again by the new thresholds.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting of `config` that no figures can be kept by; then nothing is changed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tokio::time::Instant;
+    /// use tollway_core::Target;
+    /// use tollway_route::facts::{Config, Outcome, Tracker};
+    ///
+    /// let (tracker, now) = (Tracker::new(Config::default())?, Instant::now());
+    /// let llama = tracker.slot(&Target::new("groq", "main", Some("llama".into())));
+    /// llama.begin(now).end(now, Outcome::success());
+    /// tracker.keep_by(Config { min_samples: 1, ..Config::default() }, now)?;
+    /// assert_eq!(llama.figures(now).samples, 1);
+    /// assert!(llama.figures(now).whole.is_some());
+    /// # Ok::<_, tollway_route::facts::ConfigError>(())
+    /// ```
+    pub fn keep_by(&self, config: Config, now: Instant) -> Result<(), ConfigError> {
+        config.check()?;
+        let mut table = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
+        if *table.config == config {
+            return Ok(());
+        }
+        table.config = Arc::new(config);
+        let slots: Vec<_> = table.slots.values().cloned().collect();
+        let config = table.config.clone();
+        drop(table);
+        slots.iter().for_each(|slot| slot.keep_by(config.clone(), now));
+        Ok(())
     }
 
     /// The figures of `target`. Where there is no room for it, they are apart from all others, and
     /// nobody else adds to them.
     pub fn slot(&self, target: &Target) -> Arc<Slot> {
-        self.tracked(target).unwrap_or_else(|| self.0.make(target))
+        self.tracked(target).unwrap_or_else(|| self.0.make(target, self.config()))
     }
 
     /// The figures of `target`, if it has some or there is room for it.
@@ -65,10 +95,10 @@ impl Tracker {
         if let Some(slot) = table.slots.get(target) {
             return Some(slot.clone());
         }
-        if table.slots.len() >= self.0.config.max_targets && !table.make_room(&self.0.config) {
+        if table.slots.len() >= table.config.max_targets && !table.make_room() {
             return None;
         }
-        let slot = self.0.make(target);
+        let slot = self.0.make(target, table.config.clone());
         // A model that is new knows what probes have shown of who serves it.
         let whole = target.model().and_then(|_| table.slots.get(&without_model(target)));
         if let Some(whole) = whole {
@@ -83,7 +113,7 @@ impl Tracker {
     ///
     /// ```
     /// use tokio::time::Instant;
-    /// use tollway_core::Target;
+    /// use tollway_core::{NameMap, Target};
     /// use tollway_route::{Health, facts::{Config, Tracker}};
     ///
     /// let (tracker, now) = (Tracker::new(Config::default())?, Instant::now());
@@ -110,12 +140,32 @@ impl Tracker {
         drop(held);
     }
 
-    /// All figures as they are at `now`, by target, provider and model.
-    pub fn snapshot(&self, now: Instant) -> Snapshot {
+    /// The figures as they are at `now`, by target, provider and model: of targets that have a request
+    /// under way or have had one, of providers that were probed, and of those that are `named` besides. A
+    /// model that its provider refused as not known, and never served, has had none.
+    ///
+    /// ```
+    /// use tokio::time::Instant;
+    /// use tollway_core::{ErrorClass, Target};
+    /// use tollway_route::facts::{Config, Outcome, Tracker};
+    ///
+    /// let (tracker, now) = (Tracker::new(Config::default())?, Instant::now());
+    /// let of = |model: &str| Target::new("groq", "main", Some(model.into()));
+    /// tracker.slot(&of("llama")).begin(now).end(now, Outcome::success());
+    /// tracker.slot(&of("lama")).begin(now).end(now, Outcome::failure(ErrorClass::NotFound));
+    /// tracker.slot(&of("qwen"));
+    /// let known = |named: &dyn Fn(&Target) -> bool| tracker.snapshot(now, named).targets.len();
+    /// assert_eq!(known(&|_| false), 1);
+    /// assert_eq!(known(&|target| *target == of("qwen")), 2);
+    /// # Ok::<_, tollway_route::facts::ConfigError>(())
+    /// ```
+    pub fn snapshot(&self, now: Instant, named: impl Fn(&Target) -> bool) -> Snapshot {
         let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
-        let slots: Vec<_> = table.slots.values().cloned().collect();
+        let mut slots: Vec<_> = table.slots.values().cloned().collect();
+        let config = table.config.clone();
         drop(table);
-        Snapshot::of(&slots, &self.0.config, now)
+        slots.retain(|slot| slot.proof() != Some(Proof::None) || named(slot.target()));
+        Snapshot::of(&slots, &config, now)
     }
 }
 
@@ -124,26 +174,32 @@ fn without_model(target: &Target) -> Target {
 }
 
 impl Inner {
-    fn make(&self, target: &Target) -> Arc<Slot> {
-        Arc::new(Slot::new(target.clone(), self.config.clone(), self.epoch))
+    fn make(&self, target: &Target, config: Arc<Config>) -> Arc<Slot> {
+        Arc::new(Slot::new(target.clone(), config, self.epoch))
     }
 }
 
 impl Table {
     /// Lets go of targets that nobody holds and that had no request for a window before the last
-    /// one there was. Whether there is room now.
-    fn make_room(&mut self, config: &Config) -> bool {
+    /// one there was, or nothing but refusals as not known; if all have, of those that never had a
+    /// success. Whether there is room now.
+    fn make_room(&mut self) -> bool {
         if self.turn_away > 0 {
             self.turn_away -= 1;
             return false;
         }
         let last = self.slots.values().filter_map(|slot| slot.idle_since()).max().unwrap_or(0);
+        let config = self.config.clone();
         let gone = last.saturating_sub(nanos(config.window));
-        let is_idle = |since: Nanos| since == 0 || since < gone;
-        self.slots.retain(|_, slot| {
-            Arc::strong_count(slot) > 1 || !slot.idle_since().is_some_and(is_idle)
-        });
-        let room = self.slots.len() < config.max_targets;
+        let is_idle = |slot: &Slot| slot.idle_since().is_some_and(|since| since < gone);
+        let mut let_go = |of: &dyn Fn(&Slot, Proof) -> bool| {
+            self.slots.retain(|_, slot| {
+                Arc::strong_count(slot) > 1 || !slot.proof().is_some_and(|proof| of(slot, proof))
+            });
+            self.slots.len() < config.max_targets
+        };
+        let room = let_go(&|slot, proof| proof == Proof::None || is_idle(slot))
+            || let_go(&|_, proof| proof != Proof::Succeeded);
         if !room {
             // A search costs as much as this many look-ups.
             self.turn_away = self.slots.len() / 8;
@@ -160,6 +216,6 @@ impl Track for Tracker {
 
 impl fmt::Debug for Tracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tracker").field("config", &self.0.config).finish_non_exhaustive()
+        f.debug_struct("Tracker").field("config", &self.config()).finish_non_exhaustive()
     }
 }

@@ -21,6 +21,32 @@ impl<P: Part> Window<P> {
         Self { step, parts, live: VecDeque::new(), total: None }
     }
 
+    /// Goes on with another length or number of parts. What was in a part counts from its end on, so
+    /// nothing that the new window holds is lost.
+    pub(super) fn resize(&mut self, length: Duration, parts: u32) {
+        let Self { step, live, .. } = std::mem::replace(self, Self::new(length, parts));
+        if (step, u64::from(parts).max(1)) == (self.step, self.parts) {
+            self.live = live;
+        } else {
+            for (number, part) in live {
+                let end = number.saturating_add(1).saturating_mul(step) - 1;
+                match self.live.back_mut().filter(|(last, _)| *last == end / self.step) {
+                    Some((_, last)) => last.merge(&part),
+                    None => self.live.push_back((end / self.step, part)),
+                }
+            }
+        }
+        self.total = self.sum();
+    }
+
+    fn sum(&self) -> Option<Box<P>> {
+        (!self.live.is_empty()).then(|| {
+            let mut total = Box::<P>::default();
+            self.live.iter().for_each(|(_, part)| total.merge(part));
+            total
+        })
+    }
+
     /// Adds to the part of `now`, or of the latest moment there was, by `add`.
     pub(super) fn add(&mut self, now: Nanos, add: impl Fn(&mut P)) {
         self.forget(now);
@@ -42,11 +68,7 @@ impl<P: Part> Window<P> {
             self.live.pop_front();
         }
         if self.live.len() < held {
-            self.total = (!self.live.is_empty()).then(|| {
-                let mut total = Box::<P>::default();
-                self.live.iter().for_each(|(_, part)| total.merge(part));
-                total
-            });
+            self.total = self.sum();
         }
     }
 
@@ -126,6 +148,19 @@ mod tests {
         assert_eq!(window.live.len(), 1, "not a part for each that is late");
         assert_eq!(count(&mut window, 590), 2);
         assert_eq!(count(&mut window, 600), 0);
+    }
+
+    #[test]
+    fn another_length_keeps_what_it_holds() {
+        let mut window = window();
+        for now in [5, 50, 95] {
+            window.add(now, |count| count.0 += 1);
+        }
+        window.resize(Duration::from_nanos(400), 4);
+        assert_eq!((count(&mut window, 399), count(&mut window, 400)), (3, 0));
+        window.add(1005, |count| count.0 += 1);
+        window.resize(Duration::from_nanos(LENGTH), 10);
+        assert_eq!((count(&mut window, 1189), count(&mut window, 1190)), (1, 0));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use when::{Between, SizeClass, When};
 ///     name: "images".into(),
 ///     when: When { needs: Needs::VISION, ..When::default() },
 ///     then: Then {
-///         prefer: Prefer::Sizes(vec![Size::Large]),
+///         prefer: Prefer::Sizes(vec![vec![Size::Large, Size::Reasoning]]),
 ///         strategy: Some(Strategy::Cost),
 ///         ..Then::default()
 ///     },
@@ -65,6 +65,8 @@ pub enum Prefer {
     Nobody,
     /// This group, and the route's own behind it.
     Group(Group),
-    /// The route's places of these sizes, in this order; the others behind them.
-    Sizes(Vec<Size>),
+    /// The route's places of the sizes named together first, in the order of its strategy, then those
+    /// of the next sizes; the others behind them. Under strategies that compare nothing and take no
+    /// turns (failover, capability), sizes come one after the other also where they are named together.
+    Sizes(Vec<Vec<Size>>),
 }

@@ -21,7 +21,9 @@ const HURRIED: Duration = Duration::from_secs(2);
 /// | `quality` | the largest models first |
 /// | `vision` | prompts with images to the larger models, all else as the route says |
 /// | `fast` | the lowest time to the first token |
-/// | `auto` | by the client's bounds (0.002 USD, 2 s) cheap or fast; prompts from 100,000 tokens on where the window is known to hold them; else simple prompts to tiny and small models, moderate ones to small and large, complex ones to large, and what takes thinking to models that reason; of each size what is free first |
+/// | `auto` | by the client's bounds (0.002 USD, 2 s) cheap or fast; prompts from 100,000 tokens on where the window is known to hold them; else simple prompts to tiny and small models, moderate ones to small and large, complex ones to large, and what takes thinking to models that reason; of each of these what is free first |
+///
+/// Models of several sizes are compared by the route's strategy; failover takes the smaller first.
 ///
 /// ```
 /// use tollway_route::{READY, ready};
@@ -32,8 +34,11 @@ const HURRIED: Duration = Duration::from_secs(2);
 pub fn ready(name: &str) -> Option<Vec<Rule>> {
     use Size::{Large, Reasoning, Small, Tiny};
     let any = When::default;
-    let sizes = |sizes: &[Size]| Then { prefer: Prefer::Sizes(sizes.into()), ..Then::default() };
-    let graded = |graded: &[Size]| Then { free_first: true, ..sizes(graded) };
+    let sizes = |sizes: &[&[Size]]| {
+        let sizes = sizes.iter().map(|together| together.to_vec()).collect();
+        Then { prefer: Prefer::Sizes(sizes), ..Then::default() }
+    };
+    let graded = |graded: &[&[Size]]| Then { free_first: true, ..sizes(graded) };
     let by = |strategy| Then { strategy: Some(strategy), ..Then::default() };
     let cheap = || Then { free_first: true, ..by(Strategy::Cost) };
     let fast = || by(Strategy::Latency { of: Of::FirstToken });
@@ -42,8 +47,12 @@ pub fn ready(name: &str) -> Option<Vec<Rule>> {
     let rule = |name: &str, when, then| Rule { name: name.into(), when, then };
     Some(match name {
         "budget" => vec![rule("budget", any(), cheap())],
-        "quality" => vec![rule("quality", any(), sizes(&[Reasoning, Large, Small, Tiny]))],
-        "vision" => vec![rule("vision", needs(Needs::VISION), sizes(&[Large, Reasoning, Small]))],
+        "quality" => {
+            vec![rule("quality", any(), sizes(&[&[Reasoning], &[Large], &[Small], &[Tiny]]))]
+        }
+        "vision" => {
+            vec![rule("vision", needs(Needs::VISION), sizes(&[&[Large, Reasoning], &[Small]]))]
+        }
         "fast" => vec![rule("fast", any(), fast())],
         "auto" => vec![
             rule("auto: cheap", When { max_cost: Between::to(THRIFTY), ..any() }, cheap()),
@@ -53,15 +62,19 @@ pub fn ready(name: &str) -> Option<Vec<Rule>> {
                 When { size: vec![SizeClass::Huge], ..any() },
                 by(Strategy::Capability),
             ),
-            rule("auto: thinking", needs(Needs::REASONING), graded(&[Reasoning, Large])),
+            rule("auto: thinking", needs(Needs::REASONING), graded(&[&[Reasoning], &[Large]])),
             rule(
                 "auto: reasoning",
                 When { reasoning: Some(true), ..looks(Complexity::Complex) },
-                graded(&[Reasoning, Large]),
+                graded(&[&[Reasoning], &[Large]]),
             ),
-            rule("auto: complex", looks(Complexity::Complex), graded(&[Large, Reasoning, Small])),
-            rule("auto: moderate", looks(Complexity::Moderate), graded(&[Small, Large])),
-            rule("auto: simple", looks(Complexity::Simple), graded(&[Tiny, Small, Large])),
+            rule(
+                "auto: complex",
+                looks(Complexity::Complex),
+                graded(&[&[Large], &[Reasoning], &[Small]]),
+            ),
+            rule("auto: moderate", looks(Complexity::Moderate), graded(&[&[Small, Large]])),
+            rule("auto: simple", looks(Complexity::Simple), graded(&[&[Tiny, Small], &[Large]])),
         ],
         _ => return None,
     })

@@ -4,7 +4,7 @@ use tollway_core::{Needs, Usd};
 
 use crate::{
     CallerMatch, Glob, Query, TagMatch, TimeRange,
-    auto::{Complexity, Judgement, Weights},
+    auto::{Complexity, Judgement, Signals, Weights},
     matching::any,
 };
 
@@ -109,17 +109,33 @@ impl SizeClass {
 pub(crate) struct Judge<'a> {
     query: &'a Query<'a>,
     weights: &'a Weights,
+    /// Some rule asks how hard the prompt looks: what is read for its needs is read for that, too.
+    judges: bool,
+    looked: OnceCell<(Needs, Option<Signals>)>,
     judgement: OnceCell<Option<Judgement>>,
     task: OnceCell<Option<Cow<'a, str>>>,
 }
 
 impl<'a> Judge<'a> {
-    pub(crate) fn new(query: &'a Query<'a>, weights: &'a Weights) -> Self {
-        Self { query, weights, judgement: OnceCell::new(), task: OnceCell::new() }
+    pub(crate) fn new(query: &'a Query<'a>, weights: &'a Weights, judges: bool) -> Self {
+        let (looked, judgement, task) = Default::default();
+        Self { query, weights, judges, looked, judgement, task }
+    }
+
+    fn look(&self) -> &(Needs, Option<Signals>) {
+        self.looked.get_or_init(|| match self.judges {
+            true => self.query.look(),
+            false => (self.query.read_needs(), None),
+        })
+    }
+
+    /// What was read of what the request needs; if no rule has asked, it is read now.
+    pub(crate) fn read_needs(&self) -> Needs {
+        self.looked.get().map_or_else(|| self.query.read_needs(), |(needs, _)| *needs)
     }
 
     fn judge(&self) -> Option<&Judgement> {
-        let judge = || self.query.signals().map(|signals| self.weights.score(&signals));
+        let judge = || self.look().1.map(|signals| self.weights.score(&signals));
         self.judgement.get_or_init(judge).as_ref()
     }
 
@@ -134,13 +150,19 @@ impl<'a> Judge<'a> {
 }
 
 impl When {
+    /// Whether it asks how hard the prompt looks.
+    pub(crate) fn judges(&self) -> bool {
+        !self.complexity.is_empty() || self.reasoning.is_some()
+    }
+
     /// What costs least to find out is asked first.
     pub(crate) fn holds(&self, judge: &Judge<'_>) -> bool {
         let query = judge.query;
         let tokens = || query.ask.map(|ask| ask.input_tokens);
         let caller =
             |holds: &dyn Fn(&tollway_core::Caller) -> bool| query.caller.is_some_and(holds);
-        (self.needs.is_empty() || query.needs().contains(self.needs))
+        let needs = || query.with_needs(judge.look().0).needs();
+        (self.needs.is_empty() || needs().contains(self.needs))
             && self.input_tokens.holds(tokens)
             && any(&self.size, |size| tokens().is_some_and(|count| SizeClass::of(count) == *size))
             && any(&self.callers, |wanted| caller(&|who| wanted.holds(who)))

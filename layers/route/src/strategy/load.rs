@@ -1,6 +1,10 @@
 //! By what is under way.
 
-use super::{Entrant, Rank, sorted};
+use super::{
+    Entrant, Others, Rank,
+    measured::{beside, median},
+    sorted,
+};
 use crate::{chance::Chance, set::Few};
 
 /// The share of a member's weight that is taken; a fallback's is beyond any.
@@ -28,8 +32,8 @@ pub(super) fn least_busy(all: &[Entrant], chance: &Chance) -> Few<Rank> {
 
 /// Of two members at random the less loaded first, the other next, the rest by load. Of a member
 /// that is not known yet, as much is expected as of the median.
-pub(super) fn power_of_two(all: &[Entrant], chance: &Chance) -> Few<Rank> {
-    let usual = super::measured::median(all.iter().filter_map(|one| one.peak)).unwrap_or(1.0);
+pub(super) fn power_of_two(all: &[Entrant], others: &Others, chance: &Chance) -> Few<Rank> {
+    let usual = median(all.iter().filter_map(|one| one.peak)).or(others.peak).unwrap_or(1.0);
     let mut ranks = sorted(all, |one| match one.weight {
         0 => f32::INFINITY,
         _ => one.peak.unwrap_or(usual) * (one.in_flight as f32 + 1.0),
@@ -55,6 +59,6 @@ pub(super) fn power_of_two(all: &[Entrant], chance: &Chance) -> Few<Rank> {
 fn score(ranks: &mut Few<Rank>) {
     let best = ranks.as_slice().iter().map(|rank| rank.key).fold(f32::INFINITY, f32::min);
     for rank in ranks.as_mut_slice() {
-        rank.score = Some(super::measured::beside(best, rank.key));
+        rank.score = Some(beside(best, rank.key));
     }
 }

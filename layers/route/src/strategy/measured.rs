@@ -1,6 +1,6 @@
 //! By what a request will cost and how long it will take.
 
-use super::{Entrant, Rank, spread};
+use super::{Entrant, Others, Rank, spread};
 use crate::{
     chance::Chance,
     set::{Few, MAX},
@@ -17,7 +17,7 @@ const LEAST_LATENCY: f32 = 0.001;
 const LEAST_COST: f32 = 10_000.0;
 
 /// The middle one of some values; of an even number the lower.
-pub(super) fn median(values: impl Iterator<Item = f32>) -> Option<f32> {
+pub(crate) fn median(values: impl Iterator<Item = f32>) -> Option<f32> {
     let mut all = [0.0; MAX];
     let mut count = 0;
     for (slot, value) in all.iter_mut().zip(values) {
@@ -77,13 +77,13 @@ fn finish(
     spread(list, near, chance, busy);
 }
 
-pub(super) fn latency(all: &[Entrant], chance: &Chance) -> Few<Rank> {
+pub(super) fn latency(all: &[Entrant], others: &Others, chance: &Chance) -> Few<Rank> {
     let usual = median(all.iter().filter_map(|one| one.latency));
     let key = |one: &Entrant| match (one.latency, usual) {
         (Some(latency), _) => (latency, true),
         (None, Some(usual)) => (usual, false),
-        // Nothing is known of anybody.
-        (None, None) => (0.0, true),
+        // Nothing is known of any of them.
+        (None, None) => (others.latency.unwrap_or(0.0), true),
     };
     let near = |best: f32, key: f32| key <= best * NEAR_LATENCY;
     let mut ranks = placed(all, key);
@@ -101,7 +101,12 @@ pub(super) fn cost(all: &[Entrant], chance: &Chance) -> Few<Rank> {
 
 /// Latency and cost multiplied, each to the power of its share: what is half as quick must cost less
 /// by as much to be as good. How two members compare depends on no third.
-pub(super) fn score(all: &[Entrant], shares: (u32, u32), chance: &Chance) -> Few<Rank> {
+pub(super) fn score(
+    all: &[Entrant],
+    others: &Others,
+    shares: (u32, u32),
+    chance: &Chance,
+) -> Few<Rank> {
     let total = (shares.0 as f32 + shares.1 as f32).max(1.0);
     let (for_latency, for_cost) = (shares.0 as f32 / total, shares.1 as f32 / total);
     let usual = median(all.iter().filter_map(|one| one.latency));
@@ -112,8 +117,9 @@ pub(super) fn score(all: &[Entrant], shares: (u32, u32), chance: &Chance) -> Few
         None => f32::INFINITY,
     };
     let key = |one: &Entrant| {
-        let time = one.latency.or(usual).or(Some(LEAST_LATENCY));
-        let cost = if priced { one.cost } else { Some(LEAST_COST) };
+        let time = one.latency.or(usual).or(others.latency).or(Some(LEAST_LATENCY));
+        let unpriced = if others.priced { f32::MAX } else { LEAST_COST };
+        let cost = if priced { one.cost } else { Some(unpriced) };
         let known = one.latency.is_some() || usual.is_none() || shares.0 == 0;
         (power(for_latency, LEAST_LATENCY, time) + power(for_cost, LEAST_COST, cost), known)
     };

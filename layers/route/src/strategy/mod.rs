@@ -9,6 +9,7 @@ mod turns;
 
 use http::HeaderName;
 
+pub(crate) use measured::median;
 pub(crate) use turns::Turns;
 
 use crate::{Query, chance::Chance, set::Few};
@@ -107,19 +108,27 @@ impl Strategy {
         }
     }
 
-    /// Why the first member is first.
-    pub(crate) fn reason(&self) -> &'static str {
+    /// Why the first member is first. `part`: only of some, which stand before the others for another
+    /// reason.
+    pub(crate) fn reason(&self, lead: Lead, part: bool) -> &'static str {
         match self {
             Self::Failover => "first that is ready",
             Self::Capability => "first that can",
             Self::RoundRobin => "its turn",
             Self::Weighted => "its share",
+            Self::LeastBusy if part => "least busy of those put first",
             Self::LeastBusy => "least busy",
             Self::PowerOfTwo => "better of two at random",
-            Self::Latency { of: Of::FirstToken } => "lowest p95 to the first token",
-            Self::Latency { of: Of::Whole } => "lowest p95 to the end",
-            Self::Cost => "lowest cost",
-            Self::Score { .. } => "best score of latency and cost",
+            Self::Latency { of: Of::FirstToken } => {
+                told!(lead, part, "lowest p95 to the first token", "load and failures")
+            }
+            Self::Latency { of: Of::Whole } => {
+                told!(lead, part, "lowest p95 to the end", "load and failures")
+            }
+            Self::Cost => told!(lead, part, "lowest cost", "failures"),
+            Self::Score { .. } => {
+                told!(lead, part, "best score of latency and cost", "load and failures")
+            }
             Self::Affinity { .. } => "where the same requests go",
             Self::Split { .. } => "its arm of the split",
             Self::Nearest => "nearest",
@@ -143,6 +152,22 @@ impl Strategy {
         )
     }
 
+    /// How good the best of some members is, as a logarithm, the lower the better; of no meaning where
+    /// it doesn't compare.
+    pub(crate) fn best(&self, ranks: &[Rank]) -> f32 {
+        if !self.compares() {
+            return 0.0;
+        }
+        let best = ranks.iter().map(|rank| rank.key).fold(f32::INFINITY, f32::min);
+        // Scores are products, and their keys logarithms already.
+        if matches!(self, Self::Score { .. }) { best } else { best.ln() }
+    }
+
+    /// Whether it goes by the times and costs that are told.
+    pub(crate) fn measures(&self) -> bool {
+        matches!(self, Self::Latency { .. } | Self::Cost | Self::Score { .. })
+    }
+
     /// Which time it goes by, if by any: the inner `None` is that which is meant where none is said.
     pub(crate) fn of(&self) -> Option<Option<Of>> {
         match self {
@@ -157,6 +182,36 @@ impl Strategy {
         matches!(self, Self::Latency { .. } | Self::Score { latency: 1.., .. })
     }
 }
+
+/// By what the first member of a group that measures is first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lead {
+    /// By its figures as they are told.
+    Figures,
+    /// It is nearly as good as the best, with which it shares requests.
+    Share,
+    /// By what doesn't show in the figures that are told.
+    More,
+    /// It is of the best member, and first in it for another reason.
+    Pool,
+}
+
+/// One reason in all its forms: none says more than the figures beside it.
+macro_rules! told {
+    ($lead:expr, $part:expr, $best:literal, $more:literal) => {
+        match ($lead, $part) {
+            (Lead::Figures, false) => $best,
+            (Lead::Figures, true) => concat!($best, " of those put first"),
+            (Lead::Share, false) => concat!("near the ", $best),
+            (Lead::Share, true) => concat!("near the ", $best, " of those put first"),
+            (Lead::More, false) => concat!($best, ", ", $more, " counted"),
+            (Lead::Pool, false) => concat!("of the pool with the ", $best),
+            (Lead::Pool, true) => concat!("of the pool with the ", $best, " of those put first"),
+            (Lead::More, true) => concat!($best, " of those put first, ", $more, " counted"),
+        }
+    };
+}
+use told;
 
 /// What a strategy knows of one usable member.
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,6 +234,17 @@ pub(crate) struct Entrant {
     pub(crate) in_flight: u32,
 }
 
+/// What is known of others, where nothing is of any entrant: what goes by one measure is compared
+/// beyond its group.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Others {
+    /// The median.
+    pub(crate) latency: Option<f32>,
+    pub(crate) peak: Option<f32>,
+    /// One of them has a price.
+    pub(crate) priced: bool,
+}
+
 /// A member's place in an order.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rank {
@@ -195,16 +261,19 @@ pub(crate) struct Rank {
 pub(crate) fn rank(
     strategy: &Strategy,
     entrants: &Few<Entrant>,
+    others: &Others,
     (query, chance, salt): (&Query<'_>, &Chance, u64),
 ) -> Few<Rank> {
     let all = entrants.as_slice();
     let key = |by: &By| sticky::key(by, query).unwrap_or_else(|| chance.draw());
     match strategy {
         Strategy::LeastBusy => load::least_busy(all, chance),
-        Strategy::PowerOfTwo => load::power_of_two(all, chance),
-        Strategy::Latency { .. } => measured::latency(all, chance),
+        Strategy::PowerOfTwo => load::power_of_two(all, others, chance),
+        Strategy::Latency { .. } => measured::latency(all, others, chance),
         Strategy::Cost => measured::cost(all, chance),
-        Strategy::Score { latency, cost } => measured::score(all, (*latency, *cost), chance),
+        Strategy::Score { latency, cost } => {
+            measured::score(all, others, (*latency, *cost), chance)
+        }
         Strategy::Affinity { by } => sticky::rendezvous(all, key(by)),
         Strategy::Split { by } => sticky::rendezvous(all, key(by) ^ salt),
         Strategy::Nearest => region::nearest(all),

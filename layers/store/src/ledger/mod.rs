@@ -35,18 +35,19 @@ mod writer;
 use jiff::tz::TimeZone;
 
 pub use memory::MemoryLedger;
-pub use period::{ParsePeriodError, Period};
+pub use period::{ParsePeriodError, Period, millis};
 pub use query::{Old, RefusalsOf, RowsOf, TotalsOf};
 pub use refusal::{LimitDay, Refusal};
 pub use row::{Decided, Id, ParseIdError, Row};
 pub use total::{By, NO_KEY, OTHER_KEYS, Rollup, Total};
-pub use writer::{Event, Keep, Stats, Writer, WriterConfig};
+pub use writer::{Event, Keep, Pen, Stats, Writer, WriterConfig};
 
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+pub(crate) use total::FIGURES;
 #[cfg(feature = "sqlite")]
 pub(crate) use {
     row::{ending_name, ending_of, micros},
     stored::{tags_from_json, tags_to_json},
-    total::FIGURES,
 };
 
 use crate::StoreError;

@@ -1,4 +1,4 @@
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::SystemTime};
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
@@ -22,9 +22,19 @@ pub struct Period {
 }
 
 impl Period {
+    /// The day that `time` lies in, UTC. Dates outside 1970 to 9999 count as the nearest day inside.
+    pub fn day(time: SystemTime) -> Self {
+        Self::day_in(millis(time), &TimeZone::UTC)
+    }
+
+    /// The month that `time` lies in, UTC.
+    pub fn month(time: SystemTime) -> Self {
+        Self::day(time).whole_month()
+    }
+
     /// The day that this moment, in milliseconds since 1970, lies in, in this zone. Dates outside
     /// 1970 to 9999 count as the nearest day inside.
-    pub fn day(at: u64, zone: &TimeZone) -> Self {
+    pub fn day_in(at: u64, zone: &TimeZone) -> Self {
         let at = i64::try_from(at).unwrap_or(i64::MAX);
         let at = Timestamp::from_millisecond(at).unwrap_or(Timestamp::MAX);
         Self::of(zone.to_datetime(at).date().max(Date::constant(1970, 1, 1)))
@@ -68,6 +78,12 @@ impl Period {
     fn of(date: Date) -> Self {
         Self { year: date.year(), month: date.month(), day: date.day() }
     }
+}
+
+/// Milliseconds since 1970, as a ledger's times are; a date before that counts as the first of them.
+pub fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Period {
@@ -118,7 +134,7 @@ mod tests {
     use super::*;
 
     fn day(seconds: u64) -> String {
-        Period::day(seconds * 1000, &TimeZone::UTC).to_string()
+        Period::day_in(seconds * 1000, &TimeZone::UTC).to_string()
     }
 
     #[test]
@@ -127,14 +143,14 @@ mod tests {
         assert_eq!(day(951_782_400), "2000-02-29");
         assert_eq!(day(951_868_800), "2000-03-01");
         let east = TimeZone::fixed(jiff::tz::offset(2));
-        assert_eq!(Period::day(951_782_399_000, &east).to_string(), "2000-02-29");
+        assert_eq!(Period::day_in(951_782_399_000, &east).to_string(), "2000-02-29");
     }
 
     #[test]
     fn dates_out_of_range_are_the_nearest_day() {
         let west = TimeZone::fixed(jiff::tz::offset(-5));
-        assert_eq!(Period::day(0, &west).to_string(), "1970-01-01");
-        assert_eq!(Period::day(u64::MAX, &west).to_string(), "9999-12-30");
+        assert_eq!(Period::day_in(0, &west).to_string(), "1970-01-01");
+        assert_eq!(Period::day_in(u64::MAX, &west).to_string(), "9999-12-30");
         assert_eq!(Period::from_number(19_700_103).unwrap().days_before(9).number(), 19_700_101);
     }
 

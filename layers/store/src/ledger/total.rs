@@ -1,4 +1,7 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use jiff::tz::TimeZone;
 use tollway_core::{Target, Usage, Usd};
@@ -139,28 +142,96 @@ pub struct Rollup {
     pub total: Total,
 }
 
-/// Sums up rows: each counts for the day and the month that it ended in.
-pub(crate) fn roll_up(rows: &[Row], zone: &TimeZone) -> Vec<Rollup> {
-    let mut sums: HashMap<(Period, By, Arc<str>), Total> = HashMap::new();
-    let none: Arc<str> = NO_KEY.into();
-    let all: Arc<str> = "".into();
-    for row in rows {
-        let day = Period::day(row.at, zone);
-        let mut add = |by: By, name: &Arc<str>| {
-            for period in [day, day.whole_month()] {
-                let total = sums.entry((period, by, name.clone())).or_default();
-                total.add(row.usage.as_ref(), row.cost);
+/// Sums of one period, by every name; looking a name up allocates nothing.
+#[derive(Debug, Default)]
+struct Sums {
+    all: Total,
+    named: [HashMap<Arc<str>, Total>; NAMED.len()],
+    tags: HashMap<Arc<str>, HashMap<Arc<str>, Total>>,
+}
+
+/// What a row has one name of, at most.
+const NAMED: [By; 4] = [By::User, By::Key, By::Provider, By::Model];
+
+impl Sums {
+    fn add(&mut self, row: &Row, none: &Arc<str>) {
+        let mut one = Total::default();
+        one.add(row.usage.as_ref(), row.cost);
+        self.all.merge(&one);
+        let caller = &row.caller;
+        let provider = row.target.as_ref().map(Target::provider);
+        let names = [caller.user.as_ref(), caller.key.as_ref(), provider, row.model()];
+        for (sums, name) in self.named.iter_mut().zip(names) {
+            merge(sums, name.unwrap_or(none), &one);
+        }
+        for (name, value) in caller.tags.iter() {
+            match self.tags.get_mut(name) {
+                Some(values) => merge(values, value, &one),
+                None => merge(self.tags.entry(name.clone()).or_default(), value, &one),
             }
-        };
-        add(By::All, &all);
-        add(By::User, row.caller.user.as_ref().unwrap_or(&none));
-        add(By::Key, row.caller.key.as_ref().unwrap_or(&none));
-        add(By::Provider, row.target.as_ref().map_or(&none, Target::provider));
-        add(By::Model, row.model().unwrap_or(&none));
-        for (name, value) in row.caller.tags.iter() {
-            add(By::Tag, &format!("{name}={value}").into());
         }
     }
-    let sums = sums.into_iter();
-    sums.map(|((period, by, name), total)| Rollup { period, by, name, total }).collect()
+
+    fn merge(&mut self, more: &Self) {
+        self.all.merge(&more.all);
+        for (sums, more) in self.named.iter_mut().zip(&more.named) {
+            more.iter().for_each(|(name, total)| merge(sums, name, total));
+        }
+        for (name, more) in &more.tags {
+            let values = self.tags.entry(name.clone()).or_default();
+            more.iter().for_each(|(value, total)| merge(values, value, total));
+        }
+    }
+
+    fn told(&self, period: Period, to: &mut Vec<Rollup>) {
+        let mut tell = |by, name, total: &Total| {
+            to.push(Rollup { period, by, name, total: *total });
+        };
+        tell(By::All, "".into(), &self.all);
+        for (by, sums) in NAMED.into_iter().zip(&self.named) {
+            sums.iter().for_each(|(name, total)| tell(by, name.clone(), total));
+        }
+        for (name, values) in &self.tags {
+            for (value, total) in values {
+                tell(By::Tag, format!("{name}={value}").into(), total);
+            }
+        }
+    }
+}
+
+fn merge(sums: &mut HashMap<Arc<str>, Total>, name: &Arc<str>, more: &Total) {
+    match sums.get_mut(name) {
+        Some(sum) => sum.merge(more),
+        None => {
+            sums.insert(name.clone(), *more);
+        }
+    }
+}
+
+/// Sums up rows: each counts for the day and the month that it ended in.
+pub(crate) fn roll_up(rows: &[Row], zone: &TimeZone) -> Vec<Rollup> {
+    // No zone's day begins inside of a quarter of an hour.
+    const QUARTER: u64 = 900_000;
+    let none: Arc<str> = NO_KEY.into();
+    let mut days: BTreeMap<Period, Sums> = BTreeMap::new();
+    let mut latest = None;
+    for row in rows {
+        let quarter = row.at / QUARTER;
+        let day = match latest {
+            Some((same, day)) if same == quarter => day,
+            _ => Period::day_in(row.at, zone),
+        };
+        latest = Some((quarter, day));
+        days.entry(day).or_default().add(row, &none);
+    }
+    let mut months: BTreeMap<Period, Sums> = BTreeMap::new();
+    let mut told = Vec::new();
+    for (day, sums) in &days {
+        sums.told(*day, &mut told);
+        months.entry(day.whole_month()).or_default().merge(sums);
+    }
+    for (month, sums) in &months {
+        sums.told(*month, &mut told);
+    }
+    told
 }

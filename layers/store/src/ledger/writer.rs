@@ -1,131 +1,24 @@
 //! The queue in front of a ledger and the thread that writes it.
 
+mod config;
+mod thread;
+
 use std::{
-    collections::HashMap,
-    fmt,
-    hash::{BuildHasher, RandomState},
-    io,
+    collections::{HashMap, VecDeque},
+    fmt, io,
+    ops::Deref,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
-    time::{Duration, SystemTime},
+    thread::{Builder, JoinHandle},
+    time::Duration,
 };
 
-use jiff::tz::TimeZone;
-use tokio::time::Instant;
-use tollway_core::{Hook, SystemClock, WallClock};
+pub use config::{Event, Keep, Stats, WriterConfig};
+use thread::Thread;
 
-use super::{Batch, Ledger, LimitDay, OTHER_KEYS, Old, Period, Refusal, Row, total};
-
-/// How long things are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
-    /// Rows, in days; `None`: as long as `most_rows` lets them.
-    pub rows: Option<u32>,
-    /// Rows at most. A flood pushes the oldest rows out; sums stay.
-    pub most_rows: u64,
-    /// Totals of days, refusals and days of limits, in days; `None`: for ever.
-    pub days: Option<u32>,
-    /// Totals of months, in days; `None`: for ever.
-    pub months: Option<u32>,
-}
-
-impl Default for Keep {
-    /// Rows for 90 days and ten million of them, days for two years, months for ever.
-    fn default() -> Self {
-        Self { rows: Some(90), most_rows: 10_000_000, days: Some(731), months: None }
-    }
-}
-
-impl Keep {
-    fn old(&self, now: u64, zone: &TimeZone) -> Old {
-        const DAY: u64 = 86_400_000;
-        let today = Period::day(now, zone);
-        let before = |days: Option<u32>| today.days_before(days.unwrap_or(u32::MAX));
-        Old {
-            rows: self.rows.map_or(0, |days| now.saturating_sub(u64::from(days) * DAY)),
-            most_rows: self.most_rows,
-            days: before(self.days),
-            months: before(self.months).whole_month(),
-        }
-    }
-}
-
-/// Settings of a [`Writer`].
-pub struct WriterConfig {
-    /// Rows that may wait. One more is dropped, counted and told. Default 65,536, some 20 MB at
-    /// worst.
-    pub queue: usize,
-    /// Rows that are written at once, without waiting for `every`. Default 2,000.
-    pub batch: usize,
-    /// How long the first row of a batch waits for others. Default 200 ms.
-    pub every: Duration,
-    /// How often is looked for what is old. Default a minute.
-    pub clean_every: Duration,
-    /// How long things are kept.
-    pub keep: Keep,
-    /// Whose days count. Default UTC.
-    pub zone: TimeZone,
-    /// The date. Default the machine's.
-    pub clock: Box<dyn WallClock>,
-    /// Is told what goes wrong. Default nobody.
-    pub hook: Box<dyn Hook<Event> + Send + Sync>,
-}
-
-impl Default for WriterConfig {
-    fn default() -> Self {
-        Self {
-            queue: 65_536,
-            batch: 2_000,
-            every: Duration::from_millis(200),
-            clean_every: Duration::from_secs(60),
-            keep: Keep::default(),
-            zone: TimeZone::UTC,
-            clock: Box::new(SystemClock),
-            hook: Box::new(()),
-        }
-    }
-}
-
-impl fmt::Debug for WriterConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriterConfig").finish_non_exhaustive()
-    }
-}
-
-/// What a [`Writer`] tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// The ledger can't be written; it is tried again, and rows wait meanwhile. Told once, until it
-    /// works again.
-    Failing {
-        /// Why.
-        why: String,
-    },
-    /// It works again.
-    Works,
-    /// Rows were dropped, for the queue was full or the ledger would never take them.
-    Dropped {
-        /// How many.
-        rows: u64,
-    },
-}
-
-/// What a [`Writer`] has done.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Rows in the ledger.
-    pub written: u64,
-    /// Rows that are lost.
-    pub dropped: u64,
-    /// Rows that wait, those that are being written left out.
-    pub waiting: usize,
-    /// Why it can't be written at present.
-    pub failing: Option<String>,
-}
+use super::{Ledger, OTHER_KEYS, Row};
 
 /// Writes rows behind the requests: a bounded queue and one thread.
 ///
@@ -133,11 +26,18 @@ pub struct Stats {
 /// less than a second. When it is dropped, what waits is written first.
 #[derive(Debug)]
 pub struct Writer {
-    shared: Arc<Shared>,
+    pen: Pen,
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
+/// What puts rows into a [`Writer`]'s queue; cheap to clone. It doesn't keep the writer: what it
+/// puts in after the writer's end is lost.
+#[derive(Clone, Debug)]
+pub struct Pen(Arc<Shared>);
+
+/// Names of limits, and how many requests each has let in so far.
+type Counts = Box<dyn Fn() -> Vec<(Arc<str>, u64)> + Send>;
+
 struct Shared {
     queue: usize,
     batch: usize,
@@ -146,13 +46,23 @@ struct Shared {
     flushed: Condvar,
     written: AtomicU64,
     dropped: AtomicU64,
+    counts: Mutex<Option<Counts>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("waiting", &self.lock().rows.len()).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    rows: Vec<Row>,
+    rows: VecDeque<Row>,
+    /// Rows that the thread has taken, and comes to when it has written those before them.
+    taken: usize,
     refusals: HashMap<(Arc<str>, Arc<str>), Refused>,
-    limits: HashMap<Arc<str>, (u64, u64)>,
+    /// How often each limit refused.
+    limits: HashMap<Arc<str>, u64>,
     /// Rows dropped and not told yet.
     lost: u64,
     failing: Option<String>,
@@ -184,6 +94,23 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until there is a batch, or the oldest row has waited for `every`, or someone is in a
+    /// hurry; and if nothing comes at all, no longer than `idle`.
+    fn wait(&self, idle: Duration, every: Duration) -> MutexGuard<'_, Waiting> {
+        let wait = |waiting, time, on: &dyn Fn(&Waiting) -> bool| {
+            let on = |now: &mut Waiting| on(now) && !now.closed && now.asked <= now.done;
+            self.wake
+                .wait_timeout_while(waiting, time, on)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0
+        };
+        let waiting = wait(self.lock(), idle, &Waiting::is_empty);
+        if waiting.is_empty() {
+            return waiting;
+        }
+        wait(waiting, every, &|now| now.rows.len() < self.batch)
+    }
+
     /// Puts something into what waits, and wakes the thread if that is news to it.
     fn put(&self, put: impl FnOnce(&mut Waiting)) {
         let mut waiting = self.lock();
@@ -211,19 +138,40 @@ impl Writer {
             flushed: Condvar::new(),
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            counts: Mutex::default(),
         });
         let mut thread = Thread::new(ledger, config, shared.clone());
-        let named = thread::Builder::new().name("tollway-ledger".into());
+        let named = Builder::new().name("tollway-ledger".into());
         let thread = named.spawn(move || thread.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { pen: Pen(shared), thread: Some(thread) })
     }
 
+    /// What rows are put in with.
+    pub fn pen(&self) -> &Pen {
+        &self.pen
+    }
+
+    /// Has all written that waits now, and waits for that, but not for longer than `most`. Whether
+    /// it was written.
+    pub fn flush(&self, most: Duration) -> bool {
+        let shared = &self.pen.0;
+        let mut waiting = shared.lock();
+        waiting.asked += 1;
+        let mine = waiting.asked;
+        shared.wake.notify_one();
+        let done = shared.flushed.wait_timeout_while(waiting, most, |now| now.done < mine);
+        let (waiting, _) = done.unwrap_or_else(PoisonError::into_inner);
+        waiting.done >= mine && waiting.failing.is_none()
+    }
+}
+
+impl Pen {
     /// Queues a row; never waits.
     pub fn row(&self, row: Row) {
-        let shared = &self.shared;
+        let shared = &self.0;
         shared.put(|waiting| {
-            if waiting.rows.len() < shared.queue {
-                waiting.rows.push(row);
+            if waiting.rows.len() + waiting.taken < shared.queue {
+                waiting.rows.push_back(row);
             } else {
                 waiting.lost += 1;
                 shared.dropped.fetch_add(1, Ordering::Relaxed);
@@ -234,235 +182,52 @@ impl Writer {
     /// Notes that `limit` refused a request of `key`, which asked for more than was available, at
     /// this moment in milliseconds since 1970.
     pub fn refused(&self, limit: &Arc<str>, key: &str, (asked, available): (u64, u64), at: u64) {
-        self.shared.put(|waiting| {
+        self.0.put(|waiting| {
             let key = if waiting.refusals.len() < MOST_WAITING { key } else { OTHER_KEYS };
             let one = waiting.refusals.entry((limit.clone(), key.into()));
             let one = one.or_insert(Refused { count: 0, asked, available, last: at });
             *one = Refused { count: one.count.saturating_add(1), asked, available, last: at };
-            let (_, refused) = waiting.limits.entry(limit.clone()).or_default();
+            let refused = waiting.limits.entry(limit.clone()).or_default();
             *refused = refused.saturating_add(1);
         });
     }
 
-    /// Notes that `limit` let this many requests in.
-    pub fn allowed(&self, limit: &Arc<str>, requests: u64) {
-        self.shared.put(|waiting| {
-            let (allowed, _) = waiting.limits.entry(limit.clone()).or_default();
-            *allowed = allowed.saturating_add(requests);
-        });
-    }
-
-    /// Has all written that waits now, and waits for that, but not for longer than `most`. Whether
-    /// it was written.
-    pub fn flush(&self, most: Duration) -> bool {
-        let mut waiting = self.shared.lock();
-        waiting.asked += 1;
-        let mine = waiting.asked;
-        self.shared.wake.notify_one();
-        let done = self.shared.flushed.wait_timeout_while(waiting, most, |now| now.done < mine);
-        let (waiting, _) = done.unwrap_or_else(PoisonError::into_inner);
-        waiting.done >= mine && waiting.failing.is_none()
+    /// Asks this, with each batch, how many requests each limit has let in so far. Its answers only
+    /// grow; what they hold at first counts, too.
+    pub fn counting(&self, counts: impl Fn() -> Vec<(Arc<str>, u64)> + Send + 'static) {
+        *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(counts));
     }
 
     /// What it has done.
     pub fn stats(&self) -> Stats {
-        let waiting = self.shared.lock();
+        let waiting = self.0.lock();
         Stats {
-            written: self.shared.written.load(Ordering::Relaxed),
-            dropped: self.shared.dropped.load(Ordering::Relaxed),
-            waiting: waiting.rows.len(),
+            written: self.0.written.load(Ordering::Relaxed),
+            dropped: self.0.dropped.load(Ordering::Relaxed),
+            waiting: waiting.rows.len() + waiting.taken,
             failing: waiting.failing.clone(),
         }
     }
 }
 
+impl Deref for Writer {
+    type Target = Pen;
+
+    fn deref(&self) -> &Pen {
+        &self.pen
+    }
+}
+
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.wake.notify_one();
+        let shared = &self.pen.0;
+        shared.lock().closed = true;
+        shared.wake.notify_one();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-struct Thread {
-    ledger: Arc<dyn Ledger>,
-    config: WriterConfig,
-    shared: Arc<Shared>,
-    /// The rows' room, to be used again.
-    room: Vec<Row>,
-    next_id: u128,
-    clean_at: Instant,
-}
-
-/// A batch that the ledger refuses as often as this, for another reason than that it is away, is
-/// given up: it would hold up all others.
-const MOST_REFUSED: u32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-impl Thread {
-    fn new(ledger: Arc<dyn Ledger>, config: WriterConfig, shared: Arc<Shared>) -> Self {
-        let random = u128::from(RandomState::new().hash_one(())) << 64;
-        Self { ledger, config, shared, room: Vec::new(), next_id: random, clean_at: Instant::now() }
-    }
-
-    fn run(&mut self) {
-        loop {
-            let (batch, flush, closed) = self.collect();
-            if let Some(batch) = batch {
-                self.write(batch);
-            }
-            self.flushed(flush);
-            self.tell_lost();
-            if closed && self.shared.lock().is_empty() {
-                return;
-            }
-            self.clean();
-        }
-    }
-
-    fn flushed(&self, flush: u64) {
-        let mut waiting = self.shared.lock();
-        waiting.done = waiting.done.max(flush);
-        self.shared.flushed.notify_all();
-    }
-
-    /// Waits for a batch, or until there may be something to clean.
-    fn collect(&mut self) -> (Option<Batch>, u64, bool) {
-        let urgent = |waiting: &Waiting| waiting.closed || waiting.asked > waiting.done;
-        let shared = self.shared.clone();
-        let idle = self.clean_at.saturating_duration_since(Instant::now());
-        let waited = shared
-            .wake
-            .wait_timeout_while(shared.lock(), idle, |now| now.is_empty() && !urgent(now));
-        let (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let for_more = if waiting.is_empty() { Duration::ZERO } else { self.config.every };
-        let waited = shared.wake.wait_timeout_while(waiting, for_more, |now| {
-            now.rows.len() < shared.batch && !urgent(now)
-        });
-        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let (flush, closed) = (waiting.asked, waiting.closed);
-        if waiting.is_empty() {
-            return (None, flush, closed);
-        }
-        let rows = std::mem::replace(&mut waiting.rows, std::mem::take(&mut self.room));
-        let refusals = std::mem::take(&mut waiting.refusals);
-        let limits = std::mem::take(&mut waiting.limits);
-        drop(waiting);
-        (Some(self.batch(rows, refusals, limits)), flush, closed)
-    }
-
-    fn batch(
-        &mut self,
-        rows: Vec<Row>,
-        refusals: HashMap<(Arc<str>, Arc<str>), Refused>,
-        limits: HashMap<Arc<str>, (u64, u64)>,
-    ) -> Batch {
-        let zone = &self.config.zone;
-        let today = Period::day(self.now(), zone);
-        self.next_id = self.next_id.wrapping_add(1);
-        let refusal = |((limit, key), of): ((Arc<str>, Arc<str>), Refused)| Refusal {
-            day: Period::day(of.last, zone),
-            limit,
-            key,
-            count: of.count,
-            asked: of.asked,
-            available: of.available,
-            last: of.last,
-        };
-        let limit = |(limit, (allowed, refused))| LimitDay { day: today, limit, allowed, refused };
-        Batch {
-            id: self.next_id,
-            totals: total::roll_up(&rows, zone),
-            rows,
-            refusals: refusals.into_iter().map(refusal).collect(),
-            limits: limits.into_iter().map(limit).collect(),
-        }
-    }
-
-    fn now(&self) -> u64 {
-        let since = self.config.clock.now().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    /// Writes a batch, however often it takes; gives it up only if that is no use, or at the end.
-    fn write(&mut self, batch: Batch) {
-        let rows = batch.rows.len() as u64;
-        let (mut pause, mut refused) = (FIRST_PAUSE, 0);
-        loop {
-            let error = match self.ledger.append(&batch) {
-                Ok(()) => {
-                    self.shared.written.fetch_add(rows, Ordering::Relaxed);
-                    self.works();
-                    break;
-                }
-                Err(error) => error,
-            };
-            refused += u32::from(!error.is_away());
-            self.fails(error.to_string());
-            if refused >= MOST_REFUSED || self.pause(pause) {
-                self.shared.dropped.fetch_add(rows, Ordering::Relaxed);
-                self.shared.lock().lost += rows;
-                break;
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            self.tell_lost();
-        }
-        self.room = batch.rows;
-        self.room.clear();
-        // What one flood has needed is not kept for ever.
-        self.room.shrink_to(self.shared.batch * 2);
-    }
-
-    /// Waits before the next try; whether the writer is to end instead.
-    fn pause(&self, time: Duration) -> bool {
-        let mut waiting = self.shared.lock();
-        // Who waits for a flush is told that it failed.
-        waiting.done = waiting.asked;
-        self.shared.flushed.notify_all();
-        let waited = self
-            .shared
-            .wake
-            .wait_timeout_while(waiting, time, |now| !now.closed && now.asked == now.done);
-        waited.unwrap_or_else(PoisonError::into_inner).0.closed
-    }
-
-    fn works(&self) {
-        if self.shared.lock().failing.take().is_some() {
-            self.config.hook.on(&Event::Works);
-        }
-    }
-
-    fn fails(&self, why: String) {
-        let before = self.shared.lock().failing.replace(why.clone());
-        if before.is_none() {
-            self.config.hook.on(&Event::Failing { why });
-        }
-    }
-
-    fn tell_lost(&self) {
-        let rows = std::mem::take(&mut self.shared.lock().lost);
-        if rows > 0 {
-            self.config.hook.on(&Event::Dropped { rows });
-        }
-    }
-
-    /// One small step of cleaning, if it is time.
-    fn clean(&mut self) {
-        let now = Instant::now();
-        if now < self.clean_at {
-            return;
-        }
-        let old = self.config.keep.old(self.now(), &self.config.zone);
-        let more = match self.ledger.clean(&old) {
-            Ok(more) => more,
-            Err(error) => {
-                self.fails(error.to_string());
-                false
-            }
-        };
-        self.clean_at = now + if more { self.config.every } else { self.config.clean_every };
+        // Who counts may hold a pen of its own.
+        let counts = shared.counts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(counts);
     }
 }

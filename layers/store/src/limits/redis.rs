@@ -55,6 +55,9 @@ pub struct RedisLimits {
     redis: Redis,
 }
 
+/// By reservation the keys of its leases, and how much of each.
+type Leases = HashMap<u64, Vec<(Arc<str>, u64)>>;
+
 /// What the writer has too; it must not hold the `Redis` whose thread runs it.
 struct Inner {
     redis: Arc<Shared>,
@@ -64,8 +67,7 @@ struct Inner {
     next: AtomicU64,
     lost: AtomicU64,
     instances: AtomicU32,
-    /// By reservation the keys of its leases, and how much of each.
-    leases: Mutex<HashMap<u64, Vec<(Arc<str>, u64)>>>,
+    leases: Mutex<Leases>,
 }
 
 impl RedisLimits {
@@ -190,7 +192,7 @@ impl Inner {
         command
     }
 
-    fn leases(&self) -> MutexGuard<'_, HashMap<u64, Vec<(Arc<str>, u64)>>> {
+    fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 

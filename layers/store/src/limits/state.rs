@@ -250,7 +250,8 @@ impl State {
                     *used = used.saturating_sub(rest);
                 }
             }
-            (Use::Calendar { start, used, .. }, _) if *start == receipt.mark => {
+            // Taken in this period, or in one that this has come to hold.
+            (Use::Calendar { start, used, .. }, _) if *start <= receipt.mark => {
                 *used = used.saturating_sub(rest);
             }
             _ => {}

@@ -16,6 +16,8 @@
 //! ```
 
 mod ledger;
+mod limits;
+mod records;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -32,9 +34,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 use crate::StoreError;
 
 pub use ledger::SqliteLedger;
+pub use limits::SqliteLimits;
+pub use records::SqliteRecords;
 
 /// Each brings the schema up by one version.
-const MIGRATIONS: &[&str] = &[include_str!("v1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql")];
 
 /// Marks our files: `TLWY`.
 const APPLICATION: i32 = 0x544C_5759;

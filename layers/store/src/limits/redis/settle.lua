@@ -21,7 +21,7 @@ for at = 1, #KEYS - 1 do
       take(w, -rest)
     elseif w.kind == BUCKET then
       s[2] = math.max(0, s[2] - rest * w.b)
-    elseif w.kind == CALENDAR and s[3] == mark then
+    elseif w.kind == CALENDAR and s[3] <= mark then
       s[2] = math.max(0, s[2] - rest)
     elseif w.kind == WINDOW then
       for slice = 3, #s, 3 do

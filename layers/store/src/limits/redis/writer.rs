@@ -96,7 +96,7 @@ impl Inner {
             let each = |(id, all): (&u64, &Vec<_>)| {
                 all.iter().map(|(key, amount)| (*id, Arc::clone(key), *amount)).collect::<Vec<_>>()
             };
-            leases.iter().flat_map(each).collect()
+            leases.iter().filter(|_| lives).flat_map(each).collect()
         };
         let pipe = |known| {
             let mut pipe = Pipeline::new();

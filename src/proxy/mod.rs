@@ -1,19 +1,25 @@
 //! The whole program as a value: a policy goes in, a running proxy comes out.
 
+mod current;
+mod reload;
+mod watch;
+
 use std::{fmt, io, net::SocketAddr, sync::Arc, thread};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tollway_route::Health;
 
 use crate::{
     admin::{Admin, Views},
-    alerts::Alerts,
-    policy::Policy,
-    server::{self, Workers, WorkersError},
-    stack::{Probing, Stack, StackError},
+    policy::{Policy, PolicyFile},
+    server::{self, Held, Workers, WorkersError},
+    stack::{Pools, Stack, StackError},
     telemetry::Telemetry,
 };
+
+use current::Current;
+use reload::Reloading;
+pub use reload::{ReloadError, Reloader};
 
 /// A proxy that runs on threads of its own.
 ///
@@ -33,7 +39,8 @@ pub struct Proxy {
     address: SocketAddr,
     admin_address: SocketAddr,
     telemetry: Telemetry,
-    stack: Arc<Stack>,
+    current: Arc<Current>,
+    reloader: Reloader,
     stop: CancellationToken,
     thread: thread::JoinHandle<usize>,
 }
@@ -70,6 +77,16 @@ impl std::error::Error for StartError {}
 impl Proxy {
     /// Binds both listeners and starts to serve; returns once clients can connect.
     pub fn start(policy: Policy) -> Result<Self, StartError> {
+        Self::run(policy, None)
+    }
+
+    /// The same with a policy that was read from this file, which is read again whenever it changes,
+    /// and when somebody asks ([`Reloader`]).
+    pub fn start_from(policy: Policy, file: PolicyFile) -> Result<Self, StartError> {
+        Self::run(policy, Some(Arc::new(file)))
+    }
+
+    fn run(policy: Policy, file: Option<Arc<PolicyFile>>) -> Result<Self, StartError> {
         // Plain listeners, so that a proxy can also be started from inside somebody's runtime.
         let bind = |address| {
             let listener = std::net::TcpListener::bind(address)?;
@@ -88,33 +105,55 @@ impl Proxy {
             let listen = |listener| TcpListener::from_std(listener).map_err(StartError::Threads);
             (listen(listener)?, listen(admin_listener)?)
         };
-        let stack = Arc::new(Stack::new(&policy).map_err(StartError::Stack)?);
-        let probing = {
-            let _inside = runtime.enter();
-            stack.probing().map_err(StartError::Stack)?
-        };
-        let telemetry = stack.telemetry().clone();
-        let stop = CancellationToken::new();
+        let stack = Stack::open(&policy).map_err(StartError::Stack)?;
+        let (telemetry, alerts) = (stack.telemetry().clone(), stack.alerts().clone());
+        let (current, stop) = (Current::new(stack), CancellationToken::new());
         let make = {
-            let stack = stack.clone();
-            Arc::new(move || stack.service())
+            let current = current.clone();
+            // Always the same value, whose inside is that of the policy that holds.
+            Arc::new(move || {
+                let mut pools = Pools::default();
+                let stack = current.stack().service_with(&mut pools);
+                let (held, current) = (stack.clone(), current.clone());
+                let renew = move || held.renew(current.stack().service_with(&mut pools));
+                Held { stack, renew: Box::new(renew) }
+            })
         };
-        let workers = Workers::start(policy.server.clone(), make, stop.clone())
-            .map_err(StartError::Workers)?;
-        let token = policy.admin.token.clone();
-        let admin = Admin::new(telemetry.clone(), stop.clone(), token, views(&stack));
-        let serving = serve(
-            listener,
-            (admin_listener, admin, probing, stack.alerts().clone()),
-            workers,
-            telemetry.clone(),
-            stop.clone(),
-        );
+        let workers =
+            Workers::start(policy.server, make, stop.clone()).map_err(StartError::Workers)?;
+        let stop_admin = CancellationToken::new();
+        let (reloader, reloading) =
+            Reloading::new(current.clone(), file.clone(), workers.renewal(), stop_admin.clone());
+        let reloading = {
+            let _inside = runtime.enter();
+            reloading.probing().map_err(StartError::Stack)?
+        };
+        let admin = Admin::new(telemetry.clone(), stop.clone(), views(&current, &reloader));
+        let serving = {
+            let (telemetry, stop, reloader) = (telemetry.clone(), stop.clone(), reloader.clone());
+            async move {
+                tokio::spawn(admin.serve(admin_listener, stop_admin.clone()));
+                tokio::spawn(telemetry.upkeep());
+                // Those of later policies are told by it, too.
+                tokio::spawn(stop_admin.clone().run_until_cancelled_owned(alerts.run()));
+                tokio::spawn(stop_admin.clone().run_until_cancelled_owned(reloading.run()));
+                if let Some(file) = file {
+                    let watching = watch::watch(file, reloader);
+                    tokio::spawn(stop_admin.clone().run_until_cancelled_owned(watching));
+                }
+                server::accept(listener, &workers, stop).await;
+                // Health and metrics answer until the last request is done.
+                let join = tokio::task::spawn_blocking(|| workers.join());
+                let cut_off = join.await.unwrap_or(0);
+                stop_admin.cancel();
+                cut_off
+            }
+        };
         let thread = thread::Builder::new()
             .name("tollway-accept".into())
             .spawn(move || runtime.block_on(serving))
             .map_err(StartError::Threads)?;
-        Ok(Self { address, admin_address, telemetry, stack, stop, thread })
+        Ok(Self { address, admin_address, telemetry, current, reloader, stop, thread })
     }
 
     /// Where clients connect.
@@ -132,9 +171,14 @@ impl Proxy {
         &self.telemetry
     }
 
-    /// Its layers' handles: limits, breakers, totals.
-    pub fn stack(&self) -> &Stack {
-        &self.stack
+    /// Its layers' handles by the policy that holds now: limits, breakers, totals.
+    pub fn stack(&self) -> Arc<Stack> {
+        self.current.stack()
+    }
+
+    /// Puts another policy in the place of the one that holds. Cheap to clone.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Cancel it to start the drain, as [`stop`](Self::stop) does.
@@ -155,38 +199,14 @@ impl Proxy {
     }
 }
 
-fn views(stack: &Arc<Stack>) -> Views {
-    let (refreshed, paced, known) = (stack.clone(), stack.clone(), stack.clone());
-    let (whole, providers) = (stack.clone(), stack.providers());
+fn views(current: &Arc<Current>, reloader: &Reloader) -> Views {
+    let (holds, refused, reloader) = (current.clone(), current.clone(), reloader.clone());
     Views {
-        refresh: Box::new(move || refreshed.refresh_metrics()),
-        providers: Box::new(move || providers.json()),
-        pacing: Box::new(move || paced.show_pacing()),
-        targets: Box::new(move || known.show_targets()),
-        health: Box::new(move || {
-            let (health, shown) = whole.show_health();
-            (health != Health::Down, shown)
+        stack: Box::new(move || holds.stack()),
+        refused: Box::new(move || refused.refused()),
+        reload: Box::new(move || {
+            let reloader = reloader.clone();
+            Box::pin(async move { reload::answer(&reloader.read_again().await) })
         }),
     }
-}
-
-async fn serve(
-    listener: TcpListener,
-    (admin_listener, admin, probing, alerts): (TcpListener, Admin, Option<Probing>, Alerts),
-    workers: Workers,
-    telemetry: Telemetry,
-    stop: CancellationToken,
-) -> usize {
-    let stop_admin = CancellationToken::new();
-    tokio::spawn(admin.serve(admin_listener, stop_admin.clone()));
-    tokio::spawn(telemetry.upkeep());
-    tokio::spawn(stop_admin.clone().run_until_cancelled_owned(alerts.run()));
-    if let Some(probing) = probing {
-        tokio::spawn(stop_admin.clone().run_until_cancelled_owned(probing.run()));
-    }
-    server::accept(listener, &workers, stop).await;
-    // Health and metrics answer until the last request is done.
-    let cut_off = tokio::task::spawn_blocking(|| workers.join()).await.unwrap_or(0);
-    stop_admin.cancel();
-    cut_off
 }

@@ -1,0 +1,156 @@
+//! Limits that outlive the process: what has changed is saved soon after, by a thread of its own.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, Weak,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+use tollway_store::{
+    StoreError,
+    limits::{LimitJournal, Now, Saved, State},
+};
+
+use crate::{decide::Core, key::Key, limiter::Shared, table::Table};
+
+/// A process that is killed loses what it did in this time, and in that of one writing.
+const EVERY: Duration = Duration::from_millis(200);
+/// Keys for which the limits are held up at once, and which are written together.
+const BATCH: usize = 256;
+
+/// Where a [`Core`] is saved.
+pub(crate) struct Journal {
+    store: Arc<dyn LimitJournal>,
+    /// Why the last attempt failed.
+    failed: Mutex<Option<String>>,
+    /// The thread ends when this does.
+    _open: mpsc::SyncSender<()>,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Reads what was saved, and saves from now on what changes in `shared`.
+    pub(crate) fn start(
+        store: Arc<dyn LimitJournal>,
+        shared: Weak<Shared>,
+    ) -> Result<(Self, Vec<Saved>), StoreError> {
+        let saved = store.load()?;
+        let (open, closed) = mpsc::sync_channel::<()>(0);
+        let run = move || {
+            while let Err(RecvTimeoutError::Timeout) = closed.recv_timeout(EVERY) {
+                let Some(shared) = shared.upgrade() else { return };
+                let _ = shared.save();
+            }
+        };
+        let thread = thread::Builder::new().name("tollway-journal".to_owned());
+        thread.spawn(run).map_err(|error| {
+            StoreError::wrong("no thread for what limits remember").because(error)
+        })?;
+        Ok((Self { store, failed: Mutex::default(), _open: open }, saved))
+    }
+
+    pub(crate) fn failed(&self) -> Option<String> {
+        self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+}
+
+impl Shared {
+    /// Saves what has changed since the last time.
+    pub(crate) fn save(&self) -> Result<(), StoreError> {
+        let Some(journal) = self.journal() else { return Ok(()) };
+        let saved = self.save_all(journal);
+        let failed = saved.as_ref().err().map(ToString::to_string);
+        *journal.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = failed;
+        saved
+    }
+
+    fn save_all(&self, journal: &Journal) -> Result<(), StoreError> {
+        loop {
+            let (places, saved) = self.lock().changed(BATCH);
+            if saved.is_empty() {
+                return Ok(());
+            }
+            if let Err(error) = journal.store.save(&saved) {
+                let mut core = self.lock();
+                for (table, slot) in places {
+                    core.tables[table].touch(slot);
+                }
+                return Err(error);
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Some of the keys that changed since they were last asked for, and where they are.
+    fn changed(&mut self, most: usize) -> (Vec<(usize, u32)>, Vec<Saved>) {
+        let (mut places, mut saved) = (Vec::new(), Vec::new());
+        for (at, table) in self.tables.iter_mut().enumerate() {
+            // First, as some may be back already.
+            while let Some(key) = table.take_evicted() {
+                saved.push(table.saved(&key, None));
+            }
+            while saved.len() < most {
+                let Some(slot) = table.untouch() else { break };
+                saved.push(table.save(slot));
+                places.push((at, slot));
+            }
+        }
+        (places, saved)
+    }
+
+    /// Puts what was saved in its place; gives back what is not worth a memory any more.
+    pub(crate) fn restore(&mut self, saved: Vec<Saved>, now: Now) -> Vec<Saved> {
+        let now = self.clock(now);
+        let mut stale = Vec::new();
+        for saved in saved {
+            let packed = saved.state.as_deref().and_then(|bytes| State::unpack(bytes, now));
+            let (Some((shape, mut state)), Some(key)) = (packed, Key::read(&saved.key)) else {
+                stale.push(Saved { state: None, ..saved });
+                continue;
+            };
+            state.advance(&shape, now);
+            let table = self.tables.iter_mut().find(|table| *table.label() == *saved.limit);
+            match table.filter(|table| shape.leads_to(&table.shape)) {
+                _ if state.is_fresh() => stale.push(Saved { state: None, ..saved }),
+                Some(table) => {
+                    state.reshape(&shape, &table.shape, 0, now);
+                    table.put(&key, state, now);
+                }
+                // The limit may be there again one day.
+                None => {}
+            }
+        }
+        stale
+    }
+}
+
+impl Table {
+    /// Name and scope: what a limit is known by in a journal.
+    fn label(&self) -> Arc<str> {
+        match &self.scope {
+            Some(scope) => format!("{}/{scope}", self.name).into(),
+            None => self.name.clone(),
+        }
+    }
+
+    fn save(&self, slot: u32) -> Saved {
+        let found = self.slot(slot);
+        self.saved(&found.key, found.state.pack(&self.shape))
+    }
+
+    fn saved(&self, key: &Key, state: Option<Vec<u8>>) -> Saved {
+        let mut name = String::new();
+        key.write(&mut name);
+        Saved { limit: self.label(), key: name.into(), state }
+    }
+}

@@ -1,0 +1,76 @@
+//! What a ledger costs a request (`row`: a push under a lock), and the thread that writes it.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark: a panic is how it fails")]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::sync::Arc;
+
+use divan::{AllocProfiler, Bencher, counter::ItemsCount};
+use tollway_store::ledger::{Ledger, MemoryLedger, Writer, WriterConfig};
+
+#[global_allocator]
+static ALLOC: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+}
+
+/// Shared parts, as requests have them: only the row itself is made.
+#[divan::bench(threads = [1, 2])]
+fn row(bencher: Bencher<'_, '_>) {
+    let writer = Writer::start(Arc::new(MemoryLedger::new(1)), WriterConfig::default()).unwrap();
+    let row = common::row(1);
+    bencher.bench(|| writer.row(row.clone()));
+}
+
+#[divan::bench]
+fn refused(bencher: Bencher<'_, '_>) {
+    let ledger = Arc::new(MemoryLedger::default());
+    let writer = Writer::start(ledger, WriterConfig::default()).unwrap();
+    let limit = common::name("user");
+    bencher.bench(|| writer.refused(&limit, "mallory", (1, 0), common::DAY));
+}
+
+const ROWS: u64 = 2_000;
+
+fn batches(bencher: Bencher<'_, '_>, ledger: &dyn Ledger) {
+    let id = std::cell::Cell::new(0);
+    bencher
+        .counter(ItemsCount::new(ROWS))
+        .with_inputs(|| {
+            id.set(id.get() + 1);
+            common::batch(id.get(), (0..ROWS).map(common::row).collect())
+        })
+        .bench_local_refs(|batch| ledger.append(batch).unwrap());
+}
+
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn roll_up(bencher: Bencher<'_, '_>) {
+    bencher
+        .counter(ItemsCount::new(ROWS))
+        .with_inputs(|| (0..ROWS).map(common::row).collect::<Vec<_>>())
+        .bench_local_values(|rows| common::batch(1, rows));
+}
+
+#[cfg(feature = "sqlite")]
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn sqlite(bencher: Bencher<'_, '_>) {
+    use tollway_store::sqlite::{Sqlite, SqliteLedger};
+    let folder = tempfile::tempdir().unwrap();
+    let file = Sqlite::open(folder.path().join("tollway.db")).unwrap();
+    batches(bencher, &SqliteLedger::new(Arc::new(file)));
+}
+
+#[cfg(feature = "redis")]
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn redis(bencher: Bencher<'_, '_>) {
+    use tollway_store::redis::{Redis, RedisConfig, RedisLedger};
+    let server = tollway_testkit::RedisServer::start();
+    let redis = Redis::open(RedisConfig::parse(&server.url()).unwrap()).unwrap();
+    while redis.away().is_some() {
+        std::thread::yield_now();
+    }
+    batches(bencher, &RedisLedger::new(redis));
+}

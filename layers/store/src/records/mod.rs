@@ -1,0 +1,84 @@
+//! Small documents by kind and name, each with an expiry if it has one: custom quotas, keys, advice.
+//!
+//! What a document says is its owner's matter. A store holds a few thousand of a kind; a list is
+//! whole. One that has expired is not there any more, for whoever looks.
+//!
+//! ```
+//! use tollway_store::records::{MemoryRecords, Record, Records};
+//!
+//! let records = MemoryRecords::default();
+//! let now = 1_795_305_600_000;
+//! records.put("quota", &Record::new("amira", "200/min").expiring(now + 1_000)).unwrap();
+//! assert_eq!(records.get("quota", "amira", now).unwrap().unwrap().value, b"200/min");
+//! assert!(records.get("quota", "amira", now + 1_000).unwrap().is_none());
+//! ```
+
+mod memory;
+
+use std::sync::Arc;
+
+pub use memory::MemoryRecords;
+
+use crate::StoreError;
+
+/// One document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its name among those of its kind.
+    pub name: Arc<str>,
+    /// What it says.
+    pub value: Vec<u8>,
+    /// From when on it isn't there any more, in milliseconds since 1970; `None`: never.
+    pub expires: Option<u64>,
+}
+
+impl Record {
+    /// A document that never expires.
+    pub fn new(name: impl Into<Arc<str>>, value: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.into(), value: value.into(), expires: None }
+    }
+
+    /// The same, there until this moment, in milliseconds since 1970.
+    #[must_use]
+    pub fn expiring(self, at: u64) -> Self {
+        Self { expires: Some(at), ..self }
+    }
+
+    pub(crate) fn is_there(&self, now: u64) -> bool {
+        self.expires.is_none_or(|expires| expires > now)
+    }
+}
+
+/// Where documents are kept. Every method may block: call it from a thread that may wait. `now` is
+/// in milliseconds since 1970.
+pub trait Records: Send + Sync + 'static {
+    /// Writes a document, over the one of its name if there is one.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    fn put(&self, kind: &str, record: &Record) -> Result<(), StoreError>;
+
+    /// The document of this name.
+    ///
+    /// # Errors
+    /// When it could not be read.
+    fn get(&self, kind: &str, name: &str, now: u64) -> Result<Option<Record>, StoreError>;
+
+    /// All of a kind, by name.
+    ///
+    /// # Errors
+    /// When they could not be read.
+    fn list(&self, kind: &str, now: u64) -> Result<Vec<Record>, StoreError>;
+
+    /// Removes a document; whether there was one.
+    ///
+    /// # Errors
+    /// When it could not be removed.
+    fn remove(&self, kind: &str, name: &str, now: u64) -> Result<bool, StoreError>;
+
+    /// Removes what has expired; how many there were.
+    ///
+    /// # Errors
+    /// When they could not be removed.
+    fn clean(&self, now: u64) -> Result<u64, StoreError>;
+}

@@ -1,0 +1,121 @@
+//! What every store of documents must do, run against each.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests: a panic is how they fail")]
+
+use std::sync::Arc;
+
+use tollway_store::records::{MemoryRecords, Record, Records};
+
+/// One that is empty.
+type Make = fn() -> Made;
+
+/// A store, and what must outlive it.
+struct Made(Arc<dyn Records>, #[allow(dead_code, reason = "held")] Option<Box<dyn std::any::Any>>);
+
+fn memory() -> Made {
+    Made(Arc::new(MemoryRecords::default()), None)
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite() -> Made {
+    use tollway_store::sqlite::{Sqlite, SqliteRecords};
+    let folder = tempfile::tempdir().unwrap();
+    let file = Sqlite::open(folder.path().join("tollway.db")).unwrap();
+    Made(Arc::new(SqliteRecords::new(Arc::new(file))), Some(Box::new(folder)))
+}
+
+#[cfg(feature = "redis")]
+fn redis() -> Made {
+    use tollway_store::redis::{Redis, RedisConfig, RedisRecords};
+    let server = tollway_testkit::RedisServer::start();
+    let config = RedisConfig::parse(&server.url()).unwrap();
+    let redis = Redis::open(config).unwrap();
+    while redis.away().is_some() {
+        std::thread::yield_now();
+    }
+    Made(Arc::new(RedisRecords::new(redis)), Some(Box::new(server)))
+}
+
+/// Each test for each store.
+macro_rules! conformance {
+    ($($test:ident),* $(,)?) => {
+        mod in_memory { $(#[test] fn $test() { super::$test(super::memory); })* }
+        #[cfg(feature = "sqlite")]
+        mod in_sqlite { $(#[test] fn $test() { super::$test(super::sqlite); })* }
+        #[cfg(feature = "redis")]
+        mod in_redis { $(#[test] fn $test() { super::$test(super::redis); })* }
+    };
+}
+
+conformance! {
+    what_was_put_is_there_whatever_it_is,
+    kinds_are_apart,
+    what_has_expired_is_not_there,
+    removed_once,
+}
+
+const NOW: u64 = 1_795_305_600_000;
+
+fn names(records: &dyn Records, kind: &str, now: u64) -> Vec<String> {
+    let all = records.list(kind, now).unwrap();
+    all.into_iter().map(|record| record.name.to_string()).collect()
+}
+
+fn what_was_put_is_there_whatever_it_is(make: Make) {
+    let Made(records, _held) = make();
+    let all = [
+        Record::new("", ""),
+        Record::new("amira", "200/min"),
+        Record::new("b'; DROP TABLE record; --\u{0}\u{1F600}", vec![0, 255, 10])
+            .expiring(u64::MAX >> 1),
+        Record::new("c", vec![7; 100_000]).expiring(NOW + 1),
+    ];
+    for record in &all {
+        records.put("quota", record).unwrap();
+    }
+    for record in &all {
+        assert_eq!(records.get("quota", &record.name, NOW).unwrap().as_ref(), Some(record));
+    }
+    assert_eq!(records.list("quota", NOW).unwrap(), all);
+    // Over what was there, its expiry too.
+    let anew = Record::new("c", "new");
+    records.put("quota", &anew).unwrap();
+    assert_eq!(records.get("quota", "c", NOW + 1).unwrap(), Some(anew));
+    assert_eq!(records.get("quota", "nobody", NOW).unwrap(), None);
+}
+
+fn kinds_are_apart(make: Make) {
+    let Made(records, _held) = make();
+    records.put("quota", &Record::new("amira", "1")).unwrap();
+    records.put("key", &Record::new("amira", "2")).unwrap();
+    assert_eq!(records.get("key", "amira", NOW).unwrap().unwrap().value, b"2");
+    assert!(records.remove("key", "amira", NOW).unwrap());
+    assert_eq!(names(&*records, "key", NOW), [""; 0]);
+    assert_eq!(names(&*records, "quota", NOW), ["amira"]);
+    assert_eq!(names(&*records, "nothing", NOW), [""; 0]);
+}
+
+fn what_has_expired_is_not_there(make: Make) {
+    let Made(records, _held) = make();
+    for (name, expires) in [("a", NOW), ("b", NOW + 1), ("c", NOW - 1)] {
+        records.put("quota", &Record::new(name, "1").expiring(expires)).unwrap();
+    }
+    records.put("key", &Record::new("d", "1").expiring(NOW)).unwrap();
+    records.put("key", &Record::new("e", "1")).unwrap();
+    assert_eq!(names(&*records, "quota", NOW), ["b"]);
+    assert_eq!(records.get("quota", "a", NOW).unwrap(), None);
+    assert!(!records.remove("quota", "c", NOW).unwrap(), "gone already");
+    assert_eq!(records.clean(NOW).unwrap(), 2);
+    assert_eq!(records.clean(NOW).unwrap(), 0);
+    // What was cleaned is gone for an earlier look, too.
+    assert_eq!(names(&*records, "quota", 0), ["b"]);
+    assert_eq!(names(&*records, "key", 0), ["e"]);
+}
+
+fn removed_once(make: Make) {
+    let Made(records, _held) = make();
+    records.put("key", &Record::new("a", "1")).unwrap();
+    assert!(records.remove("key", "a", NOW).unwrap());
+    assert!(!records.remove("key", "a", NOW).unwrap());
+    assert_eq!(records.get("key", "a", NOW).unwrap(), None);
+}

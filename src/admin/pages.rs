@@ -1,0 +1,110 @@
+//! `/healthz`, `/readyz`, `/metrics`, and pages of JSON for who wants to know more.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::Full;
+use tollway_route::Health;
+
+use super::{Admin, decisions, v1};
+
+/// What asks for the token, where there is one.
+const PAGES: [&str; 6] = ["/metrics", "/health", "/providers", "/targets", "/decisions", "/pacing"];
+
+type Page = Response<Full<Bytes>>;
+
+/// Whatever is not of the API.
+pub(super) async fn answer(
+    State(admin): State<Arc<Admin>>,
+    request: Request,
+) -> Response<axum::body::Body> {
+    admin.page(&request).map(axum::body::Body::new)
+}
+
+impl Admin {
+    fn page(&self, request: &Request) -> Page {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD here\n");
+        }
+        match request.uri().path() {
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" if self.draining.is_cancelled() => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            }
+            "/readyz" => text(StatusCode::OK, self.ready()),
+            page if PAGES.contains(&page) && !self.allows(request.headers()) => {
+                text(StatusCode::UNAUTHORIZED, format!("{UNAUTHORIZED}\n"))
+            }
+            "/providers" => json(self.stack().providers().json()),
+            "/pacing" => json(self.stack().show_pacing()),
+            "/targets" => json(self.stack().show_targets()),
+            "/decisions" => {
+                let query = request.uri().query().unwrap_or_default();
+                match decisions::Asked::parse(query) {
+                    Ok(asked) => json(asked.among(self.telemetry.decisions())),
+                    Err(wrong) => text(StatusCode::BAD_REQUEST, wrong),
+                }
+            }
+            "/health" => {
+                let (health, shown) = self.stack().show_health();
+                let mut reply = json(shown);
+                if health == Health::Down {
+                    *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                }
+                reply
+            }
+            "/metrics" => {
+                self.stack().refresh_metrics();
+                let mut reply = text(StatusCode::OK, self.telemetry.render());
+                reply.headers_mut().insert(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("text/plain; version=0.0.4"),
+                );
+                reply
+            }
+            _ => {
+                let pages = PAGES.join(", ");
+                let api = v1::PREFIX;
+                let here = format!(
+                    "here are /healthz, /readyz, {pages}, and what {api}/openapi.json lists\n"
+                );
+                text(StatusCode::NOT_FOUND, here)
+            }
+        }
+    }
+
+    /// Ready by the policy that holds, and what is the matter with a later one. What a policy says is
+    /// told only where everybody may read the other pages, too.
+    fn ready(&self) -> String {
+        match (self.views.refused)() {
+            None => "ready\n".into(),
+            Some(_) if self.token().is_some() => {
+                "ready, by the policy before the latest one, which was refused\n".into()
+            }
+            Some(why) => {
+                format!("ready, by the policy before the latest one, which was refused:\n\n{why}\n")
+            }
+        }
+    }
+}
+
+/// What is said to who shows no token.
+pub(super) const UNAUTHORIZED: &str = "send the admin token as Authorization: Bearer";
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Page {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    reply
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    reply
+}
+
+fn json(body: String) -> Page {
+    let mut reply = text(StatusCode::OK, body);
+    let json = HeaderValue::from_static("application/json");
+    reply.headers_mut().insert(header::CONTENT_TYPE, json);
+    reply
+}

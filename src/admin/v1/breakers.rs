@@ -1,0 +1,133 @@
+//! Circuits of targets and keys that are set aside.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{RawQuery, State, rejection::BytesRejection},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tollway_circuit_breaker as breaker;
+
+use super::{ApiError, App, Query, Reply, body};
+use crate::{
+    policy::nearest,
+    stack::{Circuit, Credential, Stack},
+};
+
+/// `GET /breakers`: every circuit that has seen a request, and every key that was ever set aside.
+pub(super) async fn show(State(admin): App, RawQuery(query): RawQuery) -> Reply {
+    let query = Query::parse(query.as_deref(), &["provider"])?;
+    let stack = admin.stack();
+    let wanted = |provider: &str| query.get("provider").is_none_or(|asked| asked == provider);
+    let now = Instant::now();
+    let mut circuits: Vec<_> = stack
+        .breakers()
+        .list()
+        .iter()
+        .filter(|status| wanted(status.key.target.provider()))
+        .map(|status| (status.key.target.to_string(), circuit(status, now)))
+        .collect();
+    circuits.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut keys: Vec<_> = stack
+        .benches()
+        .list()
+        .iter()
+        .filter(|status| wanted(&status.key.provider))
+        .map(|status| (format!("{}/{}", status.key.provider, status.key.key), key(status, now)))
+        .collect();
+    keys.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let shown = |all: Vec<(String, Value)>| all.into_iter().map(|(_, it)| it).collect::<Vec<_>>();
+    Ok(Json(json!({ "breakers": shown(circuits), "keys": shown(keys) })))
+}
+
+fn circuit(status: &breaker::Status<Circuit>, now: Instant) -> Value {
+    let Circuit { target, credential } = &status.key;
+    let mut shown = stands(status, now);
+    shown["provider"] = (&**target.provider()).into();
+    shown["model"] = target.model().map(|model| &**model).into();
+    shown["key"] = (&**target.key()).into();
+    shown["client"] = credential.as_deref().into();
+    shown
+}
+
+fn key(status: &breaker::Status<Credential>, now: Instant) -> Value {
+    let mut shown = stands(status, now);
+    shown["provider"] = (&*status.key.provider).into();
+    shown["key"] = (&*status.key.key).into();
+    shown["client"] = status.key.own.as_deref().into();
+    shown
+}
+
+fn stands<K>(status: &breaker::Status<K>, now: Instant) -> Value {
+    let until = match status.state {
+        breaker::State::Open { until } | breaker::State::Benched { until } => {
+            Some(until.saturating_duration_since(now).as_secs_f64().ceil())
+        }
+        _ => None,
+    };
+    let failure = status.last_failure.map(|(class, at)| {
+        let ago = now.saturating_duration_since(at).as_secs();
+        json!({ "class": class.as_str(), "seconds_ago": ago })
+    });
+    json!({
+        "state": status.state.as_str(),
+        "seconds_left": until,
+        "reason": status.reason.as_ref().map(ToString::to_string),
+        "failures_in_a_row": status.failures_in_a_row,
+        "last_failure": failure,
+    })
+}
+
+/// Which circuits are meant.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    provider: Option<String>,
+    model: Option<String>,
+}
+
+impl Asked {
+    fn provider(&self, stack: &Stack) -> Result<String, ApiError> {
+        let names = || stack.policy().providers.iter().map(|provider| &*provider.name);
+        let Some(asked) = &self.provider else {
+            return Err(ApiError::bad("provider", "say which provider"));
+        };
+        if names().any(|name| name == asked) {
+            return Ok(asked.clone());
+        }
+        let near = nearest(asked, names());
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        Err(ApiError::not_found(format!("there is no provider `{asked}`{near}")))
+    }
+}
+
+/// `POST /breakers/reset`: circuits are closed, and their past is forgotten.
+pub(super) async fn reset(State(admin): App, sent: Result<Bytes, BytesRejection>) -> Reply {
+    let asked: Asked = body(sent)?;
+    let stack = admin.stack();
+    let provider = asked.provider(&stack)?;
+    match stack.reset_circuits(&provider, asked.model.as_deref()) {
+        0 => Err(ApiError::not_found("no such circuit has seen a request")),
+        count => {
+            tracing::info!(%provider, count, "an operator reset circuits");
+            Ok(Json(json!({ "reset": count })))
+        }
+    }
+}
+
+/// `POST /breakers/open`: no request goes there until it is reset.
+pub(super) async fn open(State(admin): App, sent: Result<Bytes, BytesRejection>) -> Reply {
+    let asked: Asked = body(sent)?;
+    let stack = admin.stack();
+    let provider = asked.provider(&stack)?;
+    if stack.policy().circuit_breaker.is_none() {
+        let message = "the policy has no `circuit_breaker`, so nothing would hold requests back";
+        return Err(ApiError::conflict(message));
+    }
+    let opened = stack.open_circuits(&provider, asked.model.as_deref());
+    tracing::warn!(%provider, targets = opened.len(), "an operator opened circuits");
+    let targets: Vec<_> = opened.iter().map(ToString::to_string).collect();
+    Ok(Json(json!({ "opened": targets })))
+}

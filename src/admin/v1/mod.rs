@@ -1,0 +1,123 @@
+//! The API: JSON in, JSON out, every route behind the token. `openapi.json` says what each takes and
+//! gives, and a test holds it to that.
+
+mod breakers;
+mod costs;
+mod error;
+mod limits;
+mod policy;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Request, State, rejection::BytesRejection},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
+};
+use http::header;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Admin, query::Query};
+
+pub(super) use error::ApiError;
+
+/// What all its paths begin with.
+pub(super) const PREFIX: &str = "/admin/v1";
+
+/// What it takes and gives, as OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("../openapi.json");
+
+/// The most that a request may hold, in bytes.
+const LARGEST: usize = 64 << 10;
+
+type App = State<Arc<Admin>>;
+
+/// What every handler gives.
+type Reply = Result<Json<Value>, ApiError>;
+
+fn routes() -> Vec<(&'static str, MethodRouter<Arc<Admin>>)> {
+    vec![
+        ("/openapi.json", get(openapi)),
+        ("/limits", get(limits::config)),
+        ("/limits/status", get(limits::status)),
+        ("/limits/buckets", get(limits::buckets)),
+        ("/limits/reset", post(limits::reset)),
+        ("/limits/cleanup", post(limits::cleanup)),
+        ("/costs", get(costs::show)),
+        ("/breakers", get(breakers::show)),
+        ("/breakers/reset", post(breakers::reset)),
+        ("/breakers/open", post(breakers::open)),
+        ("/policy", get(policy::show)),
+        ("/reload", post(policy::reload)),
+    ]
+}
+
+/// To be nested under [`PREFIX`].
+pub(super) fn router(admin: Arc<Admin>) -> Router {
+    let all = routes().into_iter();
+    all.fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+        .method_not_allowed_fallback(async || ApiError::method())
+        .fallback(nothing_here)
+        .layer(DefaultBodyLimit::max(LARGEST))
+        .layer(middleware::from_fn_with_state(admin.clone(), guard))
+        .with_state(admin)
+}
+
+async fn guard(State(admin): App, request: Request, next: Next) -> Response {
+    if !admin.allows(request.headers()) {
+        return ApiError::unauthorized().into_response();
+    }
+    next.run(request).await
+}
+
+async fn nothing_here(request: Request) -> ApiError {
+    let path = request.uri().path();
+    let paths: Vec<&str> = routes().into_iter().map(|(path, _)| path).collect();
+    let path: String = path.chars().take(80).collect();
+    let near = crate::policy::nearest(&path, paths);
+    let help = match near {
+        Some(near) => format!("; did you mean {PREFIX}{near}?"),
+        None => format!("; {PREFIX}/openapi.json lists what is"),
+    };
+    ApiError::not_found(format!("{PREFIX}{path} is not here{help}"))
+}
+
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+/// The JSON of a request; an empty body is an empty object.
+fn body<T: DeserializeOwned>(sent: Result<Bytes, BytesRejection>) -> Result<T, ApiError> {
+    let sent = sent.map_err(|_| ApiError::too_large(LARGEST))?;
+    let text: &[u8] = if sent.is_empty() { b"{}" } else { &sent };
+    serde_json::from_slice(text).map_err(|error| ApiError::body(&error))
+}
+
+/// For what may take longer than a moment: reading a store, walking many keys.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(ApiError::failed("the answer could not be made")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The methods are held to the document by tests over a socket.
+    #[test]
+    fn the_document_lists_the_routes_and_no_others() {
+        let document: Value = serde_json::from_str(OPENAPI).unwrap();
+        let documented: BTreeSet<String> =
+            document["paths"].as_object().unwrap().keys().cloned().collect();
+        let paths = routes().into_iter().map(|(path, _)| format!("{PREFIX}{path}"));
+        assert_eq!(documented, paths.collect());
+    }
+}

@@ -1,0 +1,184 @@
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::remote::{Asked, Remote, cell, rows, table, time};
+
+#[derive(Debug, Args)]
+pub(super) struct LimitsArgs {
+    #[command(flatten)]
+    remote: Remote,
+    #[command(subcommand)]
+    command: LimitsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LimitsCommand {
+    /// How limits stand: for somebody, or for the ten of each limit that have used the most.
+    Status(StatusArgs),
+    /// Give somebody their whole quota back, less what running requests hold.
+    Reset(ResetArgs),
+    /// The limits as the policy has them.
+    Config,
+    /// How many keys each limit has in memory.
+    Buckets,
+    /// Forget keys that have their whole quota.
+    Cleanup,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    #[command(flatten)]
+    who: Who,
+    /// Every key in memory.
+    #[arg(long)]
+    all: bool,
+    /// What is reserved, too, how many wait, and what the quota is.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+#[derive(Debug, Args)]
+struct ResetArgs {
+    #[command(flatten)]
+    who: Who,
+    /// Everybody's.
+    #[arg(long, conflicts_with_all = ["user", "key", "ip", "provider"])]
+    all: bool,
+}
+
+/// For whom.
+#[derive(Debug, Args)]
+struct Who {
+    /// Of this limit only.
+    #[arg(long, value_name = "NAME")]
+    limit: Option<String>,
+    /// For a user.
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// For a caller's key, by its name.
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// For a client's address.
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<std::net::IpAddr>,
+    /// For a provider.
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+}
+
+impl Who {
+    fn pairs(&self) -> [(&'static str, Option<String>); 5] {
+        [
+            ("limit", self.limit.clone()),
+            ("user", self.user.clone()),
+            ("key", self.key.clone()),
+            ("ip", self.ip.map(|ip| ip.to_string())),
+            ("provider", self.provider.clone()),
+        ]
+    }
+
+    fn query(&self) -> Asked {
+        self.pairs()
+            .iter()
+            .fold(Asked::default(), |asked, (name, value)| asked.with(name, value.as_deref()))
+    }
+
+    fn body(&self) -> Value {
+        let given = self.pairs().into_iter();
+        let given = given.filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+        Value::Object(given.collect())
+    }
+}
+
+pub(super) fn run(args: &LimitsArgs) -> anyhow::Result<ExitCode> {
+    let remote = &args.remote;
+    match &args.command {
+        LimitsCommand::Status(asked) => {
+            let query = asked.who.query().with("all", asked.all.then_some("true"));
+            remote.get("/limits/status", &query, |answer| status(answer, asked.verbose))
+        }
+        LimitsCommand::Reset(asked) => {
+            let mut body = asked.who.body();
+            if asked.all {
+                body["all"] = true.into();
+            }
+            remote.post("/limits/reset", &body, |answer| {
+                let row = |row: &Value| [cell(&row["limit"]), cell(&row["key"])];
+                table(["reset", "for"], &list(answer, "reset", row))
+            })
+        }
+        LimitsCommand::Config => remote.get("/limits", &Asked::default(), config),
+        LimitsCommand::Buckets => remote.get("/limits/buckets", &Asked::default(), |answer| {
+            let row = |row: &Value| [cell(&row["limit"]), cell(&row["keys"])];
+            table(["limit", "keys"], &list(answer, "limits", row))
+        }),
+        LimitsCommand::Cleanup => remote.post("/limits/cleanup", &json!({}), |answer| {
+            let row = |row: &Value| ["limit", "removed", "keys"].map(|name| cell(&row[name]));
+            table(["limit", "removed", "left"], &list(answer, "limits", row))
+        }),
+    }
+}
+
+fn list<const N: usize>(
+    answer: &Value,
+    name: &str,
+    row: impl Fn(&Value) -> [String; N],
+) -> Vec<[String; N]> {
+    rows(answer, name).iter().map(row).collect()
+}
+
+fn status(answer: &Value, verbose: bool) -> String {
+    if answer["more"] == true {
+        eprintln!("there are more keys than these; --all tells more of them");
+    }
+    if verbose {
+        let head =
+            ["limit", "for", "used", "held", "left", "unit", "resets in", "waiting", "quota"];
+        let row = |row: &Value| {
+            let [limit, key, used, held, left, unit] =
+                ["limit", "key", "used", "held", "left", "unit"].map(|name| cell(&row[name]));
+            let (resets, waiting) = (time(&row["reset_seconds"]), cell(&row["waiting"]));
+            [limit, key, used, held, left, unit, resets, waiting, quota(&row["quota"])]
+        };
+        return table(head, &list(answer, "limits", row));
+    }
+    let head = ["limit", "for", "used", "of", "left", "unit", "resets in"];
+    let row = |row: &Value| {
+        let [limit, key, used, of, left, unit] =
+            ["limit", "key", "used", "capacity", "left", "unit"].map(|name| cell(&row[name]));
+        [limit, key, used, of, left, unit, time(&row["reset_seconds"])]
+    };
+    table(head, &list(answer, "limits", row))
+}
+
+fn config(answer: &Value) -> String {
+    let head = ["limit", "per", "unit", "quota", "when full", "enforced", "models"];
+    let row = |row: &Value| {
+        let full = match row["wait_seconds"].as_f64() {
+            Some(_) => format!("wait {}", time(&row["wait_seconds"])),
+            None => cell(&row["when_full"]),
+        };
+        let models =
+            if rows(row, "models").is_empty() { "all".into() } else { cell(&row["models"]) };
+        let [limit, per, unit, enforce] =
+            ["limit", "per", "unit", "enforce"].map(|name| cell(&row[name]));
+        [limit, per, unit, quota(&row["quota"]), full, enforce, models]
+    };
+    table(head, &list(answer, "limits", row))
+}
+
+/// `100 in 1m, burst 150`, `20 a day`, `5 at a time`.
+fn quota(quota: &Value) -> String {
+    let amount = cell(&quota["amount"]);
+    let over = || time(&quota["seconds"]);
+    match quota["shape"].as_str() {
+        Some("bucket") if quota["burst"] == quota["amount"] => format!("{amount} in {}", over()),
+        Some("bucket") => format!("{amount} in {}, burst {}", over(), cell(&quota["burst"])),
+        Some("sliding") => format!("{amount} in any {}", over()),
+        Some("calendar") => format!("{amount} a {}", cell(&quota["period"])),
+        Some("concurrent") => format!("{amount} at a time"),
+        _ => amount,
+    }
+}

@@ -1,0 +1,125 @@
+//! The policy's limits as they hold at the moment: what counts each of them, and for whom.
+
+use std::{net::IpAddr, sync::Arc};
+
+use tollway_rate_limit::{Handle, Key, Part, Standing};
+
+use super::{
+    Stack,
+    limits::{Side, rule_name, side},
+};
+use crate::policy::{Limit, Quota, Scope};
+
+/// One quota of one limit, and what counts it.
+#[derive(Debug)]
+pub struct InForce<'a> {
+    /// The limit's name, with the unit's where it has several quotas: `user.tokens`.
+    pub name: Arc<str>,
+    /// The limit as the policy has it.
+    pub limit: &'a Limit,
+    /// Which of its quotas.
+    pub quota: &'a Quota,
+    handle: Handle,
+}
+
+/// Somebody that a limit may count for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// A user.
+    User(Arc<str>),
+    /// A caller's key.
+    Key(Arc<str>),
+    /// An address.
+    Ip(IpAddr),
+    /// A provider.
+    Provider(Arc<str>),
+}
+
+impl Who {
+    fn scope(&self) -> Scope {
+        match self {
+            Self::User(_) => Scope::User,
+            Self::Key(_) => Scope::Key,
+            Self::Ip(_) => Scope::Ip,
+            Self::Provider(_) => Scope::Provider,
+        }
+    }
+
+    fn key(&self) -> Key {
+        match self {
+            Self::User(name) | Self::Key(name) | Self::Provider(name) => Key::from(name),
+            Self::Ip(ip) => Key::network(*ip),
+        }
+    }
+}
+
+impl Stack {
+    /// Every quota of every limit, in the policy's order.
+    pub fn limits_in_force(&self) -> impl Iterator<Item = InForce<'_>> {
+        self.policy.limits.iter().flat_map(|limit| {
+            let handle = match side(limit) {
+                Side::Request => self.request_limits(),
+                Side::Attempt => self.attempt_limits(),
+            };
+            let name = |quota| rule_name(limit, quota);
+            limit.quotas.iter().map(move |quota| InForce {
+                name: name(quota),
+                limit,
+                quota,
+                handle: handle.clone(),
+            })
+        })
+    }
+}
+
+impl InForce<'_> {
+    /// Scopes that its keys are made of; none: all share one quota.
+    fn scopes(&self) -> Vec<&Scope> {
+        self.limit.per.iter().filter(|scope| **scope != Scope::All).collect()
+    }
+
+    /// How many keys it has in memory.
+    pub fn keys(&self) -> usize {
+        self.handle.keys(&self.name).unwrap_or_default()
+    }
+
+    /// How every key stands that it has in memory; one that all share, in any case.
+    pub fn all(&self) -> Vec<(Key, Standing)> {
+        if self.scopes().is_empty() {
+            return self.stands(Key::All);
+        }
+        self.handle.entries(&self.name).unwrap_or_default()
+    }
+
+    /// How it stands for somebody; of a limit by two things, each pair in memory that they are half of.
+    /// Nothing, where it doesn't count for them by themselves.
+    pub fn of(&self, who: &Who) -> Vec<(Key, Standing)> {
+        let scope = who.scope();
+        match self.scopes().as_slice() {
+            [one] if **one == scope => self.stands(who.key()),
+            [one, two] => {
+                let Key::One(wanted) = who.key() else { return Vec::new() };
+                let is = |named: &Scope, part: &Part| *named == scope && *part == wanted;
+                let mut found = self.handle.entries(&self.name).unwrap_or_default();
+                found.retain(|(key, _)| matches!(key, Key::Two(a, b) if is(one, a) || is(two, b)));
+                found
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn stands(&self, key: Key) -> Vec<(Key, Standing)> {
+        let standing = self.handle.standing(&self.name, &key);
+        standing.map(|standing| (key, standing)).into_iter().collect()
+    }
+
+    /// Gives a key its whole quota back, less what running requests hold; whether it is in memory.
+    pub fn reset(&self, key: &Key) -> bool {
+        self.handle.reset(&self.name, key)
+    }
+
+    /// Forgets keys that have their whole quota; how many.
+    pub fn sweep(&self) -> usize {
+        self.handle.sweep(&self.name).unwrap_or_default()
+    }
+}

@@ -1,0 +1,68 @@
+//! Limits of running proxies that live beside the process: in a file, in Redis, or in both.
+
+use http::Method;
+use tollway_testkit::RedisServer;
+
+use super::support::*;
+
+fn counted(state: &str) -> String {
+    format!(
+        "
+state: {state}
+callers: {{ identify: header x-user }}
+providers: {{ openai: {{ simulate: {{ output_tokens: 20 }} }} }}
+limits:
+  - {{ name: user, per: user, requests: 3/day, when_store_is_away: closed }}
+  - {{ name: spend, per: user, usd: 1/day }}
+routes: [{{ name: all, targets: [openai/gpt-4o-mini] }}]
+"
+    )
+}
+
+async fn ask_as(proxy: &Running, user: &str) -> u16 {
+    let reply = proxy.send(Method::POST, CHAT, &[JSON, ("x-user", user)], ask(false)).await;
+    until("its end", || proxy.is_idle()).await;
+    reply.status.as_u16()
+}
+
+async fn asks(proxy: &Running, user: &str) -> [u16; 2] {
+    [ask_as(proxy, user).await, ask_as(proxy, user).await]
+}
+
+#[tokio::test]
+async fn limits_in_a_file_outlive_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = counted(&format!("{{ sqlite: '{}' }}", folder.path().join("state.db").display()));
+    let first = Running::new(&policy);
+    assert_eq!(asks(&first, "ann").await, [200, 200]);
+    let first = first.take();
+    tokio::task::spawn_blocking(|| first.stop()).await.unwrap();
+    let second = Running::new(&policy);
+    assert_eq!(asks(&second, "ann").await, [200, 429]);
+    assert_eq!(asks(&second, "bob").await, [200, 200]);
+}
+
+#[tokio::test]
+async fn limits_in_redis_are_those_of_all_instances() {
+    let mut server = RedisServer::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own.db");
+    for own in ["redis", "memory", &format!("{{ sqlite: '{}' }}", file.display())] {
+        let policy = counted(&format!(
+            "{{ redis: {{ url: '{}', timeout: 10s }}, ledger: memory, budgets: {own} }}",
+            server.url()
+        ));
+        server.flush();
+        let (one, two) = (Running::new(&policy), Running::new(&policy));
+        // Before it is connected to, a limit that is closed then lets nobody through.
+        while ask_as(&one, "warms up").await == 503 || ask_as(&two, "warms up").await == 503 {}
+        assert_eq!(asks(&one, "ann").await, [200, 200]);
+        assert_eq!(asks(&two, "ann").await, [200, 429]);
+        assert_eq!(ask_as(&one, "ann").await, 429);
+    }
+    let policy = counted(&format!("{{ redis: '{}', ledger: memory }}", server.url()));
+    let proxy = Running::new(&policy);
+    server.kill();
+    let reply = proxy.send(Method::POST, CHAT, &[JSON, ("x-user", "bob")], ask(false)).await;
+    assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, "1"));
+}
