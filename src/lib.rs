@@ -16,6 +16,7 @@
 //! | [`core`] | the values they tell each other |
 
 pub mod admin;
+pub mod alerts;
 pub mod cli;
 pub mod policy;
 mod proxy;

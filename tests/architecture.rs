@@ -161,6 +161,7 @@ const MODULES: &[(&str, &[&str], &str)] = &[
         &[
             "policy",
             "telemetry",
+            "alerts::Alerts",
             "upstream",
             "simulate",
             "server::RequestBody",
@@ -168,6 +169,11 @@ const MODULES: &[(&str, &[&str], &str)] = &[
             "server",
         ],
         "turns a policy into layers; of the server only the body's type and the number of pools",
+    ),
+    (
+        "alerts",
+        &["policy", "telemetry", "upstream::tls_config"],
+        "tells people of budgets, as the policy says; trusts whom providers' connections trust",
     ),
     ("server", &["policy"], "serves any service"),
     (

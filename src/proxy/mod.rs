@@ -106,7 +106,7 @@ impl Proxy {
             (listen(listener)?, listen(admin_listener)?)
         };
         let stack = Stack::open(&policy).map_err(StartError::Stack)?;
-        let telemetry = stack.telemetry().clone();
+        let (telemetry, alerts) = (stack.telemetry().clone(), stack.alerts().clone());
         let (current, stop) = (Current::new(stack), CancellationToken::new());
         let make = {
             let current = current.clone();
@@ -134,6 +134,8 @@ impl Proxy {
             async move {
                 tokio::spawn(admin.serve(admin_listener, stop_admin.clone()));
                 tokio::spawn(telemetry.upkeep());
+                // Those of later policies are told by it, too.
+                tokio::spawn(stop_admin.clone().run_until_cancelled_owned(alerts.run()));
                 tokio::spawn(stop_admin.clone().run_until_cancelled_owned(reloading.run()));
                 if let Some(file) = file {
                     let watching = watch::watch(file, reloader);

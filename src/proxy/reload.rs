@@ -245,6 +245,7 @@ fn build(
     policy.server.workers = before.server.workers;
     policy.log = before.log.clone();
     policy.state = before.state.clone();
+    policy.time_zone = before.time_zone.clone();
     let stack = old.next(&policy).map_err(|error| ReloadError::Stack(Arc::new(error)))?;
     Ok((stack, changes))
 }

@@ -28,6 +28,7 @@ use super::{
     availability::Availability,
     breaker, callers,
     carried::{Carried, InUse},
+    downgrade::DowngradeLayer,
     estimate::Estimates,
     fits,
     hangup::{HangupBody, HangupLayer},
@@ -47,6 +48,7 @@ use super::{
     upstream::{self, Pools},
 };
 use crate::{
+    alerts::Alerts,
     policy::{OnHangup, Policy},
     server::RequestBody,
     simulate::Simulator,
@@ -57,6 +59,7 @@ use crate::{
 /// A policy's layers, with all their state. Services made from it share that state.
 pub struct Stack {
     pub(super) policy: Arc<Policy>,
+    pub(super) alerts: Alerts,
     pub(super) telemetry: Telemetry,
     observe: ObserveLayer,
     identify: IdentifyLayer,
@@ -146,10 +149,16 @@ impl Stack {
         let aliases = Aliases::new(&policy);
         let Carried { estimates, input_tokens, totals, tracker, simulators } =
             Carried::to(&policy, aliases.clone(), before)?;
+        let alerts = match before {
+            Some(before) => before.alerts.next(&policy, limits::rule_name),
+            None => Alerts::new(&policy, limits::rule_name, telemetry.clone(), SystemClock),
+        };
+        let alerts = alerts.map_err(|error| StackError::new("alerts", error))?;
         let accounts = Accounts::new(&policy);
         let settle = limits::BySpending::new(prices.clone(), aliases, accounts, estimates.clone());
+        let told = (&telemetry, &alerts, &pen);
         let limits = |side, old: Option<_>| {
-            limits::layer(&policy, side, settle.clone(), &stores.limits, (&telemetry, &pen), old)
+            limits::layer(&policy, side, settle.clone(), &stores.limits, told, old)
         };
         let attempt_limits =
             limits(limits::Side::Attempt, before.map(|before| &before.attempt_limits))?;
@@ -178,6 +187,7 @@ impl Stack {
             input_tokens,
             request_limits,
             retry: retry::layer(&policy, &decider, &telemetry)?,
+            alerts,
             route: decider.layer(&telemetry),
             decider,
             translate: fits::layer(&policy),
@@ -282,6 +292,8 @@ impl Stack {
             .layer(self.request_limits.clone())
             // Where to? Writes the plan.
             .layer(self.route.clone())
+            // Whose budget is spent goes where the budget says, if anywhere.
+            .layer(DowngradeLayer(self.decider.clone()))
             .map_request(tell::plans(self.policy.routing.header))
             // Walks the plan; everything below is one attempt.
             .layer(self.retry.clone())

@@ -8,6 +8,7 @@
 //! | figures of targets | all, judged anew | routes need them from the first request on |
 //! | output and input estimates | all | replies taught them, no policy |
 //! | totals, ledger | all | money spent stays spent |
+//! | alerts | what was told, what waits for the webhook; by the new webhook | nothing is told twice |
 //! | metrics, latest decisions | all | one process has one set; counters never fall |
 //! | simulated providers | by name, under their new settings | a rehearsal of an outage goes on |
 //! | TLS settings, connections | of providers that are the same | a new connection costs a round trip or three |
@@ -21,7 +22,7 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tollway_cost::Totals;
+use tollway_cost::{Totals, TotalsConfig};
 use tollway_route::facts::Tracker;
 
 use super::{
@@ -78,7 +79,7 @@ impl Carried {
             None => Self {
                 estimates: Arc::default(),
                 input_tokens: InputTokens::new(aliases),
-                totals: Totals::default(),
+                totals: totals(policy)?,
                 tracker: Tracker::new(figures).map_err(|error| StackError::new("health", error))?,
                 simulators,
             },
@@ -124,6 +125,7 @@ impl Stack {
         }
         self.request_limits.take_over();
         self.attempt_limits.take_over();
+        self.alerts.take_over();
         self.count_limits();
         for provider in &policy.providers {
             let old = before.policy.provider(&provider.name);
@@ -160,6 +162,12 @@ impl Stack {
             }
         }
     }
+}
+
+/// By days and months of the policy's time zone.
+fn totals(policy: &Policy) -> Result<Totals, StackError> {
+    let config = TotalsConfig { zone: policy.time_zone.clone(), ..TotalsConfig::default() };
+    Totals::new(config).map_err(|error| StackError::new("totals", error))
 }
 
 fn address(provider: &Provider) -> Option<&http::Uri> {

@@ -7,7 +7,9 @@ use tollway_cost::{Dimension, Totals};
 use tollway_rate_limit as rate_limit;
 use tollway_store::{
     StoreError,
-    ledger::{By, Event, Keep, Ledger, MemoryLedger, Period, TotalsOf, Writer, WriterConfig},
+    ledger::{
+        By, Event, Keep, Ledger, MemoryLedger, Period, TotalsOf, Writer, WriterConfig, millis,
+    },
 };
 
 use super::{
@@ -36,6 +38,7 @@ pub(super) fn open(
     telemetry.count_many(names::LEDGER_DROPPED, 0);
     let mut written = WriterConfig {
         keep: config.keep,
+        zone: policy.time_zone.clone(),
         hook: Box::new(move |event: &Event| tell(&telemetry, event)),
         ..WriterConfig::default()
     };
@@ -84,7 +87,7 @@ pub(super) fn restore(books: &Books, policy: &Policy, totals: &Totals) {
     if !matches!(policy.state.ledger.store, Store::Sqlite(_)) {
         return;
     }
-    let today = Period::day(SystemClock.now());
+    let today = Period::day_in(millis(SystemClock.now()), &policy.time_zone);
     for (from, to) in
         [(today.days_before(60), today), (today.days_before(335), today.whole_month())]
     {

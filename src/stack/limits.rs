@@ -7,7 +7,7 @@ use std::{
 use http::{request, response};
 use tollway_core::{Ask, AtWork, Caller, Ending, Metered, Operation, Target, Usage, Usd};
 use tollway_rate_limit::{
-    self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull, WhenStoreIsAway,
+    self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull, WhenStoreIsAway, Zone,
 };
 use tollway_store::ledger::Pen;
 
@@ -21,6 +21,7 @@ use super::{
     tell,
 };
 use crate::{
+    alerts::Alerts,
     policy::{self, Limit, Policy, Quota, Scope, Shape, Unit},
     telemetry::{Exchange, Telemetry},
 };
@@ -45,13 +46,14 @@ pub(super) fn layer(
     of: Side,
     settle: BySpending,
     counted: &Counted,
-    (telemetry, pen): (&Telemetry, &Option<Pen>),
+    (telemetry, alerts, pen): (&Telemetry, &Alerts, &Option<Pen>),
     before: Option<&RateLimitLayer<BySpending>>,
 ) -> Result<RateLimitLayer<BySpending>, StackError> {
+    let zone = Zone::new(policy.time_zone.clone());
     let mut rules = Vec::new();
     for limit in policy.limits.iter().filter(|limit| side(limit) == of) {
         for quota in &limit.quotas {
-            let rule = rule(limit, quota, of, &settle)?;
+            let rule = rule(limit, quota, (of, zone), &settle)?;
             rules.push(if counted.shares(quota.unit) { rule } else { rule.here() });
         }
     }
@@ -70,7 +72,7 @@ pub(super) fn layer(
         None => builder,
     };
     builder
-        .hook(tell::limits(telemetry.clone(), pen.clone()))
+        .hook(tell::limits(telemetry.clone(), alerts.clone(), pen.clone()))
         .build()
         .map_err(|error| StackError::new("limits", error))
 }
@@ -96,20 +98,28 @@ fn percent(share: f64) -> u8 {
     (share * 100.0).round() as u8
 }
 
-fn rule(limit: &Limit, quota: &Quota, side: Side, settle: &BySpending) -> Result<Rule, StackError> {
+fn rule(
+    limit: &Limit,
+    quota: &Quota,
+    (side, zone): (Side, Zone),
+    settle: &BySpending,
+) -> Result<Rule, StackError> {
     let name = rule_name(limit, quota);
     let mut built = rate_limit::Limit::builder(name.clone(), shape(quota, side))
         .enforce(limit.enforce)
+        .zone(zone)
         .headroom(percent(limit.headroom));
-    if let policy::WhenFull::Wait(time) = limit.when_full {
-        built = built.when_full(WhenFull::Wait(time));
-    }
+    built = match limit.when_full {
+        policy::WhenFull::Reject => built,
+        policy::WhenFull::Wait(time) => built.when_full(WhenFull::Wait(time)),
+        policy::WhenFull::Downgrade(_) => built.when_full(WhenFull::Downgrade),
+    };
     built = built.when_store_is_away(match limit.when_store_is_away {
         policy::WhenStoreIsAway::Local => WhenStoreIsAway::Local,
         policy::WhenStoreIsAway::Open => WhenStoreIsAway::Open,
         policy::WhenStoreIsAway::Closed => WhenStoreIsAway::Closed,
     });
-    if let Some(share) = limit.warn_at {
+    if let Some(share) = limit.warns_at(quota) {
         built = built.warn_at(percent(share));
     }
     let built = built.build().map_err(|error| StackError::new(format!("limit {name}"), error))?;
@@ -327,19 +337,18 @@ impl Settle for BySpending {
             return None;
         }
         let Some(usage) = ticket.usage() else { return Some(0) };
+        // Once a reply, however many limits count its tokens or its price.
+        if unit != rate_limit::Unit::InputTokens
+            && !usage.is_estimate()
+            && let Some(who) = ticket.who.take()
+        {
+            self.estimates.learn(who, usage.output);
+        }
         match unit {
             rate_limit::Unit::InputTokens => Some(usage.input),
             rate_limit::Unit::NanoUsd => Some(self.nanos(ticket.target.as_ref(), None, &usage)),
-            rate_limit::Unit::OutputTokens | rate_limit::Unit::Tokens => {
-                // Once a reply, however many limits count its tokens.
-                if !usage.is_estimate()
-                    && let Some(who) = ticket.who.take()
-                {
-                    self.estimates.learn(who, usage.output);
-                }
-                let whole = unit == rate_limit::Unit::Tokens;
-                Some(if whole { usage.total() } else { usage.output })
-            }
+            rate_limit::Unit::OutputTokens => Some(usage.output),
+            rate_limit::Unit::Tokens => Some(usage.total()),
             _ => None,
         }
     }

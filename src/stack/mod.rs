@@ -12,6 +12,7 @@ mod callers;
 mod carried;
 mod catalog;
 mod circuits;
+mod downgrade;
 mod estimate;
 mod explain;
 mod figures;
@@ -100,6 +101,12 @@ impl Stack {
     /// Metrics.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
+    }
+
+    /// Who is told of budgets. Nobody is called, and no new period told, before it
+    /// [runs](crate::alerts::Alerts::run).
+    pub fn alerts(&self) -> &crate::alerts::Alerts {
+        &self.alerts
     }
 
     /// Limits by caller and model, decided once a request.

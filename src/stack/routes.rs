@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use tollway_core::{BoxError, Plan, Target, Usage};
 use tollway_dialect::RequestBody;
 use tollway_pace::PaceLayer;
-use tollway_rate_limit::RateLimitLayer;
+use tollway_rate_limit::{Downgraded, RateLimitLayer};
 use tollway_route::{
     Glob, Group, Match, Member, Near, Prefer, Query, ReadSignals, Reading, Route, RouteLayer,
     Router, Rule, Strategy, Then, Track,
@@ -18,6 +18,7 @@ use super::{
     availability::Availability,
     breaker::{Benches, Breakers, Circuit},
     catalog::Known,
+    downgrade::Downgrades,
     keys,
     limits::BySpending,
     prices::Prices,
@@ -40,6 +41,7 @@ pub(super) struct Decider {
     state: Availability,
     reads: Reads,
     weights: Weights,
+    downgrades: Downgrades,
 }
 
 impl Decider {
@@ -61,6 +63,17 @@ impl Decider {
         Ok(Decision { judgement, ..Decision::new(plan) })
     }
 
+    /// Where the request goes whose budget is spent; `None`: nowhere.
+    pub(super) fn downgrade<B>(
+        &self,
+        request: &Request<RequestBody<B>>,
+        limits: &Downgraded,
+    ) -> Option<Plan> {
+        let reading = Reading(&self.reads, request);
+        let query = Query::of(request, Instant::now()).with_lazy(&reading);
+        self.downgrades.plan(limits, |router| router.decide(&query, &self.state).ok())
+    }
+
     /// Which targets are out.
     pub(super) fn state(&self) -> &Availability {
         &self.state
@@ -75,7 +88,12 @@ impl Decider {
     ) -> Option<Plan> {
         let reading = Reading(&self.reads, request);
         let query = Query::of(request, Instant::now()).with_lazy(&reading);
-        self.router.rescore(plan, tried, &query, &self.state)
+        match request.extensions().get::<Downgraded>() {
+            None => self.router.rescore(plan, tried, &query, &self.state),
+            Some(limits) => self
+                .downgrades
+                .plan(limits, |router| router.rescore(plan, tried, &query, &self.state)),
+        }
     }
 
     /// What makes the prompt look as hard as it does, in one line.
@@ -130,20 +148,24 @@ pub(super) fn decider(
     };
     // Asked twice by the same figures, it gives the same answer.
     let seed = if given.is_some() { 0 } else { seed() };
-    let router = Router::builder(routes)
-        .aliases(aliases)
-        .catalog(Known::new(policy))
-        .figures(figures)
-        .weights(policy.routing.auto)
-        .explore(policy.routing.explore)
-        .expect(policy.routing.expect)
-        .minds_health(policy.minds_health)
-        .seed(seed)
-        .build()
-        .map_err(|error| StackError::new("routes", error))?;
+    let build = |routes: Vec<Route>| {
+        Router::builder(routes)
+            .aliases(aliases.clone())
+            .catalog(Known::new(policy))
+            .figures(figures.clone())
+            .weights(policy.routing.auto)
+            .explore(policy.routing.explore)
+            .expect(policy.routing.expect)
+            .minds_health(policy.minds_health)
+            .seed(seed)
+            .build()
+            .map_err(|error| StackError::new("routes", error))
+    };
+    let downgrades = Downgrades::new(policy, &routes, build)?;
+    let router = build(routes)?;
     let judges = (benches, breakers, attempt_limits, pace);
     let state = Availability::new(policy, judges, given);
-    Ok(Decider { router, state, reads, weights: policy.routing.auto })
+    Ok(Decider { router, state, reads, weights: policy.routing.auto, downgrades })
 }
 
 /// Two proxies of one policy should not choose alike where they choose by chance.
@@ -232,7 +254,12 @@ fn group(policy: &Policy, written: &policy::Group) -> Group {
 }
 
 /// A provider's keys are a group by weight: to the route one member, whatever their number.
-fn member(policy: &Policy, provider: &Arc<str>, model: Option<Arc<str>>, weight: u32) -> Member {
+pub(super) fn member(
+    policy: &Policy,
+    provider: &Arc<str>,
+    model: Option<Arc<str>>,
+    weight: u32,
+) -> Member {
     let keys = policy.provider(provider).map(keys::of).unwrap_or_default();
     let key = |(key, weight)| {
         Member::new(Target::new(provider.clone(), key, model.clone())).weighing(weight)

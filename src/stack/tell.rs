@@ -12,6 +12,7 @@ use tollway_store::ledger::{Pen, millis};
 
 use super::{Circuit, Credential, keys, providers};
 use crate::{
+    alerts::Alerts,
     policy::{Policy, Tell},
     telemetry::{Exchange, Telemetry, is_told, names},
 };
@@ -34,12 +35,14 @@ pub(super) fn known_models(policy: &Policy) -> impl Fn(&str) -> bool + Send + Sy
     move |model| known.contains(model)
 }
 
-/// Refusals, waits and warnings of limits; refusals into the ledger too.
+/// Refusals, waits and warnings of limits, and the alerts made of them; refusals into the ledger too.
 pub(super) fn limits(
     telemetry: Telemetry,
+    alerts: Alerts,
     pen: Option<Pen>,
 ) -> impl Hook<limit::Event> + Send + Sync + 'static {
     move |event: &limit::Event| {
+        alerts.hear(event);
         let mut labels = vec![
             Label::new("limit", event.limit.to_string()),
             Label::new("unit", event.unit.as_str()),
@@ -67,11 +70,8 @@ pub(super) fn limits(
                 return;
             }
             limit::EventKind::Waited(_) => names::LIMIT_WAITS,
-            limit::EventKind::Warned { used, capacity } => {
-                tracing::warn!(limit = &*event.limit, key = %event.key, used, capacity,
-                    "a limit's warning mark was crossed");
-                names::LIMIT_WARNINGS
-            }
+            limit::EventKind::Downgraded => names::LIMIT_DOWNGRADES,
+            limit::EventKind::Warned { .. } => names::LIMIT_WARNINGS,
             _ => return,
         };
         telemetry.count(name, labels);

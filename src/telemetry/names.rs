@@ -69,6 +69,12 @@ metrics! {
         "Requests that waited for a limit and went on.";
     LIMIT_WARNINGS = "tollway_limit_warnings_total", Kind::Counter,
         "Times a limit's warning mark was crossed.";
+    LIMIT_DOWNGRADES = "tollway_limit_downgrades_total", Kind::Counter,
+        "Requests that found too little of a budget and went on to cheaper targets alone.";
+    ALERTS = "tollway_alerts_total", Kind::Counter,
+        "Alerts by level (info, warning, critical) and limit, each told once a key and period.";
+    ALERT_CALLS = "tollway_alert_calls_total", Kind::Counter,
+        "What became of alerts that the webhook was to get: delivered, given_up, or dropped as too many waited.";
     BREAKER_STATE = "tollway_circuit_breaker_state", Kind::Gauge,
         "0 closed, 1 half-open, 2 open; by provider and model.";
     BREAKER_OPENED = "tollway_circuit_breaker_opened_total", Kind::Counter,

@@ -34,7 +34,7 @@ error: unknown key `zzz`
   |
 4 | zzz: *
   | ^^^
-  = expected one of `listen`, `admin`, `server`, `log`, `callers`, `providers`, `limits`, `pacing`, `circuit_breaker`, `retry`, `streams`, `translation`, `aliases`, `routing`, `health`, `routes`, `state`, `models`
+  = expected one of `listen`, `admin`, `server`, `log`, `callers`, `providers`, `limits`, `alerts`, `pacing`, `circuit_breaker`, `retry`, `streams`, `translation`, `aliases`, `routing`, `health`, `routes`, `state`, `time_zone`, `models`
 ",
     );
 }
@@ -1125,6 +1125,73 @@ error: unknown key `quotta`
 4 | circuit_breaker: { bench: { auth: 0s, quotta: ** } }
   |                                       ^^^^^^
   = help: did you mean `quota`?
+",
+    );
+}
+
+#[test]
+fn policy_broken_time_zones() {
+    for (zone, help) in [
+        ("Europe/Berln", "help: did you mean `Europe/Berlin`?"),
+        ("Tokyo", "help: did you mean `Asia/Tokyo`?"),
+        ("here", "expected a name of the IANA database, such as Europe/Berlin or UTC"),
+    ] {
+        check(
+            &format!("providers: {{ sim: {{ simulate: {{}} }} }}\ntime_zone: {zone}\n"),
+            &format!(
+                "error: there is no time zone `{zone}`\n --> policy.yaml:2:12 (time_zone)\n  |\n\
+                 2 | time_zone: {zone}\n  |            {}\n  = {help}\n",
+                "^".repeat(zone.len())
+            ),
+        );
+    }
+}
+
+#[test]
+fn policy_broken_budgets() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+limits:
+  - { name: a, per: user, requests: 5/min, when_full: { downgrade: [sim] } }
+  - { name: b, per: provider, usd: 5/day, when_full: { downgrade: [free] } }
+  - { name: c, per: user, usd: 5/day, when_full: { downgrade: [sin] } }
+  - { name: d, per: user, usd: 5/day, when_full: { downgrade: free, wait: 5s } }
+alerts: { webhook: { url: example.com, secret: s } }
+",
+        r"error: cheaper targets save money alone
+ --> policy.yaml:3:68 (limits[0].when_full.downgrade)
+  |
+3 |   - { name: a, per: user, requests: 5/min, when_full: { downgrade: [sim] } }
+  |                                                                    ^
+  = help: give `usd` a limit of its own
+
+error: the limit is decided when the target is chosen already
+ --> policy.yaml:4:67 (limits[1].when_full.downgrade)
+  |
+4 |   - { name: b, per: provider, usd: 5/day, when_full: { downgrade: [free] } }
+  |                                                                   ^
+  = expected a limit per all, user, key, ip, model or tag
+
+error: there is no provider `sin`
+ --> policy.yaml:5:64 (limits[2].when_full.downgrade[0])
+  |
+5 |   - { name: c, per: user, usd: 5/day, when_full: { downgrade: [sin] } }
+  |                                                                ^^^
+  = help: did you mean `sim`?
+
+error: it can't wait and go elsewhere
+ --> policy.yaml:6:63 (limits[3].when_full.downgrade)
+  |
+6 |   - { name: d, per: user, usd: 5/day, when_full: { downgrade: free, wait: 5s } }
+  |                                                               ^^^^
+  = help: keep one of them
+
+error: this is no address that can be called
+ --> policy.yaml:7:27 (alerts.webhook.url)
+  |
+7 | alerts: { webhook: { url: ***********, secret: * } }
+  |                           ^^^^^^^^^^^
+  = expected `https://` or `http://`, a host and a path
 ",
     );
 }

@@ -418,6 +418,39 @@ limits: [{ name: account, per: [provider_key, model], requests: 1/s }]
 }
 
 #[test]
+fn policy_time_zones() {
+    let zone = |text: &str| parse(&format!("{SIM}{text}")).time_zone;
+    assert_eq!(zone("").iana_name(), Some("UTC"));
+    assert_eq!(zone("time_zone: Europe/Berlin").iana_name(), Some("Europe/Berlin"));
+    assert_eq!(zone("time_zone: europe/berlin").iana_name(), Some("Europe/Berlin"));
+}
+
+#[test]
+fn policy_budgets() {
+    let policy = parse(&format!(
+        "{SIM}limits:
+  - {{ name: spend, per: user, usd: 20/day, when_full: {{ downgrade: [sim/gpt-4o-mini, free] }} }}
+  - {{ name: late, per: all, usd: 20/day, warn_at: 95%, requests: 5/min, when_full: {{ wait: 2s }} }}
+alerts: {{ webhook: {{ url: https://example.com/x, secret: s, retries: 2 }}, again: 6h }}
+"
+    ));
+    let place = Place { provider: "sim".into(), model: Some("gpt-4o-mini".into()) };
+    let cheaper = Cheaper { to: vec![place], free: true };
+    assert_eq!(policy.limits[0].when_full, WhenFull::Downgrade(cheaper));
+    let warns = |limit: usize, quota: usize| {
+        let limit = &policy.limits[limit];
+        limit.warns_at(&limit.quotas[quota])
+    };
+    assert_eq!((warns(0, 0), warns(1, 0), warns(1, 1)), (Some(0.8), Some(0.95), Some(0.95)));
+    let webhook = policy.alerts.webhook.unwrap();
+    assert_eq!((webhook.timeout, webhook.retries), (Duration::from_secs(5), 2));
+    assert_eq!(policy.alerts.again, Duration::from_secs(6 * 3600));
+    let bare = parse(&format!("{SIM}limits: [{{ name: rate, per: all, requests: 5/min }}]"));
+    assert_eq!(bare.limits[0].warns_at(&bare.limits[0].quotas[0]), None);
+    assert!(bare.alerts.webhook.is_none());
+}
+
+#[test]
 fn policy_state_lives_in_memory_unless_it_says_otherwise() {
     for text in [SIM.to_owned(), format!("{SIM}state: memory")] {
         let state = parse(&text).state;

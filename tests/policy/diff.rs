@@ -66,7 +66,13 @@ fn limits_say_what_becomes_of_what_was_used() {
             "concurrent: 7",
             "5 at the same time -> 7 at the same time; places stay taken until their replies end".into(),
         ),
-        ("requests: 60/min", "requests: 60/min, when_full: { wait: 5s }", "Reject -> Wait(5s)".into()),
+        ("requests: 60/min", "requests: 60/min, when_full: { wait: 5s }", "reject -> wait 5s".into()),
+        ("usd: 5/day", "usd: 5/day, warn_at: 90%", "80% -> 90%".into()),
+        (
+            "usd: 5/day",
+            "usd: 5/day, when_full: { downgrade: [openai/gpt-4o, sim, free] }",
+            "reject -> downgrade to openai/gpt-4o, sim, free".into(),
+        ),
         ("requests: 60/min", "requests: 60/min, enforce: false", "true -> false".into()),
     ] {
         let limit = |quota: &str| format!("limits:\n  - {{ name: a, per: user, {quota} }}\n");
@@ -222,4 +228,29 @@ fn all_else_is_told_by_its_name() {
         assert!(told.iter().any(|one| one.contains(words)), "{words} is not in {told:?}");
         assert!(!format!("{told:?}").contains(&hash("2")), "{told:?}");
     }
+}
+
+#[test]
+fn zones_and_alerts_are_told_without_secrets() {
+    assert_eq!(
+        told("", "time_zone: Europe/Berlin\n"),
+        ["time_zone: UTC -> Europe/Berlin (needs a restart)"]
+    );
+    let hook = |url: &str, secret: &str, more: &str| {
+        format!("alerts: {{ webhook: {{ url: \"https://{url}\", secret: {secret} }}{more} }}\n")
+    };
+    let (one, two) = (hook("one/token-1", "s-1", ""), hook("two/token-2", "s-2", ", again: 1h"));
+    assert_eq!(told("", &one), ["alerts.webhook: added: called from the next alert on"]);
+    assert_eq!(
+        told(&one, &two),
+        [
+            "alerts.webhook.url: another one, also for what waits already",
+            "alerts.webhook.secret: another one",
+            "alerts.again: 86400s -> 3600s",
+        ]
+    );
+    assert_eq!(
+        told(&one, ""),
+        ["alerts.webhook: removed: log and metrics tell; what waits goes nowhere"]
+    );
 }

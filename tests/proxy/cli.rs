@@ -426,9 +426,11 @@ async fn admin_tells_health_and_only_the_metrics_of_the_table() {
     for name in known {
         // Of those that tell of providers' own limits, `pacing.rs` asks.
         let pacing = name.contains("_pace_") || name.starts_with("tollway_provider_");
-        // Nobody waited, no ledger failed, and of reloads `reload.rs` asks.
+        // Nobody waited, no ledger failed; of reloads `reload.rs` asks, of webhooks and cheaper
+        // targets `budgets.rs`.
         let rare = [names::LIMIT_WAITS, names::LEDGER_DROPPED, names::RELOADS];
-        let counted = rare.contains(&name) || pacing || told.contains(&name);
+        let budgets = name == names::ALERT_CALLS || name == names::LIMIT_DOWNGRADES;
+        let counted = rare.contains(&name) || pacing || budgets || told.contains(&name);
         assert!(counted, "{name} was never told; there are {told:?}");
     }
     for line in text.lines().filter(|line| line.starts_with("# HELP ")) {

@@ -5,6 +5,7 @@
 mod admin;
 mod bad_input;
 mod bad_provider;
+mod budgets;
 mod bytes;
 mod cli;
 mod counted;

@@ -10,7 +10,8 @@ use crate::{
     state::{Tables, Told},
 };
 
-/// Totals by user, key, provider and model, each by day and by month (UTC).
+/// Totals by user, key, provider and model, each by day and by month, of UTC unless
+/// [`TotalsConfig::zone`] says otherwise.
 ///
 /// A request counts for the day it ended. Memory is bounded (see [`TotalsConfig`]). An update
 /// holds a mutex for eight map look-ups and allocates only for a key or period it has not seen.

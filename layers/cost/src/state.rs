@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use tollway_core::NameMap;
+use tollway_store::ledger::millis;
 
 use crate::{Event, NO_KEY, OTHER_KEYS, Period, Record, Total, TotalsConfig};
 
@@ -43,6 +44,9 @@ impl Dimension {
     }
 }
 
+/// A quarter of an hour in milliseconds: no zone's day begins inside of one.
+const QUARTER: u64 = 15 * 60 * 1000;
+
 type Rows = NameMap<Arc<str>, Total>;
 
 #[derive(Debug)]
@@ -80,6 +84,7 @@ pub(crate) struct Tables {
     config: TotalsConfig,
     days: Pages,
     months: Pages,
+    /// The latest quarter of an hour, and the day that it lies in.
     today: (u64, Period),
     none: Arc<str>,
     other: Arc<str>,
@@ -94,7 +99,7 @@ impl Tables {
             config,
             days: Pages::default(),
             months: Pages::default(),
-            today: (0, Period::day(SystemTime::UNIX_EPOCH)),
+            today: (u64::MAX, Period::day(SystemTime::UNIX_EPOCH)),
             none: NO_KEY.into(),
             other: OTHER_KEYS.into(),
         }
@@ -102,10 +107,10 @@ impl Tables {
 
     /// Adds `record` to the day and month that it ended in.
     pub(crate) fn add(&mut self, record: &Record) -> Told {
-        let ended = record.ended();
-        let day = day_number(ended);
-        if self.today.0 != day {
-            self.today = (day, Period::day(ended));
+        let ended = millis(record.ended());
+        let quarter = ended / QUARTER;
+        if self.today.0 != quarter {
+            self.today = (quarter, Period::day_in(ended, &self.config.zone));
         }
         let today = self.today.1;
         let month = today.whole_month();
@@ -176,10 +181,4 @@ fn row(
     let first = !rows.contains_key(other);
     update(rows.entry(other.clone()).or_default());
     first
-}
-
-/// Days since 1970-01-01; a date before that counts as that day.
-fn day_number(time: SystemTime) -> u64 {
-    const SECONDS_A_DAY: u64 = 86_400;
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() / SECONDS_A_DAY)
 }

@@ -191,3 +191,21 @@ fn what_was_counted_elsewhere_is_added() {
     assert_eq!([ann(day), ann(month), ann(on(2))], [(2, 7, 10), (2, 7, 10), (1, 2, 3)]);
     assert_eq!(totals.rows(Dimension::Key, on(2)), []);
 }
+
+#[test]
+fn days_are_those_of_the_zone() {
+    let zone = jiff::tz::TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+    let totals = Totals::new(TotalsConfig { zone, ..TotalsConfig::default() }).unwrap();
+    // A quarter of a second before and after midnight, of a summer's and of a winter's day.
+    for midnight in [1_792_879_200_000, 1_792_969_200_000] {
+        for at in [midnight - 250, midnight] {
+            let ended = SystemTime::UNIX_EPOCH + Duration::from_millis(at);
+            totals.add(&Record::new(ended, Ending::Complete));
+        }
+    }
+    let periods: Vec<_> = totals.periods().iter().map(ToString::to_string).collect();
+    assert_eq!(periods, ["2026-10-24", "2026-10-25", "2026-10-26", "2026-10"]);
+    let requests =
+        |day: &str| total(&totals, Dimension::User, day.parse().unwrap(), NO_KEY).requests;
+    assert_eq!(["2026-10-24", "2026-10-25", "2026-10-26"].map(requests), [1, 2, 1]);
+}

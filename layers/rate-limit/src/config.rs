@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use tollway_store::limits::{Kind, Period, Shape};
+use tollway_store::limits::{Kind, Period, Shape, Zone};
 
 /// How much is allowed in what time. Amounts are whole numbers of any unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,8 @@ pub enum Quota {
         /// The window's length.
         window: Duration,
     },
-    /// `amount` in each calendar hour, day or month, UTC: quotas and budgets.
+    /// `amount` in each hour, day or month of the calendar: quotas and budgets. Of UTC, unless
+    /// the limit has a [zone](LimitBuilder::zone).
     Calendar {
         /// The most in one period.
         amount: u64,
@@ -46,6 +47,10 @@ pub enum WhenFull {
     /// Refused at once.
     #[default]
     Reject,
+    /// Goes on with [`Downgraded`](crate::Downgraded) in its extensions, so that what is inside of
+    /// the layer can send it where it costs less. Nothing is reserved for it; what it used is a
+    /// debt, as what a reply uses beyond its reservation.
+    Downgrade,
     /// Waits its turn for at most this long, first come first served; refused at once where it is
     /// known already that the time won't do.
     Wait(Duration),
@@ -109,6 +114,7 @@ impl Limit {
             enforce: true,
             headroom: 0,
             warn_at: None,
+            zone: Zone::UTC,
         }
     }
 
@@ -158,6 +164,7 @@ pub struct LimitBuilder {
     enforce: bool,
     headroom: u8,
     warn_at: Option<u8>,
+    zone: Zone,
 }
 
 impl LimitBuilder {
@@ -189,6 +196,12 @@ impl LimitBuilder {
     /// Tells once when use climbs over this percentage of the limit (1 to 100).
     pub fn warn_at(mut self, percent: u8) -> Self {
         self.warn_at = Some(percent);
+        self
+    }
+
+    /// Whose clocks a calendar window goes by.
+    pub fn zone(mut self, zone: Zone) -> Self {
+        self.zone = zone;
         self
     }
 
@@ -230,7 +243,9 @@ impl LimitBuilder {
             Quota::SlidingWindow { amount: most, window } => {
                 (Kind::Window { window: nanos(window)? }, amount(most)?)
             }
-            Quota::Calendar { amount: most, period } => (Kind::Calendar(period), amount(most)?),
+            Quota::Calendar { amount: most, period } => {
+                (Kind::Calendar(period.of(self.zone)), amount(most)?)
+            }
             Quota::Concurrent { amount: most } => (Kind::Concurrent, amount(most)?),
         })
     }

@@ -23,6 +23,8 @@ pub(crate) struct Claim {
     /// What was used, set before it is settled.
     pub(crate) spent: u64,
     pub(crate) stage: Stage,
+    /// Why the request is downgraded, where its limit does that.
+    pub(crate) over: Option<Box<Refusal>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub(crate) enum Stage {
 impl Claim {
     pub(crate) fn new(rule: u32, key: Key, amount: u64) -> Self {
         let (receipt, stage) = (Receipt::default(), Stage::Open);
-        Self { rule, amount, key, slot: 0, receipt, spent: 0, stage }
+        Self { rule, amount, key, slot: 0, receipt, spent: 0, stage, over: None }
     }
 }
 
@@ -161,8 +163,13 @@ impl Core {
             }
             let fits = table.wait(claim.slot, 0, claim.amount, now) == Some(0)
                 && claim.amount <= table.shape.capacity;
+            claim.over = None;
             if !table.enforce {
                 claim.stage = if fits { Stage::Open } else { Stage::Passed };
+                continue;
+            }
+            if table.downgrades {
+                claim.over = (!fits).then(|| Box::new(self.refusal(claim, 0, now)));
                 continue;
             }
             let front = table.slot(claim.slot).queue.front();
@@ -194,6 +201,10 @@ impl Core {
                     effects.events.push(table.event(claim.slot, EventKind::WouldHaveRefused));
                 }
                 continue;
+            }
+            if claim.over.is_some() {
+                claim.amount = 0;
+                effects.events.push(table.event(claim.slot, EventKind::Downgraded));
             }
             let shape = table.shape;
             let slot = table.slot_mut(claim.slot);

@@ -46,6 +46,18 @@ pub struct LimitExceeded {
     failure: Failure,
 }
 
+/// A request that goes on although limits would have refused it
+/// ([`WhenFull::Downgrade`](crate::WhenFull::Downgrade)) carries this in its extensions from then on.
+#[derive(Clone, Debug)]
+pub struct Downgraded(pub(crate) Arc<[LimitExceeded]>);
+
+impl Downgraded {
+    /// What each of them would have said. Never empty.
+    pub fn limits(&self) -> &[LimitExceeded] {
+        &self.0
+    }
+}
+
 impl LimitExceeded {
     pub(crate) fn new(standing: Standing, retry_after: Option<Duration>, never_fits: bool) -> Self {
         let words = Words { standing: &standing, retry_after, never_fits };

@@ -41,6 +41,17 @@ pub enum EventKind {
         /// What there is.
         capacity: u64,
     },
+    /// What was really used, reservations aside, reached the whole capacity of a limit that has a
+    /// `warn_at`. Told once, and again after it fell below.
+    Filled {
+        /// What is used.
+        used: u64,
+        /// What there is.
+        capacity: u64,
+    },
+    /// A request found too little and went on as one that is
+    /// [downgraded](crate::WhenFull::Downgrade).
+    Downgraded,
     /// A request waited for this limit and was then admitted.
     Waited(Duration),
     /// A reply used more than was reserved for it.

@@ -144,7 +144,7 @@ where
 fn start<S, B, T: Settle>(
     limiter: &Arc<Limiter>,
     settle: &Arc<T>,
-    (claims, loan, waited): (Vec<Claim>, Option<Loan>, bool),
+    (mut claims, loan, waited): (Vec<Claim>, Option<Loan>, bool),
     (mut inner, request): (S, Request<B>),
 ) -> State<S, B, T, S::Future>
 where
@@ -153,6 +153,9 @@ where
     let (mut parts, body) = request.into_parts();
     if waited {
         parts.extensions.insert(Waited);
+    }
+    if let Some(downgraded) = limiter.downgraded(&mut claims) {
+        parts.extensions.insert(downgraded);
     }
     let reservation = Reservation::new(limiter, settle, claims, loan, &parts);
     let future = inner.call(Request::from_parts(parts, body));

@@ -127,6 +127,13 @@
 //! nobody overtakes. Whoever makes room (a reply that ends, a waiter that leaves, time) takes for
 //! the first in line and wakes that one alone. A request is refused as soon as it is known that its
 //! time won't do. While it waits nothing is taken for it.
+//!
+//! # Downgrading
+//!
+//! With [`WhenFull::Downgrade`] a request that finds too little goes on and says so: what is inside
+//! finds [`Downgraded`] in its extensions, with what each such limit would have answered, and sends
+//! it where it costs less, or fails with that. Of such a limit nothing is reserved for it, and what
+//! it used is owed.
 
 mod config;
 #[cfg(test)]
@@ -155,7 +162,7 @@ mod settle;
 mod table;
 
 pub use config::{ConfigError, Limit, LimitBuilder, Quota, WhenFull, WhenStoreIsAway};
-pub use error::{LimitExceeded, Standing, StoreAway};
+pub use error::{Downgraded, LimitExceeded, Standing, StoreAway};
 pub use events::{Event, EventKind};
 pub use future::{ResponseFuture, Waited};
 pub use guard::Reservation;
@@ -165,4 +172,4 @@ pub use layer::{RateLimitLayer, RateLimitLayerBuilder};
 pub use rule::{Rule, Unit};
 pub use service::RateLimit;
 pub use settle::Settle;
-pub use tollway_store::limits::Period;
+pub use tollway_store::limits::{Calendar, Period, Zone, span};

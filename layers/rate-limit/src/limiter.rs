@@ -25,7 +25,7 @@ use tollway_store::{
 pub(crate) use ask::{Asking, Granted, Loan};
 
 use crate::{
-    Event, Key, LimitExceeded, Rule, Standing, WhenFull,
+    Downgraded, Event, Key, LimitExceeded, Rule, Standing, WhenFull,
     decide::{Arrival, Claim, Core, Effects, Refusal, View},
     journal::Journal,
     queue::Outcome,
@@ -146,13 +146,14 @@ impl Limiter {
     fn table(&self, rule: &Rule) -> Table {
         let limit = &rule.limit;
         let max_wait = match limit.when_full() {
-            WhenFull::Reject => None,
+            WhenFull::Reject | WhenFull::Downgrade => None,
             WhenFull::Wait(time) => Some(nanos(time)),
         };
         let (name, shape) = (limit.name().clone(), self.local(rule));
         let mut table =
             Table::new(name, rule.unit, shape, limit.enforced(), max_wait, self.max_keys);
         table.scope = rule.scope.clone();
+        table.downgrades = limit.when_full() == WhenFull::Downgrade;
         // What a store decides is its own to remember.
         if self.shared.journal().is_some() && self.is_here(rule) {
             table.remember();
@@ -280,7 +281,7 @@ impl Limiter {
         claims.iter().all(|claim| {
             let table = &core.tables[claim.rule as usize];
             let most = self.most(table, self.rule(claim.rule));
-            !table.enforce || fits(table, &claim.key, claim.amount, most, now)
+            admits(table, &claim.key, claim.amount, most, now)
         })
     }
 
@@ -288,8 +289,7 @@ impl Limiter {
         let Some(at) = self.place(rule) else { return true };
         let (now, core) = (self.now(), self.lock());
         let table = &core.tables[at];
-        let most = self.most(table, &self.rules[rule]);
-        !table.enforce || fits(table, key, amount, most, now)
+        admits(table, key, amount, self.most(table, &self.rules[rule]), now)
     }
 
     /// What a request may want at the most: the limit's, where the table is but a share of it.
@@ -323,6 +323,15 @@ impl Limiter {
     pub(crate) fn keys(&self, rule: usize) -> Option<usize> {
         let at = self.place(rule)?;
         Some(self.lock().tables[at].len())
+    }
+
+    /// The limits that the request is over, if it is downgraded.
+    pub(crate) fn downgraded(&self, claims: &mut [Claim]) -> Option<Downgraded> {
+        if claims.iter().all(|claim| claim.over.is_none()) {
+            return None;
+        }
+        let over = claims.iter_mut().filter_map(|claim| claim.over.take());
+        Some(Downgraded(over.map(|refusal| self.exceeded(*refusal)).collect()))
     }
 
     fn exceeded(&self, refusal: Refusal) -> LimitExceeded {
@@ -405,6 +414,10 @@ fn tell(rule: &Rule, view: View) -> Standing {
         waiting: view.waiting,
         reset: view.reset.map(Duration::from_nanos),
     }
+}
+
+fn admits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {
+    !table.enforce || table.downgrades || fits(table, key, amount, most, now)
 }
 
 fn fits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {

@@ -77,7 +77,13 @@ impl Remote {
         let mut wants = owed.into_iter().filter_map(|(key, mut owed)| {
             owed.state.advance(&owed.share, now);
             let amount = owed.state.used(&owed.share);
-            (amount > 0).then_some(Want { key, shape: owed.whole, amount, enforce: true })
+            (amount > 0).then_some(Want {
+                key,
+                shape: owed.whole,
+                amount,
+                enforce: true,
+                force: false,
+            })
         });
         loop {
             let wants: Arc<[Want]> = wants.by_ref().take(BILL).collect();

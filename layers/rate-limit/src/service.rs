@@ -59,9 +59,12 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         match self.limiter.enter(&parts) {
-            Entry::Admitted(claims) => {
+            Entry::Admitted(mut claims) => {
+                if let Some(downgraded) = self.limiter.downgraded(&mut claims) {
+                    parts.extensions.insert(downgraded);
+                }
                 let reservation =
                     Reservation::new(&self.limiter, &self.settle, claims, None, &parts);
                 let future = self.inner.call(Request::from_parts(parts, body));

@@ -30,6 +30,7 @@ pub(crate) struct Slot {
     pub(crate) holds: u32,
     pub(crate) held: u64,
     pub(crate) warned: bool,
+    pub(crate) filled: bool,
     /// Requests that wait here, by the order in which they came, and what they want in all.
     pub(crate) queue: VecDeque<u64>,
     pub(crate) backlog: u128,
@@ -45,6 +46,7 @@ impl Slot {
             holds: 0,
             held: 0,
             warned: false,
+            filled: false,
             queue: VecDeque::new(),
             backlog: 0,
             touched: false,
@@ -71,6 +73,8 @@ pub(crate) struct Table {
     pub(crate) enforce: bool,
     /// Nanoseconds that a request may wait; `None`: it is rejected.
     pub(crate) max_wait: Option<u64>,
+    /// Who finds too little goes on all the same, as one that is downgraded.
+    pub(crate) downgrades: bool,
     /// Requests let in, over all keys.
     pub(crate) admitted: u64,
     pub(crate) max_keys: usize,
@@ -104,6 +108,7 @@ impl Table {
             shape,
             enforce,
             max_wait,
+            downgrades: false,
             admitted: 0,
             max_keys,
             scope: None,
@@ -172,6 +177,7 @@ impl Table {
         }
         self.shape = next.shape;
         (self.enforce, self.max_wait) = (next.enforce, next.max_wait);
+        self.downgrades = next.downgrades;
         self.max_keys = next.max_keys;
     }
 
@@ -263,7 +269,7 @@ impl Table {
         entry.state = State::new(shape);
         entry.state.advance(shape, now);
         entry.state.take(shape, entry.held, now);
-        entry.warned = false;
+        (entry.warned, entry.filled) = (false, false);
     }
 
     pub(crate) fn slot(&self, slot: u32) -> &Slot {
@@ -275,7 +281,13 @@ impl Table {
     }
 
     pub(crate) fn advance(&mut self, slot: u32, now: Now) {
-        self.slots[slot as usize].state.advance(&self.shape, now);
+        let Self { slots, shape, .. } = self;
+        let entry = &mut slots[slot as usize];
+        entry.state.advance(shape, now);
+        // A period may have ended since: the next that crosses the mark is told.
+        if entry.warned && !entry.state.warns(shape) {
+            (entry.warned, entry.filled) = (false, false);
+        }
     }
 
     /// Nanoseconds until `amount` can be taken behind `ahead` that wait already.
@@ -283,7 +295,7 @@ impl Table {
         self.slots[slot as usize].state.wait(&self.shape, ahead, amount, now)
     }
 
-    /// Notes whether use has climbed over the mark or fallen below it.
+    /// Notes whether use has climbed over the mark and to the brim, or fallen below them.
     pub(crate) fn watch(&mut self, slot: u32, events: &mut Vec<Event>) {
         if self.shape.warn.is_none() {
             return;
@@ -291,12 +303,17 @@ impl Table {
         let Self { slots, shape, .. } = self;
         let entry = &mut slots[slot as usize];
         let warns = entry.state.warns(shape);
-        if warns && !entry.warned {
-            let kind =
-                EventKind::Warned { used: entry.state.used(shape), capacity: shape.capacity };
-            events.push(self.event(slot, kind));
+        let (warned, filled) = (entry.warned, entry.filled);
+        let (used, capacity) = (if warns { entry.state.used(shape) } else { 0 }, shape.capacity);
+        // What is only reserved may come back.
+        let fills = warns && used.saturating_sub(entry.held) >= capacity;
+        (entry.warned, entry.filled) = (warns, fills);
+        if warns && !warned {
+            events.push(self.event(slot, EventKind::Warned { used, capacity }));
         }
-        self.slots[slot as usize].warned = warns;
+        if fills && !filled {
+            events.push(self.event(slot, EventKind::Filled { used, capacity }));
+        }
     }
 
     pub(crate) fn event(&self, slot: u32, kind: EventKind) -> Event {

@@ -16,7 +16,7 @@ use support::*;
 use tokio::time::{Instant, advance, timeout};
 use tollway_core::Ending;
 use tollway_rate_limit::{
-    EventKind, Key, Limit, Period, Quota, RateLimitLayer, Rule, Unit, WhenFull,
+    Downgraded, EventKind, Key, Limit, Period, Quota, RateLimitLayer, Rule, Unit, WhenFull,
 };
 use tollway_testkit::{Probe, ScriptedBody, Step};
 use tower::{Layer, ServiceExt};
@@ -441,4 +441,46 @@ fn bad_settings_are_refused() {
     assert!(Limit::builder("limit", ok).warn_at(101).build().is_err());
     let wait = Limit::builder("limit", ok).when_full(WhenFull::Wait(Duration::ZERO));
     assert!(wait.build().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_used_up_is_told_and_what_is_only_reserved_is_not() {
+    let warned = Limit::builder("one", bucket(10)).warn_at(80).build().unwrap();
+    let (layer, events) = layer([tokens(warned)]);
+    drop(layer.layer(uses(Some(5))).oneshot(request(None, 10)).await.unwrap());
+    let warned = EventKind::Warned { used: 10, capacity: 10 };
+    assert_eq!(kinds(&events), [("one".into(), warned)]);
+    drop(layer.layer(uses(Some(6))).oneshot(request(None, 1)).await.unwrap());
+    let told: Vec<_> = kinds(&events).into_iter().map(|(_, kind)| kind).collect();
+    assert!(told.contains(&EventKind::Filled { used: 11, capacity: 10 }), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_downgraded_goes_on_and_owes_what_it_used() {
+    let day = Quota::Calendar { amount: 10, period: Period::Day };
+    let spend = Limit::builder("spend", day).when_full(WhenFull::Downgrade).build().unwrap();
+    let (layer, events) = layer([tokens(spend), tokens(waits("places", bucket(8), 60))]);
+    let seen = Arc::new(Mutex::new(Vec::<Vec<String>>::new()));
+    let see = seen.clone();
+    let service = layer.layer(Probe::new(move |request: http::Request<()>| {
+        let over = request.extensions().get::<Downgraded>();
+        let over =
+            over.map(|over| over.limits().iter().map(|one| one.limit().to_string()).collect());
+        see.lock().unwrap().push(over.unwrap_or_default());
+        ready(Ok::<_, std::io::Error>(reply(ScriptedBody::new([Step::data("x")]), Some(6))))
+    }));
+    for _ in 0..3 {
+        // The third also waits, for the other limit.
+        drop(service.clone().oneshot(request(None, 8)).await.unwrap());
+    }
+    let spend = || vec!["spend".to_string()];
+    assert_eq!(*seen.lock().unwrap(), [vec![], spend(), spend()]);
+    let downgraded = kinds(&events).into_iter().filter(|(_, kind)| *kind == EventKind::Downgraded);
+    assert_eq!(downgraded.count(), 2);
+    let standing = layer.handle().standing("spend", &Key::All).unwrap();
+    assert_eq!((standing.remaining, standing.held), (0, 0));
+    assert!(layer.handle().would_admit_key("spend", &Key::All, 0));
+    // Eighteen are used: a refusal by another limit takes nothing of it.
+    let error = exceeded(service.oneshot(request(None, 9)).await);
+    assert_eq!(&**error.limit(), "places");
 }

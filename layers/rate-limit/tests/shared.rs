@@ -11,8 +11,8 @@ use support::*;
 use tokio::time::Instant;
 use tollway_core::{BoxError, Failure, find_error};
 use tollway_rate_limit::{
-    EventKind, Key, Limit, LimitExceeded, Period, Quota, RateLimitLayer, Rule, StoreAway, Unit,
-    WhenStoreIsAway,
+    Downgraded, EventKind, Key, Limit, LimitExceeded, Period, Quota, RateLimitLayer, Rule,
+    StoreAway, Unit, WhenFull, WhenStoreIsAway,
 };
 use tollway_store::{
     limits::RedisLimits,
@@ -298,4 +298,45 @@ async fn what_was_used_alone_is_charged_once_on_return() {
     one.has(77).await;
     let error = exceeded(one.spend(78).await);
     assert!(find_error::<LimitExceeded>(&error).is_some());
+}
+
+/// What was left where the request was over its budget, or `no`; it uses six.
+async fn over(instance: &Instance, wants: u64) -> String {
+    let inner = Probe::new(|request: http::Request<()>| {
+        let over = request.extensions().get::<Downgraded>();
+        let left = over.map(|over| over.limits()[0].standing().remaining);
+        let text = left.map_or("no".into(), |left| left.to_string());
+        let mut reply = reply(ScriptedBody::new([Step::data("x")]), Some(6));
+        reply.headers_mut().insert("over", text.parse().unwrap());
+        ready(Ok::<_, std::io::Error>(reply))
+    });
+    let reply = instance.layer.layer(inner).oneshot(request(None, wants)).await.unwrap();
+    let over = reply.headers()["over"].to_str().unwrap().to_owned();
+    drop(reply);
+    instance.limits.written().await;
+    over
+}
+
+/// Nothing is reserved for it, and what it used is owed by all.
+#[tokio::test]
+async fn who_is_over_a_budget_of_all_is_downgraded_and_owes_what_it_used() {
+    let mut server = RedisServer::start();
+    let rules = || {
+        let spend = Limit::builder("spend", month(10)).when_full(WhenFull::Downgrade);
+        vec![tokens(spend.build().unwrap()), tokens(limit("hard", month(30)))]
+    };
+    let one = instance(&server, TIMEOUT, rules()).await;
+    let two = instance(&server, TIMEOUT, rules()).await;
+    assert_eq!(over(&one, 6).await, "no");
+    assert_eq!(over(&two, 6).await, "4");
+    assert_eq!(over(&one, 6).await, "0", "two has told what it used");
+    for (instance, times) in [(&one, 1), (&two, 1)] {
+        let kinds = kinds(&instance.events);
+        let downgraded = ("spend".into(), EventKind::Downgraded);
+        assert_eq!(kinds.iter().filter(|kind| **kind == downgraded).count(), times, "{kinds:?}");
+    }
+    // Eighteen of thirty are used: another limit refuses as ever.
+    assert_eq!(&**exceeded(two.call(13, 0).await).limit(), "hard");
+    server.kill();
+    assert!(two.call(6, 6).await.is_ok(), "alone it goes by what is known here");
 }

@@ -17,7 +17,7 @@ mod state;
 #[cfg(test)]
 mod state_tests;
 
-pub use calendar::Period;
+pub use calendar::{Calendar, Period, Zone, span};
 pub use journal::{LimitJournal, Saved};
 #[cfg(feature = "redis")]
 pub use redis::RedisLimits;

@@ -88,8 +88,9 @@ pub(super) fn ledger(stack: &Stack) -> Result<&dyn Ledger, ApiError> {
 /// `GET /costs`
 pub(super) async fn show(State(admin): App, RawQuery(query): RawQuery) -> Reply {
     let stack = admin.stack();
-    let now = SystemClock.now();
-    let asked = Asked::parse(query.as_deref(), Period::day(now))?;
+    let now = millis(SystemClock.now());
+    let today = Period::day_in(now, &stack.policy().time_zone);
+    let asked = Asked::parse(query.as_deref(), today)?;
     blocking(move || {
         let ledger = ledger(&stack)?;
         let (by, from, to) = (asked.by, asked.from, asked.to);
@@ -122,7 +123,7 @@ pub(super) async fn show(State(admin): App, RawQuery(query): RawQuery) -> Reply 
             "to": to.to_string(),
             "rows": rows,
             "total": figures(&whole),
-            "projection": projection(ledger, millis(now))?,
+            "projection": projection(ledger, now, &stack.policy().time_zone)?,
         })))
     })
     .await
@@ -143,8 +144,8 @@ fn figures(total: &Total) -> Value {
 }
 
 /// What the month comes to if it goes on as it began.
-fn projection(ledger: &dyn Ledger, now: u64) -> Result<Value, ApiError> {
-    let today = Period::day_in(now, &TimeZone::UTC);
+fn projection(ledger: &dyn Ledger, now: u64, zone: &TimeZone) -> Result<Value, ApiError> {
+    let today = Period::day_in(now, zone);
     let month = today.whole_month();
     let all = |from, to| ledger.totals(&TotalsOf { by: By::All, from, to, name: None });
     let spent: Usd = all(month, month)?.iter().map(|sum| sum.total.cost).sum();
@@ -154,7 +155,7 @@ fn projection(ledger: &dyn Ledger, now: u64) -> Result<Value, ApiError> {
         false => first_day(month),
         true => all(first_day(month), today)?.first().map_or(today, |sum| sum.period),
     };
-    let (begun, end) = (start_of(since, 0), start_of(first_day(month), 1));
+    let (begun, end) = (start_of(since, 0, zone), start_of(first_day(month), 1, zone));
     let covered = now.saturating_sub(begun).max(1);
     let expected = expected(spent, covered, end.saturating_sub(now));
     let days = covered / 86_400_000;
@@ -174,10 +175,10 @@ fn expected(spent: Usd, covered: u64, left: u64) -> Usd {
 }
 
 /// The moment, in milliseconds since 1970, at which a day begins, or the same day some months later.
-fn start_of(day: Period, months: i32) -> u64 {
+fn start_of(day: Period, months: i32, zone: &TimeZone) -> u64 {
     let date = day.to_string().parse::<jiff::civil::Date>().ok();
     let date = date.and_then(|date| date.checked_add(months.months()).ok());
-    let start = date.and_then(|date| date.to_zoned(TimeZone::UTC).ok());
+    let start = date.and_then(|date| date.to_zoned(zone.clone()).ok());
     let start: Option<Timestamp> = start.map(|start| start.timestamp());
     start.and_then(|start| u64::try_from(start.as_millisecond()).ok()).unwrap_or_default()
 }
@@ -226,14 +227,16 @@ mod tests {
         spend(1, "2026-11-11T12:00:00Z", "3");
         spend(2, "2026-11-15T12:00:00Z", "2");
         // Five days from the first one, and fifteen to come.
-        let told = projection(&ledger, at("2026-11-16T00:00:00Z")).unwrap();
+        let told = projection(&ledger, at("2026-11-16T00:00:00Z"), &TimeZone::UTC).unwrap();
         assert_eq!((&told["spent_usd"], &told["expected_usd"]), (&json!("5"), &json!("20")));
         assert_eq!((&told["since"], &told["confidence"]), (&json!("2026-11-11"), &json!("medium")));
         // It was there in the month before: the days in which nothing was spent count, too.
         spend(3, "2026-10-03T12:00:00Z", "70");
-        let told = projection(&ledger, at("2026-11-16T00:00:00Z")).unwrap();
+        let told = projection(&ledger, at("2026-11-16T00:00:00Z"), &TimeZone::UTC).unwrap();
         assert_eq!((&told["expected_usd"], &told["confidence"]), (&json!("10"), &json!("high")));
-        let empty = projection(&MemoryLedger::default(), at("2026-11-16T00:00:00Z")).unwrap();
+        let empty =
+            projection(&MemoryLedger::default(), at("2026-11-16T00:00:00Z"), &TimeZone::UTC)
+                .unwrap();
         assert_eq!((&empty["expected_usd"], &empty["confidence"]), (&json!("0"), &json!("low")));
     }
 }

@@ -33,20 +33,21 @@ pub(super) async fn config(State(admin): App, RawQuery(query): RawQuery) -> Repl
 
 fn configured(in_force: &InForce<'_>) -> Value {
     let limit = in_force.limit;
-    let wait = match limit.when_full {
-        WhenFull::Reject => None,
-        WhenFull::Wait(time) => Some(time.as_secs_f64()),
+    let (full, wait) = match &limit.when_full {
+        WhenFull::Reject => ("reject", None),
+        WhenFull::Wait(time) => ("wait", Some(time.as_secs_f64())),
+        WhenFull::Downgrade(_) => ("downgrade", None),
     };
     json!({
         "limit": &*in_force.name,
         "per": per(in_force),
         "unit": unit(in_force.quota.unit),
         "quota": quota(in_force.quota),
-        "when_full": if wait.is_some() { "wait" } else { "reject" },
+        "when_full": full,
         "wait_seconds": wait,
         "enforce": limit.enforce,
         "headroom": limit.headroom,
-        "warn_at": limit.warn_at,
+        "warn_at": limit.warns_at(in_force.quota),
         "models": limit.models.iter().map(|glob| glob.as_str()).collect::<Vec<_>>(),
     })
 }

@@ -2,23 +2,27 @@ use std::{num::NonZeroU64, time::Duration};
 
 use tollway_core::Usd;
 
-use super::{Check, globs};
+use super::{Check, globs, targets::Targets};
 use crate::policy::{
-    Limit, Period, Quota, Scope, Shape, Unit, WhenFull, WhenStoreIsAway,
+    Cheaper, Limit, Period, Quota, Scope, Shape, Unit, WhenFull, WhenStoreIsAway,
     node::Span,
-    read::{At, Scalar},
-    values::{AwayName, Count, Per, Rate, ShapeName},
-    written::{LimitWritten, PolicyWritten, WhenFullWritten},
+    read::{At, OneOrMany, Scalar},
+    values::{AwayName, Count, Per, Rate, ShapeName, Text},
+    written::{InsteadWritten, LimitWritten, PolicyWritten, WordOr},
 };
 
-pub(super) fn limits(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Vec<Limit> {
+pub(super) fn limits(
+    written: &PolicyWritten,
+    targets: &Targets<'_>,
+    check: &mut Check<'_, '_>,
+) -> Vec<Limit> {
     let mut names = vec![];
     let mut limits: Vec<(Limit, Span, String)> = vec![];
     for at in written.limits.iter().flat_map(|list| &list.value.0) {
         if let Some(name) = &at.value.name {
             check.unique(&mut names, name, "limits");
         }
-        if let Some(limit) = limit(at, check) {
+        if let Some(limit) = limit(at, targets, check) {
             limits.push((limit, at.span, at.path.clone()));
         }
     }
@@ -48,7 +52,9 @@ pub(super) fn limits(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Vec<
 /// Whether `tight` is always full before `quota`, which belongs to `loose`.
 fn binds_first(tight: &Limit, loose: &Limit, quota: &Quota) -> bool {
     let same = tight.per == loose.per && tight.models == loose.models;
-    same && tight.enforce
+    // Who is over it goes on, if it is one that downgrades.
+    let refuses = tight.enforce && !matches!(tight.when_full, WhenFull::Downgrade(_));
+    same && refuses
         && tight.headroom >= loose.headroom
         && tight.quotas.iter().any(|first| first.unit == quota.unit && tighter(first, quota))
 }
@@ -78,7 +84,7 @@ fn unit_name(unit: Unit) -> &'static str {
     }
 }
 
-fn limit(at: &At<LimitWritten>, check: &mut Check<'_, '_>) -> Option<Limit> {
+fn limit(at: &At<LimitWritten>, targets: &Targets<'_>, check: &mut Check<'_, '_>) -> Option<Limit> {
     let written = &at.value;
     let per = scopes(written, check);
     let quotas = quotas(at, check);
@@ -95,13 +101,11 @@ fn limit(at: &At<LimitWritten>, check: &mut Check<'_, '_>) -> Option<Limit> {
     }
     let models =
         written.r#match.as_ref().map(|at| globs(&at.value.model, check)).unwrap_or_default();
-    let when_full = match written.when_full.as_ref().map(|at| &at.value) {
-        Some(WhenFullWritten::Wait(Some(at))) if at.value.0.is_zero() => {
-            check.reader.wrong(at, "a wait of zero is no wait").help("say `when_full: reject`");
-            WhenFull::Reject
+    let when_full = match &written.when_full {
+        Some(At { value: WordOr::Section(instead), .. }) => {
+            self::instead(at, instead, (per.as_deref(), &quotas), targets, check)
         }
-        Some(WhenFullWritten::Wait(Some(at))) => WhenFull::Wait(at.value.0),
-        Some(WhenFullWritten::Wait(None) | WhenFullWritten::Reject) | None => WhenFull::Reject,
+        _ => WhenFull::Reject,
     };
     let when_store_is_away = match written.when_store_is_away.as_ref().map(|at| at.value) {
         Some(AwayName::Open) => WhenStoreIsAway::Open,
@@ -122,6 +126,69 @@ fn limit(at: &At<LimitWritten>, check: &mut Check<'_, '_>) -> Option<Limit> {
         warn_at,
         models,
     })
+}
+
+/// What happens instead of a refusal.
+fn instead(
+    at: &At<LimitWritten>,
+    instead: &InsteadWritten,
+    (per, quotas): (Option<&[Scope]>, &[Quota]),
+    targets: &Targets<'_>,
+    check: &mut Check<'_, '_>,
+) -> WhenFull {
+    match (&instead.wait, &instead.downgrade) {
+        (Some(_), Some(list)) => {
+            check.reader.wrong(list, "it can't wait and go elsewhere").help("keep one of them");
+        }
+        (Some(at), None) if at.value.0.is_zero() => {
+            check.reader.wrong(at, "a wait of zero is no wait").help("say `when_full: reject`");
+        }
+        (Some(at), None) => return WhenFull::Wait(at.value.0),
+        (None, Some(list)) => {
+            if quotas.iter().any(|quota| quota.unit != Unit::Usd) {
+                let message = "cheaper targets save money alone";
+                check.reader.wrong(list, message).help("give `usd` a limit of its own");
+            }
+            if per.is_some_and(|per| per.iter().any(Scope::is_of_target)) {
+                let message = "the limit is decided when the target is chosen already";
+                check
+                    .reader
+                    .wrong(list, message)
+                    .expected("a limit per all, user, key, ip, model or tag");
+            }
+            return WhenFull::Downgrade(cheaper(list, targets, check));
+        }
+        (None, None) => {
+            let full = at.value.when_full.as_ref();
+            // What could not be read was told already.
+            if let Some(full) = full.filter(|full| !check.reader.told_under(&full.path)) {
+                let expected = "`wait` or `downgrade`";
+                check.reader.wrong(full, "it doesn't say what happens").expected(expected);
+            }
+        }
+    }
+    WhenFull::Reject
+}
+
+fn cheaper(
+    list: &At<OneOrMany<Text>>,
+    targets: &Targets<'_>,
+    check: &mut Check<'_, '_>,
+) -> Cheaper {
+    let mut all = Cheaper { to: vec![], free: false };
+    for at in &list.value.0 {
+        if at.value.0 == "free" {
+            all.free = true;
+        } else if let Some((place, _)) = targets.place(at, check)
+            && !all.to.contains(&place)
+        {
+            all.to.push(place);
+        }
+    }
+    if list.value.0.is_empty() {
+        check.reader.wrong(list, "there is no target").expected("`[provider/model]` or `free`");
+    }
+    all
 }
 
 /// One scope, or two that differ.

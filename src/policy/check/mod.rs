@@ -1,5 +1,6 @@
 //! From the policy as written to the checked one: references, ranges, and what can never happen.
 
+mod alerts;
 mod callers;
 mod forms;
 mod keys;
@@ -38,11 +39,11 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
     let (listen, admin) = server::listeners(&written, &mut check);
     let registry = models::with_own(&written, &mut check);
     let providers = providers::providers(&written, &registry, &mut check);
-    let limits = limits::limits(&written, &mut check);
     let aliases = routes::aliases(&written, &registry, &mut check);
     let routing = routing::routing(&written, &mut check);
     let expect = routing.expect.unwrap_or(super::Of::FirstToken);
     let targets = targets::Targets { providers: &providers, registry: &registry, expect };
+    let limits = limits::limits(&written, &targets, &mut check);
     let routes = routes::routes(&written, &targets, &mut check);
     let callers = callers::callers(&written, &mut check);
     let sections = together::Sections {
@@ -68,6 +69,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         callers,
         providers: providers.into_iter().filter_map(|known| known.checked).collect(),
         limits,
+        alerts: alerts::alerts(&written, &mut check),
         pacing: resilience::pacing(&written),
         circuit_breaker,
         retry,
@@ -79,6 +81,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         streams: server::streams(&written),
         translation: server::translation(&written, &mut check),
         state: state::state(&written, &mut check),
+        time_zone: server::time_zone(&written, &mut check),
         registry,
         warnings: check.warnings,
         origin: Origin::default(),

@@ -1,10 +1,12 @@
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
+use jiff::tz::{self, TimeZone};
 use tollway_dialect::translate::Strictness;
 
 use super::Check;
 use crate::policy::{
     Admin, Commit, Log, LogFormat, OnHangup, Server, Streams,
+    diag::nearest,
     read::At,
     values::{CommitName, HangupName, LogFormatName, LossName, Size, Time},
     written::PolicyWritten,
@@ -34,6 +36,24 @@ pub(super) fn listeners(written: &PolicyWritten, check: &mut Check<'_, '_>) -> (
     }
     let token = token.and_then(|token| super::providers::secret(token, check));
     (listen, Admin { listen: admin_listen, token })
+}
+
+/// UTC where the policy says nothing.
+pub(super) fn time_zone(written: &PolicyWritten, check: &mut Check<'_, '_>) -> TimeZone {
+    let Some(at) = &written.time_zone else { return TimeZone::UTC };
+    tz::db().get(&at.value.0).unwrap_or_else(|_| {
+        let quote = check.reader.quote(at);
+        let names: Vec<String> = tz::db().available().map(|name| name.to_string()).collect();
+        let city = |name: &&String| name.rsplit('/').next().is_some_and(|city| city == quote);
+        let near = names.iter().find(city).map(String::as_str);
+        let near = near.or_else(|| nearest(&quote, names.iter().map(String::as_str)));
+        let said = check.reader.wrong(at, format!("there is no time zone `{quote}`"));
+        match near {
+            Some(near) => said.help(format!("did you mean `{near}`?")),
+            None => said.expected("a name of the IANA database, such as Europe/Berlin or UTC"),
+        };
+        TimeZone::UTC
+    })
 }
 
 /// A time that must not be zero.

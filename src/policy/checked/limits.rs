@@ -1,5 +1,6 @@
 use std::{fmt, num::NonZeroU64, sync::Arc, time::Duration};
 
+use super::{Place, Secret};
 use crate::policy::Glob;
 
 /// A limit: one name, one scope, one or more quotas that are decided together.
@@ -19,10 +20,17 @@ pub struct Limit {
     pub enforce: bool,
     /// Share of every quota held back, 0..1. The quotas are as written, not reduced.
     pub headroom: f64,
-    /// Share of use at which it warns, above 0 and at most 1.
+    /// Share of use at which it warns, above 0 and at most 1, where the policy says one.
     pub warn_at: Option<f64>,
     /// Only for models that one of these matches; empty: for every request.
     pub models: Vec<Glob>,
+}
+
+impl Limit {
+    /// Share of use at which this quota warns: where the policy says nothing, money does at 80 %.
+    pub fn warns_at(&self, quota: &Quota) -> Option<f64> {
+        self.warn_at.or((quota.unit == Unit::Usd).then_some(0.8))
+    }
 }
 
 /// What a limit does while the store that instances share is away.
@@ -124,13 +132,13 @@ pub enum Shape {
         /// The window.
         window: Duration,
     },
-    /// `amount` in each period of the calendar, UTC.
+    /// `amount` in each period of the calendar, by the policy's time zone.
     Calendar(Period),
     /// `amount` at the same time (only [`Unit::Concurrent`]).
     Concurrent,
 }
 
-/// A period of the calendar, UTC.
+/// A period of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Period {
     /// From the full hour.
@@ -142,10 +150,43 @@ pub enum Period {
 }
 
 /// What happens to a request that finds a limit full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WhenFull {
     /// 429 at once.
     Reject,
     /// Waits its turn, this long at most, then 429.
     Wait(Duration),
+    /// Goes on, but only to these targets; 429 if its route has none of them.
+    Downgrade(Cheaper),
+}
+
+/// Where requests go whose budget is spent, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cheaper {
+    /// These, whatever the route.
+    pub to: Vec<Place>,
+    /// Behind them those targets of the route that cost nothing.
+    pub free: bool,
+}
+
+/// Who is told of budgets.
+#[derive(Clone, Debug)]
+pub struct Alerts {
+    /// What is called.
+    pub webhook: Option<Webhook>,
+    /// After which time it is told again of a limit that is no calendar's.
+    pub again: Duration,
+}
+
+/// Gets a POST of JSON for each alert.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// `http` or `https`, and a host. A secret, as it may hold a token.
+    pub url: Secret,
+    /// What calls are signed with.
+    pub secret: Secret,
+    /// The longest that a call may take.
+    pub timeout: Duration,
+    /// Calls after the first that brought nothing.
+    pub retries: u32,
 }

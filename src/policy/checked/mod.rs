@@ -19,6 +19,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use secrecy::ExposeSecret;
 use tollway_core::Dialect;
 use tollway_dialect::translate::{Form, Strictness};
@@ -54,6 +55,8 @@ pub struct Policy {
     pub providers: Vec<Provider>,
     /// Empty: no limit layer in the stack.
     pub limits: Vec<Limit>,
+    /// Who is told of budgets.
+    pub alerts: Alerts,
     /// `None`: what providers say of their own limits is passed on, and no more.
     pub pacing: Option<Pacing>,
     /// `None`: no breaker in the stack.
@@ -78,6 +81,8 @@ pub struct Policy {
     pub translation: Strictness,
     /// Where state lives.
     pub state: State,
+    /// Of calendar windows, and of the days and months of totals.
+    pub time_zone: TimeZone,
     /// Known providers and models, the policy's own overrides included.
     pub registry: Registry,
     /// What is allowed but probably not meant.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tollway_core::Usd;
 
 use super::Changes;
-use crate::policy::{Limit, Period, Quota, Scope, Shape, Unit};
+use crate::policy::{Cheaper, Limit, Period, Quota, Scope, Shape, Unit, WhenFull};
 
 pub(super) fn changes(old: &[Limit], new: &[Limit], all: &mut Changes) {
     let name = |limit: &Limit| limit.name.clone();
@@ -53,10 +53,22 @@ fn changed(at: &str, old: &Limit, new: &Limit, all: &mut Changes) {
     if (old.quotas.len() == 1) != (new.quotas.len() == 1) {
         all.tell(at, "one quota or several: all of them begin anew");
     }
-    all.value(&format!("{at}.when_full"), &old.when_full, &new.when_full);
+    if old.when_full != new.when_full {
+        let words = format!("{} -> {}", when_full(&old.when_full), when_full(&new.when_full));
+        all.tell(format!("{at}.when_full"), words);
+    }
     all.value(&format!("{at}.enforce"), &old.enforce, &new.enforce);
     all.value(&format!("{at}.headroom"), &old.headroom, &new.headroom);
-    all.value(&format!("{at}.warn_at"), &old.warn_at, &new.warn_at);
+    for quota in &new.quotas {
+        let warns_at = |limit: &Limit| limit.warns_at(quota).map(|share| share * 100.0);
+        let (before, now) = (warns_at(old), warns_at(new));
+        if before != now {
+            let percent = |at: Option<f64>| at.map_or("none".into(), |at| format!("{at}%"));
+            let words = format!("{} -> {}", percent(before), percent(now));
+            all.tell(format!("{at}.warn_at"), words);
+            break;
+        }
+    }
     all.value(&format!("{at}.models"), &old.models, &new.models);
 }
 
@@ -82,6 +94,21 @@ fn length(period: Period) -> u8 {
         Period::Hour => 0,
         Period::Day => 1,
         Period::Month => 2,
+    }
+}
+
+fn when_full(of: &WhenFull) -> String {
+    match of {
+        WhenFull::Reject => "reject".into(),
+        WhenFull::Wait(time) => format!("wait {time:?}"),
+        WhenFull::Downgrade(Cheaper { to, free }) => {
+            let places = to.iter().map(|place| match &place.model {
+                Some(model) => format!("{}/{model}", place.provider),
+                None => place.provider.to_string(),
+            });
+            let all: Vec<_> = places.chain(free.then(|| "free".into())).collect();
+            format!("downgrade to {}", all.join(", "))
+        }
     }
 }
 

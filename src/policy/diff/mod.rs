@@ -59,6 +59,7 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
     all.callers(old, new);
     providers::changes(&old.providers, &new.providers, &mut all);
     limits::changes(&old.limits, &new.limits, &mut all);
+    all.alerts(old, new);
     all.resilience(old, new);
     all.routes(old, new);
     all.models(old, new);

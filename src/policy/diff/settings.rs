@@ -10,6 +10,7 @@ impl Changes {
         self.fixed("listen", &old.listen, &new.listen);
         self.fixed("admin.listen", &old.admin.listen, &new.admin.listen);
         self.fixed("log", &old.log, &new.log);
+        self.zone(old, new);
         let (a, b) = (&old.server, &new.server);
         self.fixed("server.workers", &a.workers, &b.workers);
         self.value("server.max_header_bytes", &a.max_header_bytes, &b.max_header_bytes);
@@ -53,6 +54,41 @@ impl Changes {
             self.0.push(Change { path: path.into(), words, needs_restart: true });
         }
         self.fixed("state.ledger.keep", &a.ledger.keep, &b.ledger.keep);
+    }
+
+    fn zone(&mut self, old: &Policy, new: &Policy) {
+        let name = |policy: &Policy| policy.time_zone.iana_name().unwrap_or("UTC").to_owned();
+        let (a, b) = (name(old), name(new));
+        if a != b {
+            self.tell("time_zone", format!("{a} -> {b}"));
+            self.0.iter_mut().rev().take(1).for_each(|change| change.needs_restart = true);
+        }
+    }
+
+    pub(super) fn alerts(&mut self, old: &Policy, new: &Policy) {
+        let (a, b) = (&old.alerts, &new.alerts);
+        match (&a.webhook, &b.webhook) {
+            (None, Some(_)) => self.tell("alerts.webhook", "added: called from the next alert on"),
+            (Some(_), None) => {
+                self.tell(
+                    "alerts.webhook",
+                    "removed: log and metrics tell; what waits goes nowhere",
+                );
+            }
+            (Some(a), Some(b)) => {
+                // Either may hold a token.
+                if a.url.expose_secret() != b.url.expose_secret() {
+                    self.tell("alerts.webhook.url", "another one, also for what waits already");
+                }
+                if a.secret.expose_secret() != b.secret.expose_secret() {
+                    self.tell("alerts.webhook.secret", "another one");
+                }
+                self.value("alerts.webhook.timeout", &a.timeout, &b.timeout);
+                self.value("alerts.webhook.retries", &a.retries, &b.retries);
+            }
+            (None, None) => {}
+        }
+        self.value("alerts.again", &a.again, &b.again);
     }
 
     pub(super) fn callers(&mut self, old: &Policy, new: &Policy) {

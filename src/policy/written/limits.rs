@@ -1,8 +1,8 @@
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{Schema, json_schema};
 
+use super::WordOr;
 use crate::policy::{
-    node::{Node, Value},
-    read::{At, OneOrMany, Read, Reader, Scalar},
+    read::{OneOrMany, Scalar},
     section::section,
     values::*,
 };
@@ -34,7 +34,8 @@ section! {
         /// bucket (a rate and a burst), sliding (never more in any such time) or calendar.
         /// Default: bucket up to an hour, calendar for a day, a month and for money by the hour.
         may shape: ShapeName,
-        /// `reject` (429 at once) or `{ wait: 15s }` (first come, first served). Default reject.
+        /// `reject` (429 at once), `{ wait: 15s }` (first come, first served), or for money
+        /// `{ downgrade: [TARGET, free] }` (goes on, but only there). Default reject.
         may when_full: WhenFullWritten,
         /// While the Redis that instances share is away: `local` (each decides by its share of the
         /// limit), `open` (all goes) or `closed` (503). Default local.
@@ -43,7 +44,7 @@ section! {
         may enforce: bool,
         /// Share of the quota that stays unused: 10% keeps a provider from ever answering 429.
         may headroom: Share,
-        /// Share of use at which it warns: 80%.
+        /// Share of use at which it warns: 80%. Default 80% for money, none for the rest.
         may warn_at: Share,
         /// Only for these requests. Default: all.
         may r#match: LimitMatchWritten,
@@ -58,40 +59,50 @@ section! {
     }
 }
 
-/// `reject`, or `{ wait: 15s }`.
-#[derive(Clone, Debug)]
-pub(in crate::policy) enum WhenFullWritten {
-    Reject,
-    Wait(Option<At<Time>>),
+/// `reject`, or what happens instead.
+pub(in crate::policy) type WhenFullWritten = WordOr<RejectName, InsteadWritten>;
+
+section! {
+    /// What happens instead of a refusal: one of these.
+    InsteadWritten {
+        /// Waits its turn, at most this long.
+        may wait: Time,
+        /// Goes on, but only to these targets, in this order; `free`: to those of its route that
+        /// cost nothing.
+        may downgrade: OneOrMany<Text>,
+    }
 }
 
 section! {
-    /// Waits its turn.
-    WaitWritten {
-        /// At most this long.
-        must wait: Time,
+    /// Who is told of budgets.
+    AlertsWritten {
+        /// What is called. Log and metrics tell without it.
+        may webhook: WebhookWritten,
+        /// After which time it is told again of a limit that is no calendar's. Default 1d.
+        may again: Time,
     }
 }
 
-impl Read for WhenFullWritten {
-    fn read(node: &Node, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
-        if let Value::Map(_) = node.value {
-            return WaitWritten::read(node, path, reader).map(|written| Self::Wait(written.wait));
-        }
-        Rejecting::read(node, path, reader).map(|_| Self::Reject)
-    }
-
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        let wait = WaitWritten::schema(generator);
-        json_schema!({ "anyOf": [{ "const": "reject" }, wait] })
+section! {
+    /// Gets a POST of JSON for each alert.
+    WebhookWritten {
+        /// Its address, https or http: `${NAME}`, if it holds a token.
+        must url: Hidden,
+        /// What calls are signed with: `${NAME}`, or `file:/path`.
+        must secret: Hidden,
+        /// The longest that a call may take. Default 5s.
+        may timeout: Time,
+        /// Calls after the first that brought nothing. Default 5.
+        may retries: Count,
     }
 }
 
 /// The word `reject`.
-struct Rejecting;
+#[derive(Clone, Copy, Debug)]
+pub(in crate::policy) struct RejectName;
 
-impl Scalar for Rejecting {
-    const EXPECTED: &'static str = "`reject` or `{ wait: 15s }`";
+impl Scalar for RejectName {
+    const EXPECTED: &'static str = "`reject`, `{ wait: 15s }` or `{ downgrade: [TARGET, free] }`";
     const NAMES: &'static [&'static str] = &["reject"];
 
     fn parse(text: &str) -> Result<Self, String> {

@@ -45,6 +45,9 @@ section! {
         must providers: Named<ProviderWritten>,
         /// How much may be used. All limits that concern a request are decided together.
         may limits: List<LimitWritten>,
+        /// Who is told when a limit with a mark to warn at (`warn_at`; budgets have one) crosses it, is
+        /// used up, and begins anew.
+        may alerts: AlertsWritten,
         /// Goes by what providers say of their own limits.
         may pacing: PacingWritten,
         /// When a failing target is left alone. Without this section there is no breaker.
@@ -66,6 +69,9 @@ section! {
         may routes: List<RouteWritten>,
         /// Where state lives: `memory`, `{ sqlite: FILE }` or `{ redis: URL }`. Default memory.
         may state: StateWritten,
+        /// The time zone of calendar windows, and of the days and months of totals: `Europe/Berlin`.
+        /// Default UTC.
+        may time_zone: Text,
         /// Models to add to the registry, or whose figures differ from it.
         may models: List<ModelWritten>,
     }

@@ -15,7 +15,7 @@ use tollway_store::limits::{Had, Lack, Settlement, Shape, Take, Verdict, Want};
 use super::{Entry, Limiter, Place, tell};
 use crate::{
     Event, EventKind, LimitExceeded, Rule, StoreAway, WhenFull, WhenStoreIsAway,
-    decide::{Claim, Effects, Stage, View},
+    decide::{Claim, Effects, Refusal, Stage, View},
     key::Key,
     remote::{Remote, share},
 };
@@ -52,9 +52,10 @@ impl Limiter {
         self.divide(&remote);
         let (here, mut claims): (Vec<_>, Vec<_>) =
             claims.into_iter().partition(|claim| self.rule(claim.rule).here);
-        let wants: Arc<[Want]> = claims.iter().map(|claim| self.want(claim)).collect();
+        let mut wants: Arc<[Want]> = claims.iter().map(|claim| self.want(claim)).collect();
         let arrived = Instant::now();
-        let deadline = |at: usize| self.max_wait(&claims[at]).map(|wait| arrived + wait);
+        let waits: Vec<_> = claims.iter().map(|claim| self.max_wait(claim)).collect();
+        let deadline = |at: usize| waits.get(at).copied().flatten().map(|wait| arrived + wait);
         let (mut turn, mut waited) = (None, Vec::new());
         // Nobody overtakes who waits already.
         let busy = (0..wants.len())
@@ -83,6 +84,10 @@ impl Limiter {
                 Ok(Verdict::Refused(lacks)) => lacks,
                 Ok(Verdict::Settled) | Err(_) => return self.alone(claims, here).await,
             };
+            if self.downgrade(&mut claims, &lacks) {
+                wants = claims.iter().map(|claim| self.want(claim)).collect();
+                continue;
+            }
             let Some((lack, limit)) = worst(&lacks, deadline) else {
                 return self.alone(claims, here).await;
             };
@@ -129,12 +134,15 @@ impl Limiter {
         let rule = self.rule(claim.rule);
         let key = name(rule, &claim.key);
         let (shape, enforce) = (rule.limit.shape(), rule.limit.enforced());
-        Want { key, shape, amount: claim.amount, enforce }
+        // Who is over it goes on, and owes what it uses.
+        let force = claim.over.is_some();
+        let amount = if force { 0 } else { claim.amount };
+        Want { key, shape, amount, enforce, force }
     }
 
     fn max_wait(&self, claim: &Claim) -> Option<Duration> {
         match self.rule(claim.rule).limit.when_full() {
-            WhenFull::Reject => None,
+            WhenFull::Reject | WhenFull::Downgrade => None,
             // A century is for ever, and no overflow.
             WhenFull::Wait(time) => Some(time.min(Duration::from_secs(100 * 365 * 86_400))),
         }
@@ -176,10 +184,26 @@ impl Limiter {
         let kind = EventKind::Refused { never_fits, asked, available, retry_after };
         let events = vec![self.event(claim, kind)];
         self.finish(Effects { events, ..Effects::default() });
-        let capacity = rule.limit.capacity();
-        let (used, reset) = (lack.used, lack.reset);
-        let view = View { capacity, used, held: 0, waiting: 0, reset };
-        LimitExceeded::new(tell(rule, view), retry_after, never_fits)
+        LimitExceeded::new(tell(rule, view(rule, lack)), retry_after, never_fits)
+    }
+
+    /// Whether some of what is lacking is of limits that let such requests go on; the next take
+    /// takes nothing of these.
+    fn downgrade(&self, claims: &mut [Claim], lacks: &[Lack]) -> bool {
+        let mut found = false;
+        for lack in lacks {
+            let Some(claim) = claims.get_mut(lack.want) else { continue };
+            let rule = self.rule(claim.rule);
+            if rule.limit.when_full() != WhenFull::Downgrade || claim.over.is_some() {
+                continue;
+            }
+            let retry_after = lack.wait.filter(|_| !lack.never_fits);
+            let (standing, never_fits) = (view(rule, lack), lack.never_fits);
+            let refusal = Refusal { rule: claim.rule, never_fits, retry_after, standing };
+            claim.over = Some(Box::new(refusal));
+            found = true;
+        }
+        found
     }
 
     /// The store is away: each limit does what it was told to do then.
@@ -193,6 +217,7 @@ impl Limiter {
         self.finish(Effects { events, ..Effects::default() });
         let mut open = Vec::new();
         for mut claim in claims {
+            claim.over = None;
             let limit = &self.rule(claim.rule).limit;
             match limit.when_store_is_away() {
                 WhenStoreIsAway::Closed if limit.enforced() => {
@@ -324,6 +349,12 @@ fn worst(
     let worst = some.max_by_key(rank)?;
     let limit = lacks.iter().map(until).min().flatten();
     Some((worst, limit))
+}
+
+/// What a store tells of a limit without room.
+fn view(rule: &Rule, lack: &Lack) -> View {
+    let capacity = rule.limit.capacity();
+    View { capacity, used: lack.used, held: 0, waiting: 0, reset: lack.reset }
 }
 
 /// The name of one key of a limit in a store.

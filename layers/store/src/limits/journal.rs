@@ -37,7 +37,8 @@ pub trait LimitJournal: fmt::Debug + Send + Sync {
 const FIRST: u8 = 1;
 
 impl State {
-    /// All of it and of its shape, for [`unpack`](Self::unpack). Places for concurrent requests are
+    /// All of it and of its shape, for [`unpack`](Self::unpack). Of a calendar the present period is
+    /// kept, and no time zone: unpacked it is of UTC, until it is [reshaped](Self::reshape). Places for concurrent requests are
     /// `None`, as is what can't be told from a new state: neither is worth a memory.
     ///
     /// What is reserved counts as used: a process that was killed errs to the safe side.
@@ -45,7 +46,7 @@ impl State {
     /// ```
     /// use tollway_store::limits::{Kind, Now, Period, Shape, State};
     ///
-    /// let shape = Shape { kind: Kind::Calendar(Period::Month), capacity: 100, warn: None };
+    /// let shape = Shape { kind: Kind::Calendar(Period::Month.into()), capacity: 100, warn: None };
     /// let (mut state, now) = (State::new(&shape), Now { mono: 7, wall: 7 });
     /// state.advance(&shape, now);
     /// assert!(state.pack(&shape).is_none());
@@ -72,8 +73,8 @@ impl State {
                     put(&[slice.start, slice.last, slice.amount]);
                 }
             }
-            (Use::Calendar { start, end, used }, Kind::Calendar(period)) => {
-                put(&[2, shape.capacity, period as u64, *start, *end, *used]);
+            (Use::Calendar { start, end, used }, Kind::Calendar(calendar)) => {
+                put(&[2, shape.capacity, calendar.period as u64, *start, *end, *used]);
             }
             _ => return None,
         }
@@ -112,7 +113,7 @@ impl State {
             [2, capacity, period, start, end, used] => {
                 let periods = [Period::Hour, Period::Day, Period::Month];
                 let period = periods.into_iter().find(|known| *known as u64 == period)?;
-                (Kind::Calendar(period), capacity, Use::Calendar { start, end, used })
+                (Kind::Calendar(period.into()), capacity, Use::Calendar { start, end, used })
             }
             _ => return None,
         };
@@ -131,7 +132,7 @@ mod tests {
             (1..100u64, 1..1_000u64).prop_map(|(rate, per)| Kind::Bucket { rate, per }),
             (1..2_000u64).prop_map(|window| Kind::Window { window }),
             prop_oneof![Just(Period::Hour), Just(Period::Day), Just(Period::Month)]
-                .prop_map(Kind::Calendar),
+                .prop_map(|period: Period| Kind::Calendar(period.into())),
         ]
     }
 

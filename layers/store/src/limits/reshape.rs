@@ -1,6 +1,6 @@
 //! A limit gets another shape while its quota is in use.
 
-use super::{Kind, Now, Shape, State, calendar, state::Use};
+use super::{Calendar, Kind, Now, Shape, State, calendar, state::Use};
 
 /// A whole, in fixed point.
 const ONE: u128 = 1 << 64;
@@ -11,7 +11,9 @@ impl Shape {
     pub fn leads_to(&self, new: &Self) -> bool {
         match (self.kind, new.kind) {
             (Kind::Calendar(old), Kind::Calendar(new)) => {
-                calendar::at_least(old) <= calendar::at_least(new)
+                // Whose calendar it is makes no difference.
+                let length = |of: Calendar| calendar::at_least(of.period.into());
+                length(old) <= length(new)
             }
             (old, new) => std::mem::discriminant(&old) == std::mem::discriminant(&new),
         }
@@ -45,7 +47,9 @@ impl State {
             (Use::Calendar { start, end, .. }, Kind::Calendar(old), Kind::Calendar(new))
                 if old != new =>
             {
-                (*start, *end) = calendar::span(new, now.wall);
+                let (first, last) = calendar::span(new, now.wall);
+                // What was reserved before is given back still.
+                (*start, *end) = ((*start).min(first), last);
             }
             _ => {}
         }

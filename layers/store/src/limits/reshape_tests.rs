@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::Period;
+use crate::limits::{Period, Zone};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -64,7 +64,7 @@ fn windows_and_calendars_keep_what_was_used() {
     state.reshape(&window(20, 600), &window(20, 10), 0, at(150));
     assert_eq!(state.used(&window(20, 10)), 0, "no such window holds what is 50 s old");
 
-    let calendar = |amount, period| shape(Kind::Calendar(period), amount);
+    let calendar = |amount, period| shape(Kind::Calendar(Period::into(period)), amount);
     let (hour, day) = (calendar(10, Period::Hour), calendar(100, Period::Day));
     let mut state = State::new(&hour);
     state.advance(&hour, at(10_000));
@@ -74,6 +74,24 @@ fn windows_and_calendars_keep_what_was_used() {
     state.settle(&day, receipt, 3, at(20_000));
     assert_eq!(state.used(&day), 3);
     assert!(hour.leads_to(&day) && !day.leads_to(&hour) && !hour.leads_to(&bucket(1, 1, 1)));
+}
+
+#[test]
+fn another_zone_counts_on_until_its_own_period_ends() {
+    let zone = |hours| Zone::new(jiff::tz::TimeZone::fixed(jiff::tz::offset(hours)));
+    let day = |zone| shape(Kind::Calendar(Period::Day.of(zone)), 100);
+    for hours in [9, -5] {
+        let (utc, there) = (day(Zone::UTC), day(zone(hours)));
+        assert!(utc.leads_to(&there) && there.leads_to(&utc));
+        let (noon, mut state) = (at(86_400 * 3 + 43_200), State::new(&utc));
+        state.advance(&utc, noon);
+        let receipt = state.take(&utc, 60, noon);
+        state.reshape(&utc, &there, 60, noon);
+        let end = (if hours > 0 { 3 } else { 17 }) * 3600 * SECOND;
+        assert_eq!((state.used(&there), state.reset(&there, noon)), (60, Some(end)));
+        state.settle(&there, receipt, 20, noon);
+        assert_eq!(state.used(&there), 20, "what was reserved before is given back");
+    }
 }
 
 fn wide() -> impl Strategy<Value = u64> {

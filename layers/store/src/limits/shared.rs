@@ -14,6 +14,8 @@ pub struct Want {
     pub amount: u64,
     /// `false`: takes nothing where there is no room, and holds nobody up.
     pub enforce: bool,
+    /// `true`: taken whether there is room or not, by a request that goes on without it.
+    pub force: bool,
 }
 
 /// All that a request wants, to be decided at once.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::calendar::{self, Period};
+use super::calendar::{self, Calendar};
 
 /// Both clocks in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Kind {
         window: u64,
     },
     /// What was taken counts until the period ends.
-    Calendar(Period),
+    Calendar(Calendar),
     /// What was taken counts until it is settled.
     Concurrent,
 }

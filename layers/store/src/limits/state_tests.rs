@@ -19,7 +19,7 @@ fn window(amount: u64, window: u64) -> Shape {
 }
 
 fn calendar(amount: u64, period: Period) -> Shape {
-    shape(Kind::Calendar(period), amount)
+    shape(Kind::Calendar(period.into()), amount)
 }
 
 fn any_shape() -> impl Strategy<Value = Shape> {

@@ -13,7 +13,7 @@ local function want(at)
   local function number(offset) return tonumber(ARGV[first + offset]) end
   return {
     key = KEYS[at + 1], kind = number(0), amount = number(1), cap = number(2), warn = number(3),
-    enforce = number(4) == 1, a = number(5), b = number(6), c = number(7), d = number(8),
+    enforce = number(4) == 1, force = number(4) == 2, a = number(5), b = number(6), c = number(7), d = number(8),
   }
 end
 

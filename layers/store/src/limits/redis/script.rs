@@ -120,7 +120,7 @@ pub(super) fn write(command: &mut Cmd, want: &Want, amount: u64, wall: u64) {
         Kind::Concurrent => (3, [0, 0, 0, want.amount.min(EXACT)]),
     };
     let warn = shape.warn.unwrap_or(0);
-    let enforce = u64::from(want.enforce);
+    let enforce = if want.force { 2 } else { u64::from(want.enforce) };
     for number in [kind, amount, shape.capacity, warn, enforce, a, b, c, d] {
         command.arg(number.min(EXACT));
     }

@@ -12,7 +12,7 @@ for at = 1, #KEYS - 1 do
   open(w)
   wants[at] = w
   w.wait = wait(w)
-  w.fits = force or (w.wait == 0 and w.amount <= w.cap)
+  w.fits = force or w.force or (w.wait == 0 and w.amount <= w.cap)
   if not had and not w.fits and w.enforce then
     for _, number in ipairs({at, w.amount > w.cap and 1 or 0, w.wait, used(w), reset(w)}) do
       lacks[#lacks + 1] = number

@@ -10,13 +10,17 @@ use super::RedisLimits;
 use crate::{
     limits::{
         Had, Kind, Now, Period, Receipt, Settlement, Shape, SharedLimits, State, Take, Verdict,
-        Want,
+        Want, Zone,
     },
     redis::{Redis, RedisConfig},
 };
 
 const CLOCK: &str = "local function clock() return tonumber(redis.call('GET', 'now')) end\n";
 const LEASE: Duration = Duration::from_secs(600);
+
+fn berlin() -> Zone {
+    Zone::new(jiff::tz::TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap())
+}
 
 /// Times in microseconds, as Redis has them.
 fn any_shape() -> impl Strategy<Value = Shape> {
@@ -25,8 +29,12 @@ fn any_shape() -> impl Strategy<Value = Shape> {
         (amount.clone(), time.clone())
             .prop_map(|(rate, per)| Kind::Bucket { rate, per: per * 700 }),
         time.prop_map(|time| Kind::Window { window: time * 1_000 }),
-        prop_oneof![Just(Period::Hour), Just(Period::Day), Just(Period::Month)]
-            .prop_map(Kind::Calendar),
+        (prop_oneof![Just(Period::Hour), Just(Period::Day), Just(Period::Month)], any::<bool>())
+            .prop_map(|(period, utc)| Kind::Calendar(period.of(if utc {
+                Zone::UTC
+            } else {
+                berlin()
+            }))),
         Just(Kind::Concurrent),
     ];
     (kind, amount, proptest::option::of(1..100u64)).prop_map(|(kind, capacity, warn)| Shape {
@@ -98,6 +106,7 @@ impl Worlds<'_> {
             shape: self.shapes[at],
             amount: amounts[at],
             enforce: enforce || at == 0,
+            force: false,
         };
         let take = Take { id: self.limits.id(), wants: [want(0), want(1)].into(), wall: now.wall };
         let verdict = self.limits.take(take.clone()).await.unwrap();
