@@ -42,7 +42,11 @@ const BESIDES: &[(&str, &[&str], &str)] = &[
         "hashes keys, compares in constant time, knows networks",
     ),
     ("tollway-retry", &["httpdate"], "dates in Retry-After"),
-    ("tollway-cost", &["tollway-store"], "sums by day and month, as a ledger keeps them"),
+    (
+        "tollway-cost",
+        &["tollway-store", "jiff"],
+        "sums by day and month, as a ledger keeps them; time zones",
+    ),
     ("tollway-rate-limit", &["tollway-store"], "its algorithm, which shared stores run as well"),
     (
         "tollway-store",

@@ -127,7 +127,7 @@ impl LiveRoute {
             return Err(refuse(&head, among, &standing.out, query));
         }
         let choice = self.tree.choose(standing.usable);
-        Ok(among.kept(choice.number, &standing.out, || {
+        let make = || {
             let (traits, chance, near) = (&among.traits, &sources.chance, &self.route.near);
             let of = of(query, sources.expect);
             let (usable, resort) = (standing.usable, standing.resort);
@@ -136,7 +136,13 @@ impl LiveRoute {
             self.tree.arrange(&scene, Some(&choice), usable, resort, &mut order);
             let head = write::Head { route: self, rule: None, tree: &self.tree };
             write::plan(&head, among, &standing.out, &order, (&[], of))
-        }))
+        };
+        // Who is out, and why, says all but which of those that are doubtful are ready.
+        Ok(if standing.resort.is_some() {
+            make()
+        } else {
+            among.kept(choice.number, &standing.out, make)
+        })
     }
 
     /// What is left of `plan`, in the order of now; `None`: nothing.

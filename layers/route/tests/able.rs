@@ -178,6 +178,8 @@ fn a_prompt_is_refused_where_it_is_surely_too_long() {
         Some("x") => Availability::Ready,
         _ => Availability::BreakerOpen,
     };
+    let both = router.decide(&query(&long(1_500)), &()).unwrap();
+    assert_eq!(candidates(&both), ["short/m", "short/x"], "a plan that is not kept for the next");
     let plan = router.decide(&query(&long(1_500)), &out).unwrap();
     assert_eq!(candidates(&plan), ["short/x"]);
 }
