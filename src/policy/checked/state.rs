@@ -14,8 +14,6 @@ pub struct State {
     pub limits: Store,
     /// What limits in USD have counted.
     pub budgets: Store,
-    /// What is found out about targets and keys.
-    pub breakers: Store,
 }
 
 /// Where the ledger is, and what it keeps.
