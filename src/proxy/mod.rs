@@ -87,6 +87,8 @@ impl Proxy {
     }
 
     fn run(policy: Policy, file: Option<Arc<PolicyFile>>) -> Result<Self, StartError> {
+        // First, as it may take its time: until it is there, nobody shall find an open port.
+        let stack = Stack::open(&policy).map_err(StartError::Stack)?;
         // Plain listeners, so that a proxy can also be started from inside somebody's runtime.
         let bind = |address| {
             let listener = std::net::TcpListener::bind(address)?;
@@ -105,7 +107,6 @@ impl Proxy {
             let listen = |listener| TcpListener::from_std(listener).map_err(StartError::Threads);
             (listen(listener)?, listen(admin_listener)?)
         };
-        let stack = Stack::open(&policy).map_err(StartError::Stack)?;
         let (telemetry, alerts) = (stack.telemetry().clone(), stack.alerts().clone());
         let (current, stop) = (Current::new(stack), CancellationToken::new());
         let make = {

@@ -73,8 +73,8 @@ fn tell(telemetry: &Telemetry, event: &Event) {
             tracing::info!("the ledger is written again");
             telemetry.set(names::LEDGER_FAILING, vec![], 0.0);
         }
-        Event::Dropped { rows } => {
-            tracing::warn!(rows, "rows of the ledger are lost: too many waited for it");
+        Event::Dropped { rows, why } => {
+            tracing::warn!(rows, "rows of the ledger are lost: {why}");
             telemetry.count_many(names::LEDGER_DROPPED, *rows);
         }
         _ => {}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 #[cfg(feature = "sqlite")]
-use std::{collections::HashMap, path::PathBuf};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 #[cfg(feature = "sqlite")]
 use tollway_store::sqlite::{Sqlite, SqliteLimits};
@@ -24,6 +24,10 @@ use crate::{
     policy::{Policy, Store, Unit},
     telemetry::Telemetry,
 };
+
+/// What a process writes after its drain has taken no longer.
+#[cfg(feature = "sqlite")]
+const AFTER_DRAIN: Duration = Duration::from_secs(15);
 
 /// Where a stack keeps what outlives a request; a stack of its own, which only shows what it would
 /// do, has none.
@@ -64,7 +68,11 @@ impl Counted {
             match places.open(store).map_err(wrong)? {
                 Place::Memory => {}
                 #[cfg(feature = "sqlite")]
-                Place::File(file) => counted.journal = Some(Arc::new(SqliteLimits::new(file))),
+                Place::File(file) => {
+                    if counted.journal.is_none() {
+                        counted.journal = Some(claimed(file, policy.server.drain).map_err(wrong)?);
+                    }
+                }
                 #[cfg(feature = "redis")]
                 Place::Shared(redis) => {
                     counted.limits |= name == "state.limits";
@@ -82,6 +90,19 @@ impl Counted {
     pub(super) fn shares(&self, unit: Unit) -> bool {
         if unit == Unit::Usd { self.budgets } else { self.limits }
     }
+}
+
+/// Limits in a file, which no other process counts in. One that does may be about to end: it is waited
+/// for as long as that may take it.
+#[cfg(feature = "sqlite")]
+fn claimed(file: Arc<Sqlite>, drain: Duration) -> Result<Arc<dyn LimitJournal>, StoreError> {
+    let limits = SqliteLimits::new(file);
+    if let Err(error) = limits.claim(Duration::ZERO) {
+        let most = drain + AFTER_DRAIN;
+        tracing::warn!(most_s = most.as_secs(), "waiting for it to end: {error}");
+        limits.claim(most)?;
+    }
+    Ok(Arc::new(limits))
 }
 
 /// A ledger to read and what writes it.

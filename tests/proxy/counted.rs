@@ -43,17 +43,37 @@ async fn limits_in_a_file_outlive_the_process() {
 }
 
 #[tokio::test]
+async fn who_counts_in_a_file_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = counted(&format!("{{ sqlite: '{}' }}", folder.path().join("state.db").display()));
+    let first = Running::new(&policy);
+    // Reads what was counted only when nobody counts any more.
+    let second = {
+        let policy = policy.clone();
+        tokio::task::spawn_blocking(move || Running::new(&policy))
+    };
+    assert_eq!(asks(&first, "ann").await, [200, 200]);
+    let first = first.take();
+    tokio::task::spawn_blocking(|| first.stop()).await.unwrap();
+    assert_eq!(asks(&second.await.unwrap(), "ann").await, [200, 429]);
+}
+
+#[tokio::test]
 async fn limits_in_redis_are_those_of_all_instances() {
     let mut server = RedisServer::start();
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("own.db");
-    for own in ["redis", "memory", &format!("{{ sqlite: '{}' }}", file.display())] {
-        let policy = counted(&format!(
-            "{{ redis: {{ url: '{}', timeout: 10s }}, ledger: memory, budgets: {own} }}",
-            server.url()
-        ));
+    let file = |name| format!("{{ sqlite: '{}' }}", folder.path().join(name).display());
+    for own in
+        [["redis"; 2].map(String::from), ["memory"; 2].map(String::from), ["1", "2"].map(file)]
+    {
+        let policy = |own| {
+            counted(&format!(
+                "{{ redis: {{ url: '{}', timeout: 10s }}, ledger: memory, budgets: {own} }}",
+                server.url()
+            ))
+        };
         server.flush();
-        let (one, two) = (Running::new(&policy), Running::new(&policy));
+        let [one, two] = own.map(|own| Running::new(&policy(own)));
         // Before it is connected to, a limit that is closed then lets nobody through.
         while ask_as(&one, "warms up").await == 503 || ask_as(&two, "warms up").await == 503 {}
         assert_eq!(asks(&one, "ann").await, [200, 200]);

@@ -17,8 +17,8 @@ use common::{DAY, batch, name, row};
 use tollway_store::{
     StoreError,
     ledger::{
-        Batch, By, Event, Keep, Ledger, LimitDay, MemoryLedger, OTHER_KEYS, Old, Period, Refusal,
-        RefusalsOf, Rollup, Row, RowsOf, Stats, TotalsOf, Writer, WriterConfig,
+        Batch, By, Event, Keep, Ledger, LimitDay, Loss, MemoryLedger, OTHER_KEYS, Old, Period,
+        Refusal, RefusalsOf, Rollup, Row, RowsOf, Stats, TotalsOf, Writer, WriterConfig,
     },
 };
 
@@ -80,11 +80,17 @@ impl Ledger for Fickle {
 
 /// A writer that waits for a flush and not for time to pass, and what it told.
 fn patient(ledger: &Arc<Fickle>, queue: usize) -> (Writer, Arc<Mutex<Vec<Event>>>) {
+    ending(ledger, queue, Duration::ZERO)
+}
+
+/// One that tries for so long at its end.
+fn ending(ledger: &Arc<Fickle>, queue: usize, last: Duration) -> (Writer, Arc<Mutex<Vec<Event>>>) {
     let told = Arc::new(Mutex::new(vec![]));
     let hook = told.clone();
     let config = WriterConfig {
         queue,
         every: ENOUGH,
+        last,
         clock: Box::new(|| SystemTime::UNIX_EPOCH + Duration::from_millis(DAY)),
         hook: Box::new(move |event: &Event| hook.lock().unwrap().push(event.clone())),
         ..WriterConfig::default()
@@ -165,7 +171,7 @@ fn a_row_too_many_is_dropped_counted_and_told() {
         assert!(flush.join().unwrap());
     });
     assert_eq!(there(&ledger), 4);
-    assert_eq!(*told.lock().unwrap(), [Event::Dropped { rows: 2 }]);
+    assert_eq!(*told.lock().unwrap(), [Event::Dropped { rows: 2, why: Loss::TooMany }]);
     assert_eq!(writer.stats().written, 4);
 }
 
@@ -206,7 +212,8 @@ fn a_batch_that_is_refused_again_and_again_is_given_up() {
     assert!(writer.flush(ENOUGH));
     assert_eq!(there(&ledger), 1);
     let why = "it is damaged".to_owned();
-    let expected = [Event::Failing { why }, Event::Dropped { rows: 1 }, Event::Works];
+    let dropped = Event::Dropped { rows: 1, why: Loss::Refused };
+    let expected = [Event::Failing { why }, dropped, Event::Works];
     assert_eq!(*told.lock().unwrap(), expected);
 }
 
@@ -222,10 +229,28 @@ fn an_end_is_not_held_up_by_a_ledger_that_is_away() {
     assert!((1..=2).contains(&tries.len()), "{tries:?}");
     let told = told.lock().unwrap();
     let dropped = told.iter().filter_map(|event| match event {
-        Event::Dropped { rows } => Some(rows),
+        Event::Dropped { rows, why: Loss::Ended } => Some(rows),
         _ => None,
     });
     assert_eq!(dropped.sum::<u64>(), 5_000, "{told:?}");
+}
+
+#[test]
+fn an_end_waits_a_little_for_a_ledger_that_is_away() {
+    let ledger = Arc::new(Fickle::default());
+    let (writer, told) = ending(&ledger, 100, ENOUGH);
+    ledger.mood.store(1, Ordering::SeqCst);
+    writer.row(row(1));
+    assert!(!writer.flush(ENOUGH), "it failed");
+    std::thread::scope(|scope| {
+        let end = scope.spawn(|| drop(writer));
+        let before = ledger.tries.lock().unwrap().len();
+        until(|| ledger.tries.lock().unwrap().len() > before);
+        ledger.mood.store(0, Ordering::SeqCst);
+        end.join().unwrap();
+    });
+    assert_eq!(there(&ledger), 1);
+    assert!(matches!(told.lock().unwrap()[..], [Event::Failing { .. }, Event::Works]));
 }
 
 #[test]

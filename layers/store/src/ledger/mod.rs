@@ -40,7 +40,7 @@ pub use query::{Old, RefusalsOf, RowsOf, TotalsOf};
 pub use refusal::{LimitDay, Refusal};
 pub use row::{Decided, Id, ParseIdError, Row};
 pub use total::{By, NO_KEY, OTHER_KEYS, Rollup, Total};
-pub use writer::{Event, Keep, Pen, Stats, Writer, WriterConfig};
+pub use writer::{Event, Keep, Loss, Pen, Stats, Writer, WriterConfig};
 
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 pub(crate) use total::FIGURES;

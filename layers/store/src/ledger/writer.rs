@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-pub use config::{Event, Keep, Stats, WriterConfig};
+pub use config::{Event, Keep, Loss, Stats, WriterConfig};
 use thread::Thread;
 
 use super::{Ledger, OTHER_KEYS, Row};

@@ -51,9 +51,19 @@ const BUSY: Duration = Duration::from_secs(5);
 /// One that can't be used at present (its disk is full, say) is opened anew when it is next needed.
 pub struct Sqlite {
     path: PathBuf,
-    write: Mutex<Option<Connection>>,
+    write: Mutex<Option<Writing>>,
     read: Mutex<Option<Connection>>,
 }
+
+/// A connection that writes, and which file it does that to.
+struct Writing {
+    connection: Connection,
+    file: Option<FileId>,
+}
+
+/// Tells a file from another one of the same name: device and number. Nothing, where a system has
+/// no such thing.
+type FileId = (u64, u64);
 
 impl fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,8 +80,8 @@ impl Sqlite {
     /// is not there.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
-        let write = match connect(&path) {
-            Ok(connection) => Some(connection),
+        let write = match Writing::open(&path) {
+            Ok(writing) => Some(writing),
             Err(error) if error.is_away() => None,
             Err(error) => return Err(error),
         };
@@ -89,14 +99,24 @@ impl Sqlite {
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let mut slot = self.write.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut connection = match slot.take() {
-            Some(connection) => connection,
-            None => connect(&self.path)?,
+        let mut writing = match slot.take() {
+            Some(writing) => writing,
+            None => Writing::open(&self.path)?,
         };
-        let changed = within(&mut connection, change);
+        if writing.file != file_id(&self.path) {
+            // What it read from is not there either.
+            *self.read.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            let path = self.path.display();
+            let what = format!("`{path}` was moved or deleted while it was open");
+            return Err(StoreError::away(
+                what,
+                "what was in it is gone with it; it is opened anew",
+            ));
+        }
+        let changed = within(&mut writing.connection, change);
         // A connection that failed for another reason than these may be good for nothing any more.
         if changed.as_ref().map_or_else(is_passing, |_| true) {
-            *slot = Some(connection);
+            *slot = Some(writing);
         }
         changed.map_err(|error| self.describe(error))
     }
@@ -130,9 +150,9 @@ impl Sqlite {
     /// Gives some of the room that nothing needs any more back to the disk.
     pub(crate) fn shrink(&self) -> Result<(), StoreError> {
         let slot = self.write.lock().unwrap_or_else(PoisonError::into_inner);
-        let shrunk = slot.as_ref().map(|connection| {
+        let shrunk = slot.as_ref().map(|writing| {
             // A page goes with each step.
-            let mut vacuum = connection.prepare("PRAGMA incremental_vacuum(1000)")?;
+            let mut vacuum = writing.connection.prepare("PRAGMA incremental_vacuum(1000)")?;
             let mut steps = vacuum.query([])?;
             while steps.next()?.is_some() {}
             Ok(())
@@ -143,6 +163,25 @@ impl Sqlite {
     fn describe(&self, error: rusqlite::Error) -> StoreError {
         describe(&self.path, error)
     }
+}
+
+impl Writing {
+    fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = connect(path)?;
+        Ok(Self { connection, file: file_id(path) })
+    }
+}
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> Option<FileId> {
+    use std::os::unix::fs::MetadataExt;
+    let file = path.metadata().ok()?;
+    Some((file.dev(), file.ino()))
+}
+
+#[cfg(not(unix))]
+fn file_id(_: &Path) -> Option<FileId> {
+    None
 }
 
 fn within<T>(
@@ -157,6 +196,10 @@ fn within<T>(
 
 fn is_passing(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy))
+}
+
+fn is_held(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// The reason in an operator's words.

@@ -1,10 +1,10 @@
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 use rusqlite::Connection;
 use tollway_core::Ending;
 
-use super::{MIGRATIONS, Sqlite, SqliteLedger};
+use super::{MIGRATIONS, Sqlite, SqliteLedger, SqliteLimits};
 use crate::ledger::{Batch, By, Id, Ledger, OTHER_KEYS, Period, Row, RowsOf, TotalsOf};
 
 struct Folder(tempfile::TempDir);
@@ -202,4 +202,32 @@ fn room_of_what_is_removed_goes_back_to_the_disk() {
     assert!(steps >= 2, "not all at once");
     let after = pages().unwrap();
     assert!(after < before / 2, "{before} pages, then {after}");
+}
+
+#[test]
+fn limits_of_a_file_belong_to_one_at_a_time() {
+    let folder = Folder::new();
+    let limits = || SqliteLimits::new(folder.open().0);
+    let (first, second) = (limits(), limits());
+    first.claim(Duration::ZERO).unwrap();
+    let error = second.claim(Duration::ZERO).unwrap_err();
+    assert!(error.is_away() && error.to_string().contains("another process"), "{error}");
+    drop(first);
+    second.claim(Duration::ZERO).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_was_taken_away_is_told_and_made_anew() {
+    let folder = Folder::new();
+    let (_file, ledger) = folder.open();
+    ledger.append(&batch([1])).unwrap();
+    assert_eq!(ledger.rows(&RowsOf::default()).unwrap().len(), 1);
+    std::fs::remove_file(folder.file()).unwrap();
+    let error = ledger.append(&batch([2])).unwrap_err();
+    assert!(error.is_away() && error.to_string().contains("moved or deleted"), "{error}");
+    let next = Batch { id: 2, ..batch([2]) };
+    ledger.append(&next).unwrap();
+    assert_eq!(ledger.rows(&RowsOf::default()).unwrap().len(), 1);
+    assert_eq!(folder.open().1.rows(&RowsOf::default()).unwrap().len(), 1);
 }

@@ -48,6 +48,8 @@ pub struct WriterConfig {
     pub batch: usize,
     /// How long the first row of a batch waits for others. Default 200 ms.
     pub every: Duration,
+    /// How long it is tried at the end to write what still waits. Default 5 s.
+    pub last: Duration,
     /// How often is looked for what is old. Default a minute.
     pub clean_every: Duration,
     /// How long things are kept.
@@ -66,6 +68,7 @@ impl Default for WriterConfig {
             queue: 65_536,
             batch: 2_000,
             every: Duration::from_millis(200),
+            last: Duration::from_secs(5),
             clean_every: Duration::from_secs(60),
             keep: Keep::default(),
             zone: TimeZone::UTC,
@@ -93,11 +96,35 @@ pub enum Event {
     },
     /// It works again.
     Works,
-    /// Rows were dropped, for the queue was full or the ledger would never take them.
+    /// Rows were dropped.
     Dropped {
         /// How many.
         rows: u64,
+        /// Why.
+        why: Loss,
     },
+}
+
+/// Why rows were dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Loss {
+    /// As many waited as have room.
+    TooMany,
+    /// The ledger answers, and would never take them.
+    Refused,
+    /// The writer had to end, and the ledger could not be written.
+    Ended,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooMany => "too many waited",
+            Self::Refused => "it would not take them",
+            Self::Ended => "the process ends, and it can't be written",
+        })
+    }
 }
 
 /// What a [`Writer`](super::Writer) has done.

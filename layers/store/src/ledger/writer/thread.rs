@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     super::{Batch, Ledger, LimitDay, Period, Refusal, Row, period::millis, total},
-    Event, Refused, Shared, WriterConfig,
+    Event, Loss, Refused, Shared, WriterConfig,
 };
 
 pub(super) struct Thread {
@@ -25,6 +25,8 @@ pub(super) struct Thread {
     room: Vec<Row>,
     next_id: u128,
     clean_at: Instant,
+    /// When the end is given up, once it has been asked for.
+    end: Option<Instant>,
     /// What limits had let in when they were last asked.
     counted: HashMap<Arc<str>, u64>,
 }
@@ -41,7 +43,7 @@ impl Thread {
         let (room, taken, counted) = (Vec::new(), VecDeque::new(), HashMap::new());
         let clean_at = Instant::now() + config.clean_every;
         let (asked, next_id) = (0, random);
-        Self { ledger, config, shared, taken, asked, room, next_id, clean_at, counted }
+        Self { ledger, config, shared, taken, asked, room, next_id, clean_at, end: None, counted }
     }
 
     pub(super) fn run(&mut self) {
@@ -161,15 +163,19 @@ impl Thread {
             refused += u32::from(!error.is_away());
             self.fails(error.to_string());
             if refused >= MOST_REFUSED {
-                self.lose(rows);
+                self.lose(rows, Loss::Refused);
                 break;
             }
             if self.pause(pause) {
-                // Nobody waits at the end for what fails again and again.
-                let others = std::mem::take(&mut self.shared.lock().rows);
-                self.lose(rows + (others.len() + self.taken.len()) as u64);
-                self.taken.clear();
-                break;
+                let until = *self.end.get_or_insert_with(|| Instant::now() + self.config.last);
+                // The end is not held up for long by what fails again and again.
+                if Instant::now() >= until {
+                    let others = std::mem::take(&mut self.shared.lock().rows);
+                    self.lose(rows + (others.len() + self.taken.len()) as u64, Loss::Ended);
+                    self.taken.clear();
+                    break;
+                }
+                std::thread::park_timeout(FIRST_PAUSE);
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
             self.tell_lost();
@@ -178,9 +184,9 @@ impl Thread {
         self.room.clear();
     }
 
-    fn lose(&self, rows: u64) {
+    fn lose(&self, rows: u64, why: Loss) {
         self.shared.dropped.fetch_add(rows, Ordering::Relaxed);
-        self.shared.lock().lost += rows;
+        self.config.hook.on(&Event::Dropped { rows, why });
     }
 
     /// Waits before the next try; whether the writer is to end instead.
@@ -197,22 +203,24 @@ impl Thread {
     }
 
     fn works(&self) {
-        if self.shared.lock().failing.take().is_some() {
+        // Told first: who asks how it stands, and is told, may look at what the hook has noted.
+        if self.shared.lock().failing.is_some() {
             self.config.hook.on(&Event::Works);
+            self.shared.lock().failing = None;
         }
     }
 
     fn fails(&self, why: String) {
-        let before = self.shared.lock().failing.replace(why.clone());
-        if before.is_none() {
-            self.config.hook.on(&Event::Failing { why });
+        if self.shared.lock().failing.is_none() {
+            self.config.hook.on(&Event::Failing { why: why.clone() });
         }
+        self.shared.lock().failing = Some(why);
     }
 
     fn tell_lost(&self) {
         let rows = std::mem::take(&mut self.shared.lock().lost);
         if rows > 0 {
-            self.config.hook.on(&Event::Dropped { rows });
+            self.config.hook.on(&Event::Dropped { rows, why: Loss::TooMany });
         }
     }
 
