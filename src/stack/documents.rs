@@ -176,18 +176,20 @@ impl Documents {
     /// follows a kind later takes the place of who did before. Blocks for as long as the store takes to
     /// be read; one that is away has no documents until it is back.
     pub fn follow(&self, kind: &str, follower: Follower) {
-        self.0.watch();
         let mut followed = self.0.followed();
         let before = followed.remove(kind).map(|before| before.told).unwrap_or_default();
         let now = self.0.now();
         let told = self.0.list(kind, now).unwrap_or_else(|| there(before, now));
         follower(&told);
+        if self.0.shared || !told.is_empty() {
+            self.0.watch();
+        }
         followed.insert(kind.to_owned(), Followed { follower, told });
     }
 
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Arc<Inner>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let inner = self.0.clone();
         let done = tokio::task::spawn_blocking(move || work(&inner)).await;
@@ -225,7 +227,13 @@ impl Inner {
         listed.ok()
     }
 
-    fn wrote(&self, followed: &mut HashMap<String, Followed>, kind: &str, record: Record) {
+    fn wrote(
+        self: &Arc<Self>,
+        followed: &mut HashMap<String, Followed>,
+        kind: &str,
+        record: Record,
+    ) {
+        self.watch();
         self.changed(followed, kind, |told| {
             match told.binary_search_by(|other| other.name.cmp(&record.name)) {
                 Ok(at) => told[at] = record,
@@ -258,7 +266,8 @@ impl Inner {
         }
     }
 
-    /// Starts the thread that looks, once.
+    /// Starts the thread that looks, once: when there is something that could expire, or that others
+    /// could change.
     fn watch(self: &Arc<Self>) {
         self.open.get_or_init(|| {
             let (open, closed) = mpsc::channel();

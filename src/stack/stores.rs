@@ -17,7 +17,7 @@ use tollway_store::{
     redis::{Redis, RedisConfig},
 };
 
-use super::{StackError, documents::Documents, ledger};
+use super::{KeyRing, StackError, documents::Documents, ledger};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
 use crate::{
@@ -34,6 +34,8 @@ pub(super) struct Stores {
     pub(super) limits: Counted,
     /// What is written at run time.
     pub(super) documents: Documents,
+    /// The keys among them.
+    pub(super) keys: Arc<KeyRing>,
 }
 
 /// Where limits are counted besides in memory.
@@ -111,7 +113,8 @@ impl Stores {
         let limits = Counted::open(policy, &mut places)?;
         let wrong = |error: StoreError| StackError::new("state", error);
         let documents = places.open(&policy.state.documents).map_err(wrong)?;
-        Ok(Self { ledger, limits, documents: Documents::open(documents) })
+        let documents = Documents::open(documents);
+        Ok(Self { ledger, limits, documents, keys: Arc::default() })
     }
 }
 
