@@ -17,7 +17,7 @@ use tollway_store::{
     redis::{Redis, RedisConfig},
 };
 
-use super::{StackError, ledger};
+use super::{KeyRing, StackError, documents::Documents, ledger};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
 use crate::{
@@ -36,6 +36,10 @@ pub(super) struct Stores {
     /// The ledger.
     pub(super) ledger: Option<Books>,
     pub(super) limits: Counted,
+    /// What is written at run time.
+    pub(super) documents: Documents,
+    /// The keys among them.
+    pub(super) keys: Arc<KeyRing>,
 }
 
 /// Where limits are counted besides in memory.
@@ -127,7 +131,11 @@ impl Stores {
     pub(super) fn open(policy: &Policy, telemetry: &Telemetry) -> Result<Self, StackError> {
         let mut places = Places::default();
         let ledger = Some(ledger::open(policy, &mut places, telemetry)?);
-        Ok(Self { ledger, limits: Counted::open(policy, &mut places)? })
+        let limits = Counted::open(policy, &mut places)?;
+        let wrong = |error: StoreError| StackError::new("state", error);
+        let documents = places.open(&policy.state.documents).map_err(wrong)?;
+        let documents = Documents::open(documents);
+        Ok(Self { ledger, limits, documents, keys: Arc::default() })
     }
 }
 
