@@ -290,10 +290,15 @@ impl Limiter {
                     let want = Want { force: false, ..self.want(claim) };
                     remote.owe(want, self.local(rule), claim.spent, now);
                 }
-                if !remote.store.is_away() {
-                    remote.repay(now);
-                }
+                self.repay();
             }
+        }
+    }
+
+    /// Tells the store what was used without it, if it is there.
+    pub(crate) fn repay(&self) {
+        if let Some(remote) = self.remote.as_ref().filter(|remote| !remote.store.is_away()) {
+            remote.repay(self.now());
         }
     }
 
