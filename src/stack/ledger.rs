@@ -119,6 +119,12 @@ pub(super) fn count(books: &Books, limits: [rate_limit::Handle; 2]) {
 }
 
 impl Stack {
+    /// Tells stores that instances share what this one still has to tell; for the end of a process.
+    pub async fn finish(&self) {
+        [self.request_limits(), self.attempt_limits()].iter().for_each(rate_limit::Handle::repay);
+        self.stores.limits.finish().await;
+    }
+
     /// The ledger to read; `None`: this stack only shows what it would do. Reading blocks.
     pub fn ledger(&self) -> Option<&Arc<dyn Ledger>> {
         self.stores.ledger.as_ref().map(|books| &books.ledger)

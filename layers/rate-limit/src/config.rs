@@ -92,6 +92,7 @@ pub struct Limit {
     when_full: WhenFull,
     when_store_is_away: WhenStoreIsAway,
     enforce: bool,
+    borrow: u64,
     shape: Shape,
 }
 
@@ -112,6 +113,7 @@ impl Limit {
             when_full: WhenFull::Reject,
             when_store_is_away: WhenStoreIsAway::Local,
             enforce: true,
+            borrow: 0,
             headroom: 0,
             warn_at: None,
             zone: Zone::UTC,
@@ -138,6 +140,11 @@ impl Limit {
         self.when_store_is_away
     }
 
+    /// The most that an instance may take beforehand of a shared limit; 0: nothing.
+    pub fn borrow(&self) -> u64 {
+        self.borrow
+    }
+
     /// Whether it refuses; a limit that doesn't is a shadow and only tells.
     pub fn enforced(&self) -> bool {
         self.enforce
@@ -162,6 +169,7 @@ pub struct LimitBuilder {
     when_full: WhenFull,
     when_store_is_away: WhenStoreIsAway,
     enforce: bool,
+    borrow: u64,
     headroom: u8,
     warn_at: Option<u8>,
     zone: Zone,
@@ -178,6 +186,21 @@ impl LimitBuilder {
     /// [`WhenStoreIsAway::Local`]. Without such a store it means nothing.
     pub fn when_store_is_away(mut self, when: WhenStoreIsAway) -> Self {
         self.when_store_is_away = when;
+        self
+    }
+
+    /// The most that an instance may take beforehand of a limit that is
+    /// [shared](crate::RateLimitLayerBuilder::shared), at most a tenth of it: a slice by which it lets
+    /// in others without asking. The default is 0: it asks for each request.
+    ///
+    /// An instance takes a slice of a key that it asked for at least four times within the last
+    /// second, as much of it as it needed then, and only while more than a tenth of the limit is
+    /// left. A slice counts as used at once; what is left of it goes back within a second. In any
+    /// time the limit then holds plus at most `instances * borrow` that was taken before that time
+    /// and spent in it; as much can be missing for that second when the limit is nearly used up.
+    /// An instance that dies takes its slices with it, as spent.
+    pub fn borrow(mut self, amount: u64) -> Self {
+        self.borrow = amount;
         self
     }
 
@@ -208,7 +231,8 @@ impl LimitBuilder {
     /// Checks it.
     ///
     /// # Errors
-    /// An amount, burst, window or wait of zero; a percentage out of range; a name that is empty,
+    /// An amount, burst, window or wait of zero; a percentage out of range; more to borrow than a
+    /// tenth of the limit, or places for concurrent requests; a name that is empty,
     /// longer than 64 bytes, or has a character that a header's quoted string can't hold.
     pub fn build(self) -> Result<Limit, ConfigError> {
         let name_fits = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
@@ -225,10 +249,13 @@ impl LimitBuilder {
             return Err(ConfigError("a wait of zero is a rejection: say so"));
         }
         let (kind, capacity) = self.kind()?;
+        if self.borrow > 0 && (kind == Kind::Concurrent || self.borrow > capacity / 10) {
+            return Err(ConfigError("at most a tenth of a limit can be borrowed, and no places"));
+        }
         let warn = self.warn_at.map(|percent| percent_of(capacity, percent).max(1));
         let shape = Shape { kind, capacity, warn };
-        let Self { name, quota, when_full, when_store_is_away, enforce, .. } = self;
-        Ok(Limit { name, quota, when_full, when_store_is_away, enforce, shape })
+        let Self { name, quota, when_full, when_store_is_away, enforce, borrow, .. } = self;
+        Ok(Limit { name, quota, when_full, when_store_is_away, enforce, borrow, shape })
     }
 
     fn kind(&self) -> Result<(Kind, u64), ConfigError> {

@@ -10,9 +10,9 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 use tollway_core::BoxError;
-use tollway_store::limits::{Had, Lack, Settlement, Shape, Take, Verdict, Want};
+use tollway_store::limits::{Crossing, Had, Lack, Settlement, Shape, Take, Tell, Verdict, Want};
 
-use super::{Entry, Limiter, Place, tell};
+use super::{Entry, Limiter, Place};
 use crate::{
     Event, EventKind, LimitExceeded, Rule, StoreAway, WhenFull, WhenStoreIsAway,
     decide::{Claim, Effects, Refusal, Stage, View},
@@ -137,7 +137,22 @@ impl Limiter {
         // Who is over it goes on, and owes what it uses.
         let force = claim.over.is_some();
         let amount = if force { 0 } else { claim.amount };
-        Want { key, shape, amount, enforce, force }
+        let borrow = rule.limit.borrow().min(shape.capacity / 10);
+        let tell = shape.warn.map(|_| self.tell(rule, claim, shape.capacity));
+        Want { key, shape, amount, enforce, force, borrow, tell }
+    }
+
+    /// Tells what the store finds when the request is settled.
+    fn tell(&self, rule: &Rule, claim: &Claim, capacity: u64) -> Tell {
+        let (hook, unit) = (self.hook.clone(), rule.unit);
+        let (limit, key) = (rule.limit.name().clone(), claim.key.clone());
+        Tell::new(move |crossing| {
+            let kind = match crossing {
+                Crossing::Warned { used } => EventKind::Warned { used, capacity },
+                Crossing::Filled { used } => EventKind::Filled { used, capacity },
+            };
+            hook.on(&Event { limit: limit.clone(), unit, key: key.clone(), kind });
+        })
     }
 
     fn max_wait(&self, claim: &Claim) -> Option<Duration> {
@@ -184,7 +199,7 @@ impl Limiter {
         let kind = EventKind::Refused { never_fits, asked, available, retry_after };
         let events = vec![self.event(claim, kind)];
         self.finish(Effects { events, ..Effects::default() });
-        LimitExceeded::new(tell(rule, view(rule, lack)), retry_after, never_fits)
+        LimitExceeded::new(super::tell(rule, view(rule, lack)), retry_after, never_fits)
     }
 
     /// Whether some of what is lacking is of limits that let such requests go on; the next take
@@ -272,14 +287,18 @@ impl Limiter {
                     if rule.here {
                         continue;
                     }
-                    let want = self.want(claim);
-                    let shapes = (want.shape, self.local(rule));
-                    remote.owe(want.key, shapes, claim.spent, now);
+                    let want = Want { force: false, ..self.want(claim) };
+                    remote.owe(want, self.local(rule), claim.spent, now);
                 }
-                if !remote.store.is_away() {
-                    remote.repay(now);
-                }
+                self.repay();
             }
+        }
+    }
+
+    /// Tells the store what was used without it, if it is there.
+    pub(crate) fn repay(&self) {
+        if let Some(remote) = self.remote.as_ref().filter(|remote| !remote.store.is_away()) {
+            remote.repay(self.now());
         }
     }
 
