@@ -21,6 +21,8 @@ mod found;
 mod hangup;
 mod health;
 mod in_force;
+#[cfg(feature = "sqlite")]
+mod journal;
 mod keys;
 mod ledger;
 mod limits;

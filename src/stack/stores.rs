@@ -17,6 +17,8 @@ use tollway_store::{
     redis::{Redis, RedisConfig},
 };
 
+#[cfg(feature = "sqlite")]
+use super::journal;
 use super::{StackError, ledger};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
@@ -46,7 +48,13 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    fn open(policy: &Policy, places: &mut Places) -> Result<Self, StackError> {
+    fn open(
+        policy: &Policy,
+        places: &mut Places,
+        telemetry: &Telemetry,
+    ) -> Result<Self, StackError> {
+        #[cfg(not(feature = "sqlite"))]
+        let _ = telemetry;
         let (limits, budgets) = (&policy.state.limits, &policy.state.budgets);
         let mut counted = Self::default();
         for (name, store) in [("state.limits", limits), ("state.budgets", budgets)] {
@@ -64,7 +72,9 @@ impl Counted {
             match places.open(store).map_err(wrong)? {
                 Place::Memory => {}
                 #[cfg(feature = "sqlite")]
-                Place::File(file) => counted.journal = Some(Arc::new(SqliteLimits::new(file))),
+                Place::File(file) => {
+                    counted.journal = Some(journal::told(SqliteLimits::new(file), telemetry));
+                }
                 #[cfg(feature = "redis")]
                 Place::Shared(redis) => {
                     counted.limits |= name == "state.limits";
@@ -106,7 +116,7 @@ impl Stores {
     pub(super) fn open(policy: &Policy, telemetry: &Telemetry) -> Result<Self, StackError> {
         let mut places = Places::default();
         let ledger = Some(ledger::open(policy, &mut places, telemetry)?);
-        Ok(Self { ledger, limits: Counted::open(policy, &mut places)? })
+        Ok(Self { ledger, limits: Counted::open(policy, &mut places, telemetry)? })
     }
 }
 
