@@ -14,6 +14,7 @@ from statistics import median
 import instructions
 import layers
 from proxy import Bench, added, ratio
+from scale import INSTANCES, Scale
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 README = ROOT / "benches/README.md"
@@ -23,7 +24,7 @@ SYSTEMS = ["direct", "nginx", "haproxy", "tollway empty", "tollway full"]
 
 def options():
     parser = argparse.ArgumentParser(prog="bash benches/run")
-    parser.add_argument("parts", nargs="*", help=f"layers, instructions, proxy (all of {', '.join(PROXY)}), or one")
+    parser.add_argument("parts", nargs="*", help=f"layers, instructions, scale, proxy (all of {', '.join(PROXY)}), or one")
     parser.add_argument("--repeat", type=int, default=5, help="repetitions (medians are shown)")
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
     parser.add_argument("--nice", action="store_true", help="measure latency at a raised priority (root)")
@@ -31,7 +32,7 @@ def options():
     parser.add_argument("--before", help="for instructions: the binary to compare with")
     parser.add_argument("--dry", action="store_true", help="leave README.md as it is")
     chosen = parser.parse_args()
-    known = {"layers": ["layers"], "instructions": ["instructions"], "proxy": PROXY, **{part: [part] for part in PROXY}}
+    known = {"layers": ["layers"], "instructions": ["instructions"], "scale": ["scale"], "proxy": PROXY, **{part: [part] for part in PROXY}}
     for part in chosen.parts:
         if part not in known:
             parser.error(f"no part {part}; there are {', '.join(known)}")
@@ -130,6 +131,28 @@ def memory(found):
     )
 
 
+def scaled(scale):
+    let_in = grid(
+        [f"{INSTANCES} instances", "allowed/s", "offered requests/s", "let in/s", "off", "p50 µs", "p99 µs"],
+        [
+            [unit, f"{allowed:,}", f"{offered:,.0f}", f"{admitted:,.0f}", f"{off:+.2f} %", f"{p50:,.0f}", f"{p99:,.0f}"]
+            for unit, allowed, offered, admitted, off, p50, p99 in scale.admitted()
+        ],
+    )
+    asked = grid(
+        ["200 requests/s, five limits in", "p50 µs", "p99 µs", "CPU µs/request"],
+        [[name, *(f"{figure:,.0f}" for figure in figures)] for name, *figures in scale.added()],
+    )
+    felt = grid(
+        ["200 requests/s, timeout 20 ms; to Redis", "p50 ms", "p99 ms", "longest ms", "failed"],
+        [
+            [what, *(f"{time / 1000:.2f}" for time in times), str(failed)]
+            for what, *times, failed in scale.away()
+        ],
+    )
+    return f"{let_in}\n\n{asked}\n\n{felt}"
+
+
 def compared(found):
     rows = [
         [policy, f"{before:,}", f"{now:,}", f"{now / before:.3f}"] for policy, (before, now) in found.items()
@@ -184,10 +207,14 @@ def main():
         if part == "instructions":
             publish(part, f"{compared(instructions.run(chosen.before, tollway))}\n\n{note}", chosen.dry)
             continue
-        if bench is None:
+        if part == "scale" or bench is None:
             target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "load"
             manifest = ("--manifest-path", "benches/load/Cargo.toml", "--target-dir", str(target))
-            bench = Bench(tollway, build("tollway-load", *manifest), chosen)
+            load = build("tollway-load", *manifest)
+            if part == "scale":
+                publish(part, f"{scaled(Scale(tollway, load, chosen))}\n\n{note}", chosen.dry)
+                continue
+            bench = Bench(tollway, load, chosen)
         getattr(bench, part)()
         text = globals()[part](bench.found)
         how = f"Medians of {chosen.repeat} repetitions of {chosen.seconds} s."

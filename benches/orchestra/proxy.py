@@ -86,7 +86,7 @@ end
         if run.returncode:
             raise SystemExit(run.stderr)
         seen = json.loads(run.stdout)
-        if seen["errors"] or not seen["requests"]:
+        if seen["errors"] or seen["refused"] or not seen["requests"]:
             raise SystemExit(f"{system.name}: {seen}")
         return seen
 

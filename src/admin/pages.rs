@@ -78,18 +78,27 @@ impl Admin {
         }
     }
 
-    /// Ready by the policy that holds, and what is the matter with a later one. What a policy says is
-    /// told only where everybody may read the other pages, too.
+    /// Ready by the policy that holds, and what is the matter: with a later one, or with a store,
+    /// without which traffic goes on. Why it is so is told only where everybody may read the other
+    /// pages, too.
     fn ready(&self) -> String {
-        match (self.views.refused)() {
-            None => "ready\n".into(),
-            Some(_) if self.has_token() => {
-                "ready, by the policy before the latest one, which was refused\n".into()
-            }
-            Some(why) => {
-                format!("ready, by the policy before the latest one, which was refused:\n\n{why}\n")
-            }
+        let stack = self.stack();
+        let refused = (self.views.refused)()
+            .map(|why| (", by the policy before the latest one, which was refused", why));
+        let unwritten = stack.ledger_writer().and_then(|writer| writer.stats().failing);
+        let unsaved = stack.request_limits().unsaved().or_else(|| stack.attempt_limits().unsaved());
+        let amiss = [
+            refused,
+            unwritten.map(|why| ("; the ledger can't be written", why)),
+            unsaved.map(|why| ("; what limits have counted can't be saved", why)),
+        ];
+        let (mut what, mut whys) = ("ready".to_owned(), String::new());
+        for (told, why) in amiss.into_iter().flatten() {
+            what += told;
+            whys = format!("{whys}\n{why}\n");
         }
+        let open = !self.has_token() && !whys.is_empty();
+        if open { format!("{what}:\n{whys}") } else { format!("{what}\n") }
     }
 }
 

@@ -22,6 +22,8 @@ mod found;
 mod hangup;
 mod health;
 mod in_force;
+#[cfg(feature = "sqlite")]
+mod journal;
 mod key_ring;
 mod keys;
 mod ledger;

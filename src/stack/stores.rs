@@ -17,6 +17,8 @@ use tollway_store::{
     redis::{Redis, RedisConfig},
 };
 
+#[cfg(feature = "sqlite")]
+use super::journal;
 use super::{KeyRing, StackError, documents::Documents, ledger};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
@@ -57,7 +59,13 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    fn open(policy: &Policy, places: &mut Places) -> Result<Self, StackError> {
+    fn open(
+        policy: &Policy,
+        places: &mut Places,
+        telemetry: &Telemetry,
+    ) -> Result<Self, StackError> {
+        #[cfg(not(feature = "sqlite"))]
+        let _ = telemetry;
         let (limits, budgets) = (&policy.state.limits, &policy.state.budgets);
         let mut counted = Self::default();
         for (name, store) in [("state.limits", limits), ("state.budgets", budgets)] {
@@ -77,7 +85,8 @@ impl Counted {
                 #[cfg(feature = "sqlite")]
                 Place::File(file) => {
                     if counted.journal.is_none() {
-                        counted.journal = Some(claimed(file, policy.server.drain).map_err(wrong)?);
+                        let limits = claimed(file, policy.server.drain).map_err(wrong)?;
+                        counted.journal = Some(journal::told(limits, telemetry));
                     }
                 }
                 #[cfg(feature = "redis")]
@@ -130,14 +139,14 @@ impl Counted {
 /// Limits in a file, which no other process counts in. One that does may be about to end: it is waited
 /// for as long as that may take it.
 #[cfg(feature = "sqlite")]
-fn claimed(file: Arc<Sqlite>, drain: Duration) -> Result<Arc<dyn LimitJournal>, StoreError> {
+fn claimed(file: Arc<Sqlite>, drain: Duration) -> Result<SqliteLimits, StoreError> {
     let limits = SqliteLimits::new(file);
     if let Err(error) = limits.claim(Duration::ZERO) {
         let most = drain + AFTER_DRAIN;
         tracing::warn!(most_s = most.as_secs(), "waiting for it to end: {error}");
         limits.claim(most)?;
     }
-    Ok(Arc::new(limits))
+    Ok(limits)
 }
 
 /// A ledger to read and what writes it.
@@ -162,7 +171,7 @@ impl Stores {
     pub(super) fn open(policy: &Policy, telemetry: &Telemetry) -> Result<Self, StackError> {
         let mut places = Places::default();
         let ledger = Some(ledger::open(policy, &mut places, telemetry)?);
-        let limits = Counted::open(policy, &mut places)?;
+        let limits = Counted::open(policy, &mut places, telemetry)?;
         let wrong = |error: StoreError| StackError::new("state", error);
         let documents = places.open(&policy.state.documents).map_err(wrong)?;
         let documents = Documents::open(documents);

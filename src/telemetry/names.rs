@@ -127,6 +127,8 @@ metrics! {
         "Rows of the ledger that are lost, because it could not be written and too many waited.";
     LEDGER_FAILING = "tollway_ledger_failing", Kind::Gauge,
         "1 while the ledger can't be written.";
+    LIMITS_UNSAVED = "tollway_limits_unsaved", Kind::Gauge,
+        "1 while what limits have counted can't be saved to its file.";
     HEALTH = "tollway_target_health", Kind::Gauge,
         "0 healthy, 1 degraded, 2 down; by provider, model and key.";
 }

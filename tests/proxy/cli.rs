@@ -1,11 +1,6 @@
 //! The command line, the admin listener, and the end of the program.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    net::SocketAddr,
-    path::PathBuf,
-    process::{Child, Command, Output, Stdio},
-};
+use std::{path::PathBuf, process::Output};
 
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
@@ -14,17 +9,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tollway::{simulate::SimulateConfig, telemetry::names};
 
-use super::support::*;
-
-pub(crate) fn tollway(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollway"));
-    command
-        .args(arguments)
-        .env_remove("TOLLWAY_LOG")
-        .env_remove("TOLLWAY_ADMIN")
-        .stdin(Stdio::null());
-    command
-}
+use super::{
+    served::{Served, tollway},
+    support::*,
+};
 
 pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = tollway(arguments).output().unwrap();
@@ -118,70 +106,6 @@ fn a_taken_address_is_told_with_what_to_do() {
     let (code, _, stderr) = run(&["simulate", "--listen", &address]);
     assert_eq!(code, 1);
     assert!(stderr.contains(&address) && stderr.contains("--listen"), "{stderr}");
-}
-
-/// A program that serves; killed when dropped.
-pub(crate) struct Served {
-    pub(crate) child: Child,
-    pub(crate) address: SocketAddr,
-    pub(crate) admin: SocketAddr,
-    stderr: Option<std::thread::JoinHandle<String>>,
-}
-
-impl Served {
-    pub(crate) fn new(arguments: &[&str]) -> Self {
-        let mut child = tollway(arguments)
-            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        let (address, admin) = loop {
-            let mut line = String::new();
-            assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended: {said}");
-            said += &line;
-            if let Some((_, rest)) = line.split_once("tollway listens on http://") {
-                let (address, rest) = rest.split_once("/v1").unwrap();
-                let (_, admin) = rest.split_once("http://").unwrap();
-                break (address.parse().unwrap(), admin.trim().parse().unwrap());
-            }
-        };
-        let stderr = std::thread::spawn(move || {
-            let mut rest = String::new();
-            let _ = lines.read_to_string(&mut rest);
-            said + &rest
-        });
-        Self { child, address, admin, stderr: Some(stderr) }
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    }
-
-    /// Its exit code and what it said.
-    pub(crate) async fn ended(mut self) -> (Option<i32>, String) {
-        let mut code = None;
-        until("the program's end", || {
-            code = self.child.try_wait().unwrap();
-            code.is_some()
-        })
-        .await;
-        (code.unwrap().code(), self.stderr.take().unwrap().join().unwrap())
-    }
-
-    async fn in_flight(&self) -> f64 {
-        let text = get(&format!("http://{}/metrics", self.admin)).await.text();
-        let line = text.lines().find_map(|line| line.strip_prefix("tollway_requests_in_flight "));
-        line.map_or(0.0, |n| n.parse().unwrap())
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-    }
 }
 
 #[tokio::test]

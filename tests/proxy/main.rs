@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests: a panic is how they fail")]
 
 mod admin;
+mod away;
 mod bad_input;
 mod bad_provider;
 mod budgets;
 mod bytes;
 mod cli;
 mod counted;
+mod disk;
 mod estimates;
 mod explain;
 mod hangup;
@@ -25,6 +27,8 @@ mod routing;
 mod routing_able;
 mod routing_rules;
 mod routing_told;
+mod scale;
+mod served;
 mod streams;
 mod support;
 mod tollway_keys;

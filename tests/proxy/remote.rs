@@ -5,10 +5,7 @@ use std::process::Output;
 use http::Method;
 use serde_json::Value;
 
-use super::{
-    cli::{run, tollway},
-    support::*,
-};
+use super::{cli::run, served::tollway, support::*};
 
 const POLICY: &str = "\
 admin: { token: let-me-see }

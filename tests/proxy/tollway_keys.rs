@@ -9,7 +9,8 @@ use tollway::{
 use tollway_testkit::RedisServer;
 
 use super::{
-    cli::{Served, file, tollway},
+    cli::file,
+    served::{Served, tollway},
     support::*,
 };
 
@@ -262,7 +263,7 @@ async fn keys_in_a_file_outlive_a_kill() {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     };
-    let mut first = serve();
+    let first = serve();
     let (code, key, said) = asks(
         &first,
         &["keys", "new", "--name", "ci", "--user", "ann", "--tag", "team=ops", "--expires", "30d"],
@@ -271,12 +272,12 @@ async fn keys_in_a_file_outlive_a_kill() {
     assert!(code == 0 && said.contains("shown only now") && !said.contains(key), "{said}");
     assert!(!said.contains("warning"), "{said}");
     assert_eq!(chat(&first, key).await, 200);
-    first.child.kill().unwrap();
+    first.signal("-9");
     let (_, log) = first.ended().await;
     assert!(log.contains("a Tollway key was made") && log.contains("the admin token"), "{log}");
     assert!(!log.contains(key), "{log}");
 
-    let mut second = serve();
+    let second = serve();
     assert_eq!(chat(&second, key).await, 200);
     let (code, table, said) = asks(&second, &["keys", "list"]);
     assert_eq!((code, said.as_str()), (0, ""));
@@ -292,7 +293,7 @@ async fn keys_in_a_file_outlive_a_kill() {
     assert_eq!(asks(&second, &["keys", "revoke", "ci"]).0, 0);
     assert_eq!(asks(&second, &["keys", "list", "--token", "x"]).0, 4);
     assert_eq!(chat(&second, key).await, 401);
-    second.child.kill().unwrap();
+    second.signal("-9");
     let (_, log) = second.ended().await;
     assert!(log.contains("a Tollway key was revoked") && !log.contains(key), "{log}");
 

@@ -22,6 +22,8 @@ pub struct Reply {
     pub events: u64,
     /// The server will close the connection.
     pub close: bool,
+    /// A limit refused it (429).
+    pub refused: bool,
     body: Vec<u8>,
     scanned: usize,
 }
@@ -75,9 +77,11 @@ impl Connection {
 
     fn head(&mut self, reply: &mut Reply) -> Result<Length> {
         let status = self.line()?;
-        if status.split(' ').nth(1) != Some("200") {
-            return Err(broken("no 200"));
-        }
+        reply.refused = match status.split(' ').nth(1) {
+            Some("200") => false,
+            Some("429") => true,
+            _ => return Err(broken("neither 200 nor 429")),
+        };
         let mut length = None;
         reply.close = false;
         loop {

@@ -43,6 +43,8 @@ struct Seen {
     first: Vec<u64>,
     events: u64,
     requests: u64,
+    /// By a limit: no error where limits are what is measured.
+    refused: u64,
     errors: u64,
     late: u64,
 }
@@ -154,6 +156,7 @@ fn drive(plan: &Plan, index: usize, start: Instant) -> Seen {
         let done = exchange(plan, &mut connection, &mut reply);
         if begin >= measured {
             match done {
+                Ok(()) if reply.refused => seen.refused += 1,
                 Ok(()) => {
                     seen.requests += 1;
                     seen.late += u64::from(queued);
@@ -197,6 +200,7 @@ impl Seen {
         self.first.extend(other.first);
         self.events += other.events;
         self.requests += other.requests;
+        self.refused += other.refused;
         self.errors += other.errors;
         self.late += other.late;
     }
@@ -204,8 +208,9 @@ impl Seen {
 
 fn report(mut seen: Seen) -> String {
     format!(
-        "{{\"requests\":{},\"errors\":{},\"late\":{},\"events\":{},{},{}}}",
+        "{{\"requests\":{},\"refused\":{},\"errors\":{},\"late\":{},\"events\":{},{},{}}}",
         seen.requests,
+        seen.refused,
         seen.errors,
         seen.late,
         seen.events,
@@ -220,5 +225,10 @@ fn quantiles(name: &str, times: &mut [u64]) -> String {
         let index = (times.len() as f64 * share).ceil() as usize;
         times.get(index.saturating_sub(1)).map_or(0.0, |time| *time as f64 / 10.0)
     };
-    format!("\"{name}_p50\":{:.1},\"{name}_p99\":{:.1}", at(0.5), at(0.99))
+    format!(
+        "\"{name}_p50\":{:.1},\"{name}_p99\":{:.1},\"{name}_max\":{:.1}",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    )
 }

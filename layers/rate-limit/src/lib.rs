@@ -154,6 +154,7 @@ mod layer;
 mod limiter;
 #[cfg(test)]
 mod loom_tests;
+mod patience;
 mod queue;
 mod remote;
 mod rule;

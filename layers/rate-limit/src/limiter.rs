@@ -28,6 +28,7 @@ use crate::{
     Downgraded, Event, Key, LimitExceeded, Rule, Standing, WhenFull,
     decide::{Arrival, Claim, Core, Effects, Refusal, View},
     journal::Journal,
+    patience::Patience,
     queue::Outcome,
     remote::Remote,
     table::Table,
@@ -232,12 +233,21 @@ impl Limiter {
         core
     }
 
+    /// Whatever layers and attempts ask a store for this request, it waits for it but once.
+    pub(crate) fn greet(&self, request: &mut Parts) {
+        if let Some(remote) = &self.remote {
+            Patience::of(&mut request.extensions, remote.store.timeout());
+        }
+    }
+
     /// Takes all that a request needs, or nothing.
     pub(crate) fn enter(self: &Arc<Self>, request: &Parts) -> Entry {
         let claims = self.claims(request);
         match &self.remote {
             Some(remote) if claims.iter().any(|claim| !self.rule(claim.rule).here) => {
-                Entry::Asking(Box::pin(self.clone().ask(remote.clone(), claims)))
+                let patience = request.extensions.get::<Patience>().cloned();
+                let patience = patience.unwrap_or_else(|| Patience::new(remote.store.timeout()));
+                Entry::Asking(Box::pin(self.clone().ask(remote.clone(), claims, patience)))
             }
             _ => self.enter_here(claims),
         }

@@ -60,6 +60,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
+        self.limiter.greet(&mut parts);
         match self.limiter.enter(&parts) {
             Entry::Admitted(mut claims) => {
                 if let Some(downgraded) = self.limiter.downgraded(&mut claims) {

@@ -392,3 +392,23 @@ async fn who_is_over_a_budget_of_all_is_downgraded_and_owes_what_it_used() {
     server.kill();
     assert!(two.call(6, 6).await.is_ok(), "alone it goes by what is known here");
 }
+
+/// Limits of callers and of providers are layers apart, and the latter decide each attempt.
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_once_however_often_it_has_to_ask() {
+    let server = RedisServer::start();
+    let timeout = Duration::from_millis(20);
+    let layer =
+        async |name| instance(&server, timeout, vec![tokens(limit(name, month(1000)))]).await;
+    let (callers, first, second) = (layer("c").await, layer("p").await, layer("q").await);
+    server.pause();
+    let reply = |_| ready(Ok(reply(ScriptedBody::new([Step::data("x")]), Some(1))));
+    let inner: Inner = Probe::new(reply);
+    let stack = callers.layer.layer(first.layer.layer(second.layer.layer(inner)));
+    let start = Instant::now();
+    stack.oneshot(request(None, 1)).await.unwrap();
+    let took = start.elapsed();
+    assert!(took >= timeout, "{took:?}: nobody was asked");
+    assert!(took <= timeout + Duration::from_millis(5), "{took:?}");
+    server.resume();
+}

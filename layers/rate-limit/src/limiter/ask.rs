@@ -17,6 +17,7 @@ use crate::{
     Event, EventKind, LimitExceeded, Rule, StoreAway, WhenFull, WhenStoreIsAway,
     decide::{Claim, Effects, Refusal, Stage, View},
     key::Key,
+    patience::Patience,
     remote::{Remote, share},
 };
 
@@ -48,6 +49,7 @@ impl Limiter {
         self: Arc<Self>,
         remote: Arc<Remote>,
         claims: Vec<Claim>,
+        patience: Patience,
     ) -> Result<Granted, BoxError> {
         self.divide(&remote);
         let (here, mut claims): (Vec<_>, Vec<_>) =
@@ -70,8 +72,8 @@ impl Limiter {
             }
             let wall = self.now().wall;
             let take = Take { id: remote.store.id(), wants: wants.clone(), wall };
-            let lacks = match remote.store.take(take.clone()).await {
-                Ok(Verdict::Taken(had)) => {
+            let lacks = match patience.wait(remote.store.take(take.clone())).await {
+                Some(Verdict::Taken(had)) => {
                     let mut undo = Undo { remote: &remote, take: Some(take) };
                     let (mut here, line) = self.beside(here).await?;
                     let Some(take) = undo.take.take() else { return Err("taken once".into()) };
@@ -81,8 +83,8 @@ impl Limiter {
                     let waited = line || !waited.is_empty();
                     return Ok(Granted { claims, loan: Loan::Taken(take), waited });
                 }
-                Ok(Verdict::Refused(lacks)) => lacks,
-                Ok(Verdict::Settled) | Err(_) => return self.alone(claims, here).await,
+                Some(Verdict::Refused(lacks)) => lacks,
+                Some(Verdict::Settled) | None => return self.alone(claims, here).await,
             };
             if self.downgrade(&mut claims, &lacks) {
                 wants = claims.iter().map(|claim| self.want(claim)).collect();
@@ -111,6 +113,7 @@ impl Limiter {
                 }
             }
             sleep_until(ready.min(limit)).await;
+            patience.renew();
         }
     }
 

@@ -371,6 +371,10 @@ impl SharedLimits for RedisLimits {
         self.inner.next.fetch_add(1, Ordering::Relaxed)
     }
 
+    fn timeout(&self) -> Duration {
+        self.redis.config().timeout
+    }
+
     fn take(&self, take: Take) -> Deciding<'_> {
         Box::pin(self.decide(take))
     }

@@ -1,4 +1,4 @@
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::Shape;
 use crate::StoreError;
@@ -148,6 +148,9 @@ pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Verdict, StoreError>>
 pub trait SharedLimits: fmt::Debug + Send + Sync {
     /// An id that this instance has not had.
     fn id(&self) -> u64;
+
+    /// The longest that a [take](Self::take) waits for an answer.
+    fn timeout(&self) -> Duration;
 
     /// Decides all that a request wants in one step, by the store's own clock. Does not wait
     /// longer than the store's timeout. Whoever gets an error, or drops the future, has nothing:

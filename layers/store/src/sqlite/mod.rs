@@ -101,7 +101,7 @@ impl Sqlite {
         let mut slot = self.write.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writing = match slot.take() {
             Some(writing) => writing,
-            None => Writing::open(&self.path)?,
+            None => Writing::open(&self.path).inspect_err(|_| self.forget_reader())?,
         };
         if writing.file != file_id(&self.path) {
             // What it read from is not there either.
@@ -117,6 +117,8 @@ impl Sqlite {
         // A connection that failed for another reason than these may be good for nothing any more.
         if changed.as_ref().map_or_else(is_passing, |_| true) {
             *slot = Some(writing);
+        } else {
+            self.forget_reader();
         }
         changed.map_err(|error| self.describe(error))
     }
@@ -145,6 +147,14 @@ impl Sqlite {
             *slot = Some(connection);
         }
         seen.map_err(|error| self.describe(error))
+    }
+
+    /// SQLite shares between a process's connections what it found when it opened the first of them:
+    /// that the file is read-only, say. So the next one that writes has to be the first again.
+    fn forget_reader(&self) {
+        if let Ok(mut read) = self.read.try_lock() {
+            *read = None;
+        }
     }
 
     /// Gives some of the room that nothing needs any more back to the disk.
