@@ -38,7 +38,7 @@ async fn api(
         .method(method)
         .uri(format!("http://{admin}/admin/v1{path}"))
         .header("authorization", format!("Bearer {token}"))
-        .body(full(body.to_string()));
+        .body(full(if body.is_null() { String::new() } else { body.to_string() }));
     let reply = within("an answer", client().request(request.unwrap())).await.unwrap();
     let reply = Reply::read(reply).await;
     (reply.status.as_u16(), reply.json())
