@@ -125,7 +125,7 @@ fn list(answer: &Value) -> String {
             ["name", "user", "scopes", "expires"].map(|name| cell(&key[name]));
         [name, user, scopes, models, tags, from.into(), expires, cell(&key["no_use"])]
     };
-    let head = ["name", "user", "scopes", "models", "tags", "from", "expires", "of no use, as"];
+    let head = ["name", "user", "scopes", "models", "tags", "from", "expires", "note"];
     table(head, &rows(answer, "keys").iter().map(row).collect::<Vec<_>>())
 }
 

@@ -1004,19 +1004,19 @@ fn policy_broken_keys_that_are_asked_for() {
         r"providers: { sim: { simulate: {} }, openai: {} }
 callers: { identify: [ip], require_key: true }
 ",
-        r"error: `identify` does not look for keys
- --> policy.yaml:2:41 (callers.require_key)
-  |
-2 | callers: { identify: [ip], require_key: true }
-  |                                         ^^^^
-  = help: add `key` to `callers.identify`
-
-error: Tollway keys never go upstream, so `openai` would be called without any key
+        r"error: Tollway keys never go upstream, so `openai` would be called without any key
  --> policy.yaml:1:37 (providers.openai)
   |
 1 | providers: { sim: { simulate: {} }, openai: {} }
   |                                     ^^^^^^
   = help: give it an `api_key: ${NAME}`, or say `auth: none` if it needs no key
+
+error: `identify` does not look for keys
+ --> policy.yaml:2:41 (callers.require_key)
+  |
+2 | callers: { identify: [ip], require_key: true }
+  |                                         ^^^^
+  = help: add `key` to `callers.identify`
 ",
     );
     check(
