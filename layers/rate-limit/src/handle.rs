@@ -1,8 +1,8 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use http::request::Parts;
 
-use crate::{Key, Rule, Standing, limiter::Limiter};
+use crate::{ConfigError, Key, KeyQuota, Quota, Rule, Standing, limiter::Limiter};
 
 /// Reads a layer's limits, and lets an operator reset them. Cheap to clone.
 ///
@@ -49,6 +49,63 @@ impl Handle {
     /// it; how many. `None` if there is no such limit.
     pub fn sweep(&self, limit: &str) -> Option<usize> {
         self.0.sweep(self.find(limit)?)
+    }
+
+    /// Gives `key` a quota of its own in the place of the limit's, larger or smaller, until that
+    /// moment of the [wall clock](crate::RateLimitLayerBuilder::wall_clock) or until it is
+    /// [removed](Self::remove_quota). One that it has already is replaced.
+    ///
+    /// It goes on as if the limit had been changed for this key alone: a bucket keeps its fill as a
+    /// share, all else what was used; the limit's headroom and warning are those of the quota too,
+    /// and who waits in line is served by it. So it goes at the end, whether requests come or not.
+    /// A set of rules that [takes over](crate::RateLimitLayerBuilder::resume) keeps it, as far as
+    /// it fits there. A key with a quota of its own has a place beyond
+    /// [`max_keys`](crate::RateLimitLayerBuilder::max_keys). It is not remembered beyond the
+    /// process, and of a limit with a shared store each instance must be told.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use tollway_rate_limit::{Key, Limit, Quota, RateLimitLayer, Rule, Unit};
+    ///
+    /// let minute = Duration::from_secs(60);
+    /// let of = |amount| Quota::TokenBucket { amount, per: minute, burst: amount };
+    /// let rule = Rule::new(Limit::new("user", of(60))?, Unit::Requests);
+    /// let handle = RateLimitLayer::new([rule], ())?.handle();
+    ///
+    /// let (ann, day) = (Key::from("ann"), Duration::from_secs(86_400));
+    /// let until = SystemTime::now() + 30 * day;
+    /// handle.set_quota("user", &ann, of(200), Some(until))?;
+    /// assert_eq!(handle.standing("user", &ann).unwrap().capacity, 200);
+    /// assert_eq!(handle.quotas("user").unwrap()[0].1.quota, of(200));
+    ///
+    /// assert!(handle.remove_quota("user", &ann));
+    /// assert_eq!(handle.standing("user", &ann).unwrap().capacity, 60);
+    /// # Ok::<_, tollway_rate_limit::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No such limit; a quota that can't be, or that is of another kind than the limit's, or of a
+    /// calendar's other period. Then nothing is changed.
+    pub fn set_quota(
+        &self,
+        limit: &str,
+        key: &Key,
+        quota: Quota,
+        until: Option<SystemTime>,
+    ) -> Result<(), ConfigError> {
+        let rule = self.find(limit).ok_or(ConfigError("there is no such limit"))?;
+        self.0.set_quota(rule, key, Some(KeyQuota { quota, until })).map(drop)
+    }
+
+    /// Gives `key` the limit's quota again; whether it had one of its own.
+    pub fn remove_quota(&self, limit: &str, key: &Key) -> bool {
+        self.find(limit).is_some_and(|rule| self.0.set_quota(rule, key, None).unwrap_or(false))
+    }
+
+    /// The keys of `limit` that have a quota of their own, in no order; `None` if there is no such
+    /// limit.
+    pub fn quotas(&self, limit: &str) -> Option<Vec<(Key, KeyQuota)>> {
+        self.0.quotas(self.find(limit)?)
     }
 
     /// Why what has changed could not be saved when that was last tried; `None` if all is well.

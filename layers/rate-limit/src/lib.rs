@@ -155,13 +155,16 @@ mod limiter;
 #[cfg(test)]
 mod loom_tests;
 mod queue;
+mod quota;
+#[cfg(test)]
+mod quota_tests;
 mod remote;
 mod rule;
 mod service;
 mod settle;
 mod table;
 
-pub use config::{ConfigError, Limit, LimitBuilder, Quota, WhenFull, WhenStoreIsAway};
+pub use config::{ConfigError, Limit, LimitBuilder, WhenFull, WhenStoreIsAway};
 pub use error::{Downgraded, LimitExceeded, Standing, StoreAway};
 pub use events::{Event, EventKind};
 pub use future::{ResponseFuture, Waited};
@@ -169,6 +172,7 @@ pub use guard::Reservation;
 pub use handle::Handle;
 pub use key::{Key, Part};
 pub use layer::{RateLimitLayer, RateLimitLayerBuilder};
+pub use quota::{KeyQuota, Quota};
 pub use rule::{Rule, Unit};
 pub use service::RateLimit;
 pub use settle::Settle;

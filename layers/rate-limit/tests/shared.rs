@@ -106,6 +106,39 @@ async fn a_refused_request_costs_nothing_anywhere() {
     two.has(90).await;
 }
 
+/// Each instance is told; what is used of it is one sum.
+#[tokio::test]
+async fn one_key_has_a_quota_of_its_own_at_all_instances() {
+    let server = RedisServer::start();
+    let slow = |amount| Quota::TokenBucket { amount: 1, per: seconds(1 << 20), burst: amount };
+    let rules = || {
+        let limit = Limit::builder("all", slow(100)).warn_at(80).build().unwrap();
+        vec![tokens(limit).bounded()]
+    };
+    let one = instance(&server, TIMEOUT, rules()).await;
+    let two = instance(&server, TIMEOUT, rules()).await;
+    one.spend(50).await.unwrap();
+    one.limits.written().await;
+    let handles = [one.layer.handle(), two.layer.handle()];
+    handles.iter().for_each(|h| h.set_quota("all", &Key::All, slow(1000), None).unwrap());
+    let error = exceeded(two.spend(501).await);
+    assert_eq!((error.standing().capacity, error.standing().remaining), (1000, 500));
+    assert_eq!(error.standing().quota, slow(1000));
+    two.spend(300).await.unwrap();
+    two.limits.written().await;
+    one.spend(100).await.unwrap();
+    one.limits.written().await;
+    let warned = EventKind::Warned { used: 900, capacity: 1000 };
+    assert!(kinds(&one.events).contains(&("all".into(), warned)));
+    handles.iter().for_each(|handle| assert!(handle.remove_quota("all", &Key::All)));
+    let error = exceeded(two.spend(11).await);
+    assert_eq!((error.standing().capacity, error.standing().remaining), (100, 10));
+    // What is larger than all of it asks for all of it, here as in memory.
+    handles.iter().for_each(|h| h.set_quota("all", &Key::All, slow(10), None).unwrap());
+    assert!(!exceeded(one.spend(11).await).never_fits());
+    one.spend(1).await.unwrap();
+}
+
 /// A budget of this process beside limits of all: all or nothing over both.
 #[tokio::test]
 async fn some_limits_may_stay_here() {
