@@ -77,14 +77,15 @@ fn dated(rule: Rule) -> (RateLimitLayer<ByReply>, Date) {
 
 #[tokio::test(start_paused = true)]
 async fn one_key_is_let_in_more_or_less_and_then_as_before() {
-    let sliding = |amount| Quota::SlidingWindow { amount, window: seconds(86_400) };
-    let places = |amount| Quota::Concurrent { amount };
-    let kinds: [(&dyn Fn(u64) -> Quota, [u64; 2]); 4] = [
+    let sliding: fn(u64) -> Quota =
+        |amount| Quota::SlidingWindow { amount, window: seconds(86_400) };
+    let places: fn(u64) -> Quota = |amount| Quota::Concurrent { amount };
+    let kinds: [(fn(u64) -> Quota, [u64; 2]); 4] = [
         // A bucket keeps its share, all else what was used.
-        (&slow, [60, 3]),
-        (&sliding, [96, 1]),
-        (&month, [96, 1]),
-        (&places, [100, 5]),
+        (slow, [60, 3]),
+        (sliding, [96, 1]),
+        (month, [96, 1]),
+        (places, [100, 5]),
     ];
     for (quota, [more, less]) in kinds {
         let (layer, _) = layer([tokens(limit("one", quota(10)))]);
