@@ -8,6 +8,7 @@
 //! | figures of targets | all, judged anew | routes need them from the first request on |
 //! | output and input estimates | all | replies taught them, no policy |
 //! | totals, ledger | all | money spent stays spent |
+//! | documents written at run time, and who follows them | all | what an operator set holds until they take it back |
 //! | alerts | what was told, what waits for the webhook; by the new webhook | nothing is told twice |
 //! | metrics, latest decisions | all | one process has one set; counters never fall |
 //! | simulated providers | by name, under their new settings | a rehearsal of an outage goes on |

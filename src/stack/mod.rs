@@ -12,6 +12,7 @@ mod callers;
 mod carried;
 mod catalog;
 mod circuits;
+mod documents;
 mod downgrade;
 mod estimate;
 mod explain;
@@ -53,6 +54,7 @@ use crate::{policy::Policy, simulate::Simulator, telemetry::Telemetry};
 
 pub use breaker::Circuit;
 pub use build::Stack;
+pub use documents::{Documents, Follower};
 pub use figures::Facts;
 pub use in_force::{InForce, Who};
 pub use keys::Credential;
@@ -147,6 +149,11 @@ impl Stack {
     /// Usage and cost, totalled.
     pub fn totals(&self) -> &Totals {
         self.cost.totals()
+    }
+
+    /// What is written at run time, and outlives this stack: keys, quotas, advice.
+    pub fn documents(&self) -> &Documents {
+        &self.stores.documents
     }
 
     /// The simulated provider of this name.

@@ -17,7 +17,7 @@ use tollway_store::{
     redis::{Redis, RedisConfig},
 };
 
-use super::{StackError, ledger};
+use super::{StackError, documents::Documents, ledger};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
 use crate::{
@@ -32,6 +32,8 @@ pub(super) struct Stores {
     /// The ledger.
     pub(super) ledger: Option<Books>,
     pub(super) limits: Counted,
+    /// What is written at run time.
+    pub(super) documents: Documents,
 }
 
 /// Where limits are counted besides in memory.
@@ -106,7 +108,10 @@ impl Stores {
     pub(super) fn open(policy: &Policy, telemetry: &Telemetry) -> Result<Self, StackError> {
         let mut places = Places::default();
         let ledger = Some(ledger::open(policy, &mut places, telemetry)?);
-        Ok(Self { ledger, limits: Counted::open(policy, &mut places)? })
+        let limits = Counted::open(policy, &mut places)?;
+        let wrong = |error: StoreError| StackError::new("state", error);
+        let documents = places.open(&policy.state.documents).map_err(wrong)?;
+        Ok(Self { ledger, limits, documents: Documents::open(documents) })
     }
 }
 

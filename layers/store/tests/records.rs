@@ -52,6 +52,7 @@ conformance! {
     kinds_are_apart,
     what_has_expired_is_not_there,
     removed_once,
+    added_where_there_is_none,
 }
 
 const NOW: u64 = 1_795_305_600_000;
@@ -118,4 +119,29 @@ fn removed_once(make: Make) {
     assert!(records.remove("key", "a", NOW).unwrap());
     assert!(!records.remove("key", "a", NOW).unwrap());
     assert_eq!(records.get("key", "a", NOW).unwrap(), None);
+}
+
+fn added_where_there_is_none(make: Make) {
+    let Made(records, _held) = make();
+    let (one, other) = (Record::new("a", "1").expiring(NOW + 5), Record::new("a", "2"));
+    assert!(records.add("key", &one, NOW).unwrap());
+    assert!(!records.add("key", &other, NOW).unwrap());
+    assert!(records.add("quota", &other, NOW).unwrap(), "of another kind");
+    assert_eq!(records.get("key", "a", NOW).unwrap(), Some(one));
+    assert!(records.add("key", &other, NOW + 5).unwrap(), "expired");
+    assert!(!records.add("key", &other, u64::MAX >> 1).unwrap(), "never expires");
+    assert_eq!(records.list("key", NOW).unwrap(), [other]);
+    // It is among what is cleaned, too.
+    records.add("new", &Record::new("b", "1").expiring(NOW), NOW).unwrap();
+    assert_eq!(records.clean(NOW).unwrap(), 1);
+    // Of many that try at once, one does.
+    let tries = std::thread::scope(|scope| {
+        let one = |at: u8| {
+            let records = &records;
+            scope.spawn(move || records.add("race", &Record::new("a", vec![at]), NOW).unwrap())
+        };
+        let all: Vec<_> = (0..8).map(one).collect();
+        all.into_iter().map(|one| one.join().unwrap()).filter(|added| *added).count()
+    });
+    assert_eq!(tries, 1);
 }

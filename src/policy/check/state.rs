@@ -40,6 +40,7 @@ pub(super) fn state(written: &PolicyWritten, check: &mut Check<'_, '_>) -> State
         ledger: ledger(section, &stores, check),
         limits: one(&section.limits, check),
         budgets: one(&section.budgets, check),
+        documents: stores.default.clone(),
     }
 }
 

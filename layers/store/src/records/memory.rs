@@ -25,6 +25,16 @@ impl Records for MemoryRecords {
         Ok(())
     }
 
+    fn add(&self, kind: &str, record: &Record, now: u64) -> Result<bool, StoreError> {
+        let mut kinds = self.lock();
+        let records = kinds.entry(kind.to_owned()).or_default();
+        let is_new = !records.get(&record.name).is_some_and(|there| there.is_there(now));
+        if is_new {
+            records.insert(record.name.clone(), record.clone());
+        }
+        Ok(is_new)
+    }
+
     fn get(&self, kind: &str, name: &str, now: u64) -> Result<Option<Record>, StoreError> {
         let kinds = self.lock();
         let record = kinds.get(kind).and_then(|records| records.get(name));

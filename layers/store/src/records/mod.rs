@@ -44,7 +44,8 @@ impl Record {
         Self { expires: Some(at), ..self }
     }
 
-    pub(crate) fn is_there(&self, now: u64) -> bool {
+    /// Whether it has not expired by then, in milliseconds since 1970.
+    pub fn is_there(&self, now: u64) -> bool {
         self.expires.is_none_or(|expires| expires > now)
     }
 }
@@ -57,6 +58,13 @@ pub trait Records: Send + Sync + 'static {
     /// # Errors
     /// When it could not be written.
     fn put(&self, kind: &str, record: &Record) -> Result<(), StoreError>;
+
+    /// Writes a document unless there is one of its name that has not expired; whether it did. Of
+    /// several that try at the same moment, one does.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    fn add(&self, kind: &str, record: &Record, now: u64) -> Result<bool, StoreError>;
 
     /// The document of this name.
     ///

@@ -65,11 +65,18 @@ impl Records for RedisRecords {
         self.pipe(pipe)
     }
 
+    fn add(&self, kind: &str, record: &Record, now: u64) -> Result<bool, StoreError> {
+        let there = self.stored(kind, &record.name)?;
+        if let Some(there) = &there
+            && decode(&record.name, there)?.is_there(now)
+        {
+            return Ok(false);
+        }
+        self.replace(kind, (&record.name, there.as_deref()), &encode(record))
+    }
+
     fn get(&self, kind: &str, name: &str, now: u64) -> Result<Option<Record>, StoreError> {
-        let mut pipe = ::redis::pipe();
-        pipe.cmd("HGET").arg(self.place(kind)).arg(name);
-        let (stored,): (Option<Vec<u8>>,) = self.pipe(pipe)?;
-        let record = stored.map(|stored| decode(name, &stored)).transpose()?;
+        let record = self.stored(kind, name)?.map(|stored| decode(name, &stored)).transpose()?;
         Ok(record.filter(|record| record.is_there(now)))
     }
 
@@ -105,6 +112,30 @@ impl Records for RedisRecords {
 }
 
 impl RedisRecords {
+    fn stored(&self, kind: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut pipe = ::redis::pipe();
+        pipe.cmd("HGET").arg(self.place(kind)).arg(name);
+        self.pipe(pipe).map(|(stored,)| stored)
+    }
+
+    /// Writes a document unless it is another meanwhile than it was, if it was; whether it did.
+    fn replace(
+        &self,
+        kind: &str,
+        (name, was): (&str, Option<&[u8]>),
+        value: &[u8],
+    ) -> Result<bool, StoreError> {
+        const SAME: &str = "local is = redis.call('HGET', KEYS[1], ARGV[1])
+                            if (is or '') ~= ARGV[2] then return 0 end
+                            redis.call('SADD', KEYS[2], ARGV[4])
+                            redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) return 1";
+        let mut pipe = ::redis::pipe();
+        let script = pipe.cmd("EVAL").arg(SAME).arg(2).arg(self.place(kind)).arg(self.place(""));
+        // What is stored has eight bytes at least, so that none is none.
+        script.arg(name).arg(was.unwrap_or_default()).arg(value).arg(kind);
+        self.pipe(pipe).map(|(written,): (u64,)| written > 0)
+    }
+
     /// Removes a document unless it was written anew meanwhile.
     fn remove_same(&self, kind: &str, record: &Record) -> Result<u64, StoreError> {
         const SAME: &str = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then

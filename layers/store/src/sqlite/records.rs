@@ -31,6 +31,13 @@ impl Records for SqliteRecords {
         self.0.change(|transaction| transaction.execute(put, values)).map(drop)
     }
 
+    fn add(&self, kind: &str, record: &Record, now: u64) -> Result<bool, StoreError> {
+        let add = "INSERT INTO record VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE
+                   SET value = excluded.value, expires = excluded.expires WHERE expires <= ?5";
+        let values = params![kind, &*record.name, record.value, record.expires.map(int), int(now)];
+        self.0.change(|transaction| transaction.execute(add, values)).map(|rows| rows > 0)
+    }
+
     fn get(&self, kind: &str, name: &str, now: u64) -> Result<Option<Record>, StoreError> {
         let get = "SELECT name, value, expires FROM record WHERE kind = ?1 AND name = ?2
                    AND (expires IS NULL OR expires > ?3)";
