@@ -99,6 +99,16 @@ impl Remote {
         self.ask(Method::POST, path, Some(body), told)
     }
 
+    /// Takes away what is asked for.
+    pub(super) fn delete(
+        &self,
+        path: &str,
+        asked: &Asked,
+        told: impl FnOnce(&Value) -> String,
+    ) -> anyhow::Result<ExitCode> {
+        self.ask(Method::DELETE, &format!("{path}{}", asked.0), None, told)
+    }
+
     fn ask(
         &self,
         method: Method,

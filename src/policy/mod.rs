@@ -2,6 +2,7 @@
 
 mod check;
 mod checked;
+mod custom;
 mod diag;
 pub mod diff;
 mod env;
@@ -14,6 +15,7 @@ mod values;
 mod written;
 
 pub use checked::*;
+pub use custom::WrongQuota;
 pub(crate) use diag::nearest;
 pub use diag::{Diagnostic, Diagnostics};
 pub use env::Env;
@@ -26,7 +28,7 @@ pub use tollway_route::{
     facts::{Pacing as ProbePacing, Thresholds},
 };
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use sha2::{Digest, Sha256};
 
@@ -39,6 +41,11 @@ const MODELS: &str = include_str!("../../config/models.yaml");
 
 /// The policy that runs when none is named: simulated providers, no key, no network.
 pub const DEFAULT: &str = include_str!("../../config/default.yaml");
+
+/// Reads a time as a policy has it: `30d`, `1h30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    <values::Time as read::Scalar>::parse(text).map(|time| time.0)
+}
 
 /// Something allowed but probably not meant: an old model, a limit that can never bind.
 #[derive(Clone, Debug, PartialEq, Eq)]

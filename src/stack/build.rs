@@ -107,7 +107,9 @@ impl Stack {
     pub fn open(policy: &Policy) -> Result<Self, StackError> {
         let telemetry = tell::telemetry(policy);
         let stores = Stores::open(policy, &telemetry)?;
-        Self::begun(policy, None, (telemetry, stores))
+        let stack = Self::begun(policy, None, (telemetry, stores))?;
+        stack.follow_quotas();
+        Ok(stack)
     }
 
     /// The same, where decisions go by these figures, if any, and not by what its own traffic shows.
@@ -126,6 +128,7 @@ impl Stack {
             ledger::restore(books, policy, stack.totals());
         }
         stack.count_limits();
+        stack.hold_quotas();
         Ok(stack)
     }
 

@@ -8,7 +8,7 @@ use super::{
     Stack,
     limits::{Side, rule_name, side},
 };
-use crate::policy::{Limit, Quota, Scope};
+use crate::policy::{Limit, Policy, Quota, Scope};
 
 /// One quota of one limit, and what counts it.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct InForce<'a> {
     pub limit: &'a Limit,
     /// Which of its quotas.
     pub quota: &'a Quota,
-    handle: Handle,
+    pub(super) handle: Handle,
 }
 
 /// Somebody that a limit may count for.
@@ -36,7 +36,8 @@ pub enum Who {
 }
 
 impl Who {
-    fn scope(&self) -> Scope {
+    /// What it counts by for them.
+    pub fn scope(&self) -> Scope {
         match self {
             Self::User(_) => Scope::User,
             Self::Key(_) => Scope::Key,
@@ -45,7 +46,7 @@ impl Who {
         }
     }
 
-    fn key(&self) -> Key {
+    pub(super) fn key(&self) -> Key {
         match self {
             Self::User(name) | Self::Key(name) | Self::Provider(name) => Key::from(name),
             Self::Ip(ip) => Key::network(*ip),
@@ -56,26 +57,40 @@ impl Who {
 impl Stack {
     /// Every quota of every limit, in the policy's order.
     pub fn limits_in_force(&self) -> impl Iterator<Item = InForce<'_>> {
-        self.policy.limits.iter().flat_map(|limit| {
-            let handle = match side(limit) {
-                Side::Request => self.request_limits(),
-                Side::Attempt => self.attempt_limits(),
-            };
-            let name = |quota| rule_name(limit, quota);
-            limit.quotas.iter().map(move |quota| InForce {
-                name: name(quota),
-                limit,
-                quota,
-                handle: handle.clone(),
-            })
-        })
+        limits_in_force(&self.policy, &[self.request_limits(), self.attempt_limits()])
     }
+}
+
+/// The same of a policy and what counts its limits: once a request, and at each attempt.
+pub(super) fn limits_in_force<'a>(
+    policy: &'a Policy,
+    handles: &[Handle; 2],
+) -> impl Iterator<Item = InForce<'a>> + use<'a> {
+    let [requests, attempts] = handles.clone();
+    policy.limits.iter().flat_map(move |limit| {
+        let handle = match side(limit) {
+            Side::Request => requests.clone(),
+            Side::Attempt => attempts.clone(),
+        };
+        let name = |quota| rule_name(limit, quota);
+        limit.quotas.iter().map(move |quota| InForce {
+            name: name(quota),
+            limit,
+            quota,
+            handle: handle.clone(),
+        })
+    })
 }
 
 impl InForce<'_> {
     /// Scopes that its keys are made of; none: all share one quota.
-    fn scopes(&self) -> Vec<&Scope> {
+    pub(super) fn scopes(&self) -> Vec<&Scope> {
         self.limit.per.iter().filter(|scope| **scope != Scope::All).collect()
+    }
+
+    /// Whether it counts for somebody by themselves.
+    pub fn counts(&self, who: &Who) -> bool {
+        matches!(self.scopes().as_slice(), [one] if **one == who.scope())
     }
 
     /// How many keys it has in memory.

@@ -31,6 +31,7 @@ mod pace;
 mod prices;
 mod probes;
 mod providers;
+mod quotas;
 mod rehearse;
 mod rescue;
 mod retry;
@@ -60,6 +61,7 @@ pub use in_force::{InForce, Who};
 pub use keys::Credential;
 pub use probes::Probing;
 pub use providers::Providers;
+pub use quotas::{Custom, CustomQuota};
 pub use shared::Shared;
 pub use upstream::{Pools, PoolsOf};
 

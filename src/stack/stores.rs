@@ -17,7 +17,7 @@ use tollway_store::{
     redis::{Redis, RedisConfig},
 };
 
-use super::{StackError, documents::Documents, ledger};
+use super::{StackError, documents::Documents, ledger, quotas::Quotas};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
 use crate::{
@@ -34,6 +34,7 @@ pub(super) struct Stores {
     pub(super) limits: Counted,
     /// What is written at run time.
     pub(super) documents: Documents,
+    pub(super) quotas: Arc<Quotas>,
 }
 
 /// Where limits are counted besides in memory.
@@ -53,16 +54,6 @@ impl Counted {
         let mut counted = Self::default();
         for (name, store) in [("state.limits", limits), ("state.budgets", budgets)] {
             let wrong = |error: StoreError| StackError::new(name, error);
-            let other = if name == "state.limits" { budgets } else { limits };
-            // Memory decides them in one step, and one script.
-            let apart = matches!(
-                (store, other),
-                (Store::Sqlite(_), Store::Sqlite(_)) | (Store::Redis(_), Store::Redis(_))
-            ) && !store.is(other);
-            if apart {
-                let what = "limits and budgets can't live in two files, nor in two Redis";
-                return Err(wrong(StoreError::wrong(what)));
-            }
             match places.open(store).map_err(wrong)? {
                 Place::Memory => {}
                 #[cfg(feature = "sqlite")]
@@ -111,7 +102,8 @@ impl Stores {
         let limits = Counted::open(policy, &mut places)?;
         let wrong = |error: StoreError| StackError::new("state", error);
         let documents = places.open(&policy.state.documents).map_err(wrong)?;
-        Ok(Self { ledger, limits, documents: Documents::open(documents) })
+        let (documents, quotas) = (Documents::open(documents), Arc::default());
+        Ok(Self { ledger, limits, documents, quotas })
     }
 }
 

@@ -116,7 +116,7 @@ async fn every_answer_is_as_the_document_says() {
         let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
         if method == Method::GET {
             assert_eq!(api.get(&path).await.status, 200, "{path}");
-        } else {
+        } else if method != Method::DELETE {
             assert_eq!(api.send(method, &path, &large).await.status, 413, "{path}");
         }
     }
@@ -124,6 +124,8 @@ async fn every_answer_is_as_the_document_says() {
         ("/limits/reset", json!({ "user": "ann" }), 200),
         ("/limits/reset", json!({ "user": "nobody" }), 404),
         ("/limits/cleanup", json!({}), 200),
+        ("/limits/quotas", json!({ "user": "ann", "requests": "9/d", "expires": "30d" }), 200),
+        ("/limits/quotas", json!({ "user": "ann", "requests": "9/d", "limit": "usr" }), 404),
         ("/breakers/open", json!({ "provider": "sim" }), 200),
         ("/breakers/open", json!({ "provider": "smi" }), 404),
         ("/breakers/reset", json!({ "provider": "sim" }), 200),
@@ -133,6 +135,12 @@ async fn every_answer_is_as_the_document_says() {
         assert_eq!(api.post(path, body.clone()).await.status, status, "{path} {body}");
     }
     assert_eq!(api.get("/limits/status?limit=usr").await.status, 404);
+    assert_eq!(api.get("/limits/status?user=ann").await.status, 200);
+    assert_eq!(api.get("/limits/quotas").await.body["quotas"][0]["key"], "ann");
+    for status in [200, 404] {
+        let removed = api.send(Method::DELETE, "/limits/quotas?user=ann", "").await;
+        assert_eq!(removed.status, status);
+    }
     for (path, name) in api.operations() {
         if !api.document["paths"][format!("/admin/v1{path}")][&name]["responses"]["400"].is_object()
         {
@@ -140,6 +148,7 @@ async fn every_answer_is_as_the_document_says() {
         }
         let got = match &*name {
             "get" => api.get(&format!("{path}?colour=red")).await,
+            "delete" => api.send(Method::DELETE, &format!("{path}?colour=red"), "").await,
             _ => api.post(&path, json!({ "colour": "red" })).await,
         };
         let message = got.body["error"]["message"].as_str().unwrap();

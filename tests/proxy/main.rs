@@ -18,6 +18,7 @@ mod ledger;
 mod load;
 mod outage;
 mod pacing;
+mod quotas;
 mod refusals;
 mod reload;
 mod remote;

@@ -7,6 +7,7 @@ mod error;
 mod history;
 mod limits;
 mod policy;
+mod quotas;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Admin>>)> {
         ("/limits", get(limits::config)),
         ("/limits/status", get(limits::status)),
         ("/limits/buckets", get(limits::buckets)),
+        ("/limits/quotas", get(quotas::show).post(quotas::set).delete(quotas::remove)),
         ("/limits/reset", post(limits::reset)),
         ("/limits/cleanup", post(limits::cleanup)),
         ("/limits/stats", get(history::stats)),
