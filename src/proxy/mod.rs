@@ -131,6 +131,7 @@ impl Proxy {
         let admin = Admin::new(telemetry.clone(), stop.clone(), views(&current, &reloader));
         let serving = {
             let (telemetry, stop, reloader) = (telemetry.clone(), stop.clone(), reloader.clone());
+            let last = current.clone();
             async move {
                 tokio::spawn(admin.serve(admin_listener, stop_admin.clone()));
                 tokio::spawn(telemetry.upkeep());
@@ -146,6 +147,7 @@ impl Proxy {
                 let join = tokio::task::spawn_blocking(|| workers.join());
                 let cut_off = join.await.unwrap_or(0);
                 stop_admin.cancel();
+                last.stack().finish().await;
                 cut_off
             }
         };

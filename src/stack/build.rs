@@ -109,6 +109,7 @@ impl Stack {
         let stores = Stores::open(policy, &telemetry)?;
         let stack = Self::begun(policy, None, (telemetry, stores))?;
         stack.follow_quotas();
+        stack.follow_resets();
         Ok(stack)
     }
 

@@ -75,9 +75,10 @@ impl Stack {
         .collect()
     }
 
-    /// Sets the gauges of what providers told and of how targets stand: once a scrape, not once a
-    /// reply.
+    /// Sets the gauges of what providers told and of how targets and the store of limits stand: once a
+    /// scrape, not once a reply.
     pub(crate) fn refresh_metrics(&self) {
+        self.stores.limits.refresh_metrics(&self.telemetry);
         // Models that nobody knows share their labels: the worst of them is told.
         let mut worst: HashMap<Vec<Label>, Health> = HashMap::new();
         for facts in self.known_targets().targets {

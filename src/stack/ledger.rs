@@ -119,6 +119,11 @@ pub(super) fn count(books: &Books, limits: [rate_limit::Handle; 2]) {
 }
 
 impl Stack {
+    /// Tells stores that instances share what this one still has to tell; for the end of a process.
+    pub async fn finish(&self) {
+        self.stores.limits.finish().await;
+    }
+
     /// The ledger to read; `None`: this stack only shows what it would do. Reading blocks.
     pub fn ledger(&self) -> Option<&Arc<dyn Ledger>> {
         self.stores.ledger.as_ref().map(|books| &books.ledger)

@@ -91,6 +91,16 @@ fn percent(share: f64) -> u8 {
     (share * 100.0).round() as u8
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "no larger than the amount; some units more or less are no matter"
+)]
+fn share_of(amount: u64, share: f64) -> u64 {
+    ((amount as f64 * share) as u64).min(amount / 10)
+}
+
 fn rule(
     limit: &Limit,
     quota: &Quota,
@@ -115,6 +125,9 @@ fn rule(
     if let Some(share) = limit.warns_at(quota) {
         built = built.warn_at(percent(share));
     }
+    // Of the quota without its headroom, as the limit counts it.
+    let whole = built.clone().build().map_or(0, |limit| limit.capacity());
+    built = built.borrow(share_of(whole, limit.borrow));
     let built = built.build().map_err(|error| StackError::new(format!("limit {name}"), error))?;
     let (per, models) = (limit.per.clone(), limit.models.clone());
     let scope: Vec<_> = per.iter().map(ToString::to_string).collect();

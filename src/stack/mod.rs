@@ -34,6 +34,7 @@ mod providers;
 mod quotas;
 mod rehearse;
 mod rescue;
+mod resets;
 mod retry;
 mod routes;
 mod shared;

@@ -134,6 +134,13 @@ impl Quotas {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The limits that hold now.
+    pub(super) fn with_limits(&self, act: impl FnOnce(&Policy, &[Handle; 2])) {
+        if let Some((policy, handles)) = &self.state().at {
+            act(policy, handles);
+        }
+    }
+
     fn tell(&self, records: &[Record]) {
         let mut state = self.state();
         state.told = records.to_vec();

@@ -1,15 +1,15 @@
 //! The policy's stores, open.
 
-use std::sync::Arc;
 #[cfg(feature = "sqlite")]
 use std::{collections::HashMap, path::PathBuf};
+use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "sqlite")]
 use tollway_store::sqlite::{Sqlite, SqliteLimits};
 use tollway_store::{
     StoreError,
     ledger::{Ledger, Writer},
-    limits::{LimitJournal, SharedLimits},
+    limits::{Figures, LimitJournal, SharedLimits},
 };
 #[cfg(feature = "redis")]
 use tollway_store::{
@@ -22,8 +22,11 @@ use super::{StackError, documents::Documents, ledger, quotas::Quotas};
 use crate::policy::RedisStore;
 use crate::{
     policy::{Policy, Store, Unit},
-    telemetry::Telemetry,
+    telemetry::{Telemetry, names},
 };
+
+/// At the end of a process its last settlements have this long.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// Where a stack keeps what outlives a request; a stack of its own, which only shows what it would
 /// do, has none.
@@ -69,6 +72,34 @@ impl Counted {
             }
         }
         Ok(counted)
+    }
+
+    /// Tells how the store that instances share does.
+    pub(super) fn refresh_metrics(&self, telemetry: &Telemetry) {
+        let Some(store) = &self.shared else { return };
+        let Figures { asked, borrowed, unanswered, waiting, lost } = store.figures();
+        let away = if store.is_away() { 1.0 } else { 0.0 };
+        #[expect(clippy::cast_precision_loss, reason = "a metric")]
+        let waiting = waiting as f64;
+        telemetry.set(names::LIMIT_STORE_AWAY, vec![], away);
+        telemetry.set(names::LIMIT_STORE_WAITING, vec![], waiting);
+        telemetry.count_to(names::LIMIT_STORE_ASKED, asked);
+        telemetry.count_to(names::LIMIT_STORE_BORROWED, borrowed);
+        telemetry.count_to(names::LIMIT_STORE_UNANSWERED, unanswered);
+        telemetry.count_to(names::LIMIT_STORE_LOST, lost);
+    }
+
+    /// Gives back what is borrowed, and waits a moment until what ended is settled: no request does
+    /// any more.
+    pub(super) async fn finish(&self) {
+        let Some(store) = &self.shared else { return };
+        if tokio::time::timeout(LEAVE, store.flush()).await.is_err() {
+            let waiting = store.figures().waiting;
+            tracing::warn!(
+                waiting,
+                "the Redis of limits is away: what it isn't told stays as it was reserved"
+            );
+        }
     }
 
     /// Whether limits of this unit are shared.

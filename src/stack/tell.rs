@@ -70,6 +70,7 @@ pub(super) fn limits(
                 return;
             }
             limit::EventKind::Waited(_) => names::LIMIT_WAITS,
+            limit::EventKind::DecidedAlone => names::LIMIT_ALONE,
             limit::EventKind::Downgraded => names::LIMIT_DOWNGRADES,
             limit::EventKind::Warned { .. } => names::LIMIT_WARNINGS,
             _ => return,

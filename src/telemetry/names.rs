@@ -71,6 +71,20 @@ metrics! {
         "Times a limit's warning mark was crossed.";
     LIMIT_DOWNGRADES = "tollway_limit_downgrades_total", Kind::Counter,
         "Requests that found too little of a budget and went on to cheaper targets alone.";
+    LIMIT_ALONE = "tollway_limit_decided_alone_total", Kind::Counter,
+        "Requests at limits in a Redis that was away or too slow: decided as when_store_is_away says.";
+    LIMIT_STORE_AWAY = "tollway_limit_store_away", Kind::Gauge,
+        "1 while the Redis of limits isn't asked, because it broke off or was too slow several times in a row.";
+    LIMIT_STORE_ASKED = "tollway_limit_store_asked_total", Kind::Counter,
+        "Decisions that asked the Redis of limits, each of them one round trip.";
+    LIMIT_STORE_BORROWED = "tollway_limit_store_borrowed_total", Kind::Counter,
+        "Decisions out of what was borrowed from the Redis of limits, without a round trip.";
+    LIMIT_STORE_UNANSWERED = "tollway_limit_store_unanswered_total", Kind::Counter,
+        "Decisions that asked the Redis of limits and got no answer in time.";
+    LIMIT_STORE_WAITING = "tollway_limit_store_waiting", Kind::Gauge,
+        "Settlements that wait to be written to the Redis of limits.";
+    LIMIT_STORE_LOST = "tollway_limit_store_lost_total", Kind::Counter,
+        "Settlements that were given up: what they were about stays counted as it was reserved.";
     ALERTS = "tollway_alerts_total", Kind::Counter,
         "Alerts by level (info, warning, critical) and limit, each told once a key and period.";
     ALERT_CALLS = "tollway_alert_calls_total", Kind::Counter,

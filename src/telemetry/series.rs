@@ -166,6 +166,13 @@ impl Telemetry {
         });
     }
 
+    /// A counter without labels that is kept elsewhere has come so far.
+    pub(crate) fn count_to(&self, name: &'static str, so_far: u64) {
+        self.record(|| {
+            metrics::counter!(name).absolute(so_far);
+        });
+    }
+
     /// Sets a gauge that is too rare to keep a handle of.
     pub(crate) fn set(&self, name: &'static str, labels: Vec<Label>, value: f64) {
         self.record(|| {

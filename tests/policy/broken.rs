@@ -297,6 +297,59 @@ error: the key `name` is missing
 }
 
 #[test]
+fn policy_broken_borrow() {
+    let broken = |limit: &str, rest: &str| {
+        let text = format!(
+            "state: {{ redis: redis://localhost, budgets: memory }}
+providers: {{ sim: {{ simulate: {{}} }} }}
+limits: [{{ name: a, per: user, {limit} }}]
+"
+        );
+        check(&text, rest);
+    };
+    broken(
+        "requests: 1k/s, borrow: 11%",
+        r"error: `11%` can't be borrowed
+ --> policy.yaml:3:50 (limits[0].borrow)
+  |
+3 | limits: [{ name: a, per: user, requests: 1k/s, borrow: 11% }]
+  |                                                        ^^^
+  = expected above 0% and at most 10%
+",
+    );
+    broken(
+        "requests: 1k/s, burst: 100, borrow: 1%",
+        r"error: less than 2 requests would be borrowed: each request would ask all the same
+ --> policy.yaml:3:62 (limits[0].borrow)
+  |
+3 | limits: [{ name: a, per: user, requests: 1k/s, burst: 100, borrow: 1% }]
+  |                                                                    ^^
+  = help: take it away, or borrow more
+",
+    );
+    broken(
+        "tokens: 1M/min, concurrent: 5, borrow: 1%",
+        r"error: places for requests at the same time can't be borrowed
+ --> policy.yaml:3:65 (limits[0].borrow)
+  |
+3 | limits: [{ name: a, per: user, tokens: 1M/min, concurrent: 5, borrow: 1% }]
+  |                                                                       ^^
+  = help: give `concurrent` a limit of its own
+",
+    );
+    broken(
+        "usd: 5/day, borrow: 1%",
+        r"error: no other instance takes from this limit: it is not in a Redis
+ --> policy.yaml:3:45 (limits[0].borrow)
+  |
+3 | limits: [{ name: a, per: user, usd: 5/day, borrow: 1% }]
+  |                                                    ^^
+  = help: take it away, or say `state: { redis: URL }`
+",
+    );
+}
+
+#[test]
 fn policy_broken_headroom_of_all() {
     check(
         r"providers: { sim: { simulate: {} } }

@@ -65,4 +65,43 @@ async fn limits_in_redis_are_those_of_all_instances() {
     server.kill();
     let reply = proxy.send(Method::POST, CHAT, &[JSON, ("x-user", "bob")], ask(false)).await;
     assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, "1"));
+    let told = proxy.admin("/metrics").await.text();
+    for line in [
+        r#"tollway_limit_decided_alone_total{limit="user",unit="requests"} 1"#,
+        "tollway_limit_store_away 1",
+    ] {
+        assert!(told.contains(line), "{line} is not in {told}");
+    }
+}
+
+/// A busy instance asks now and then; what it borrowed and did not use is there for others when it
+/// has stopped.
+#[tokio::test]
+async fn instances_borrow_of_limits_in_redis_and_give_back() {
+    let server = RedisServer::start();
+    let policy = counted(&format!(
+        "{{ redis: {{ url: '{}', timeout: 10s }}, ledger: memory, budgets: memory }}",
+        server.url()
+    ));
+    let policy = policy.replace("3/day,", "60/day, borrow: 10%,");
+    let (one, two) = (Running::new(&policy), Running::new(&policy));
+    while ask_as(&one, "warms up").await == 503 || ask_as(&two, "warms up").await == 503 {}
+    for _ in 0..40 {
+        assert_eq!(ask_as(&one, "ann").await, 200);
+    }
+    let told = one.admin("/metrics").await.text();
+    let figure = |name: &str| -> u64 {
+        let line = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in {told}")).parse().unwrap()
+    };
+    assert!(figure("tollway_limit_store_asked_total") > 0);
+    assert!(figure("tollway_limit_store_borrowed_total") > 0);
+    let quiet = ["unanswered_total", "lost_total", "away"];
+    assert_eq!(quiet.map(|name| figure(&format!("tollway_limit_store_{name}"))), [0; 3]);
+    let one = one.take();
+    tokio::task::spawn_blocking(|| one.stop()).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(ask_as(&two, "ann").await, 200);
+    }
+    assert_eq!(ask_as(&two, "ann").await, 429);
 }

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use tollway_store::limits::{Shape, Zone};
+use tollway_store::limits::{Kind, Shape, Zone};
 
 use crate::quota::{Quota, Terms};
 
@@ -56,6 +56,7 @@ pub struct Limit {
     when_store_is_away: WhenStoreIsAway,
     enforce: bool,
     terms: Terms,
+    borrow: u64,
     shape: Shape,
 }
 
@@ -77,6 +78,7 @@ impl Limit {
             when_store_is_away: WhenStoreIsAway::Local,
             enforce: true,
             terms: Terms::default(),
+            borrow: 0,
         }
     }
 
@@ -98,6 +100,11 @@ impl Limit {
     /// What happens while a shared store is away.
     pub fn when_store_is_away(&self) -> WhenStoreIsAway {
         self.when_store_is_away
+    }
+
+    /// The most that an instance may take beforehand of a shared limit; 0: nothing.
+    pub fn borrow(&self) -> u64 {
+        self.borrow
     }
 
     /// Whether it refuses; a limit that doesn't is a shadow and only tells.
@@ -129,6 +136,7 @@ pub struct LimitBuilder {
     when_store_is_away: WhenStoreIsAway,
     enforce: bool,
     terms: Terms,
+    borrow: u64,
 }
 
 impl LimitBuilder {
@@ -142,6 +150,21 @@ impl LimitBuilder {
     /// [`WhenStoreIsAway::Local`]. Without such a store it means nothing.
     pub fn when_store_is_away(mut self, when: WhenStoreIsAway) -> Self {
         self.when_store_is_away = when;
+        self
+    }
+
+    /// The most that an instance may take beforehand of a limit that is
+    /// [shared](crate::RateLimitLayerBuilder::shared), at most a tenth of it: a slice by which it lets
+    /// in others without asking. The default is 0: it asks for each request.
+    ///
+    /// An instance takes a slice of a key that it asked for at least four times within the last
+    /// second, as much of it as it needed then, and only while more than a tenth of the limit is
+    /// left. A slice counts as used at once; what is left of it goes back within a second. In any
+    /// time the limit then holds plus at most `instances * borrow` that was taken before that time
+    /// and spent in it; as much can be missing for that second when the limit is nearly used up.
+    /// An instance that dies takes its slices with it, as spent.
+    pub fn borrow(mut self, amount: u64) -> Self {
+        self.borrow = amount;
         self
     }
 
@@ -172,7 +195,8 @@ impl LimitBuilder {
     /// Checks it.
     ///
     /// # Errors
-    /// An amount, burst, window or wait of zero; a percentage out of range; a name that is empty,
+    /// An amount, burst, window or wait of zero; a percentage out of range; more to borrow than a
+    /// tenth of the limit, or places for concurrent requests; a name that is empty,
     /// longer than 64 bytes, or has a character that a header's quoted string can't hold.
     pub fn build(self) -> Result<Limit, ConfigError> {
         let name_fits = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
@@ -189,8 +213,12 @@ impl LimitBuilder {
             return Err(ConfigError("a wait of zero is a rejection: say so"));
         }
         let shape = self.terms.shape(self.quota)?;
-        let Self { name, quota, when_full, when_store_is_away, enforce, terms } = self;
-        Ok(Limit { name, quota, when_full, when_store_is_away, enforce, terms, shape })
+        if self.borrow > 0 && (shape.kind == Kind::Concurrent || self.borrow > shape.capacity / 10)
+        {
+            return Err(ConfigError("at most a tenth of a limit can be borrowed, and no places"));
+        }
+        let Self { name, quota, when_full, when_store_is_away, enforce, terms, borrow } = self;
+        Ok(Limit { name, quota, when_full, when_store_is_away, enforce, terms, borrow, shape })
     }
 }
 

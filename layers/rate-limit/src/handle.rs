@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::request::Parts;
+use tollway_store::StoreError;
 
 use crate::{ConfigError, Key, KeyQuota, Quota, Rule, Standing, limiter::Limiter};
 
@@ -40,9 +41,44 @@ impl Handle {
 
     /// Gives `key` its whole quota back, less what running requests have reserved of it, and lets
     /// those in line go for whom there is room now; whether `limit` has the key in memory. Of a limit
-    /// with a shared store this is done here, and not there.
+    /// with a shared store this is done here, and not [there](Self::reset_shared).
     pub fn reset(&self, limit: &str, key: &Key) -> bool {
         self.find(limit).is_some_and(|rule| self.0.reset(rule, key))
+    }
+
+    /// Whether a [shared store](crate::RateLimitLayerBuilder::shared) decides `limit`.
+    pub fn is_shared(&self, limit: &str) -> bool {
+        self.find(limit).is_some_and(|rule| self.0.is_shared(rule))
+    }
+
+    /// Gives `key` its whole quota back in the shared store, in one step, and here; whether it had
+    /// used something. What requests under way have reserved there counts no more: only what they
+    /// use beyond it does. Places for concurrent requests stay theirs. Other instances, which go by
+    /// what they let in themselves while the store is away, are to be told by [`reset`](Self::reset).
+    ///
+    /// # Errors
+    /// The store is away; then nothing is changed there.
+    pub async fn reset_shared(&self, limit: &str, key: &Key) -> Result<bool, StoreError> {
+        match self.find(limit) {
+            Some(rule) => self.0.reset_shared(rule, key).await,
+            None => Ok(false),
+        }
+    }
+
+    /// The same for all keys that `which` picks, some hundred in one step; those that had used
+    /// something, each at least once.
+    ///
+    /// # Errors
+    /// The store is away; then some of them may be reset, and doing it again does the rest.
+    pub async fn reset_all_shared(
+        &self,
+        limit: &str,
+        which: impl Fn(&Key) -> bool,
+    ) -> Result<Vec<Key>, StoreError> {
+        match self.find(limit) {
+            Some(rule) => self.0.reset_all_shared(rule, which).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Forgets the keys of `limit` that can't be told from new ones, which happens by and by without

@@ -41,7 +41,7 @@ pub(crate) struct Limiter {
     shared: Arc<Shared>,
     /// Set once its limits hold.
     places: OnceLock<Places>,
-    hook: Box<dyn Hook<Event> + Send + Sync>,
+    hook: Arc<dyn Hook<Event> + Send + Sync>,
     wall: Arc<dyn WallClock>,
     /// Some limit goes by the calendar.
     dated: bool,
@@ -127,6 +127,7 @@ impl Limiter {
         remote: Option<Arc<Remote>>,
     ) -> Self {
         let dated = rules.iter().any(|rule| matches!(rule.limit.shape().kind, Kind::Calendar(_)));
+        let hook = hook.into();
         Self { rules, shared, places: OnceLock::new(), hook, wall, dated, max_keys, remote }
     }
 

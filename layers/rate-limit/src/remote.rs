@@ -36,7 +36,7 @@ pub(crate) struct Remote {
 /// does, so that a long outage is no long debt.
 #[derive(Debug)]
 struct Owed {
-    whole: Shape,
+    want: Want,
     share: Shape,
     state: State,
 }
@@ -53,16 +53,16 @@ impl Remote {
     }
 
     /// A request that the store knows nothing of has used this.
-    pub(crate) fn owe(&self, key: Arc<str>, (whole, share): (Shape, Shape), spent: u64, now: Now) {
-        if whole.kind == Kind::Concurrent || spent == 0 {
+    pub(crate) fn owe(&self, want: Want, share: Shape, spent: u64, now: Now) {
+        if want.shape.kind == Kind::Concurrent || spent == 0 {
             return;
         }
         let mut all = self.owed();
-        if all.len() >= DEBTORS && !all.contains_key(&key) {
+        if all.len() >= DEBTORS && !all.contains_key(&want.key) {
             return;
         }
-        let fresh = || Owed { whole, share, state: State::new(&share) };
-        let Owed { share, state, .. } = all.entry(key).or_insert_with(fresh);
+        let fresh = || Owed { state: State::new(&share), share, want: want.clone() };
+        let Owed { share, state, .. } = all.entry(want.key.clone()).or_insert_with(fresh);
         state.advance(share, now);
         state.take(share, spent, now);
         self.owes.store(true, Ordering::Relaxed);
@@ -74,16 +74,10 @@ impl Remote {
             return;
         }
         let owed = std::mem::take(&mut *self.owed());
-        let mut wants = owed.into_iter().filter_map(|(key, mut owed)| {
+        let mut wants = owed.into_values().filter_map(|mut owed| {
             owed.state.advance(&owed.share, now);
             let amount = owed.state.used(&owed.share);
-            (amount > 0).then_some(Want {
-                key,
-                shape: owed.whole,
-                amount,
-                enforce: true,
-                force: false,
-            })
+            (amount > 0).then_some(Want { amount, ..owed.want })
         });
         loop {
             let wants: Arc<[Want]> = wants.by_ref().take(BILL).collect();
@@ -103,9 +97,8 @@ pub(crate) fn share(shape: Shape, instances: u32) -> Shape {
         kind => kind,
     };
     let of = |amount: u64| (amount / instances).max(1);
-    // Who warns is the store, of the whole.
-    let warn = if instances == 1 { shape.warn } else { None };
-    Shape { kind, capacity: of(shape.capacity), warn }
+    // Who warns is the store, of the whole, and once.
+    Shape { kind, capacity: of(shape.capacity), warn: None }
 }
 
 impl Core {

@@ -75,8 +75,8 @@ pub(crate) struct Table {
     pub(crate) shape: Shape,
     /// By which those of keys are made that have one.
     pub(crate) terms: Terms,
-    /// Instances that it is one's share of.
-    pub(crate) parts: u32,
+    /// Instances that it is one's share of; `None`: it is the whole.
+    pub(crate) parts: Option<u32>,
     /// What its keys are, if the rule says so.
     pub(crate) scope: Option<Arc<str>>,
     pub(crate) enforce: bool,
@@ -124,7 +124,7 @@ impl Table {
             downgrades: false,
             bounded: false,
             terms: Terms::default(),
-            parts: 1,
+            parts: None,
             admitted: 0,
             max_keys,
             scope: None,

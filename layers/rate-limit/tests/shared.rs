@@ -373,3 +373,62 @@ async fn who_is_over_a_budget_of_all_is_downgraded_and_owes_what_it_used() {
     server.kill();
     assert!(two.call(6, 6).await.is_ok(), "alone it goes by what is known here");
 }
+
+/// A reset holds at once at all instances, forgives what is reserved, and gives nothing back twice.
+#[tokio::test]
+async fn a_reset_is_that_of_all_instances() {
+    let server = RedisServer::start();
+    let slow = Quota::TokenBucket { amount: 1, per: seconds(1 << 20), burst: 100 };
+    let sliding = Quota::SlidingWindow { amount: 100, window: seconds(1 << 20) };
+    for (at, quota) in [slow, sliding, month(100)].into_iter().enumerate() {
+        let name = format!("all[{at}]");
+        let rules = || vec![tokens(limit(&name, quota))];
+        let one = instance(&server, TIMEOUT, rules()).await;
+        let two = instance(&server, TIMEOUT, rules()).await;
+        let handle = two.layer.handle();
+        assert!(!handle.reset_shared(&name, &Key::All).await.unwrap(), "nothing was used");
+        let (early, late) = (one.call(60, 10).await.unwrap(), one.call(30, 45).await.unwrap());
+        assert!(two.spend(11).await.is_err());
+        assert!(handle.reset_shared(&name, &Key::All).await.unwrap());
+        two.spend(80).await.unwrap();
+        two.limits.written().await;
+        drop(early);
+        one.has(20).await;
+        // What it used beyond what was forgiven.
+        drop(late);
+        one.has(5).await;
+        let held = two.call(5, 1).await.unwrap();
+        drop(held);
+        two.has(4).await;
+        let all = handle.reset_all_shared(&name, |key| *key == Key::All).await.unwrap();
+        assert_eq!(all, [Key::All], "{quota:?}");
+        one.has(100).await;
+        let none = handle.reset_all_shared(&name, |_| false).await.unwrap();
+        assert_eq!(none, []);
+    }
+}
+
+#[tokio::test]
+async fn all_keys_of_one_limit_are_reset_and_no_others() {
+    let server = RedisServer::start();
+    let rules = || {
+        vec![tokens(limit("one", month(10))), Rule::new(limit("one*", month(5000)), Unit::Requests)]
+    };
+    let one = instance(&server, TIMEOUT, rules()).await;
+    for user in 0..1_500 {
+        let user = format!("user {user}");
+        let inner: Inner =
+            Probe::new(|_| ready(Ok(reply(ScriptedBody::new([Step::data("x")]), Some(4)))));
+        drop(one.layer.layer(inner).oneshot(request(Some(&user), 4)).await.unwrap());
+    }
+    one.limits.written().await;
+    let handle = one.layer.handle();
+    let mut reset = handle.reset_all_shared("one", |_| true).await.unwrap();
+    reset.sort_by_key(ToString::to_string);
+    reset.dedup();
+    assert_eq!(reset.len(), 1_500);
+    assert!(handle.entries("one").unwrap().iter().all(|(_, told)| told.remaining == 10));
+    assert_eq!(handle.standing("one*", &Key::All).unwrap().remaining, 3_500);
+    assert_eq!(handle.reset_all_shared("one*", |_| true).await.unwrap(), [Key::All]);
+    assert!(!handle.reset_shared("two", &Key::All).await.unwrap());
+}

@@ -13,6 +13,10 @@ mod journal;
 mod redis;
 mod reshape;
 mod shared;
+#[cfg(feature = "redis")]
+mod slices;
+#[cfg(all(test, feature = "redis"))]
+mod slices_tests;
 mod state;
 #[cfg(test)]
 mod state_tests;
@@ -21,5 +25,8 @@ pub use calendar::{Calendar, Period, Zone, span};
 pub use journal::{LimitJournal, Saved};
 #[cfg(feature = "redis")]
 pub use redis::RedisLimits;
-pub use shared::{Deciding, Had, Lack, Settlement, SharedLimits, Take, Verdict, Want};
+pub use shared::{
+    Crossing, Deciding, Figures, Finding, Had, Lack, Resetting, Settlement, SharedLimits, Take,
+    Tell, Verdict, Want,
+};
 pub use state::{Kind, Now, Receipt, Shape, State};

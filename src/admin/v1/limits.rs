@@ -221,32 +221,27 @@ pub(super) async fn buckets(State(admin): App, RawQuery(query): RawQuery) -> Rep
 /// `POST /limits/reset`: somebody has their whole quota again.
 pub(super) async fn reset(State(admin): App, sent: Result<Bytes, BytesRejection>) -> Reply {
     let asked: Asked = body(sent)?;
-    let stack = admin.stack();
-    blocking(move || {
-        let who = asked.who()?;
-        if who.is_empty() && !asked.all {
-            let message = "say whose: `user`, `key`, `ip` or `provider`, or `all`: true";
-            return Err(ApiError::bad("user", message));
-        }
-        let mut reset: Vec<Value> = Vec::new();
-        for limit in asked.among(&stack)? {
-            let found = match who.as_slice() {
-                [] => limit.all(),
-                who => who.iter().flat_map(|who| limit.of(who)).collect(),
-            };
-            for (key, _) in found.iter().filter(|(key, _)| limit.reset(key)) {
-                if reset.len() < MOST {
-                    reset.push(json!({ "limit": &*limit.name, "key": key.to_string() }));
-                }
+    let (stack, who) = (admin.stack(), asked.who()?);
+    if who.is_empty() && !asked.all {
+        let message = "say whose: `user`, `key`, `ip` or `provider`, or `all`: true";
+        return Err(ApiError::bad("user", message));
+    }
+    let limits = asked.among(&stack)?;
+    let (mut reset, mut shared): (Vec<Value>, _) = (Vec::new(), Vec::new());
+    for limit in &limits {
+        for key in limit.reset(&who).await? {
+            if reset.len() < MOST {
+                reset.push(json!({ "limit": &*limit.name, "key": key.to_string() }));
             }
         }
-        if reset.is_empty() {
-            return Err(ApiError::not_found("nothing of that is in memory: nothing was used"));
-        }
-        tracing::info!(keys = reset.len(), "an operator gave keys their quota back");
-        Ok(Json(json!({ "reset": reset })))
-    })
-    .await
+        shared.extend(limit.is_shared().then(|| limit.name.clone()));
+    }
+    stack.tell_reset(&shared, &who).await?;
+    if reset.is_empty() {
+        return Err(ApiError::not_found("nothing of that was used"));
+    }
+    tracing::info!(keys = reset.len(), "an operator gave keys their quota back");
+    Ok(Json(json!({ "reset": reset })))
 }
 
 /// `POST /limits/cleanup`: keys are forgotten that can't be told from new ones.

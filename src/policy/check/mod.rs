@@ -60,6 +60,8 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
     let probed = |known: &providers::Declared| {
         known.checked.as_ref().is_some_and(|provider| provider.probe.is_some())
     };
+    let state = state::state(&written, &mut check);
+    limits::borrowed(&written, (&limits, &state), &mut check);
     let minds_health = written.health.is_some() || providers.iter().any(probed);
     Policy {
         listen,
@@ -80,7 +82,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         aliases,
         streams: server::streams(&written),
         translation: server::translation(&written, &mut check),
-        state: state::state(&written, &mut check),
+        state,
         time_zone: server::time_zone(&written, &mut check),
         registry,
         warnings: check.warnings,

@@ -18,6 +18,9 @@ pub struct Limit {
     pub when_full: WhenFull,
     /// What happens while the store that instances share is away.
     pub when_store_is_away: WhenStoreIsAway,
+    /// Share of every quota that an instance may take beforehand, 0..=0.1; above 0 only where all
+    /// of them are in a Redis.
+    pub borrow: f64,
     /// `false`: a shadow that only tells what it would have refused.
     pub enforce: bool,
     /// Share of every quota held back, 0..1. The quotas are as written, not reduced.

@@ -59,6 +59,7 @@ fn changed(at: &str, old: &Limit, new: &Limit, all: &mut Changes) {
     }
     all.value(&format!("{at}.enforce"), &old.enforce, &new.enforce);
     all.value(&format!("{at}.headroom"), &old.headroom, &new.headroom);
+    all.value(&format!("{at}.borrow"), &old.borrow, &new.borrow);
     for quota in &new.quotas {
         let warns_at = |limit: &Limit| limit.warns_at(quota).map(|share| share * 100.0);
         let (before, now) = (warns_at(old), warns_at(new));

@@ -40,6 +40,9 @@ section! {
         /// While the Redis that instances share is away: `local` (each decides by its share of the
         /// limit), `open` (all goes) or `closed` (503). Default local.
         may when_store_is_away: AwayName,
+        /// Of a limit in a Redis: the share that an instance may take beforehand for a key that is
+        /// asked for all the time, so that few requests ask the Redis: 1%. At most 10%. Default 0.
+        may borrow: Share,
         /// false: only tells what it would have refused. Default true.
         may enforce: bool,
         /// Share of the quota that stays unused: 10% keeps a provider from ever answering 429.

@@ -10,9 +10,9 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 use tollway_core::BoxError;
-use tollway_store::limits::{Had, Lack, Settlement, Shape, Take, Verdict, Want};
+use tollway_store::limits::{Crossing, Had, Lack, Settlement, Shape, Take, Tell, Verdict, Want};
 
-use super::{Entry, Limiter, Place, tell};
+use super::{Entry, Limiter, Place};
 use crate::{
     Event, EventKind, LimitExceeded, Rule, StoreAway, WhenFull, WhenStoreIsAway,
     decide::{Claim, Effects, Refusal, Stage, View},
@@ -138,7 +138,22 @@ impl Limiter {
         // Who is over it goes on, and owes what it uses.
         let force = claim.over.is_some();
         let amount = if force { 0 } else { claim.amount };
-        Want { key, shape, amount, enforce, force }
+        let borrow = rule.limit.borrow().min(shape.capacity / 10);
+        let tell = shape.warn.map(|_| self.tell(rule, claim, shape.capacity));
+        Want { key, shape, amount, enforce, force, borrow, tell }
+    }
+
+    /// Tells what the store finds when the request is settled.
+    fn tell(&self, rule: &Rule, claim: &Claim, capacity: u64) -> Tell {
+        let (hook, unit) = (self.hook.clone(), rule.unit);
+        let (limit, key) = (rule.limit.name().clone(), claim.key.clone());
+        Tell::new(move |crossing| {
+            let kind = match crossing {
+                Crossing::Warned { used } => EventKind::Warned { used, capacity },
+                Crossing::Filled { used } => EventKind::Filled { used, capacity },
+            };
+            hook.on(&Event { limit: limit.clone(), unit, key: key.clone(), kind });
+        })
     }
 
     /// Who wants more than there ever is takes all that there is, where the rule says so.
@@ -202,7 +217,7 @@ impl Limiter {
         let kind = EventKind::Refused { never_fits, asked, available, retry_after };
         let events = vec![self.event(claim, kind)];
         self.finish(Effects { events, ..Effects::default() });
-        LimitExceeded::new(tell(rule, view), retry_after, never_fits)
+        LimitExceeded::new(super::tell(rule, view), retry_after, never_fits)
     }
 
     /// Whether some of what is lacking is of limits that let such requests go on; the next take
@@ -291,9 +306,9 @@ impl Limiter {
                     if rule.here {
                         continue;
                     }
-                    let want = self.want(claim);
-                    let shapes = (want.shape, self.local(rule, want.shape));
-                    remote.owe(want.key, shapes, claim.spent, now);
+                    let want = Want { force: false, ..self.want(claim) };
+                    let share = self.local(rule, want.shape);
+                    remote.owe(want, share, claim.spent, now);
                 }
                 if !remote.store.is_away() {
                     remote.repay(now);
@@ -304,15 +319,13 @@ impl Limiter {
 
     /// A shape in the local tables.
     pub(super) fn local(&self, rule: &Rule, whole: Shape) -> Shape {
-        if self.is_here(rule) { whole } else { share(whole, self.parts(rule)) }
+        self.parts(rule).map_or(whole, |parts| share(whole, parts))
     }
 
-    /// Instances that the local table of a rule is one's share of.
-    pub(super) fn parts(&self, rule: &Rule) -> u32 {
-        match &self.remote {
-            Some(remote) if !rule.here => remote.instances.load(Ordering::Relaxed).max(1),
-            _ => 1,
-        }
+    /// Instances that the local table of a rule is one's share of; `None`: it is the whole.
+    pub(super) fn parts(&self, rule: &Rule) -> Option<u32> {
+        let remote = self.remote.as_ref().filter(|_| !rule.here)?;
+        Some(remote.instances.load(Ordering::Relaxed))
     }
 
     /// What a store tells of a limit without room.
@@ -381,6 +394,13 @@ fn worst(
 
 /// The name of one key of a limit in a store.
 pub(super) fn name(rule: &Rule, key: &Key) -> Arc<str> {
+    let mut name = prefix(rule);
+    key.write(&mut name);
+    name.into()
+}
+
+/// What the names of its keys begin with.
+pub(super) fn prefix(rule: &Rule) -> String {
     let limit = rule.limit.name();
     let mut name = String::with_capacity(limit.len() + 32);
     name.push_str(limit);
@@ -389,6 +409,5 @@ pub(super) fn name(rule: &Rule, key: &Key) -> Arc<str> {
         name.push_str(scope);
     }
     name.push(':');
-    key.write(&mut name);
-    name.into()
+    name
 }

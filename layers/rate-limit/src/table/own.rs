@@ -27,7 +27,8 @@ impl Own {
                 "a key's own quota is of the same kind, and over the same period, as its limit's",
             ));
         }
-        Ok(Self { quota, whole, shape: share(whole, table.parts) })
+        let shape = table.parts.map_or(whole, |parts| share(whole, parts));
+        Ok(Self { quota, whole, shape })
     }
 }
 

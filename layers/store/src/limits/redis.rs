@@ -1,6 +1,9 @@
 //! Limits in Redis: one script decides all of a request, by the server's clock.
 
+mod reset;
 mod script;
+#[cfg(test)]
+mod slices_tests;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -8,7 +11,9 @@ mod writer;
 use std::{
     collections::HashMap,
     fmt,
+    future::Future,
     hash::{BuildHasher, RandomState},
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -16,14 +21,18 @@ use std::{
     time::Duration,
 };
 
-use ::redis::{ErrorKind, RedisResult, ServerErrorKind, aio::ConnectionLike};
+use ::redis::{ErrorKind, Pipeline, RedisResult, ServerErrorKind, aio::ConnectionLike};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
-    script::{CLOCK, Names, Scripts, write},
+    script::{CLOCK, How, Names, Scripts, write},
     writer::Job,
 };
-use super::{Deciding, Had, Kind, Lack, Settlement, SharedLimits, Take, Verdict, Want};
+use super::{
+    Deciding, Figures, Finding, Had, Kind, Lack, Resetting, Settlement, SharedLimits, Take,
+    Verdict, Want,
+    slices::{Lend, Plan, Slices},
+};
 use crate::{
     StoreError,
     redis::{Redis, Shared},
@@ -41,6 +50,7 @@ const QUEUE: usize = 65_536;
 /// A request is one round trip, settled in another one behind it. Every key begins with
 /// `{prefix}:`, so that on a cluster one server has them all. What Redis loses (a flush, a restart
 /// without its file) starts over; leases of requests under way are there again within seconds.
+/// Slices ([`Want::borrow`]) come with the answer to a request, and live for a second at most.
 ///
 /// ```no_run
 /// use tollway_store::{limits::RedisLimits, redis::{Redis, RedisConfig}};
@@ -65,9 +75,18 @@ struct Inner {
     names: Names,
     lease: u64,
     next: AtomicU64,
-    lost: AtomicU64,
+    counts: Counts,
     instances: AtomicU32,
     leases: Mutex<Leases>,
+    slices: Mutex<Slices>,
+}
+
+#[derive(Default)]
+struct Counts {
+    asked: AtomicU64,
+    borrowed: AtomicU64,
+    unanswered: AtomicU64,
+    lost: AtomicU64,
 }
 
 impl RedisLimits {
@@ -93,12 +112,14 @@ impl RedisLimits {
             scripts: Scripts::new(clock),
             lease: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).clamp(30, RESERVED),
             next: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
+            counts: Counts::default(),
             instances: AtomicU32::new(1),
             leases: Mutex::default(),
+            slices: Mutex::default(),
         });
         let (queue, jobs) = mpsc::channel(QUEUE);
         redis.spawn(writer::run(inner.clone(), jobs));
+        redis.spawn(writer::tick(inner.clone(), queue.downgrade()));
         Self { inner, queue, redis }
     }
 
@@ -113,46 +134,124 @@ impl RedisLimits {
 
     fn push(&self, job: Job) {
         if self.queue.try_send(job).is_err() {
-            self.inner.lost.fetch_add(1, Ordering::Relaxed);
+            self.inner.counts.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     async fn decide(&self, take: Take) -> Result<Verdict, StoreError> {
         let inner = &*self.inner;
+        if take.wants.iter().all(|want| want.borrow == 0) {
+            return Ok(self.ask(&take, &[]).await?.0);
+        }
+        let plan = inner.slices().plan(&take, || self.id());
+        let (wants, lends) = match plan {
+            Plan::Ask(wants, lends) => (wants, lends),
+            Plan::Here(had) => {
+                inner.counts.borrowed.fetch_add(1, Ordering::Relaxed);
+                return Ok(Verdict::Taken(had));
+            }
+        };
+        let mut parts = Parts { inner, id: take.id, lends, taken: false };
+        let asked = Take { wants, ..take };
+        let (mut verdict, lent) = self.ask(&asked, &parts.lends).await?;
+        let mut slices = inner.slices();
+        match &mut verdict {
+            Verdict::Taken(had) => {
+                parts.taken = true;
+                for (lend, lent) in parts.lends.iter().zip(&lent) {
+                    if let (Some(had), Some(lent)) = (had.get_mut(lend.at), lent) {
+                        had.climbed |= lent.climbed;
+                    }
+                }
+            }
+            // What it had itself is no obstacle.
+            Verdict::Refused(lacks) => lacks.iter_mut().for_each(|lack| {
+                lack.used = lack.used.saturating_sub(slices.part(asked.id, lack.want));
+            }),
+            Verdict::Settled => {}
+        }
+        for (lend, had) in parts.lends.drain(..).zip(lent) {
+            slices.lent(lend, asked.wall, had);
+        }
+        // Its lock is taken anew.
+        drop(slices);
+        Ok(verdict)
+    }
+
+    /// Asks for a take, and for slices that hold up nobody.
+    async fn ask(
+        &self,
+        take: &Take,
+        lends: &[Lend],
+    ) -> Result<(Verdict, Vec<Option<Had>>), StoreError> {
+        let inner = &*self.inner;
         let limit = self.redis.config().timeout;
+        inner.counts.asked.fetch_add(1, Ordering::Relaxed);
         let answer = inner.redis.ask(limit, async |mut link| {
             // From here on it may have been taken, whether an answer comes or not.
-            let mut undo = Undo { limits: self, take: Some(take.clone()) };
-            let answer = inner.evaluate(&mut link, &take, false).await;
+            let mut undo = Undo { limits: self, takes: Some((take, lends)) };
+            let answer = inner.evaluate(&mut link, take, lends).await;
             if answer.is_ok() {
-                undo.take = None;
+                undo.takes = None;
             }
             answer
         });
-        let verdict = verdict(&answer.await?).ok_or_else(|| {
+        let answers = answer.await.inspect_err(|_| {
+            inner.counts.unanswered.fetch_add(1, Ordering::Relaxed);
+        })?;
+        let mut verdicts = answers.iter().map(|answer| verdict(answer));
+        let verdict = verdicts.next().flatten().ok_or_else(|| {
             StoreError::wrong(format!(
                 "{} gave an answer that makes no sense",
                 inner.redis.config()
             ))
         })?;
         if let Verdict::Taken(had) = &verdict {
-            inner.lend(&take, had);
+            inner.lend(take, had);
         }
-        Ok(verdict)
+        let lent = verdicts.map(|verdict| match verdict {
+            Some(Verdict::Taken(had)) => had.first().copied(),
+            _ => None,
+        });
+        Ok((verdict, lent.collect()))
+    }
+}
+
+/// What a take has of slices and asks for, until it is decided.
+struct Parts<'a> {
+    inner: &'a Inner,
+    id: u64,
+    lends: Vec<Lend>,
+    taken: bool,
+}
+
+impl Drop for Parts<'_> {
+    fn drop(&mut self) {
+        if self.taken && self.lends.is_empty() {
+            return;
+        }
+        let mut slices = self.inner.slices();
+        self.lends.drain(..).for_each(|lend| slices.lent(lend, 0, None));
+        if !self.taken {
+            slices.cancel(self.id);
+        }
     }
 }
 
 /// Gives back what may have been taken, unless the answer came.
 struct Undo<'a> {
     limits: &'a RedisLimits,
-    take: Option<Take>,
+    takes: Option<(&'a Take, &'a [Lend])>,
 }
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        let Some(Take { id, wants, wall }) = self.take.take() else { return };
-        let spent = vec![0; wants.len()];
-        self.limits.settle(Settlement { id, wants, spent, wall });
+        let Some((take, lends)) = self.takes.take() else { return };
+        let lends = lends.iter().map(|lend| (lend.id, &lend.wants));
+        for (id, wants) in std::iter::once((take.id, &take.wants)).chain(lends) {
+            let (wants, spent) = (wants.clone(), vec![0; wants.len()]);
+            self.limits.push(Job::Settle(Settlement { id, wants, spent, wall: take.wall }));
+        }
     }
 }
 
@@ -161,35 +260,59 @@ impl Inner {
         &self,
         link: &mut impl ConnectionLike,
         take: &Take,
-        force: bool,
-    ) -> RedisResult<Vec<i64>> {
-        match self.take(take, force, true).query_async(link).await {
+        lends: &[Lend],
+    ) -> RedisResult<Vec<Vec<i64>>> {
+        let pipe = |known| {
+            let mut pipe = Pipeline::with_capacity(1 + lends.len());
+            pipe.add_command(self.take(take, How::Asked, known));
+            for Lend { id, wants, .. } in lends {
+                let take = Take { id: *id, wants: wants.clone(), wall: take.wall };
+                pipe.add_command(self.take(&take, How::Lent, true));
+            }
+            pipe
+        };
+        match pipe(true).query_async(link).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.take(take, force, false).query_async(link).await
+                pipe(false).query_async(link).await
             }
             answer => answer,
         }
     }
 
-    fn take(&self, take: &Take, force: bool, known: bool) -> ::redis::Cmd {
+    fn take(&self, take: &Take, how: How, known: bool) -> ::redis::Cmd {
         let mut command = self.scripts.take.command(known);
         self.names.keys(&mut command, take.id, &take.wants);
-        command.arg(self.names.lease(take.id)).arg(RESERVED).arg(self.lease).arg(u8::from(force));
+        let force = u8::from(how == How::Forced);
+        command.arg(self.names.lease(take.id)).arg(RESERVED).arg(self.lease).arg(force);
         for want in take.wants.iter() {
-            write(&mut command, want, want.amount, take.wall);
+            write(&mut command, want, want.amount, take.wall, how);
         }
         command
     }
 
-    fn settlement(&self, settlement: &Settlement, known: bool) -> ::redis::Cmd {
+    /// `lives`: the reservation goes on, of that much.
+    fn settlement(&self, settlement: &Settlement, lives: bool, known: bool) -> ::redis::Cmd {
         let Settlement { id, wants, spent, wall } = settlement;
         let mut command = self.scripts.settle.command(known);
         self.names.keys(&mut command, *id, wants);
-        command.arg(self.names.lease(*id)).arg(SETTLED);
+        let memory = if lives { RESERVED } else { SETTLED };
+        command.arg(self.names.lease(*id)).arg(memory).arg(u8::from(lives));
         for (want, spent) in wants.iter().zip(spent) {
-            write(&mut command, want, *spent, *wall);
+            write(&mut command, want, *spent, *wall, How::Asked);
         }
         command
+    }
+
+    fn slices(&self) -> MutexGuard<'_, Slices> {
+        self.slices.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Tells the writer what the store is to count of slices; whether it has room for all.
+    fn give_back(&self, queue: &mpsc::Sender<Job>) -> bool {
+        self.slices().due(|settlement, lives| {
+            let job = if lives { Job::Adjust } else { Job::Settle };
+            queue.try_send(job(settlement)).is_ok()
+        })
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {
@@ -255,6 +378,9 @@ impl SharedLimits for RedisLimits {
     }
 
     fn settle(&self, settlement: Settlement) {
+        let borrows = settlement.wants.iter().any(|want| want.borrow > 0);
+        let rest = if borrows { self.inner.slices().settle(settlement) } else { Some(settlement) };
+        let Some(settlement) = rest else { return };
         if settlement.wants.iter().any(is_place) {
             self.inner.leases().remove(&settlement.id);
         }
@@ -273,8 +399,37 @@ impl SharedLimits for RedisLimits {
         self.redis.away().is_some()
     }
 
-    fn lost(&self) -> u64 {
-        self.inner.lost.load(Ordering::Relaxed)
+    fn keys<'a>(&'a self, prefix: &'a str, from: u64) -> Finding<'a> {
+        Box::pin(self.find(prefix, from))
+    }
+
+    fn reset<'a>(&'a self, keys: &'a [Arc<str>]) -> Resetting<'a> {
+        Box::pin(self.forget(keys))
+    }
+
+    fn figures(&self) -> Figures {
+        let Counts { asked, borrowed, unanswered, lost } = &self.inner.counts;
+        let [asked, borrowed, unanswered, lost] =
+            [asked, borrowed, unanswered, lost].map(|count| count.load(Ordering::Relaxed));
+        let waiting = self.queue.max_capacity().saturating_sub(self.queue.capacity()) as u64;
+        Figures { asked, borrowed, unanswered, waiting, lost }
+    }
+
+    fn flush(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            self.inner.slices().close();
+            while !self.inner.give_back(&self.queue) {
+                self.written().await;
+            }
+            self.written().await;
+        })
+    }
+}
+
+impl Drop for RedisLimits {
+    fn drop(&mut self) {
+        self.inner.slices().close();
+        self.inner.give_back(&self.queue);
     }
 }
 

@@ -16,6 +16,63 @@ pub struct Want {
     pub enforce: bool,
     /// `true`: taken whether there is room or not, by a request that goes on without it.
     pub force: bool,
+    /// The most that an instance may take beforehand, to let in others without asking; 0: nothing.
+    pub borrow: u64,
+    /// Hears what the store finds when it is settled, or charged.
+    pub tell: Option<Tell>,
+}
+
+impl Want {
+    /// Of a limit that refuses; nothing is borrowed, and nobody told.
+    pub fn new(key: impl Into<Arc<str>>, shape: Shape, amount: u64) -> Self {
+        let key = key.into();
+        Self { key, shape, amount, enforce: true, force: false, borrow: 0, tell: None }
+    }
+}
+
+/// Hears that a settlement crossed a mark. Called on the store's thread.
+#[derive(Clone)]
+pub struct Tell(Arc<dyn Fn(Crossing) + Send + Sync>);
+
+impl Tell {
+    /// Calls this.
+    pub fn new(tell: impl Fn(Crossing) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    pub(super) fn hear(&self, crossing: Crossing) {
+        (self.0)(crossing);
+    }
+}
+
+impl PartialEq for Tell {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Tell {}
+
+impl fmt::Debug for Tell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tell")
+    }
+}
+
+/// A mark that use of a shared limit climbed over: told by the store to the one instance that did
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crossing {
+    /// What the shape warns of.
+    Warned {
+        /// What is used now, by all.
+        used: u64,
+    },
+    /// The capacity, by a request that has ended.
+    Filled {
+        /// What is used now, by all; what others have reserved is among it.
+        used: u64,
+    },
 }
 
 /// All that a request wants, to be decided at once.
@@ -83,6 +140,14 @@ pub struct Settlement {
 /// A [`Verdict`] that is on its way.
 pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Verdict, StoreError>> + Send + 'a>>;
 
+/// Names of keys that are on their way, and from where on there are more.
+pub type Finding<'a> =
+    Pin<Box<dyn Future<Output = Result<(Vec<Arc<str>>, Option<u64>), StoreError>> + Send + 'a>>;
+
+/// Keys that are being reset: those of them that had used something.
+pub type Resetting<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<Arc<str>>, StoreError>> + Send + 'a>>;
+
 /// Limits that several instances share.
 ///
 /// Takes and settlements are idempotent by their id, and a settlement that overtakes its take
@@ -98,7 +163,7 @@ pub trait SharedLimits: fmt::Debug + Send + Sync {
     fn take(&self, take: Take) -> Deciding<'_>;
 
     /// Never waits: it is written soon, and tried again until it is. What finds the queue full is
-    /// [lost](Self::lost) and stays counted as it was taken.
+    /// [lost](Figures::lost) and stays counted as it was taken.
     fn settle(&self, settlement: Settlement);
 
     /// Takes whether there is room or not, soon and once: what was used while the store was away.
@@ -110,6 +175,39 @@ pub trait SharedLimits: fmt::Debug + Send + Sync {
     /// Whether it isn't asked at present.
     fn is_away(&self) -> bool;
 
+    /// Some of the keys that are kept and whose names begin so, from 0 on: with the place where to
+    /// go on, until there is none. What is there all the while is found, if not only once.
+    fn keys<'a>(&'a self, prefix: &'a str, from: u64) -> Finding<'a>;
+
+    /// Gives these keys their whole quotas back, in one step; which of them had used something.
+    /// What is reserved there counts no more than the rest, is given back to nobody when it is
+    /// settled, and only what goes beyond it counts then. Places for concurrent requests stay taken.
+    fn reset<'a>(&'a self, keys: &'a [Arc<str>]) -> Resetting<'a>;
+
+    /// What was asked, and what became of it, since the start.
+    fn figures(&self) -> Figures;
+
     /// Settlements and charges that were given up.
-    fn lost(&self) -> u64;
+    fn lost(&self) -> u64 {
+        self.figures().lost
+    }
+
+    /// Gives back what is borrowed, and waits until everything that was settled is written; for
+    /// ever if the store stays away.
+    fn flush(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// What a shared store was asked, by this instance since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Takes that were a round trip.
+    pub asked: u64,
+    /// Takes that slices were enough for.
+    pub borrowed: u64,
+    /// Of those that asked, who got no answer: too late, or none.
+    pub unanswered: u64,
+    /// Settlements and charges that wait to be written.
+    pub waiting: u64,
+    /// Settlements and charges that were given up: what they were about stays counted as taken.
+    pub lost: u64,
 }

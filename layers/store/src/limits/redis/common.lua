@@ -5,6 +5,8 @@ local SLICES = 64
 -- Keys outlive their use a little, in milliseconds.
 local SLACK = 10000
 local SETTLED = 'x'
+-- Milliseconds that a reservation is remembered at most.
+local REMEMBERED = 3600000
 
 local now = clock()
 
@@ -14,6 +16,8 @@ local function want(at)
   return {
     key = KEYS[at + 1], kind = number(0), amount = number(1), cap = number(2), warn = number(3),
     enforce = number(4) == 1, force = number(4) == 2, a = number(5), b = number(6), c = number(7), d = number(8),
+    -- What a slice leaves free.
+    spare = number(4) == 3 and math.ceil(number(2) / 10) or 0,
   }
 end
 
@@ -27,6 +31,9 @@ local function period(w)
 end
 
 local load = {}
+
+-- All of them have `full`, once it was told that nothing is left; a bucket has `since`, once it was
+-- reset: the moment.
 
 -- {kind, used, at, per, capacity}; used is in units of amount * per. a: a microsecond's refill.
 load[BUCKET] = function(w, s)
@@ -42,7 +49,7 @@ end
 load[WINDOW] = function(w, s)
   if not s[2] then s[1], s[2] = WINDOW, 0 end
   local keep = 3
-  while s[keep] and s[keep + 1] + w.a <= now do
+  while not w.longer and s[keep] and s[keep + 1] + w.a <= now do
     s[2] = math.max(0, s[2] - s[keep + 2])
     keep = keep + 3
   end
@@ -72,20 +79,32 @@ load[PLACES] = function(w, s)
   s[1], s[2] = PLACES, math.max(0, tonumber(redis.call('GET', w.key .. ':n') or 0))
 end
 
-local function open(w)
+local function used(w)
+  if w.kind == BUCKET then return math.ceil(w.state[2] / w.b) end
+  return w.state[2]
+end
+
+-- `settles`: for a request of the past, whose window may have become longer since.
+local function open(w, settles)
   local s
   if w.kind ~= PLACES then
     local packed = redis.call('GET', w.key)
     s = packed and cmsgpack.unpack(packed)
     if s and s[1] ~= w.kind then s = nil end
   end
+  if settles and w.kind == WINDOW then
+    w.longer = redis.call('PTTL', w.key) > math.ceil(w.a / 1000) + SLACK
+  end
   w.state = s or {}
   load[w.kind](w, w.state)
+  if w.state.full and used(w) < w.cap then w.state.full = nil end
 end
 
-local function used(w)
-  if w.kind == BUCKET then return math.ceil(w.state[2] / w.b) end
-  return w.state[2]
+-- Whether it is to be told now that nothing is left: once, until something is.
+local function fills(w)
+  local full, told = w.warn > 0 and used(w) >= w.cap, w.state.full
+  w.state.full = full or nil
+  return full and not told
 end
 
 local function warns(w)
@@ -95,19 +114,19 @@ end
 
 -- Microseconds until there is room; -1: nobody knows.
 local function wait(w)
-  local s = w.state
+  local s, amount = w.state, w.amount + w.spare
   if w.kind == BUCKET then
-    local missing = w.amount * w.b + s[2] - w.cap * w.b
+    local missing = amount * w.b + s[2] - w.cap * w.b
     return missing <= 0 and 0 or math.ceil(missing / w.a)
   elseif w.kind == WINDOW then
     local left, at, till = s[2], 3, 0
-    while s[at] and left + w.amount > w.cap do
+    while s[at] and left + amount > w.cap do
       left, till = math.max(0, left - s[at + 2]), s[at + 1] + w.a - now
       at = at + 3
     end
     return till
   end
-  if s[2] + w.amount <= w.cap then return 0 end
+  if s[2] + amount <= w.cap then return 0 end
   return w.kind == CALENDAR and math.max(1, s[4] - now) or -1
 end
 
@@ -124,6 +143,7 @@ local function take(w, amount)
   local s = w.state
   if w.kind == BUCKET then
     s[2] = s[2] + amount * w.b
+    return s.since or 0
   elseif w.kind == CALENDAR then
     s[2] = s[2] + amount
     return s[3]
@@ -140,14 +160,17 @@ local function take(w, amount)
   return 0
 end
 
-local function save(w)
+-- `kept`: by one who may know less than others of how long it counts.
+local function save(w, kept)
   if w.kind == PLACES then return end
   local s = w.state
+  local since = s.since and REMEMBERED - (now - s.since) / 1000 or 0
   -- What can't be told from a new one.
-  if s[2] == 0 and (w.kind == BUCKET or w.kind == WINDOW and not s[3]) then
+  if s[2] == 0 and since <= 0 and (w.kind == BUCKET or w.kind == WINDOW and not s[3]) then
     return redis.call('DEL', w.key)
   end
-  local ttl = math.ceil(reset(w) / 1000) + SLACK
+  local ttl = math.max(math.ceil(reset(w) / 1000) + SLACK, math.ceil(since))
+  if kept then ttl = math.max(ttl, redis.call('PTTL', w.key)) end
   redis.call('SET', w.key, cmsgpack.pack(s), 'PX', string.format('%.0f', math.min(ttl, 1e13)))
 end
 

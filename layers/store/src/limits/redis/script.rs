@@ -48,15 +48,17 @@ pub(super) struct Scripts {
     pub(super) settle: Code,
     pub(super) renew: Code,
     pub(super) beat: Code,
+    pub(super) reset: Code,
 }
 
 impl Scripts {
     pub(super) fn new(clock: &str) -> Self {
         Self {
             take: Code::new(clock, 5, include_str!("take.lua")),
-            settle: Code::new(clock, 3, include_str!("settle.lua")),
+            settle: Code::new(clock, 4, include_str!("settle.lua")),
             renew: Code::new(clock, 1, include_str!("renew.lua")),
             beat: Code::new(clock, 1, include_str!("beat.lua")),
+            reset: Code::new(clock, 1, include_str!("reset.lua")),
         }
     }
 }
@@ -103,8 +105,19 @@ impl Names {
     }
 }
 
+/// How something is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// As each want says.
+    Asked,
+    /// Whether there is room or not.
+    Forced,
+    /// As a slice: only while the limit is far from full.
+    Lent,
+}
+
 /// Nine numbers of a want, as common.lua reads them. `amount` is what is taken, or was spent.
-pub(super) fn write(command: &mut Cmd, want: &Want, amount: u64, wall: u64) {
+pub(super) fn write(command: &mut Cmd, want: &Want, amount: u64, wall: u64, how: How) {
     let shape = &want.shape;
     let (kind, [a, b, c, d]) = match shape.kind {
         Kind::Bucket { rate, per } => {
@@ -120,7 +133,11 @@ pub(super) fn write(command: &mut Cmd, want: &Want, amount: u64, wall: u64) {
         Kind::Concurrent => (3, [0, 0, 0, want.amount.min(EXACT)]),
     };
     let warn = shape.warn.unwrap_or(0);
-    let enforce = if want.force { 2 } else { u64::from(want.enforce) };
+    let enforce = match (how, want.force) {
+        (How::Lent, _) => 3,
+        (_, true) => 2,
+        _ => u64::from(want.enforce),
+    };
     for number in [kind, amount, shape.capacity, warn, enforce, a, b, c, d] {
         command.arg(number.min(EXACT));
     }

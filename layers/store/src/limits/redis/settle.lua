@@ -1,25 +1,30 @@
--- KEYS and ARGV as for a take; each want's amount is what was used. Answers 1 if it did anything.
-local id, memory = ARGV[1], ARGV[2]
+-- KEYS and ARGV as for a take; each want's amount is what was used. In the place of a lease's length
+-- 1 if the reservation goes on, of that much. Answers 1 if it did anything, then for each want 2 if
+-- use climbed over the mark, 4 if nothing is left, and what is used.
+local id, memory, lives = ARGV[1], ARGV[2], ARGV[3] == '1'
 local before = redis.call('GET', KEYS[1])
--- A take that is still on its way finds this and takes nothing.
-redis.call('SET', KEYS[1], SETTLED, 'PX', memory)
 local had = before and before ~= SETTLED and cmsgpack.unpack(before)
+-- A take that is still on its way finds this and takes nothing.
+if not lives then redis.call('SET', KEYS[1], SETTLED, 'PX', memory) end
 
+local answer = {had and 1 or 0}
 for at = 1, #KEYS - 1 do
   local w = want(at)
   local amount = had and had[2 * at - 1] or -1
+  local flags = 0
   if w.kind == PLACES then
     -- Also of a reservation that a server has forgotten.
     local lease = string.format('%.0f:%s', w.d, id)
     if redis.call('ZREM', w.key, lease) == 1 then
       redis.call('DECRBY', w.key .. ':n', string.format('%.0f', w.d))
     end
-  elseif amount >= 0 and w.amount ~= amount then
-    open(w)
+  elseif amount >= 0 and (w.amount ~= amount or w.warn > 0) then
+    open(w, true)
     local s, rest, mark = w.state, amount - w.amount, had[2 * at]
+    local warned = warns(w)
     if rest < 0 then
       take(w, -rest)
-    elseif w.kind == BUCKET then
+    elseif w.kind == BUCKET and mark == (s.since or 0) then
       s[2] = math.max(0, s[2] - rest * w.b)
     elseif w.kind == CALENDAR and s[3] <= mark then
       s[2] = math.max(0, s[2] - rest)
@@ -31,7 +36,12 @@ for at = 1, #KEYS - 1 do
         end
       end
     end
-    save(w)
+    flags = (not warned and warns(w) and 2 or 0) + (fills(w) and 4 or 0)
+    had[2 * at - 1] = w.amount
+    save(w, true)
   end
+  answer[#answer + 1] = flags
+  answer[#answer + 1] = flags > 0 and used(w) or 0
 end
-return had and 1 or 0
+if had and lives then redis.call('SET', KEYS[1], cmsgpack.pack(had), 'PX', memory) end
+return answer

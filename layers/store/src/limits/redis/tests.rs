@@ -107,6 +107,8 @@ impl Worlds<'_> {
             amount: amounts[at],
             enforce: enforce || at == 0,
             force: false,
+            borrow: 0,
+            tell: None,
         };
         let take = Take { id: self.limits.id(), wants: [want(0), want(1)].into(), wall: now.wall };
         let verdict = self.limits.take(take.clone()).await.unwrap();

@@ -12,8 +12,8 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use super::{Inner, Settlement, Take};
-use crate::redis::Link;
+use super::{Inner, Settlement, Take, script::How};
+use crate::{limits::Crossing, redis::Link};
 
 /// Written together.
 const BATCH: usize = 256;
@@ -21,9 +21,13 @@ const BATCH: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Leases renewed by one command.
 const RENEWED: usize = 100;
+/// A quarter of a slice's life.
+const TICK: Duration = Duration::from_millis(250);
 
 pub(super) enum Job {
     Settle(Settlement),
+    /// The reservation goes on, of another amount.
+    Adjust(Settlement),
     Charge(Take),
     /// Everything before is written.
     Tell(oneshot::Sender<()>),
@@ -48,13 +52,30 @@ pub(super) async fn run(inner: Arc<Inner>, mut jobs: mpsc::Receiver<Job>) {
     inner.beat(false).await;
 }
 
+/// Ends the lives of slices, until nobody has the limits any more.
+pub(super) async fn tick(inner: Arc<Inner>, queue: mpsc::WeakSender<Job>) {
+    loop {
+        sleep(TICK).await;
+        let Some(queue) = queue.upgrade() else { return };
+        inner.slices().tick();
+        inner.give_back(&queue);
+    }
+}
+
 impl Inner {
     /// Tries until it is written, or the store says that it never will be.
     async fn write(&self, batch: Vec<Job>) {
-        while let Err(error) = self.send(|known| self.pipe(&batch, known)).await {
+        loop {
+            let error = match self.send(|known| self.pipe(&batch, known)).await {
+                Ok(answers) => {
+                    tell(&batch, &answers);
+                    break;
+                }
+                Err(error) => error,
+            };
             if !error.is_away() {
                 let given_up = batch.iter().filter(|job| !matches!(job, Job::Tell(_))).count();
-                self.lost.fetch_add(given_up as u64, Ordering::Relaxed);
+                self.counts.lost.fetch_add(given_up as u64, Ordering::Relaxed);
                 break;
             }
             let mut away = self.redis.watch();
@@ -75,12 +96,13 @@ impl Inner {
         let (mut settle, mut take) = (known, known);
         for job in batch {
             match job {
-                Job::Settle(settlement) => {
-                    pipe.add_command(self.settlement(settlement, settle));
+                Job::Settle(settlement) | Job::Adjust(settlement) => {
+                    let lives = matches!(job, Job::Adjust(_));
+                    pipe.add_command(self.settlement(settlement, lives, settle));
                     settle = true;
                 }
                 Job::Charge(charge) => {
-                    pipe.add_command(self.take(charge, true, take));
+                    pipe.add_command(self.take(charge, How::Forced, take));
                     take = true;
                 }
                 Job::Tell(_) => {}
@@ -144,5 +166,31 @@ impl Inner {
             }
         };
         self.redis.ask(PATIENCE, ask).await
+    }
+}
+
+/// Tells of marks that these jobs crossed: each answers a number, then flags and use of each want.
+fn tell(batch: &[Job], answers: &[Value]) {
+    let jobs = batch.iter().filter_map(|job| match job {
+        Job::Settle(settlement) | Job::Adjust(settlement) => Some((&settlement.wants, [0, 1])),
+        Job::Charge(take) => Some((&take.wants, [1, 0])),
+        Job::Tell(_) => None,
+    });
+    for ((wants, [flags, used]), answer) in jobs.zip(answers) {
+        let Value::Array(answer) = answer else { continue };
+        for (want, pair) in wants.iter().zip(answer.get(1..).unwrap_or_default().chunks_exact(2)) {
+            let (Some(tell), Some(Value::Int(flags)), Some(Value::Int(used))) =
+                (&want.tell, pair.get(flags), pair.get(used))
+            else {
+                continue;
+            };
+            let used = u64::try_from(*used).unwrap_or(0);
+            if flags & 2 != 0 {
+                tell.hear(Crossing::Warned { used });
+            }
+            if flags & 4 != 0 {
+                tell.hear(Crossing::Filled { used });
+            }
+        }
     }
 }
