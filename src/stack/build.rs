@@ -107,7 +107,10 @@ impl Stack {
     pub fn open(policy: &Policy) -> Result<Self, StackError> {
         let telemetry = tell::telemetry(policy);
         let stores = Stores::open(policy, &telemetry)?;
-        Self::begun(policy, None, (telemetry, stores))
+        let stack = Self::begun(policy, None, (telemetry, stores))?;
+        stack.follow_quotas();
+        stack.follow_resets();
+        Ok(stack)
     }
 
     /// The same, where decisions go by these figures, if any, and not by what its own traffic shows.
@@ -128,6 +131,7 @@ impl Stack {
         stack.count_limits();
         // Those of later policies are the same ones.
         stack.stores.documents.follow(RuntimeKey::KIND, stack.stores.keys.follower());
+        stack.hold_quotas();
         Ok(stack)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! | what | how it goes on | why |
 //! |---|---|---|
+//! | quotas of single keys | as they were written, where their limits still are | an operator gave them until a date |
 //! | limits | by name, under their new shape | nobody gets a fresh quota by an edit, nobody loses theirs |
 //! | circuits, benches | by target and key, under the new thresholds | what is ill stays known; not what was known of a secret or an address that changed |
 //! | pace | by target | providers count on, too |
@@ -128,6 +129,7 @@ impl Stack {
         self.attempt_limits.take_over();
         self.alerts.take_over();
         self.count_limits();
+        self.hold_quotas();
         for provider in &policy.providers {
             let old = before.policy.provider(&provider.name);
             if let Endpoint::Simulate(config) = &provider.endpoint

@@ -34,8 +34,10 @@ mod pace;
 mod prices;
 mod probes;
 mod providers;
+mod quotas;
 mod rehearse;
 mod rescue;
+mod resets;
 mod retry;
 mod routes;
 mod shared;
@@ -65,6 +67,7 @@ pub use key_ring::{KeyRing, KeyScope, RuntimeKey};
 pub use keys::Credential;
 pub use probes::Probing;
 pub use providers::Providers;
+pub use quotas::{Custom, CustomQuota};
 pub use shared::Shared;
 pub use upstream::{Pools, PoolsOf};
 

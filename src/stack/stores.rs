@@ -19,7 +19,7 @@ use tollway_store::{
 
 #[cfg(feature = "sqlite")]
 use super::journal;
-use super::{KeyRing, StackError, documents::Documents, ledger};
+use super::{KeyRing, StackError, documents::Documents, ledger, quotas::Quotas};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
 use crate::{
@@ -45,6 +45,8 @@ pub(super) struct Stores {
     pub(super) documents: Documents,
     /// The keys among them.
     pub(super) keys: Arc<KeyRing>,
+    /// And the quotas.
+    pub(super) quotas: Arc<Quotas>,
 }
 
 /// Where limits are counted besides in memory.
@@ -70,16 +72,6 @@ impl Counted {
         let mut counted = Self::default();
         for (name, store) in [("state.limits", limits), ("state.budgets", budgets)] {
             let wrong = |error: StoreError| StackError::new(name, error);
-            let other = if name == "state.limits" { budgets } else { limits };
-            // Memory decides them in one step, and one script.
-            let apart = matches!(
-                (store, other),
-                (Store::Sqlite(_), Store::Sqlite(_)) | (Store::Redis(_), Store::Redis(_))
-            ) && !store.is(other);
-            if apart {
-                let what = "limits and budgets can't live in two files, nor in two Redis";
-                return Err(wrong(StoreError::wrong(what)));
-            }
             match places.open(store).map_err(wrong)? {
                 Place::Memory => {}
                 #[cfg(feature = "sqlite")]
@@ -175,7 +167,7 @@ impl Stores {
         let wrong = |error: StoreError| StackError::new("state", error);
         let documents = places.open(&policy.state.documents).map_err(wrong)?;
         let documents = Documents::open(documents);
-        Ok(Self { ledger, limits, documents, keys: Arc::default() })
+        Ok(Self { ledger, limits, documents, keys: Arc::default(), quotas: Arc::default() })
     }
 }
 

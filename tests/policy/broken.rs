@@ -1348,6 +1348,23 @@ error: `redsi` is not a choice here
 }
 
 #[test]
+fn policy_broken_limits_and_budgets_in_two_places() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+state: { sqlite: a.db, limits: { sqlite: b.db } }
+",
+        r"error: limits and budgets are decided in one step, not in two files
+ --> policy.yaml:2:32 (state.limits)
+  |
+2 | state: { sqlite: a.db, limits: { sqlite: b.db } }
+  |                                ^
+  = expected the store of the other, or one of another kind
+  = help: name the same store for both, or `memory` for one of them
+",
+    );
+}
+
+#[test]
 fn policy_broken_stores() {
     check(
         r"providers: { sim: { simulate: {} } }

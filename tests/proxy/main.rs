@@ -20,6 +20,7 @@ mod ledger;
 mod load;
 mod outage;
 mod pacing;
+mod quotas;
 mod refusals;
 mod reload;
 mod remote;

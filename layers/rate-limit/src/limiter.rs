@@ -6,6 +6,7 @@
 
 mod ask;
 mod manage;
+mod quotas;
 
 use std::{
     fmt,
@@ -21,6 +22,8 @@ use tollway_store::{
     StoreError,
     limits::{Kind, LimitJournal, Now, Saved},
 };
+
+use quotas::Hints;
 
 pub(crate) use ask::{Asking, Granted, Loan};
 
@@ -55,6 +58,7 @@ pub(crate) struct Shared {
     /// What the clock says at the epoch: the date, where states outlive the process.
     start: u64,
     journal: OnceLock<Journal>,
+    hints: Hints,
 }
 
 /// Where the limits are.
@@ -91,7 +95,7 @@ impl Shared {
 
     fn starting(start: u64) -> Self {
         let (core, journal) = (Mutex::new(Core::new(Vec::new())), OnceLock::new());
-        Self { core, epoch: Instant::now(), start, journal }
+        Self { core, epoch: Instant::now(), start, journal, hints: Hints::new() }
     }
 
     /// Limits that go on where `store` says that they were, and are saved there.
@@ -139,6 +143,7 @@ impl Limiter {
             let wanted = wanted.collect();
             let mut core = self.lock();
             let tables = core.adopt(wanted, now, &mut effects);
+            self.note_quotas(&core, now);
             Places { tables, generation: core.generation }
         });
         self.finish(effects);
@@ -151,10 +156,11 @@ impl Limiter {
             WhenFull::Reject | WhenFull::Downgrade => None,
             WhenFull::Wait(time) => Some(nanos(time)),
         };
-        let (name, shape) = (limit.name().clone(), self.local(rule));
+        let (name, shape) = (limit.name().clone(), self.local(rule, limit.shape()));
         let mut table =
             Table::new(name, rule.unit, shape, limit.enforced(), max_wait, self.max_keys);
-        table.scope = rule.scope.clone();
+        (table.terms, table.parts) = (limit.terms(), self.parts(rule));
+        (table.scope, table.bounded) = (rule.scope.clone(), rule.bounded);
         table.downgrades = limit.when_full() == WhenFull::Downgrade;
         // What a store decides is its own to remember.
         if self.shared.journal().is_some() && self.is_here(rule) {
@@ -196,7 +202,11 @@ impl Limiter {
             true => since_1970(&*self.wall),
             false => 0,
         };
-        Now { mono, wall }
+        let now = Now { mono, wall };
+        if self.shared.hints.are_due(mono) {
+            self.end_quotas(now);
+        }
+        now
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -291,7 +301,7 @@ impl Limiter {
         let (now, core) = (self.now(), self.decide(&mut claims));
         claims.iter().all(|claim| {
             let table = &core.tables[claim.rule as usize];
-            let most = self.most(table, self.rule(claim.rule));
+            let most = self.most(table, self.rule(claim.rule), &claim.key);
             admits(table, &claim.key, claim.amount, most, now)
         })
     }
@@ -300,12 +310,18 @@ impl Limiter {
         let Some(at) = self.place(rule) else { return true };
         let (now, core) = (self.now(), self.lock());
         let table = &core.tables[at];
-        admits(table, key, amount, self.most(table, &self.rules[rule]), now)
+        admits(table, key, amount, self.most(table, &self.rules[rule], key), now)
     }
 
     /// What a request may want at the most: the limit's, where the table is but a share of it.
-    fn most(&self, table: &Table, rule: &Rule) -> u64 {
-        if self.is_here(rule) { table.shape.capacity } else { rule.limit.capacity() }
+    fn most(&self, table: &Table, rule: &Rule, key: &Key) -> u64 {
+        if rule.bounded {
+            return u64::MAX;
+        }
+        if self.is_here(rule) {
+            return table.shape_for(key).capacity;
+        }
+        table.whole_of(key).unwrap_or(rule.limit.shape()).capacity
     }
 
     pub(crate) fn standing(&self, rule: usize, key: &Key) -> Option<Standing> {
@@ -317,7 +333,8 @@ impl Limiter {
         if let Some(remote) = &self.remote {
             waiting += remote.lines.waiting(&ask::name(&self.rules[rule], key));
         }
-        let view = View::new(&table.shape, &state, held, waiting, now);
+        let view = View::new(table.shape_for(key), &state, held, waiting, now);
+        let view = View { own: table.quota_of(key), ..view };
         drop(core);
         Some(tell(&self.rules[rule], view))
     }
@@ -418,7 +435,8 @@ fn tell(rule: &Rule, view: View) -> Standing {
     Standing {
         limit: limit.name().clone(),
         unit: *unit,
-        quota: limit.quota(),
+        quota: view.own.map_or(limit.quota(), |own| own.quota),
+        own: view.own,
         capacity: view.capacity,
         remaining: view.capacity.saturating_sub(view.used),
         held: view.held,
@@ -432,10 +450,10 @@ fn admits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {
 }
 
 fn fits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {
-    let (state, slot) = table.peek(key, now);
+    let ((state, slot), shape) = (table.peek(key, now), table.shape_for(key));
     amount <= most
         && slot.is_none_or(|slot| slot.queue.is_empty())
-        && state.wait(&table.shape, 0, amount.min(table.shape.capacity), now) == Some(0)
+        && state.wait(shape, 0, amount.min(shape.capacity), now) == Some(0)
 }
 
 fn since_1970(wall: &dyn WallClock) -> u64 {

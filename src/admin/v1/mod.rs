@@ -9,6 +9,7 @@ mod history;
 mod keys;
 mod limits;
 mod policy;
+mod quotas;
 
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Admin>>)> {
         ("/limits", get(limits::config)),
         ("/limits/status", get(limits::status)),
         ("/limits/buckets", get(limits::buckets)),
+        ("/limits/quotas", get(quotas::show).post(quotas::set).delete(quotas::remove)),
         ("/limits/reset", post(limits::reset)),
         ("/limits/cleanup", post(limits::cleanup)),
         ("/limits/stats", get(history::stats)),

@@ -1,6 +1,6 @@
 //! What instances may take beforehand of limits that they share.
 
-use super::{Check, limits::unit_name};
+use super::Check;
 use crate::policy::{
     Limit, Quota, Shape, State, Store, Unit,
     read::At,
@@ -40,7 +40,7 @@ pub(super) fn share(
         if slice < 2.0 {
             let message = format!(
                 "less than 2 {} would be borrowed: each request would ask all the same",
-                unit_name(quota.unit)
+                quota.unit.as_str()
             );
             check.reader.wrong(at, message).help("take it away, or borrow more");
             return 0.0;

@@ -1,7 +1,5 @@
 use std::{num::NonZeroU64, time::Duration};
 
-use tollway_core::Usd;
-
 use super::{Check, borrow, globs, targets::Targets};
 use crate::policy::{
     Cheaper, Limit, Period, Quota, Scope, Shape, Unit, WhenFull, WhenStoreIsAway,
@@ -39,7 +37,7 @@ pub(super) fn limits(
                 let message = format!(
                     "limit `{}` can never bind on {}: `{}` counts the same requests and is full first",
                     check.name(&limit.name),
-                    unit_name(quota.unit),
+                    quota.unit.as_str(),
                     check.name(&tighter.name)
                 );
                 check.warn(*span, path, message);
@@ -70,17 +68,6 @@ fn tighter(first: &Quota, than: &Quota) -> bool {
         (Shape::Calendar(a), Shape::Calendar(b)) => amounts && a == b,
         (Shape::Concurrent, Shape::Concurrent) => amounts,
         _ => false,
-    }
-}
-
-pub(super) fn unit_name(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Requests => "requests",
-        Unit::Tokens => "tokens",
-        Unit::InputTokens => "input_tokens",
-        Unit::OutputTokens => "output_tokens",
-        Unit::Usd => "usd",
-        Unit::Concurrent => "concurrent",
     }
 }
 
@@ -348,11 +335,7 @@ fn burst_of(at: Option<&At<Count>>, amount: NonZeroU64, check: &mut Check<'_, '_
 
 /// The amount in the unit's smallest part.
 fn amount(unit: Unit, rate: &At<Rate>, check: &mut Check<'_, '_>) -> Option<NonZeroU64> {
-    let text = rate.value.amount.as_str();
-    let amount = match unit {
-        Unit::Usd => text.trim_start_matches('$').parse().ok().map(Usd::nanos),
-        _ => Count::parse(text).ok().map(|count| count.0),
-    };
+    let amount = unit.amount(&rate.value.amount);
     let quote = check.reader.quote(rate);
     match amount.map(NonZeroU64::new) {
         Some(Some(amount)) => Some(amount),
@@ -370,7 +353,7 @@ fn amount(unit: Unit, rate: &At<Rate>, check: &mut Check<'_, '_>) -> Option<NonZ
                 }
                 _ => Rate::EXPECTED,
             };
-            let message = format!("`{quote}` is no amount of {}", unit_name(unit));
+            let message = format!("`{quote}` is no amount of {}", unit.as_str());
             check.reader.wrong(rate, message).expected(expected);
             None
         }

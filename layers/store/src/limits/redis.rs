@@ -1,5 +1,6 @@
 //! Limits in Redis: one script decides all of a request, by the server's clock.
 
+mod reset;
 mod script;
 #[cfg(test)]
 mod slices_tests;
@@ -28,7 +29,8 @@ use self::{
     writer::Job,
 };
 use super::{
-    Deciding, Figures, Had, Kind, Lack, Settlement, SharedLimits, Take, Verdict, Want,
+    Deciding, Figures, Finding, Had, Kind, Lack, Resetting, Settlement, SharedLimits, Take,
+    Verdict, Want,
     slices::{Lend, Plan, Slices},
 };
 use crate::{
@@ -399,6 +401,14 @@ impl SharedLimits for RedisLimits {
 
     fn is_away(&self) -> bool {
         self.redis.away().is_some()
+    }
+
+    fn keys<'a>(&'a self, prefix: &'a str, from: u64) -> Finding<'a> {
+        Box::pin(self.find(prefix, from))
+    }
+
+    fn reset<'a>(&'a self, keys: &'a [Arc<str>]) -> Resetting<'a> {
+        Box::pin(self.forget(keys))
     }
 
     fn figures(&self) -> Figures {
