@@ -227,7 +227,8 @@ async fn in_redis_they_are_those_of_all_instances() {
     // Who has it back has it everywhere, and what each instance knows of its part is told.
     let ann = json!({ "user": "ann" });
     let (status, told) = api(&two, Method::POST, "reset", ann.clone()).await;
-    let keys: Vec<_> = told["reset"].as_array().unwrap().iter().map(|one| &one["key"]).collect();
+    let keys = told["reset"].as_array().unwrap().iter().map(|one| one["key"].as_str().unwrap());
+    let keys: Vec<_> = keys.collect();
     assert_eq!((status, keys), (200, vec!["ann", "ann", "ann, gpt-4o-mini"]), "{told}");
     assert_eq!(stands(&two, "user", "ann").await["used"], 0);
     within("the other instance", async {
