@@ -310,17 +310,17 @@ limits: [{{ name: a, per: user, {limit} }}]
     broken(
         "requests: 1k/s, borrow: 11%",
         r"error: `11%` can't be borrowed
- --> policy.yaml:3:50 (limits[0].borrow)
+ --> policy.yaml:3:56 (limits[0].borrow)
   |
 3 | limits: [{ name: a, per: user, requests: 1k/s, borrow: 11% }]
   |                                                        ^^^
-  = expected above 0% and at most 10%
+  = expected at most 10%
 ",
     );
     broken(
         "requests: 1k/s, burst: 100, borrow: 1%",
         r"error: less than 2 requests would be borrowed: each request would ask all the same
- --> policy.yaml:3:62 (limits[0].borrow)
+ --> policy.yaml:3:68 (limits[0].borrow)
   |
 3 | limits: [{ name: a, per: user, requests: 1k/s, burst: 100, borrow: 1% }]
   |                                                                    ^^
@@ -330,7 +330,7 @@ limits: [{{ name: a, per: user, {limit} }}]
     broken(
         "tokens: 1M/min, concurrent: 5, borrow: 1%",
         r"error: places for requests at the same time can't be borrowed
- --> policy.yaml:3:65 (limits[0].borrow)
+ --> policy.yaml:3:71 (limits[0].borrow)
   |
 3 | limits: [{ name: a, per: user, tokens: 1M/min, concurrent: 5, borrow: 1% }]
   |                                                                       ^^
@@ -340,7 +340,7 @@ limits: [{{ name: a, per: user, {limit} }}]
     broken(
         "usd: 5/day, borrow: 1%",
         r"error: no other instance takes from this limit: it is not in a Redis
- --> policy.yaml:3:45 (limits[0].borrow)
+ --> policy.yaml:3:52 (limits[0].borrow)
   |
 3 | limits: [{ name: a, per: user, usd: 5/day, borrow: 1% }]
   |                                                    ^^
