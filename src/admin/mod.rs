@@ -14,13 +14,16 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
+use secrecy::ExposeSecret;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tollway_identify::KeyDigest;
 
-use crate::{stack::Stack, telemetry::Telemetry};
+use crate::{
+    stack::{KeyScope, Stack},
+    telemetry::Telemetry,
+};
 
 pub use v1::OPENAPI;
 
@@ -88,21 +91,42 @@ impl Admin {
         (self.views.stack)()
     }
 
-    /// The token that is asked for, if one is: all but the health checks need it.
-    fn token(&self) -> Option<SecretString> {
-        self.stack().policy().admin.token.clone()
+    /// Whether a token is asked for: by all but the health checks.
+    fn has_token(&self) -> bool {
+        self.stack().policy().admin.token.is_some()
     }
 
-    /// Whether who sent these headers may see and do what needs the token.
-    fn allows(&self, headers: &HeaderMap) -> bool {
-        let Some(token) = self.token() else { return true };
+    /// Who sent these headers, if they may do that; else what is said to them.
+    fn operator(&self, headers: &HeaderMap, what: KeyScope) -> Result<Operator, &'static str> {
+        let stack = self.stack();
         let sent = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         // Digests, so that neither length nor content shows in the time it takes.
-        let digest = |bytes: &[u8]| Sha256::digest(bytes);
-        sent.is_some_and(|sent| {
-            digest(sent).ct_eq(&digest(token.expose_secret().as_bytes())).into()
-        })
+        let sent = sent.map(KeyDigest::of);
+        let token = stack.policy().admin.token.as_ref();
+        let token = token.map(|token| KeyDigest::of(token.expose_secret()));
+        if let (Some(sent), Some(token)) = (&sent, &token)
+            && sent.as_bytes().ct_eq(token.as_bytes()).into()
+        {
+            return Ok(Operator("the admin token".into()));
+        }
+        if let Some(name) = sent.and_then(|sent| stack.key_for(&sent, what)) {
+            return Ok(Operator(format!("key {name}").into()));
+        }
+        if token.is_none() {
+            return Ok(Operator("anybody: the policy has no admin token".into()));
+        }
+        let reads = |sent| stack.key_for(&sent, KeyScope::AdminRead).is_some();
+        Err(if sent.is_some_and(reads) { READS_ONLY } else { UNAUTHORIZED })
     }
 }
+
+/// Who asks, for the log: never what they sent.
+#[derive(Clone, Debug)]
+struct Operator(Arc<str>);
+
+/// What is said to who shows no token.
+const UNAUTHORIZED: &str = "send the admin token as Authorization: Bearer";
+/// What is said to who may look.
+const READS_ONLY: &str = "this key may only read here: its scope is admin:read, not admin";

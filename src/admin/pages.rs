@@ -8,7 +8,8 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use tollway_route::Health;
 
-use super::{Admin, decisions, v1};
+use super::{Admin, UNAUTHORIZED, decisions, v1};
+use crate::stack::KeyScope;
 
 /// What asks for the token, where there is one.
 const PAGES: [&str; 6] = ["/metrics", "/health", "/providers", "/targets", "/decisions", "/pacing"];
@@ -34,7 +35,9 @@ impl Admin {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
             "/readyz" => text(StatusCode::OK, self.ready()),
-            page if PAGES.contains(&page) && !self.allows(request.headers()) => {
+            page if PAGES.contains(&page)
+                && self.operator(request.headers(), KeyScope::AdminRead).is_err() =>
+            {
                 text(StatusCode::UNAUTHORIZED, format!("{UNAUTHORIZED}\n"))
             }
             "/providers" => json(self.stack().providers().json()),
@@ -80,7 +83,7 @@ impl Admin {
     fn ready(&self) -> String {
         match (self.views.refused)() {
             None => "ready\n".into(),
-            Some(_) if self.token().is_some() => {
+            Some(_) if self.has_token() => {
                 "ready, by the policy before the latest one, which was refused\n".into()
             }
             Some(why) => {
@@ -89,9 +92,6 @@ impl Admin {
         }
     }
 }
-
-/// What is said to who shows no token.
-pub(super) const UNAUTHORIZED: &str = "send the admin token as Authorization: Bearer";
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Page {
     let mut reply = Response::new(Full::new(body.into()));

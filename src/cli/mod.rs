@@ -26,13 +26,15 @@ Examples:
   tollway diff old.yaml new.yaml           say what another policy would change
   tollway explain policy.yaml request.json where a request would go, and why
   tollway schema > policy.schema.json      for completion in an editor
-  tollway keys new alice                   a key for a caller, printed once
+  tollway keys new alice                   a key for a caller, printed once; its hash is for the policy
   tollway simulate --listen 127.0.0.1:9000 a provider to test against
 
 Of a running proxy, by its admin listener (--admin, --token, --json):
   tollway limits status --user alice       how limits stand for somebody
   tollway limits reset --user alice        their whole quota again
   tollway costs --by model                 what was spent, and what the month comes to
+  tollway keys new --name ci --expires 30d a key that works at once, and for so long
+  tollway keys revoke ci                   refuse it from now on
   tollway breakers status                  which targets are left alone, and why
   tollway policy reload                    read the policy again
 
@@ -74,8 +76,7 @@ enum Command {
     /// Run the simulated provider by itself: OpenAI's, Anthropic's and Gemini's dialects on their paths.
     Simulate(simulate::SimulateArgs),
     /// Tollway keys for callers.
-    #[command(subcommand)]
-    Keys(keys::KeysCommand),
+    Keys(keys::KeysArgs),
 }
 
 #[derive(Debug, Args)]
@@ -125,7 +126,7 @@ pub fn main() -> ExitCode {
         Some(Command::Policy(args)) => policy::run(&args),
         Some(Command::Schema) => schema::run(),
         Some(Command::Simulate(args)) => simulate::run(args),
-        Some(Command::Keys(command)) => keys::run(command),
+        Some(Command::Keys(args)) => keys::run(&args),
     };
     done.unwrap_or_else(|error| {
         // A reader that closed the pipe (`| head`) has what it wanted.

@@ -65,17 +65,23 @@ impl Asked {
     pub(super) fn with(mut self, name: &str, value: Option<impl AsRef<str>>) -> Self {
         if let Some(value) = value {
             let sign = if self.0.is_empty() { '?' } else { '&' };
-            let _ = write!(self.0, "{sign}{name}=");
-            for byte in value.as_ref().bytes() {
-                if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-                    self.0.push(char::from(byte));
-                } else {
-                    let _ = write!(self.0, "%{byte:02X}");
-                }
-            }
+            let _ = write!(self.0, "{sign}{name}={}", encoded(value.as_ref()));
         }
         self
     }
+}
+
+/// A text as a part of a path or a query.
+pub(super) fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
 }
 
 impl Remote {

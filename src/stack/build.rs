@@ -23,7 +23,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_service::Service;
 
 use super::{
-    Facts, StackError,
+    Facts, RuntimeKey, StackError,
     aliases::Aliases,
     availability::Availability,
     breaker, callers,
@@ -130,6 +130,8 @@ impl Stack {
         }
         stack.count_limits();
         stack.hold_quotas();
+        // Those of later policies are the same ones.
+        stack.stores.documents.follow(RuntimeKey::KIND, stack.stores.keys.follower());
         Ok(stack)
     }
 
@@ -183,9 +185,9 @@ impl Stack {
             observe: ObserveLayer::new(telemetry.clone(), prices.pricing())
                 .telling(policy.routing.header)
                 .writing(pen),
-            identify: callers::layer(&policy)?,
+            identify: callers::layer(&policy, &stores.keys)?,
             inspect: upstream::inspect(&policy)?,
-            models: ModelsLayer::new(&policy),
+            models: ModelsLayer::new(&policy, &stores.keys),
             track: routes::track(tracker, prices.clone()),
             cost: CostLayer::new(prices.book).with_totals(totals).with_ledger(input_tokens.clone()),
             input_tokens,

@@ -1,10 +1,12 @@
-use tollway_identify::{Config, IdentifyLayer, Key, KeyDigest, KeySet, Source};
+use std::{collections::HashSet, sync::Arc};
 
-use super::StackError;
+use tollway_identify::{Config, IdentifyLayer, Key, KeyDigest, KeySet, LiveKeys, Source};
+
+use super::{KeyRing, KeyScope, StackError};
 use crate::policy::{self, Policy};
 
-/// Who is calling.
-pub(super) fn layer(policy: &Policy) -> Result<IdentifyLayer, StackError> {
+/// Who is calling. Keys made at run time are looked at only where the policy asks for keys at all.
+pub(super) fn layer(policy: &Policy, ring: &Arc<KeyRing>) -> Result<IdentifyLayer, StackError> {
     let callers = &policy.callers;
     let keys = callers.keys.iter().map(|key| Key {
         user: Some(key.user.clone()),
@@ -24,8 +26,18 @@ pub(super) fn layer(policy: &Policy) -> Result<IdentifyLayer, StackError> {
     IdentifyLayer::new(Config {
         sources: sources.collect(),
         keys: KeySet::new(keys).map_err(wrong)?,
+        live: callers.require_key.then(|| live(policy, ring.clone())),
         trusted_proxies: callers.trusted_proxies.clone(),
         ..Config::default()
     })
     .map_err(wrong)
+}
+
+/// Keys made at run time. A name that the policy has given to a key since is that key's alone: limits
+/// and bills go by names.
+fn live(policy: &Policy, ring: Arc<KeyRing>) -> Arc<dyn LiveKeys> {
+    let taken: HashSet<Arc<str>> = policy.callers.keys.iter().map(|key| key.name.clone()).collect();
+    Arc::new(move |digest: &KeyDigest| {
+        ring.find(digest, KeyScope::Api).filter(|key| !taken.contains(&key.name))
+    })
 }

@@ -176,18 +176,20 @@ impl Documents {
     /// follows a kind later takes the place of who did before. Blocks for as long as the store takes to
     /// be read; one that is away has no documents until it is back.
     pub fn follow(&self, kind: &str, follower: Follower) {
-        self.0.watch();
         let mut followed = self.0.followed();
         let before = followed.remove(kind).map(|before| before.told).unwrap_or_default();
         let now = self.0.now();
         let told = self.0.list(kind, now).unwrap_or_else(|| there(before, now));
         follower(&told);
+        if self.0.shared || !told.is_empty() {
+            self.0.watch();
+        }
         followed.insert(kind.to_owned(), Followed { follower, told });
     }
 
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&Arc<Inner>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let inner = self.0.clone();
         let done = tokio::task::spawn_blocking(move || work(&inner)).await;
@@ -225,7 +227,13 @@ impl Inner {
         listed.ok()
     }
 
-    fn wrote(&self, followed: &mut HashMap<String, Followed>, kind: &str, record: Record) {
+    fn wrote(
+        self: &Arc<Self>,
+        followed: &mut HashMap<String, Followed>,
+        kind: &str,
+        record: Record,
+    ) {
+        self.watch();
         self.changed(followed, kind, |told| {
             match told.binary_search_by(|other| other.name.cmp(&record.name)) {
                 Ok(at) => told[at] = record,
@@ -258,7 +266,15 @@ impl Inner {
         }
     }
 
-    /// Starts the thread that looks, once.
+    /// What has expired is not there for anybody; now it is gone from the store as well.
+    fn clean(&self) {
+        if let Err(error) = self.records.clean(self.now()) {
+            tracing::debug!(%error, "documents that have expired are not removed");
+        }
+    }
+
+    /// Starts the thread that looks, once: when there is something that could expire, or that others
+    /// could change.
     fn watch(self: &Arc<Self>) {
         self.open.get_or_init(|| {
             let (open, closed) = mpsc::channel();
@@ -268,13 +284,10 @@ impl Inner {
                 while let Err(RecvTimeoutError::Timeout) = closed.recv_timeout(EVERY) {
                     let Some(inner) = inner.upgrade() else { return };
                     inner.look();
-                    // A minute after the start, too: what expired while nobody ran.
-                    if looks % CLEAN == 60
-                        && let Err(error) = inner.records.clean(inner.now())
-                    {
-                        tracing::debug!(%error, "documents that have expired are not removed");
-                    }
                     looks = looks.wrapping_add(1);
+                    if looks % CLEAN == 0 {
+                        inner.clean();
+                    }
                 }
             };
             let started = thread::Builder::new().name("tollway-documents".into()).spawn(run);
@@ -357,6 +370,8 @@ mod tests {
         assert!(keys.try_recv().is_err(), "nothing is told twice, nor of other kinds");
         clock.0.store(NOW + 1, Ordering::SeqCst);
         assert_eq!(next(&keys), pairs(&[("c", "3")]), "expired, and told by the thread");
+        documents.0.clean();
+        assert_eq!(documents.0.records.clean(NOW + 1).unwrap(), 0, "and removed");
         let listed = documents.list("key").await.unwrap();
         assert_eq!(listed, [Record::new("c", "3")]);
         // Who comes later takes the place.

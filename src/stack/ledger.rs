@@ -121,6 +121,7 @@ pub(super) fn count(books: &Books, limits: [rate_limit::Handle; 2]) {
 impl Stack {
     /// Tells stores that instances share what this one still has to tell; for the end of a process.
     pub async fn finish(&self) {
+        [self.request_limits(), self.attempt_limits()].iter().for_each(rate_limit::Handle::repay);
         self.stores.limits.finish().await;
     }
 

@@ -22,6 +22,7 @@ mod found;
 mod hangup;
 mod health;
 mod in_force;
+mod key_ring;
 mod keys;
 mod ledger;
 mod limits;
@@ -49,6 +50,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 use tollway_circuit_breaker::CircuitBreakerHandle;
 use tollway_core::BoxError;
 use tollway_cost::Totals;
+use tollway_identify::KeyDigest;
 use tollway_pace::PaceHandle;
 use tollway_route::facts::Tracker;
 
@@ -59,6 +61,7 @@ pub use build::Stack;
 pub use documents::{Documents, Follower};
 pub use figures::Facts;
 pub use in_force::{InForce, Who};
+pub use key_ring::{KeyRing, KeyScope, RuntimeKey};
 pub use keys::Credential;
 pub use probes::Probing;
 pub use providers::Providers;
@@ -157,6 +160,12 @@ impl Stack {
     /// What is written at run time, and outlives this stack: keys, quotas, advice.
     pub fn documents(&self) -> &Documents {
         &self.stores.documents
+    }
+
+    /// The name of the Tollway key made at run time whose SHA-256 this is, if it is good for that now.
+    pub fn key_for(&self, sha256: &KeyDigest, what: KeyScope) -> Option<Arc<str>> {
+        let name = self.stores.keys.find(sha256, what)?.name;
+        (!self.policy.callers.keys.iter().any(|key| key.name == name)).then_some(name)
     }
 
     /// The simulated provider of this name.

@@ -1,6 +1,7 @@
 //! `/v1/models`: what the caller may use; and the refusal of what it may not.
 
 use std::{
+    collections::HashSet,
     fmt,
     future::Future,
     pin::Pin,
@@ -17,7 +18,7 @@ use tollway_core::{Ask, BoxError, Caller, Dialect, Operation};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::aliases::Aliases;
+use super::{KeyRing, aliases::Aliases};
 use crate::policy::{Endpoint, Glob, Policy, registry::Status};
 
 /// The caller's key is not for this model.
@@ -47,10 +48,31 @@ struct Models {
     aliases: Aliases,
     /// Keys that may not use every model.
     allowed: Vec<(Arc<str>, Vec<Glob>)>,
+    /// Those made at run time, where they count.
+    ring: Option<Arc<KeyRing>>,
+    /// The policy's keys, which are none of them.
+    named: HashSet<Arc<str>>,
+}
+
+/// Patterns of models.
+enum Held<'a> {
+    ByPolicy(&'a [Glob]),
+    ByKey(Arc<[Glob]>),
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = [Glob];
+
+    fn deref(&self) -> &[Glob] {
+        match self {
+            Self::ByPolicy(globs) => globs,
+            Self::ByKey(globs) => globs,
+        }
+    }
 }
 
 impl ModelsLayer {
-    pub(super) fn new(policy: &Policy) -> Self {
+    pub(super) fn new(policy: &Policy, ring: &Arc<KeyRing>) -> Self {
         let passes_through = policy.routes.is_empty() && policy.providers.len() == 1;
         let keys = policy.callers.keys.iter();
         let allowed = keys.filter_map(|key| Some((key.name.clone(), key.models.clone()?)));
@@ -58,6 +80,8 @@ impl ModelsLayer {
             listed: (!passes_through).then(|| listed(policy)),
             aliases: Aliases::new(policy),
             allowed: allowed.collect(),
+            ring: policy.callers.require_key.then(|| ring.clone()),
+            named: policy.callers.keys.iter().map(|key| key.name.clone()).collect(),
         }))
     }
 }
@@ -99,25 +123,32 @@ fn listed(policy: &Policy) -> Vec<(Arc<str>, Arc<str>)> {
 }
 
 impl Models {
-    /// The models that the caller is held to; `None`: it may use all.
-    fn allowed(&self, caller: Option<&Caller>) -> Option<&[Glob]> {
+    /// The models that the caller is held to; `None`: it may use all. A key made at run time that was
+    /// revoked since the request came may use none.
+    fn allowed(&self, caller: Option<&Caller>) -> Option<Held<'_>> {
         let key = caller?.key.as_ref()?;
-        self.allowed.iter().find(|(name, _)| name == key).map(|(_, globs)| &globs[..])
+        if let Some((_, globs)) = self.allowed.iter().find(|(name, _)| name == key) {
+            return Some(Held::ByPolicy(globs));
+        }
+        let ring = self.ring.as_ref().filter(|_| !self.named.contains(key))?;
+        match ring.models(key) {
+            Some(models) => models.map(Held::ByKey),
+            None => Some(Held::ByPolicy(&[])),
+        }
     }
 
-    fn may_use(&self, caller: Option<&Caller>, model: &Arc<str>) -> bool {
+    fn may_use(&self, held: Option<&Held<'_>>, model: &Arc<str>) -> bool {
         let model = self.aliases.resolve(model);
-        self.allowed(caller).is_none_or(|globs| globs.iter().any(|glob| glob.matches(&**model)))
+        held.is_none_or(|globs| globs.iter().any(|glob| glob.matches(&**model)))
     }
 
     /// The name of a model that the request may not use. A caller that is held to some models has
     /// to say which one it asks for, wherever a provider could do work for it.
     fn forbids(&self, request: &http::Extensions, method: &Method) -> Option<Arc<str>> {
-        let caller = request.get::<Caller>();
-        self.allowed(caller)?;
+        let held = self.allowed(request.get::<Caller>())?;
         let ask = request.get::<Ask>();
         match ask.and_then(|ask| ask.model.as_ref()) {
-            Some(model) => (!self.may_use(caller, model)).then(|| model.clone()),
+            Some(model) => (!self.may_use(Some(&held), model)).then(|| model.clone()),
             None => (method == Method::POST).then(|| "(none named)".into()),
         }
     }
@@ -128,9 +159,9 @@ impl Models {
         if request.get::<Ask>()?.operation != Operation::Models || method != Method::GET {
             return None;
         }
-        let caller = request.get::<Caller>();
+        let held = self.allowed(request.get::<Caller>());
         let dialect = request.get::<Ask>()?.dialect;
-        let mut may_use = listed.iter().filter(|(id, _)| self.may_use(caller, id));
+        let mut may_use = listed.iter().filter(|(id, _)| self.may_use(held.as_ref(), id));
         match path.trim_end_matches('/').split_once("/models") {
             Some((_, "")) => Some(list_in(dialect, &may_use.collect::<Vec<_>>())),
             Some((_, id)) => may_use

@@ -17,7 +17,7 @@ use tollway_store::{
     redis::{Redis, RedisConfig},
 };
 
-use super::{StackError, documents::Documents, ledger, quotas::Quotas};
+use super::{KeyRing, StackError, documents::Documents, ledger, quotas::Quotas};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
 use crate::{
@@ -38,6 +38,8 @@ pub(super) struct Stores {
     /// What is written at run time.
     pub(super) documents: Documents,
     pub(super) quotas: Arc<Quotas>,
+    /// The keys among them.
+    pub(super) keys: Arc<KeyRing>,
 }
 
 /// Where limits are counted besides in memory.
@@ -134,7 +136,7 @@ impl Stores {
         let wrong = |error: StoreError| StackError::new("state", error);
         let documents = places.open(&policy.state.documents).map_err(wrong)?;
         let (documents, quotas) = (Documents::open(documents), Arc::default());
-        Ok(Self { ledger, limits, documents, quotas })
+        Ok(Self { ledger, limits, documents, quotas, keys: Arc::default() })
     }
 }
 

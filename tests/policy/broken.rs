@@ -310,17 +310,17 @@ limits: [{{ name: a, per: user, {limit} }}]
     broken(
         "requests: 1k/s, borrow: 11%",
         r"error: `11%` can't be borrowed
- --> policy.yaml:3:50 (limits[0].borrow)
+ --> policy.yaml:3:56 (limits[0].borrow)
   |
 3 | limits: [{ name: a, per: user, requests: 1k/s, borrow: 11% }]
   |                                                        ^^^
-  = expected above 0% and at most 10%
+  = expected at most 10%
 ",
     );
     broken(
         "requests: 1k/s, burst: 100, borrow: 1%",
         r"error: less than 2 requests would be borrowed: each request would ask all the same
- --> policy.yaml:3:62 (limits[0].borrow)
+ --> policy.yaml:3:68 (limits[0].borrow)
   |
 3 | limits: [{ name: a, per: user, requests: 1k/s, burst: 100, borrow: 1% }]
   |                                                                    ^^
@@ -330,7 +330,7 @@ limits: [{{ name: a, per: user, {limit} }}]
     broken(
         "tokens: 1M/min, concurrent: 5, borrow: 1%",
         r"error: places for requests at the same time can't be borrowed
- --> policy.yaml:3:65 (limits[0].borrow)
+ --> policy.yaml:3:71 (limits[0].borrow)
   |
 3 | limits: [{ name: a, per: user, tokens: 1M/min, concurrent: 5, borrow: 1% }]
   |                                                                       ^^
@@ -340,7 +340,7 @@ limits: [{{ name: a, per: user, {limit} }}]
     broken(
         "usd: 5/day, borrow: 1%",
         r"error: no other instance takes from this limit: it is not in a Redis
- --> policy.yaml:3:45 (limits[0].borrow)
+ --> policy.yaml:3:52 (limits[0].borrow)
   |
 3 | limits: [{ name: a, per: user, usd: 5/day, borrow: 1% }]
   |                                                    ^^
@@ -993,7 +993,44 @@ callers: { identify: [key] }
   |
 2 | callers: { identify: [key] }
   |                      ^
-  = help: add `callers.keys` (`tollway keys new` makes one), or another way to tell callers
+  = help: add `callers.keys` (`tollway keys new` makes one), `require_key: true` where keys are made at run time, or another way to tell callers
+",
+    );
+}
+
+#[test]
+fn policy_broken_keys_that_are_asked_for() {
+    check(
+        r"providers: { sim: { simulate: {} }, openai: {} }
+callers: { identify: [ip], require_key: true }
+",
+        r"error: Tollway keys never go upstream, so `openai` would be called without any key
+ --> policy.yaml:1:37 (providers.openai)
+  |
+1 | providers: { sim: { simulate: {} }, openai: {} }
+  |                                     ^^^^^^
+  = help: give it an `api_key: ${NAME}`, or say `auth: none` if it needs no key
+
+error: `identify` does not look for keys
+ --> policy.yaml:2:41 (callers.require_key)
+  |
+2 | callers: { identify: [ip], require_key: true }
+  |                                         ^^^^
+  = help: add `key` to `callers.identify`
+",
+    );
+    check(
+        r"providers: { sim: { simulate: {} } }
+callers:
+  require_key: false
+  keys: [{ name: a, sha256: 12486e48f3b1952b18cbeb4a41c794862fbb948c94b0e9bc30b27a0973738a07 }]
+",
+        r"error: there are keys, and with any of them each request needs one
+ --> policy.yaml:3:16 (callers.require_key)
+  |
+3 |   require_key: false
+  |                ^^^^^
+  = help: leave it out, or take the keys out
 ",
     );
 }

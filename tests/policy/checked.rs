@@ -451,6 +451,26 @@ alerts: {{ webhook: {{ url: https://example.com/x, secret: s, retries: 2 }}, aga
 }
 
 #[test]
+fn policy_keys_are_asked_for_where_there_are_any_or_it_says_so() {
+    let callers = |text: &str| parse(&format!("{SIM}callers: {{ {text} }}\n")).callers;
+    let key = format!("keys: [{{ name: a, sha256: '{}' }}]", "1".repeat(64));
+    for (text, asked) in [
+        ("identify: [key, ip]", false),
+        ("keys: []", false),
+        ("require_key: false", false),
+        ("require_key: true", true),
+        ("identify: key, require_key: true", true),
+        (&*key, true),
+        (&*format!("{key}, require_key: true"), true),
+    ] {
+        assert_eq!(callers(text).require_key, asked, "{text}");
+    }
+    // Of keys made at run time nobody knows the tags yet.
+    let limit = "limits: [{ name: team, per: tag team, requests: 1/s }]\n";
+    parse(&format!("{SIM}callers: {{ require_key: true }}\n{limit}"));
+}
+
+#[test]
 fn policy_state_lives_in_memory_unless_it_says_otherwise() {
     for text in [SIM.to_owned(), format!("{SIM}state: memory")] {
         let state = parse(&text).state;

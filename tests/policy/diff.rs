@@ -179,6 +179,11 @@ fn all_else_is_told_by_its_name() {
             "callers.keys.a: another key; the one before is refused (401)",
         ),
         (keys(&key("a", "1")), keys(&key("b", "1")), "callers.keys.a: removed: refused (401)"),
+        (
+            "callers: { require_key: true }\n".into(),
+            "".into(),
+            "callers.require_key: nobody needs a Tollway key any more",
+        ),
         ("".into(), "circuit_breaker: {}\n".into(), "circuit_breaker: added: circuits are closed"),
         (
             "circuit_breaker: { open_after: 5 }\n".into(),

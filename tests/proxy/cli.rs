@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-fn file(folder: &tempfile::TempDir, text: &str) -> String {
+pub(crate) fn file(folder: &tempfile::TempDir, text: &str) -> String {
     let path: PathBuf = folder.path().join("policy.yaml");
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
@@ -121,15 +121,15 @@ fn a_taken_address_is_told_with_what_to_do() {
 }
 
 /// A program that serves; killed when dropped.
-struct Served {
-    child: Child,
-    address: SocketAddr,
-    admin: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
     stderr: Option<std::thread::JoinHandle<String>>,
 }
 
 impl Served {
-    fn new(arguments: &[&str]) -> Self {
+    pub(crate) fn new(arguments: &[&str]) -> Self {
         let mut child = tollway(arguments)
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .stderr(Stdio::piped())
@@ -161,7 +161,7 @@ impl Served {
     }
 
     /// Its exit code and what it said.
-    async fn ended(mut self) -> (Option<i32>, String) {
+    pub(crate) async fn ended(mut self) -> (Option<i32>, String) {
         let mut code = None;
         until("the program's end", || {
             code = self.child.try_wait().unwrap();

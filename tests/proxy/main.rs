@@ -28,6 +28,7 @@ mod routing_rules;
 mod routing_told;
 mod streams;
 mod support;
+mod tollway_keys;
 mod translate;
 mod uploads;
 mod windows;

@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use http::HeaderName;
 use ipnet::IpNet;
 
-use crate::{ConfigError, KeySet, forwarded::ProxyHeader};
+use crate::{ConfigError, KeySet, LiveKeys, forwarded::ProxyHeader};
 
 /// Where to look for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +32,11 @@ pub enum Source {
 pub struct Config {
     /// In order: the first that answers names the user.
     pub sources: Vec<Source>,
-    /// The keys that let somebody in. Empty: everybody may call.
+    /// The keys that let somebody in. Empty, and no [`live`](Self::live) ones: everybody may call.
     pub keys: KeySet,
+    /// Keys that let somebody in besides, and come and go while the layer serves. With them nobody
+    /// gets in without a key, also while there is none.
+    pub live: Option<Arc<dyn LiveKeys>>,
     /// Networks of the proxies in front, whose word about the client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
     /// The header those proxies write. Naming it is safer than the default.
@@ -47,6 +52,7 @@ impl Default for Config {
         Self {
             sources: vec![Source::Key, Source::ProviderKey, Source::Ip],
             keys: KeySet::default(),
+            live: None,
             trusted_proxies: Vec::new(),
             proxy_header: ProxyHeader::Either,
             ipv6_prefix: 64,
@@ -55,6 +61,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether nobody gets in without a key.
+    pub(crate) fn asks_for_keys(&self) -> bool {
+        !self.keys.is_empty() || self.live.is_some()
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.sources.is_empty() {
             return Err(ConfigError::new("no source to identify callers by: name at least one"));
@@ -66,7 +77,7 @@ impl Config {
         {
             return Err(ConfigError::new(format!("source {twice:?} is listed twice")));
         }
-        if !self.keys.is_empty() && !self.sources.contains(&Source::Key) {
+        if self.asks_for_keys() && !self.sources.contains(&Source::Key) {
             let text = "keys are configured, but `key` is not among the sources";
             return Err(ConfigError::new(text));
         }

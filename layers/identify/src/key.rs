@@ -203,11 +203,56 @@ impl KeySet {
 
     /// The key whose digest is that of `presented`.
     pub fn find(&self, presented: &[u8]) -> Option<&Key> {
-        let digest = KeyDigest::of(presented);
+        self.find_digest(&KeyDigest::of(presented))
+    }
+
+    /// The key of this digest.
+    pub fn find_digest(&self, digest: &KeyDigest) -> Option<&Key> {
         let start = self.0.partition_point(|key| key.digest.prefix() < digest.prefix());
         let alike = self.0.iter().skip(start);
         alike
             .take_while(|key| key.digest.prefix() == digest.prefix())
             .find(|key| bool::from(key.digest.0.ct_eq(&digest.0)))
+    }
+}
+
+/// Keys that come and go while a layer serves. Closures implement it:
+///
+/// ```
+/// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+/// use tollway_identify::{Config, Identifier, Key, KeyDigest, KeySet};
+///
+/// let new = Key::generate([7; 32]); // in earnest: from the system's random generator
+/// let keys = KeySet::new([Key::new("ann", new.digest())]).unwrap();
+/// let revoked = Arc::new(AtomicBool::new(false));
+/// let is_revoked = revoked.clone();
+/// let live = move |digest: &KeyDigest| {
+///     keys.find_digest(digest).filter(|_| !is_revoked.load(Ordering::Relaxed)).cloned()
+/// };
+/// let identifier =
+///     Identifier::new(Config { live: Some(Arc::new(live)), ..Config::default() }).unwrap();
+///
+/// let mut headers = http::HeaderMap::new();
+/// headers.insert("x-api-key", new.secret().parse().unwrap());
+/// assert_eq!(identifier.identify(None, &headers).unwrap().key.as_deref(), Some("ann"));
+/// revoked.store(true, Ordering::Relaxed);
+/// assert!(identifier.identify(None, &headers).is_err());
+/// ```
+pub trait LiveKeys: Send + Sync {
+    /// The key of this digest, if it lets somebody in at this moment. Asked once for each credential
+    /// that is none of [`Config::keys`](crate::Config::keys), on the request's way: it must not wait.
+    /// Compare digests as [`KeySet::find_digest`] does.
+    fn find(&self, digest: &KeyDigest) -> Option<Key>;
+}
+
+impl<F: Fn(&KeyDigest) -> Option<Key> + Send + Sync> LiveKeys for F {
+    fn find(&self, digest: &KeyDigest) -> Option<Key> {
+        self(digest)
+    }
+}
+
+impl fmt::Debug for dyn LiveKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LiveKeys")
     }
 }

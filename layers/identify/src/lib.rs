@@ -84,7 +84,7 @@
 //!
 //! # Cost
 //!
-//! No lock and no I/O. Naming a caller by IP or provider key allocates its name, once; the
+//! No lock and no I/O; where there are [`LiveKeys`], theirs, for credentials of no other key. Naming a caller by IP or provider key allocates its name, once; the
 //! extension slot is one more allocation of `http`.
 
 mod config;
@@ -103,7 +103,7 @@ pub use credential::CREDENTIAL_HEADERS;
 pub use error::{ConfigError, Reason, Unauthorized};
 pub use events::Event;
 pub use future::ResponseFuture;
-pub use key::{Key, KeyDigest, KeySet, NewKey, ParseDigestError};
+pub use key::{Key, KeyDigest, KeySet, LiveKeys, NewKey, ParseDigestError};
 pub use layer::IdentifyLayer;
 pub use service::Identify;
 pub use state::{Identifier, ip_group};

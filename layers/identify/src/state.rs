@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     fmt::{self, Write as _},
     net::IpAddr,
     str,
@@ -83,6 +84,7 @@ impl Identifier {
         caller.ip =
             peer.map(|peer| client_ip(peer, headers, &config.trusted_proxies, config.proxy_header));
         let key = self.key(headers, query)?;
+        let key = key.as_deref();
         if let Some(key) = key {
             caller.key = Some(key.name.clone());
             caller.tags = key.tags.clone();
@@ -128,19 +130,22 @@ impl Identifier {
         }
     }
 
-    fn key(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Option<&Key>, Unauthorized> {
-        let keys = &self.0.keys;
-        if keys.is_empty() {
+    fn key(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> Result<Option<Cow<'_, Key>>, Unauthorized> {
+        if !self.0.asks_for_keys() {
             return Ok(None);
         }
         let mut reason = Reason::Missing;
-        let mut found: Option<&Key> = None;
+        let mut found: Option<Cow<'_, Key>> = None;
         for (count, credential) in credentials(headers, query).enumerate() {
             if count >= MAX_CREDENTIALS {
                 return Err(Unauthorized::new(Reason::Ambiguous));
             }
             reason = Reason::Wrong;
-            match (found, keys.find(&credential)) {
+            match (&found, self.find(&credential)) {
                 (Some(one), Some(other)) if one.digest != other.digest => {
                     return Err(Unauthorized::new(Reason::Ambiguous));
                 }
@@ -149,6 +154,14 @@ impl Identifier {
             }
         }
         found.map(Some).ok_or(Unauthorized::new(reason))
+    }
+
+    fn find(&self, credential: &[u8]) -> Option<Cow<'_, Key>> {
+        let digest = KeyDigest::of(credential);
+        if let Some(key) = self.0.keys.find_digest(&digest) {
+            return Some(Cow::Borrowed(key));
+        }
+        self.0.live.as_ref()?.find(&digest).map(Cow::Owned)
     }
 }
 

@@ -256,3 +256,42 @@ async fn the_layer_reads_the_peer_and_writes_the_caller() {
     assert!(!format!("{error} {error:?}").contains("wrong-secret"));
     assert_eq!(told.take(), [Event::Key, Event::Refused(Reason::Wrong)]);
 }
+
+/// Keys that come and go count beside those that stay; without any of them nobody gets in.
+#[test]
+fn live_keys_let_in_for_as_long_as_they_are_there() {
+    use std::sync::Mutex;
+    let there: Arc<Mutex<Vec<Key>>> = Arc::default();
+    let look = there.clone();
+    let live = move |digest: &KeyDigest| {
+        look.lock().unwrap().iter().find(|key| key.digest == *digest).cloned()
+    };
+    let live: Arc<dyn tollway_identify::LiveKeys> = Arc::new(live);
+    let config = |keys| Config { keys, live: Some(live.clone()), ..Config::default() };
+    let call =
+        |config: &Config, seed| identify(config.clone(), PEER, &[("x-api-key", &secret(seed))]);
+    let (alone, beside) = (config(KeySet::default()), config(keys()));
+    assert_eq!(identify(alone.clone(), PEER, &[]), Err(Reason::Missing));
+    assert_eq!(call(&alone, 3), Err(Reason::Wrong));
+    assert_eq!(user(&call(&beside, 1).unwrap()), Some("ada"));
+    let ben = Key {
+        user: Some("ben".into()),
+        tags: Tags::from_iter([("team", "ops")]),
+        ..Key::new("ben-laptop", KeyDigest::of(secret(3)))
+    };
+    there.lock().unwrap().push(ben);
+    for config in [&alone, &beside] {
+        let caller = call(config, 3).unwrap();
+        assert_eq!((user(&caller), caller.key.as_deref()), (Some("ben"), Some("ben-laptop")));
+        assert_eq!(caller.tags.get("team").map(|tag| &**tag), Some("ops"));
+        assert!(caller.authenticated);
+    }
+    // One of each is two, as two of either are.
+    let both = [("x-api-key", &*secret(1)), ("api-key", &*secret(3))];
+    assert_eq!(identify(beside.clone(), PEER, &both), Err(Reason::Ambiguous));
+    let twice = [("x-api-key", &*secret(3)), ("api-key", &*secret(3))];
+    assert!(identify(beside.clone(), PEER, &twice).is_ok());
+    there.lock().unwrap().clear();
+    assert_eq!(call(&beside, 3), Err(Reason::Wrong));
+    assert!(Identifier::new(Config { sources: vec![Source::Ip], ..alone }).is_err());
+}

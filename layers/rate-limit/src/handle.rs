@@ -144,6 +144,12 @@ impl Handle {
         self.0.quotas(self.find(limit)?)
     }
 
+    /// Has the shared store charge what was used while it was away, if it is there now. Otherwise the
+    /// next request does, or whoever drops the layer: for the end of a process.
+    pub fn repay(&self) {
+        self.0.repay();
+    }
+
     /// Why what has changed could not be saved when that was last tried; `None` if all is well.
     pub fn unsaved(&self) -> Option<String> {
         self.0.shared().journal()?.failed()

@@ -15,7 +15,7 @@ use tollway_rate_limit::{
     StoreAway, Unit, WhenFull, WhenStoreIsAway,
 };
 use tollway_store::{
-    limits::RedisLimits,
+    limits::{RedisLimits, SharedLimits},
     redis::{Redis, RedisConfig},
 };
 use tollway_testkit::{Probe, RedisServer, ScriptedBody, Step};
@@ -89,6 +89,58 @@ async fn one_quota_for_all_instances() {
     let warned = ("all".into(), EventKind::Warned { used: 80, capacity: 100 });
     assert_eq!(kinds(&two.events), [warned]);
     assert!(exceeded(one.spend(101).await).never_fits());
+}
+
+/// A busy instance lets in by what it borrowed; nothing of that is lost, and each request is counted
+/// by the instance that let it in.
+#[tokio::test]
+async fn a_busy_instance_asks_now_and_then() {
+    let server = RedisServer::start();
+    let limit = || Limit::builder("all", month(1_000)).borrow(100).build().unwrap();
+    let rules = || vec![tokens(limit())];
+    let one = instance(&server, TIMEOUT, rules()).await;
+    let two = instance(&server, TIMEOUT, rules()).await;
+    let mut open = Vec::new();
+    for _ in 0..60 {
+        open.push(one.call(5, 3).await.unwrap());
+    }
+    let figures = one.limits.figures();
+    assert_eq!(figures.asked + figures.borrowed, 60);
+    assert!(figures.borrowed > 30, "{figures:?}");
+    two.spend(20).await.unwrap();
+    drop(open);
+    one.limits.flush().await;
+    two.has(1_000 - 60 * 3 - 20).await;
+    let admitted = |instance: &Instance| instance.layer.handle().admitted()[0].1;
+    assert_eq!((admitted(&one), admitted(&two)), (60, 2), "what `has` took is one of them");
+    let too_much = Limit::builder("all", month(1_000)).borrow(101).build();
+    assert!(too_much.is_err());
+    assert!(Limit::builder("all", Quota::Concurrent { amount: 100 }).borrow(1).build().is_err());
+}
+
+/// A reply used more than was reserved for it: whoever sent the request is told, and nobody else.
+#[tokio::test]
+async fn the_instance_that_crossed_a_mark_is_told() {
+    let server = RedisServer::start();
+    let limit = || Limit::builder("all", month(100)).warn_at(80).build().unwrap();
+    let rules = || vec![tokens(limit())];
+    let one = instance(&server, TIMEOUT, rules()).await;
+    let two = instance(&server, TIMEOUT, rules()).await;
+    two.spend(10).await.unwrap();
+    two.limits.written().await;
+    drop(one.call(40, 70).await.unwrap());
+    one.limits.written().await;
+    let debt = |reserved, spent| ("all".into(), EventKind::Debt { reserved, spent });
+    let warned = ("all".into(), EventKind::Warned { used: 80, capacity: 100 });
+    assert_eq!(kinds(&one.events), [debt(40, 70), warned]);
+    let held = one.call(19, 19).await.unwrap();
+    drop(two.call(1, 2).await.unwrap());
+    two.limits.written().await;
+    drop(held);
+    one.limits.written().await;
+    let filled = ("all".into(), EventKind::Filled { used: 101, capacity: 100 });
+    assert_eq!(kinds(&two.events), [debt(1, 2), filled]);
+    assert_eq!(kinds(&one.events).len(), 0, "it was told");
 }
 
 /// All or nothing over both, also where only one of them is full.

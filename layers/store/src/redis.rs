@@ -185,8 +185,9 @@ impl Shared {
         let Some(link) = link else { return Err(self.gone()) };
         match tokio::time::timeout(limit, ask(link)).await {
             Ok(Ok(answer)) => {
-                // The line is not shared by threads while all is well.
-                if self.late.load(Ordering::Relaxed) > 0 {
+                // Who waits longer than others says nothing of whether it is too slow for those. And
+                // the line is not shared by threads while all is well.
+                if limit <= self.config.timeout && self.late.load(Ordering::Relaxed) > 0 {
                     self.late.store(0, Ordering::Relaxed);
                 }
                 Ok(answer)
@@ -262,5 +263,44 @@ impl fmt::Debug for Redis {
             .field("config", self.config())
             .field("away", &self.away())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tollway_testkit::RedisServer;
+
+    use super::*;
+
+    /// What is written behind the requests has more time than they have: that it comes through
+    /// doesn't mean that they would.
+    #[tokio::test]
+    async fn answers_to_the_patient_hide_no_slow_redis() {
+        let server = RedisServer::start();
+        let config = RedisConfig::parse(&server.url()).unwrap();
+        let redis = Redis::open(config.timeout(Duration::from_secs(20)).patience(3)).unwrap();
+        while redis.connected().await.is_err() {}
+        let late = async || {
+            let limit = Duration::from_millis(1);
+            let asked = redis.shared.ask(limit, async |_| pending::<RedisResult<()>>().await).await;
+            assert!(asked.is_err());
+        };
+        let answered = async |limit| {
+            let asked = redis.shared.ask(limit, async |_| ready(Ok(())).await).await;
+            asked.unwrap();
+        };
+        late().await;
+        late().await;
+        answered(Duration::from_secs(20)).await;
+        late().await;
+        late().await;
+        assert_eq!(redis.away(), None, "an answer in time was between them");
+        answered(Duration::from_secs(21)).await;
+        let mut away = redis.shared.watch();
+        away.mark_unchanged();
+        late().await;
+        assert!(away.has_changed().unwrap(), "three in a row");
     }
 }

@@ -255,7 +255,12 @@ fn a_flood_of_refusals_is_one_line_a_key() {
     counted.store(7, Ordering::SeqCst);
     writer.row(row(1));
     assert!(writer.flush(ENOUGH));
-    assert_eq!(ledger.limits(today, today).unwrap(), [LimitDay { allowed: 7, ..day }]);
+    assert_eq!(ledger.limits(today, today).unwrap(), [LimitDay { allowed: 7, ..day.clone() }]);
+    // A limit of another kind took its name, and counts from zero.
+    counted.store(3, Ordering::SeqCst);
+    writer.row(row(2));
+    assert!(writer.flush(ENOUGH));
+    assert_eq!(ledger.limits(today, today).unwrap(), [LimitDay { allowed: 10, ..day }]);
 }
 
 #[test]

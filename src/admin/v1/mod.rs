@@ -4,7 +4,9 @@
 mod breakers;
 mod costs;
 mod error;
+mod expiry;
 mod history;
+mod keys;
 mod limits;
 mod policy;
 mod quotas;
@@ -17,13 +19,15 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State, rejection::BytesRejection},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 use http::{Method, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Admin, pages::UNAUTHORIZED, query::Query};
+use super::{Admin, query::Query};
+
+use crate::stack::KeyScope;
 
 pub(super) use error::ApiError;
 
@@ -53,6 +57,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Admin>>)> {
         ("/limits/stats", get(history::stats)),
         ("/limits/violations", get(history::violations)),
         ("/costs", get(costs::show)),
+        ("/keys", get(keys::list).post(keys::create)),
+        ("/keys/{name}", delete(keys::revoke)),
         ("/breakers", get(breakers::show)),
         ("/breakers/reset", post(breakers::reset)),
         ("/breakers/open", post(breakers::open)),
@@ -72,9 +78,14 @@ pub(super) fn router(admin: Arc<Admin>) -> Router {
         .with_state(admin)
 }
 
-async fn guard(State(admin): App, request: Request, next: Next) -> Response {
-    if !admin.allows(request.headers()) {
-        return ApiError::unauthorized(UNAUTHORIZED).into_response();
+async fn guard(State(admin): App, mut request: Request, next: Next) -> Response {
+    let what = match *request.method() {
+        Method::GET | Method::HEAD => KeyScope::AdminRead,
+        _ => KeyScope::Admin,
+    };
+    match admin.operator(request.headers(), what) {
+        Ok(operator) => _ = request.extensions_mut().insert(operator),
+        Err(denied) => return ApiError::unauthorized(denied).into_response(),
     }
     // A browser sends it with what pages of other origins post: where no token is asked for, those
     // could reach what listens on 127.0.0.1.

@@ -41,8 +41,27 @@ pub(super) fn callers(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Cal
             .wrong(list, "there are keys, but `identify` does not look for them")
             .help("add `key` to `callers.identify`");
     }
+    let has_keys = written.keys.iter().any(|list| !list.value.0.is_empty());
+    let asked = written.require_key.as_ref();
+    match asked {
+        Some(at) if at.value && !identify.contains(&Source::Key) => {
+            check
+                .reader
+                .wrong(at, "`identify` does not look for keys")
+                .help("add `key` to `callers.identify`");
+        }
+        Some(at) if !at.value && has_keys => {
+            check
+                .reader
+                .wrong(at, "there are keys, and with any of them each request needs one")
+                .help("leave it out, or take the keys out");
+        }
+        _ => {}
+    }
+    let require_key = has_keys || asked.is_some_and(|at| at.value);
     let nets = written.trusted_proxies.iter().flat_map(|many| &many.value.0);
-    Callers { identify, trusted_proxies: nets.map(|at| at.value.0).collect(), keys }
+    let trusted_proxies = nets.map(|at| at.value.0).collect();
+    Callers { identify, trusted_proxies, keys, require_key }
 }
 
 fn key(

@@ -47,8 +47,15 @@ impl Sections<'_> {
         keys.flat_map(|list| &list.value.0).map(|at| &at.value)
     }
 
+    /// Whether each caller has a key.
     fn has_keys(&self) -> bool {
-        self.keys().next().is_some()
+        self.callers.require_key || self.keys().next().is_some()
+    }
+
+    /// Whether keys are said to be made at run time, of which nothing is known here.
+    fn has_other_keys(&self) -> bool {
+        let callers = self.written.callers.as_ref();
+        callers.is_some_and(|at| at.value.require_key.as_ref().is_some_and(|at| at.value))
     }
 
     /// Tollway keys are taken away before a request goes upstream, and nothing takes their place.
@@ -87,7 +94,7 @@ impl Sections<'_> {
             check
                 .reader
                 .wrong(identify, "there are no keys, so anybody may call, and nobody has a name")
-                .help("add `callers.keys` (`tollway keys new` makes one), or another way to tell callers");
+                .help("add `callers.keys` (`tollway keys new` makes one), `require_key: true` where keys are made at run time, or another way to tell callers");
         }
         let after_key = identify.value.0.iter().skip_while(|at| at.value.0 != Source::Key);
         for at in after_key.filter(|_| self.has_keys()) {
@@ -167,7 +174,7 @@ impl Sections<'_> {
     /// A tag that is used has to be on some key.
     fn tag<T>(&self, tag: &str, so: &str, at: &At<T>, check: &mut Check<'_, '_>) {
         let tags = || self.keys().filter_map(|key| key.tags.as_ref()).flat_map(|at| &at.value.0);
-        if tags().any(|(name, _)| name.value == tag) {
+        if self.has_other_keys() || tags().any(|(name, _)| name.value == tag) {
             return;
         }
         let names: Vec<&str> = tags().map(|(name, _)| name.value.as_str()).collect();

@@ -168,8 +168,11 @@ pub struct Callers {
     pub identify: Vec<Source>,
     /// Whose `Forwarded` and `X-Forwarded-For` are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Tollway keys. Not empty: a request without a valid one is refused (401).
+    /// Tollway keys.
     pub keys: Vec<CallerKey>,
+    /// A request without a valid key is refused (401): one of these, or one made at run time. True
+    /// wherever there are keys.
+    pub require_key: bool,
 }
 
 /// Where a caller's identity comes from.

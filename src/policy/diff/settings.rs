@@ -94,6 +94,15 @@ impl Changes {
     pub(super) fn callers(&mut self, old: &Policy, new: &Policy) {
         let (a, b) = (&old.callers, &new.callers);
         self.value("callers.identify", &a.identify, &b.identify);
+        if a.require_key != b.require_key {
+            self.tell(
+                "callers.require_key",
+                match b.require_key {
+                    true => "a request without a valid Tollway key is refused (401) from the next one on",
+                    false => "nobody needs a Tollway key any more; who sends one is taken to send a provider's",
+                },
+            );
+        }
         self.value("callers.trusted_proxies", &a.trusted_proxies, &b.trusted_proxies);
         self.named(
             "callers.keys",

@@ -134,6 +134,9 @@ section! {
         may trusted_proxies: OneOrMany<Net>,
         /// Tollway keys. With any, a request without a valid one is refused.
         may keys: List<KeyWritten>,
+        /// Refuses a request without a valid Tollway key also where no key is in the policy: `tollway
+        /// keys new --name NAME` makes them at run time. Default: true with `keys`, else false.
+        may require_key: bool,
     }
 }
 

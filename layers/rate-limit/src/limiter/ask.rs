@@ -310,10 +310,15 @@ impl Limiter {
                     let share = self.local(rule, want.shape);
                     remote.owe(want, share, claim.spent, now);
                 }
-                if !remote.store.is_away() {
-                    remote.repay(now);
-                }
+                self.repay();
             }
+        }
+    }
+
+    /// Tells the store what was used without it, if it is there.
+    pub(crate) fn repay(&self) {
+        if let Some(remote) = self.remote.as_ref().filter(|remote| !remote.store.is_away()) {
+            remote.repay(self.now());
         }
     }
 

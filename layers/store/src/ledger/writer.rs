@@ -193,7 +193,7 @@ impl Pen {
     }
 
     /// Asks this, with each batch, how many requests each limit has let in so far. Its answers only
-    /// grow; what they hold at first counts, too.
+    /// grow, or begin anew; what they hold at first counts, too.
     pub fn counting(&self, counts: impl Fn() -> Vec<(Arc<str>, u64)> + Send + 'static) {
         *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(counts));
     }

@@ -136,7 +136,9 @@ impl Thread {
         let counts = counts.as_ref().map(|counts| counts()).unwrap_or_default();
         let since = |(limit, count): (Arc<str>, u64)| {
             let before = self.counted.insert(limit.clone(), count).unwrap_or(0);
-            Some((limit, count.checked_sub(before)?)).filter(|(_, more)| *more > 0)
+            // A limit that began anew counts from zero.
+            let more = count.checked_sub(before).unwrap_or(count);
+            (more > 0).then_some((limit, more))
         };
         counts.into_iter().filter_map(since).collect()
     }

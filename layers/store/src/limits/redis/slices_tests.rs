@@ -216,6 +216,64 @@ async fn all_or_nothing_is_true_of_slices_and_store() {
     assert!(matches!(limits.take(both(1)).await.unwrap(), Verdict::Taken(_)), "places are free");
 }
 
+/// Nobody waits for the answer any more when the question arrives: what was taken, and what was
+/// borrowed with it, is given back.
+#[tokio::test]
+async fn a_take_that_is_late_takes_nothing() {
+    let server = RedisServer::start();
+    let (limits, other) =
+        (instance(&server, super::CLOCK).await, instance(&server, super::CLOCK).await);
+    let (key, shape, wall): (Arc<str>, _, _) = ("key".into(), month(1_000, None), START * 1_000);
+    let want = |amount| Want { borrow: 100, ..Want::new(key.clone(), shape, amount) };
+    // Two of them come out of a slice, which is spent then.
+    for _ in 0..6 {
+        let take = take(&limits, want(50), wall);
+        assert!(matches!(limits.take(take.clone()).await.unwrap(), Verdict::Taken(_)));
+        limits.settle(settlement(take, 50));
+    }
+    server.pause();
+    let mut asked = limits.take(take(&limits, want(50), wall));
+    let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(asked.as_mut().poll(cx)));
+    assert!(polled.await.is_pending());
+    drop(asked);
+    server.resume();
+    limits.flush().await;
+    assert_eq!(used(&other, &key, shape, wall).await, 300);
+    let figures = limits.figures();
+    assert_eq!((figures.lost, figures.waiting), (0, 0));
+}
+
+/// Another policy came while requests were under way: what they reserved is as large a share of the
+/// bucket as it was, and all of it goes back.
+#[tokio::test]
+async fn a_changed_rate_keeps_reservations_in_proportion() {
+    let server = RedisServer::start();
+    server.command(&format!("SET now {START}"));
+    let limits = instance(&server, CLOCK).await;
+    let bucket = |capacity| Shape {
+        kind: Kind::Bucket { rate: capacity, per: 3_600 * SECOND },
+        capacity,
+        warn: None,
+    };
+    let (old, new, wall) = (bucket(100), bucket(1_000), START * 1_000);
+    let took = async |amount| {
+        let take = take(&limits, Want::new("key", old, amount), wall);
+        assert!(matches!(limits.take(take.clone()).await.unwrap(), Verdict::Taken(_)));
+        take
+    };
+    let (one, two) = (took(10).await, took(20).await);
+    assert_eq!(used(&limits, &"key".into(), new, wall).await, 300);
+    let fresh = take(&limits, Want::new("key", new, 100), wall);
+    assert!(matches!(limits.take(fresh.clone()).await.unwrap(), Verdict::Taken(_)));
+    limits.settle(settlement(one, 0));
+    limits.settle(settlement(two, 5));
+    limits.written().await;
+    assert_eq!(used(&limits, &"key".into(), new, wall).await, 150);
+    limits.settle(settlement(fresh, 0));
+    limits.written().await;
+    assert_eq!(used(&limits, &"key".into(), new, wall).await, 50);
+}
+
 /// Whoever drops the limits gives back what was borrowed.
 #[tokio::test]
 async fn slices_go_back_with_the_last_who_has_the_limits() {
