@@ -87,12 +87,6 @@ impl Handle {
         self.0.sweep(self.find(limit)?)
     }
 
-    /// Has the shared store charge what was used while it was away, if it is there now. Otherwise the
-    /// next request does, or whoever drops the layer: for the end of a process.
-    pub fn repay(&self) {
-        self.0.repay();
-    }
-
     /// Gives `key` a quota of its own in the place of the limit's, larger or smaller, until that
     /// moment of the [wall clock](crate::RateLimitLayerBuilder::wall_clock) or until it is
     /// [removed](Self::remove_quota). One that it has already is replaced.
@@ -148,6 +142,12 @@ impl Handle {
     /// limit.
     pub fn quotas(&self, limit: &str) -> Option<Vec<(Key, KeyQuota)>> {
         self.0.quotas(self.find(limit)?)
+    }
+
+    /// Has the shared store charge what was used while it was away, if it is there now. Otherwise the
+    /// next request does, or whoever drops the layer: for the end of a process.
+    pub fn repay(&self) {
+        self.0.repay();
     }
 
     /// Why what has changed could not be saved when that was last tried; `None` if all is well.
