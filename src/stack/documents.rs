@@ -285,7 +285,7 @@ impl Inner {
                     let Some(inner) = inner.upgrade() else { return };
                     inner.look();
                     looks = looks.wrapping_add(1);
-                    if looks % CLEAN == 0 {
+                    if looks.is_multiple_of(CLEAN) {
                         inner.clean();
                     }
                 }
