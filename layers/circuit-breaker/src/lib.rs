@@ -96,6 +96,7 @@
 //! credential part of the key (or find no key), or one client's bad credential benches the provider
 //! for all.
 
+mod advice;
 mod classify;
 mod config;
 mod error;
@@ -110,12 +111,13 @@ mod state;
 mod sync;
 mod window;
 
+pub use advice::Advice;
 pub use classify::{ByFailure, Classify, Judgement, Verdict};
 pub use config::{Config, ConfigError, SlowCalls, Weights};
 pub use error::CircuitOpen;
 pub use events::{Event, EventKind, Reason};
 pub use future::ResponseFuture;
-pub use handle::{CircuitBreakerHandle, State, Status};
+pub use handle::{CircuitBreakerHandle, Finding, State, Status};
 pub use layer::{CircuitBreakerLayer, FindKey};
 pub use sample::Sample;
 pub use service::CircuitBreaker;
