@@ -35,6 +35,8 @@ mod rescue;
 mod retry;
 mod routes;
 mod shared;
+mod shared_advice;
+mod shared_findings;
 mod signals;
 mod stores;
 mod tell;
@@ -59,6 +61,7 @@ pub use keys::Credential;
 pub use probes::Probing;
 pub use providers::Providers;
 pub use shared::Shared;
+pub use shared_advice::{Exchanging, Sharing};
 pub use upstream::{Pools, PoolsOf};
 
 /// A part of the policy that can't be built.

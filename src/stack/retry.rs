@@ -130,7 +130,7 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
             Err(error) if find_error::<CircuitOpen>(&**error).is_some() => {
                 let class = match find_error::<CircuitOpen>(&**error).map(CircuitOpen::reason) {
                     // The key is out, with every model behind it.
-                    Some(Reason::Benched(class)) => class,
+                    Some(Reason::Benched(class) | Reason::Advised(Some(class))) => class,
                     _ => ErrorClass::Overloaded,
                 };
                 Some(Failure::new(class, "the circuit is open").that_never_fits())

@@ -14,10 +14,13 @@ use tollway_store::{
 #[cfg(feature = "redis")]
 use tollway_store::{
     limits::RedisLimits,
-    redis::{Redis, RedisConfig},
+    redis::{Redis, RedisBoard, RedisConfig},
 };
 
-use super::{StackError, ledger};
+use super::{
+    StackError, ledger,
+    shared_advice::{self, Sharing, Wake},
+};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
 use crate::{
@@ -32,6 +35,8 @@ pub(super) struct Stores {
     /// The ledger.
     pub(super) ledger: Option<Books>,
     pub(super) limits: Counted,
+    /// Where instances tell each other what breakers found.
+    pub(super) sharing: Option<Sharing>,
 }
 
 /// Where limits are counted besides in memory.
@@ -106,7 +111,26 @@ impl Stores {
     pub(super) fn open(policy: &Policy, telemetry: &Telemetry) -> Result<Self, StackError> {
         let mut places = Places::default();
         let ledger = Some(ledger::open(policy, &mut places, telemetry)?);
-        Ok(Self { ledger, limits: Counted::open(policy, &mut places)? })
+        let limits = Counted::open(policy, &mut places)?;
+        Ok(Self { ledger, limits, sharing: board(policy, &mut places)? })
+    }
+
+    /// Wakes whoever tells others; of no effect where nobody is told.
+    pub(super) fn wake(&self) -> Wake {
+        self.sharing.as_ref().map(Sharing::wake).unwrap_or_default()
+    }
+}
+
+/// Where breakers tell what they found; in memory there is nobody to tell.
+fn board(policy: &Policy, places: &mut Places) -> Result<Option<Sharing>, StackError> {
+    let wrong = |error| StackError::new("state.breakers", error);
+    match places.open(&policy.state.breakers).map_err(wrong)? {
+        #[cfg(feature = "redis")]
+        Place::Shared(redis) => {
+            let board = Arc::new(RedisBoard::new(redis, "breakers"));
+            Ok(Some(Sharing::new(board, shared_advice::instance())))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -25,6 +25,8 @@ mod routing;
 mod routing_able;
 mod routing_rules;
 mod routing_told;
+#[cfg(feature = "redis")]
+mod sharing;
 mod streams;
 mod support;
 mod translate;

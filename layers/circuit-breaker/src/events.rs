@@ -50,6 +50,8 @@ pub enum EventKind {
     Advised {
         /// For how long.
         hold_for: Duration,
+        /// The key is set aside, and what its provider said of it.
+        benched: Option<ErrorClass>,
     },
     /// What others said holds it no more, and it stands as it would without: they took it back, or
     /// trial requests showed otherwise.

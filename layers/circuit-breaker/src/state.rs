@@ -436,10 +436,12 @@ impl Circuit {
         let was_held = self.held_until(now).is_some();
         self.advised.get_or_insert_with(|| Box::new(Advised::new())).hear(said, config);
         let change = self.tick(now, config);
-        match self.held_until(now) {
-            Some(until) if !was_held && self.admits() => {
-                Some(EventKind::Advised { hold_for: Duration::from_nanos(until - now) })
-            }
+        let binds = self.advised.as_ref().and_then(|all| all.binds(now, self.last_success));
+        match binds {
+            Some(heard) if !was_held && self.admits() => Some(EventKind::Advised {
+                hold_for: Duration::from_nanos(heard.until.saturating_sub(now)),
+                benched: heard.benched,
+            }),
             _ => change,
         }
     }

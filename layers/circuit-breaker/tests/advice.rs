@@ -32,7 +32,7 @@ async fn no_request_goes_where_others_found_it_ill_until_a_trial_succeeds() {
     assert_eq!(rig.name(), "half_open");
     rig.times(1, ok()).await;
     assert_eq!(rig.state(), State::Closed);
-    let advised = EventKind::Advised { hold_for: secs(60) };
+    let advised = EventKind::Advised { hold_for: secs(60), benched: None };
     assert_eq!(rig.told(), [advised, EventKind::HalfOpened, EventKind::Trial, EventKind::Freed]);
 }
 
@@ -78,7 +78,7 @@ async fn who_takes_it_back_frees_at_once_where_nobody_else_says_so() {
     rig.handle.withdraw(&"a", "nobody");
     rig.handle.withdraw(&"a", "c");
     rig.times(10, ok()).await;
-    assert_eq!(rig.told(), [EventKind::Advised { hold_for: secs(60) }, EventKind::Freed]);
+    assert_eq!(rig.told(), [EventKind::Advised { hold_for: secs(60), benched: None }, EventKind::Freed]);
 }
 
 #[tokio::test(start_paused = true)]

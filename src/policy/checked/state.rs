@@ -14,6 +14,8 @@ pub struct State {
     pub limits: Store,
     /// What limits in USD have counted.
     pub budgets: Store,
+    /// What is found out about targets and keys.
+    pub breakers: Store,
 }
 
 /// Where the ledger is, and what it keeps.

@@ -63,7 +63,7 @@ fn call(circuit: &mut Circuit, outcome: Outcome, now: Nanos) -> Option<Option<Ev
 fn it_holds_until_then_and_is_tried_as_if_it_were_its_own() {
     let mut circuit = Circuit::new();
     let told = hear(&mut circuit, &said(0, 10, 90, false), 10);
-    assert_eq!(told, Some(EventKind::Advised { hold_for: Duration::from_nanos(90) }));
+    assert_eq!(told, Some(EventKind::Advised { hold_for: Duration::from_nanos(90), benched: None }));
     let refusal = circuit.admit(60, &config()).0.unwrap_err();
     assert_eq!(refusal.retry_after, Some(Duration::from_nanos(40)));
     assert_eq!(
@@ -248,7 +248,8 @@ impl Twins {
             Step::End(..) | Step::Cancel(_) => {}
         }
         // Ticks of time are looked at alike.
-        (self.advised.tick(self.now, &config()), self.plain.tick(self.now, &config()));
+        self.advised.tick(self.now, &config());
+        self.plain.tick(self.now, &config());
         assert_eq!(Self::own(&self.advised), Self::own(&self.plain), "what is its own is its own");
         assert_eq!(
             self.advised.finding(self.now, &config()),
