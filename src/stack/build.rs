@@ -188,7 +188,7 @@ impl Stack {
             cost: CostLayer::new(prices.book).with_totals(totals).with_ledger(input_tokens.clone()),
             input_tokens,
             request_limits,
-            retry: retry::layer(&policy, &decider, &telemetry)?,
+            retry: retry::layer(&policy, &decider, &telemetry, before.map(|before| &before.retry))?,
             alerts,
             route: decider.layer(&telemetry),
             decider,

@@ -261,6 +261,12 @@ fn advise(stack: &Stack, subject: &Subject, advice: &Advice) -> bool {
     match subject {
         Subject::Circuit(target) => stack.breakers.handle().advise(&Circuit::of(target), advice),
         Subject::Key(key) => stack.benches.handle().advise(key, advice),
+        Subject::Health(target) => {
+            // No longer than it would rest by its own probes.
+            let rest = advice.found.checked_add(stack.facts().config().health.cooldown);
+            let until = rest.map_or(advice.until, |rest| rest.min(advice.until));
+            stack.facts().advise_down(target, advice.found, Some(until))
+        }
     }
 }
 
@@ -268,6 +274,9 @@ fn withdraw(stack: &Stack, (from, subject): &(Arc<str>, Subject), heeded: bool) 
     match subject {
         Subject::Circuit(target) => stack.breakers.handle().withdraw(&Circuit::of(target), from),
         Subject::Key(key) => stack.benches.handle().withdraw(key, from),
+        Subject::Health(target) => {
+            stack.facts().advise_down(target, Instant::now(), None);
+        }
     }
     if heeded {
         count(&stack.telemetry, "taken_back", subject);
@@ -292,3 +301,7 @@ impl fmt::Debug for Exchanging {
         f.debug_struct("Exchanging").field("sharing", &self.sharing).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "shared_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tollway_circuit_breaker::Reason;
 use tollway_core::{ErrorClass, Target};
+use tollway_route::facts::Issue;
 use tollway_store::board::Note;
 
 use super::{
@@ -25,6 +26,8 @@ const LONGEST: usize = 1 << 20;
 /// A note is kept so much longer than what it says holds: until its instance has found out whether
 /// that was right.
 const LINGERS: Duration = Duration::from_secs(30);
+/// Nothing holds longer, in milliseconds.
+const YEAR: u64 = 365 * 24 * 3_600_000;
 /// What an operator opened stays open elsewhere for as long as its instance says so, and this long.
 pub(super) const LEASE: Duration = Duration::from_secs(15);
 
@@ -35,6 +38,8 @@ pub(super) enum Subject {
     Circuit(Target),
     /// A key, whatever the model.
     Key(Credential),
+    /// A provider by one of its keys, which probes found down.
+    Health(Target),
 }
 
 impl Subject {
@@ -42,6 +47,7 @@ impl Subject {
         match self {
             Self::Circuit(_) => "circuit",
             Self::Key(_) => "key",
+            Self::Health(_) => "health",
         }
     }
 }
@@ -51,6 +57,7 @@ impl Subject {
 enum Of {
     Circuit,
     Key,
+    Health,
     /// Of a later version.
     #[serde(other)]
     Else,
@@ -90,21 +97,49 @@ pub(super) fn found(stack: &Stack, epoch: Instant, now: Instant) -> Vec<Finding>
     let policy = stack.policy();
     let keys = stack.benches().findings().into_iter().filter(|found| found.key.own.is_none());
     let keys = keys.filter_map(|found| {
-        let (subject, reason) = (Subject::Key(found.key), found.reason);
-        Finding::new(policy, &subject, reason, (found.found, found.until), (epoch, now))
+        let (subject, times) = (Subject::Key(found.key), (found.found, found.until));
+        let class = match found.reason {
+            Reason::Benched(class) => Some(class),
+            _ => None,
+        };
+        let why =
+            class.map_or_else(|| found.reason.to_string(), |class| in_words(class).to_owned());
+        Finding::new(policy, &subject, &why, class, times, (epoch, now))
     });
     let circuits = stack.breakers().findings().into_iter();
     let circuits = circuits.filter(|found| found.key.credential.is_none()).filter_map(|found| {
-        let (subject, reason) = (Subject::Circuit(found.key.target), found.reason);
-        Finding::new(policy, &subject, reason, (found.found, found.until), (epoch, now))
+        let (subject, times) = (Subject::Circuit(found.key.target), (found.found, found.until));
+        Finding::new(policy, &subject, &found.reason.to_string(), None, times, (epoch, now))
     });
-    let mut all: Vec<_> = keys.chain(circuits).collect();
+    let mut all: Vec<_> = keys.chain(circuits).chain(down(stack, epoch, now)).collect();
     // Keys first, then what holds longest.
     all.sort_by_key(|found| {
         (found.of != Of::Key, std::cmp::Reverse(found.left.unwrap_or(u64::MAX)))
     });
     all.truncate(MOST);
     all
+}
+
+/// Providers that probes of this instance found down, and that rest.
+fn down(stack: &Stack, epoch: Instant, now: Instant) -> Vec<Finding> {
+    let (policy, rest) = (stack.policy(), stack.facts().config().health.cooldown);
+    let probed = policy.providers.iter().filter(|provider| provider.probe.is_some());
+    let targets = probed.flat_map(|provider| {
+        let keys = keys::of(provider).into_iter();
+        keys.map(|(key, _)| Target::new(provider.name.clone(), key, None))
+    });
+    let found = targets.filter_map(|target| {
+        let issues = stack.facts().slot(&target).facts(now).issues;
+        let why = issues.iter().find(|issue| matches!(issue, Issue::ProbesFailing { .. }))?;
+        let left = issues.iter().find_map(|issue| match issue {
+            Issue::Resting { left } => Some(*left),
+            _ => None,
+        })?;
+        let until = now + left;
+        let times = (until.checked_sub(rest).unwrap_or(epoch), Some(until));
+        Finding::new(policy, &Subject::Health(target), &why.to_string(), None, times, (epoch, now))
+    });
+    found.collect()
 }
 
 /// The note that says so; none where there is nothing to say.
@@ -119,6 +154,10 @@ pub(super) fn read(text: &[u8]) -> Vec<Finding> {
     let text = (text.len() <= LONGEST).then(|| serde_json::from_slice(text).ok());
     let mut found = text.flatten().map_or_else(Vec::new, |text: Text| text.found);
     found.truncate(MOST);
+    for found in &mut found {
+        // Whatever they say: moments are reckoned from it.
+        found.left = found.left.map(|left| left.min(YEAR));
+    }
     found
 }
 
@@ -132,7 +171,8 @@ impl Finding {
     fn new(
         policy: &Policy,
         of: &Subject,
-        reason: Reason,
+        why: &str,
+        class: Option<ErrorClass>,
         (at, until): (Instant, Option<Instant>),
         (epoch, now): (Instant, Instant),
     ) -> Option<Self> {
@@ -145,10 +185,7 @@ impl Finding {
                 target.model().map(|it| (**it).into()),
             ),
             Subject::Key(key) => (Of::Key, &key.provider, &key.key, None),
-        };
-        let class = match reason {
-            Reason::Benched(class) => Some(class),
-            _ => None,
+            Subject::Health(target) => (Of::Health, target.provider(), target.key(), None),
         };
         Some(Self {
             of: kind,
@@ -159,7 +196,7 @@ impl Finding {
             id: u64::try_from(at.saturating_duration_since(epoch).as_micros()).unwrap_or(u64::MAX),
             ago: millis(now.saturating_duration_since(at)),
             left: until.map(|until| millis(until.saturating_duration_since(now))),
-            why: class.map_or_else(|| reason.to_string(), |class| in_words(class).to_owned()),
+            why: why.to_owned(),
             class: class.map(|class| class.as_str().into()),
         })
     }
@@ -176,6 +213,9 @@ impl Finding {
             }
             Of::Key if guarded || provider.keys.len() > 1 => {
                 Subject::Key(Credential::new(provider.name.clone(), &*self.key))
+            }
+            Of::Health if provider.probe.is_some() => {
+                Subject::Health(Target::new(provider.name.clone(), &*self.key, None))
             }
             _ => return None,
         };
@@ -222,7 +262,7 @@ fn millis(time: Duration) -> u64 {
 /// or it is each client's own.
 fn fingerprint(policy: &Policy, of: &Subject) -> Option<String> {
     let (provider, name) = match of {
-        Subject::Circuit(target) => (target.provider(), target.key()),
+        Subject::Circuit(target) | Subject::Health(target) => (target.provider(), target.key()),
         Subject::Key(key) => (&key.provider, &key.key),
     };
     let provider = policy.provider(provider)?;
@@ -233,7 +273,7 @@ fn fingerprint(policy: &Policy, of: &Subject) -> Option<String> {
     let mut hash = Sha256::new();
     hash.update(address(provider));
     let secret = provider.keys.iter().find(|key| key.name == *name);
-    if let (Subject::Key(_), Some(key)) = (of, secret) {
+    if let (Subject::Key(_) | Subject::Health(_), Some(key)) = (of, secret) {
         hash.update([0]);
         hash.update(key.secret.expose_secret());
     }
@@ -251,7 +291,7 @@ fn address(provider: &Provider) -> String {
 impl From<&Subject> for Target {
     fn from(of: &Subject) -> Self {
         match of {
-            Subject::Circuit(target) => target.clone(),
+            Subject::Circuit(target) | Subject::Health(target) => target.clone(),
             Subject::Key(key) => Self::new(key.provider.clone(), key.key.clone(), None),
         }
     }

@@ -187,6 +187,38 @@ async fn a_key_that_is_revoked_is_set_aside_everywhere() {
 }
 
 #[tokio::test]
+async fn what_probes_of_one_find_down_is_down_for_the_other() {
+    let (up, redis) = (Arc::new(AtomicU16::new(503)), RedisServer::start());
+    let answers = up.clone();
+    let provider = Recording::new(move |_| reply(answers.load(SeqCst), &[JSON], COMPLETION)).await;
+    let policy = |every: &str| {
+        format!(
+            "
+state: {{ redis: '{}', ledger: memory, limits: memory, budgets: memory }}
+providers: {{ up: {{ base_url: 'http://{}/v1', api_key: secret-number-one }} }}
+health: {{ recover_after: 300s, probe: {{ interval: {every}, jitter: 0% }} }}
+",
+            redis.url(),
+            provider.address
+        )
+    };
+    let (one, two) = (Running::new(&policy("1s")), Running::new(&policy("1h")));
+    let target = Target::new("up", "default", Some("gpt-4o-mini".into()));
+    let health = |proxy: &Running| {
+        let now = tokio::time::Instant::now();
+        proxy.stack().facts().slot(&target).figures(now).health.as_str()
+    };
+    until("the first's probes", || health(&one) == "down").await;
+    until("the other hears", || health(&two) == "down").await;
+    assert_eq!(advice(&two, "heard", "health"), Some(1.0));
+    assert_eq!(advice(&two, "told", "health"), None);
+    up.store(200, SeqCst);
+    assert_eq!(two.chat("").await.status, 200, "the only one there is");
+    until("it is seen to be well", || health(&two) == "healthy").await;
+    assert_eq!(health(&one), "down");
+}
+
+#[tokio::test]
 async fn what_an_operator_opens_is_open_everywhere_until_it_is_reset() {
     let fleet = Fleet::new(SLOW).await;
     assert_eq!(fleet.two.chat("").await.status, 200);
