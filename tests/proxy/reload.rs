@@ -307,7 +307,7 @@ server: {{ request_deadline: {deadline}s }}
 retry:
   attempts: 2
   backoff: {{ first: 1ms, max: 1ms }}
-  budget: {{ ratio: 0%, min_per_second: 1 }}
+  budget: {{ ratio: 1%, min_per_second: 1 }}
 ",
             up.address
         )

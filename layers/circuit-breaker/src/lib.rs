@@ -78,6 +78,13 @@
 //! # Ok::<_, tollway_circuit_breaker::ConfigError>(())
 //! ```
 //!
+//! # Advice
+//!
+//! Several instances of a service can spare each other: what one's circuits
+//! [found](CircuitBreakerHandle::findings) is [advice](Advice) to the others
+//! ([`advise`](CircuitBreakerHandle::advise)), which holds a circuit open until then, is tried like an
+//! opening of its own after that, and is outranked by what the circuit sees for itself.
+//!
 //! # On cancel
 //!
 //! A request whose future is dropped, or whose reply's body is dropped before its end, counts for

@@ -78,7 +78,10 @@ async fn who_takes_it_back_frees_at_once_where_nobody_else_says_so() {
     rig.handle.withdraw(&"a", "nobody");
     rig.handle.withdraw(&"a", "c");
     rig.times(10, ok()).await;
-    assert_eq!(rig.told(), [EventKind::Advised { hold_for: secs(60), benched: None }, EventKind::Freed]);
+    assert_eq!(
+        rig.told(),
+        [EventKind::Advised { hold_for: secs(60), benched: None }, EventKind::Freed]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,7 @@ fn a_note_is_read_by_all_others_until_it_is_taken_down(Made(board, _held): Made)
     let text = b"12 13 any bytes \x00\xff\n\r\n";
     assert!(board.exchange("a", Some(&note(text, 60_000))).unwrap().is_empty(), "not its own");
     let of_a = ("a".to_owned(), text.to_vec());
-    assert_eq!(read(&*board, "c"), [of_a.clone()]);
+    assert_eq!(read(&*board, "c"), std::slice::from_ref(&of_a));
     let seen = board.exchange("b", Some(&note(b"", 60_000))).unwrap();
     assert_eq!(seen.len(), 1);
     assert_eq!(read(&*board, "c"), [of_a, ("b".to_owned(), Vec::new())]);

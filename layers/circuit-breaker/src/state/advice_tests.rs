@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*};
 use tokio::time::Instant;
 
 use super::*;
-use crate::Advice;
+use crate::{Advice, advice::Heard};
 
 const FAILED: Outcome = Outcome::Failure(ErrorClass::Server);
 const TRUSTED: Nanos = 400;
@@ -63,7 +63,10 @@ fn call(circuit: &mut Circuit, outcome: Outcome, now: Nanos) -> Option<Option<Ev
 fn it_holds_until_then_and_is_tried_as_if_it_were_its_own() {
     let mut circuit = Circuit::new();
     let told = hear(&mut circuit, &said(0, 10, 90, false), 10);
-    assert_eq!(told, Some(EventKind::Advised { hold_for: Duration::from_nanos(90), benched: None }));
+    assert_eq!(
+        told,
+        Some(EventKind::Advised { hold_for: Duration::from_nanos(90), benched: None })
+    );
     let refusal = circuit.admit(60, &config()).0.unwrap_err();
     assert_eq!(refusal.retry_after, Some(Duration::from_nanos(40)));
     assert_eq!(
