@@ -170,8 +170,10 @@ impl Stack {
             limits(limits::Side::Attempt, before.map(|before| &before.attempt_limits))?;
         let request_limits =
             limits(limits::Side::Request, before.map(|before| &before.request_limits))?;
-        let (mut benches, mut breakers) =
-            (breaker::benches(&policy, &telemetry)?, breaker::layer(&policy, &telemetry)?);
+        let (mut benches, mut breakers) = (
+            breaker::benches(&policy, &telemetry, stores.wake())?,
+            breaker::layer(&policy, &telemetry, stores.wake())?,
+        );
         let mut pace = pace::layer(&policy, settle, &telemetry)?;
         if let Some(before) = before {
             benches = benches.with_circuits_of(&before.benches());
@@ -192,7 +194,7 @@ impl Stack {
             cost: CostLayer::new(prices.book).with_totals(totals).with_ledger(input_tokens.clone()),
             input_tokens,
             request_limits,
-            retry: retry::layer(&policy, &decider, &telemetry)?,
+            retry: retry::layer(&policy, &decider, &telemetry, before.map(|before| &before.retry))?,
             alerts,
             route: decider.layer(&telemetry),
             decider,

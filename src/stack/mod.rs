@@ -41,6 +41,8 @@ mod resets;
 mod retry;
 mod routes;
 mod shared;
+mod shared_advice;
+mod shared_findings;
 mod signals;
 mod stores;
 mod tell;
@@ -69,6 +71,7 @@ pub use probes::Probing;
 pub use providers::Providers;
 pub use quotas::{Custom, CustomQuota};
 pub use shared::Shared;
+pub use shared_advice::{Exchanging, Sharing};
 pub use upstream::{Pools, PoolsOf};
 
 /// A part of the policy that can't be built.

@@ -50,6 +50,12 @@ impl Decider {
         RouteLayer::with_signals(router, state, tell::routes(telemetry.clone()), self.reads)
     }
 
+    /// Goes on with the turns of the policy before.
+    pub(super) fn resume(&self, before: &Self) {
+        self.router.resume(&before.router);
+        self.downgrades.resume(&before.downgrades);
+    }
+
     /// Where the request would go if it came now, and why: no turn is taken.
     pub(super) fn rehearse<B>(
         &self,

@@ -14,12 +14,18 @@ use tollway_store::{
 #[cfg(feature = "redis")]
 use tollway_store::{
     limits::RedisLimits,
-    redis::{Redis, RedisConfig},
+    redis::{Redis, RedisBoard, RedisConfig},
 };
 
 #[cfg(feature = "sqlite")]
 use super::journal;
-use super::{KeyRing, StackError, documents::Documents, ledger, quotas::Quotas};
+use super::{
+    KeyRing, StackError,
+    documents::Documents,
+    ledger,
+    quotas::Quotas,
+    shared_advice::{self, Sharing, Wake},
+};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
 use crate::{
@@ -47,6 +53,8 @@ pub(super) struct Stores {
     pub(super) keys: Arc<KeyRing>,
     /// And the quotas.
     pub(super) quotas: Arc<Quotas>,
+    /// Where instances tell each other what breakers found.
+    pub(super) sharing: Option<Sharing>,
 }
 
 /// Where limits are counted besides in memory.
@@ -166,8 +174,32 @@ impl Stores {
         let limits = Counted::open(policy, &mut places, telemetry)?;
         let wrong = |error: StoreError| StackError::new("state", error);
         let documents = places.open(&policy.state.documents).map_err(wrong)?;
-        let documents = Documents::open(documents);
-        Ok(Self { ledger, limits, documents, keys: Arc::default(), quotas: Arc::default() })
+        Ok(Self {
+            ledger,
+            limits,
+            documents: Documents::open(documents),
+            keys: Arc::default(),
+            quotas: Arc::default(),
+            sharing: board(policy, &mut places)?,
+        })
+    }
+
+    /// Wakes whoever tells others; of no effect where nobody is told.
+    pub(super) fn wake(&self) -> Wake {
+        self.sharing.as_ref().map(Sharing::wake).unwrap_or_default()
+    }
+}
+
+/// Where breakers tell what they found; in memory there is nobody to tell.
+fn board(policy: &Policy, places: &mut Places) -> Result<Option<Sharing>, StackError> {
+    let wrong = |error| StackError::new("state.breakers", error);
+    match places.open(&policy.state.breakers).map_err(wrong)? {
+        #[cfg(feature = "redis")]
+        Place::Shared(redis) => {
+            let board = Arc::new(RedisBoard::new(redis, "breakers"));
+            Ok(Some(Sharing::new(board, shared_advice::instance())))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -1307,6 +1307,7 @@ state:
   redis: redis://:hunter2-horse@localhost
   ledger: { keep: 90, keep_rows: 0, keep_days: 0d }
   limits: redsi
+  breakers: sqlite
 ",
         r"error: there are two stores, and nothing says which one is for what
  --> policy.yaml:4:10 (state.redis)
@@ -1343,6 +1344,13 @@ error: `redsi` is not a choice here
   |           ^^^^^
   = expected one of: memory, sqlite, redis
   = help: did you mean `redis`?
+
+error: a file beside the process tells no other instance
+ --> policy.yaml:7:13 (state.breakers)
+  |
+7 |   breakers: sqlite
+  |             ^^^^^^
+  = expected `memory` or `redis`
 ",
     );
 }

@@ -30,6 +30,8 @@ mod routing_rules;
 mod routing_told;
 mod scale;
 mod served;
+#[cfg(feature = "redis")]
+mod sharing;
 mod streams;
 mod support;
 mod tollway_keys;

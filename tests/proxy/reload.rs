@@ -272,6 +272,57 @@ async fn connections_to_a_provider_that_is_the_same_are_kept() {
 }
 
 #[tokio::test]
+async fn turns_go_on() {
+    let up = Recording::new(|_| reply(200, &[JSON], COMPLETION)).await;
+    let with = |burst: u32| {
+        format!(
+            "providers: {{ up: {{ base_url: \"http://{}/v1\", keys: {{ a: aaaa, b: bbbb, c: cccc }} }} }}
+limits: [{{ name: all, per: all, requests: 60/min, burst: {burst} }}]
+routes: [{{ name: all, strategy: round_robin, targets: [up/one, up/two] }}]
+",
+            up.address
+        )
+    };
+    let proxy = Running::new(&with(50));
+    for burst in 51..57 {
+        assert_eq!(proxy.chat("").await.status, 200);
+        proxy.reloader().apply(policy(&with(burst))).await.unwrap();
+    }
+    let all = up.all();
+    let model = |seen: &Seen| seen.body.windows(5).any(|text| text == b"\"one\"");
+    let turns: Vec<_> = all.iter().map(model).collect();
+    assert_eq!(turns, [true, false, true, false, true, false]);
+    let keys: std::collections::BTreeSet<_> =
+        all.iter().map(|seen| seen.header("authorization")).collect();
+    assert_eq!(keys.len(), 3, "those of keys, too");
+}
+
+#[tokio::test]
+async fn a_reload_feeds_no_storm_of_retries() {
+    let up = Recording::new(|_| reply(503, &[JSON], "{}")).await;
+    let with = |deadline: u32| {
+        format!(
+            "providers: {{ up: {{ base_url: \"http://{}/v1\", auth: none }} }}
+server: {{ request_deadline: {deadline}s }}
+retry:
+  attempts: 2
+  backoff: {{ first: 1ms, max: 1ms }}
+  budget: {{ ratio: 1%, min_per_second: 1 }}
+",
+            up.address
+        )
+    };
+    let proxy = Running::new(&with(100));
+    for deadline in 101..121 {
+        assert_eq!(proxy.chat("").await.status, 503);
+        proxy.reloader().apply(policy(&with(deadline))).await.unwrap();
+    }
+    // Ten in ten seconds; a slow machine may see a second or two of the next.
+    let repeats = up.count() - 20;
+    assert!((10..=14).contains(&repeats), "{repeats}");
+}
+
+#[tokio::test]
 async fn what_is_ill_stays_known_until_it_is_another_one() {
     let down = provider(|_| async { reply(500, &[JSON], "{}") }).await;
     let refuses =

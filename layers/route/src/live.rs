@@ -36,6 +36,20 @@ pub(crate) struct LiveRule {
     pub(crate) own: Option<Tree>,
 }
 
+impl LiveRoute {
+    /// Goes on with the turns of `before`.
+    pub(crate) fn resume(&self, before: &Self) {
+        self.tree.root.resume(&before.tree.root);
+        for (rule, then) in self.rules.iter().zip(&before.rules) {
+            for (tree, then) in [(&rule.preferred, &then.preferred), (&rule.own, &then.own)] {
+                if let (Some(tree), Some(then)) = (tree, then) {
+                    tree.root.resume(&then.root);
+                }
+            }
+        }
+    }
+}
+
 /// Which places a request could go to, and why not to the others.
 pub(crate) struct Standing {
     /// None: nobody is left that could serve it.

@@ -143,6 +143,24 @@ impl Branch {
         }
     }
 
+    /// Goes on with the turns of `before`, in groups whose members are the same.
+    pub(crate) fn resume(&self, before: &Self) {
+        let members =
+            |branch: &Self| branch.limbs.iter().map(|limb| limb.identity).collect::<Vec<_>>();
+        if members(self) == members(before) {
+            self.turns.resume(&before.turns);
+            self.behind.resume(&before.behind);
+        }
+        for limb in &self.limbs {
+            let same = before.limbs.iter().find(|then| then.identity == limb.identity);
+            if let (Grown::Group(branch), Some(Grown::Group(then))) =
+                (&limb.node, same.map(|same| &same.node))
+            {
+                branch.resume(then);
+            }
+        }
+    }
+
     fn arms(&self) -> Vec<(Set, Arc<str>)> {
         let splits = matches!(self.strategy, Strategy::Split { .. });
         let arms = |limb: &Limb| match &limb.node {

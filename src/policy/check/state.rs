@@ -38,10 +38,20 @@ pub(super) fn state(written: &PolicyWritten, check: &mut Check<'_, '_>) -> State
     };
     let (limits, budgets) = (one(&section.limits, check), one(&section.budgets, check));
     together(section, (&limits, &budgets), check);
+    let breakers = match &section.breakers {
+        // A file beside the process tells nobody else.
+        None if !matches!(stores.default, Store::Redis(_)) => Store::Memory,
+        written => one(written, check),
+    };
+    if let (Some(at), Store::Sqlite(_)) = (&section.breakers, &breakers) {
+        let message = "a file beside the process tells no other instance";
+        check.reader.wrong(at, message).expected("`memory` or `redis`");
+    }
     State {
         ledger: ledger(section, &stores, check),
         limits,
         budgets,
+        breakers,
         documents: stores.default.clone(),
     }
 }

@@ -140,6 +140,45 @@ impl Tracker {
         drop(held);
     }
 
+    /// Somebody else found by probes that a provider is down by one of its keys: all targets of both are
+    /// taken for down until then, or until a request or a probe here succeeds. `None`: they say so no
+    /// more. Nothing of it is counted. Whether it was found after anything was last seen to be well here.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tokio::time::Instant;
+    /// use tollway_core::Target;
+    /// use tollway_route::{Health, facts::{Config, Tracker}};
+    ///
+    /// let (tracker, now) = (Tracker::new(Config::default())?, Instant::now());
+    /// let (whole, llama) = (Target::new("groq", "main", None), Target::new("groq", "main", Some("llama".into())));
+    /// let health = |at| tracker.slot(&llama).figures(at).health;
+    /// assert!(tracker.advise_down(&whole, now, Some(now + Duration::from_secs(30))));
+    /// assert_eq!(health(now), Health::Down);
+    /// assert_eq!(health(now + Duration::from_secs(30)), Health::Healthy);
+    /// tracker.probed(&whole, true, now + Duration::from_secs(1));
+    /// assert_eq!(health(now + Duration::from_secs(1)), Health::Healthy);
+    /// assert!(!tracker.advise_down(&whole, now, Some(now + Duration::from_secs(30))));
+    /// # Ok::<_, tollway_route::facts::ConfigError>(())
+    /// ```
+    pub fn advise_down(&self, whole: &Target, found: Instant, until: Option<Instant>) -> bool {
+        let Some(held) = self.tracked(&without_model(whole)) else { return false };
+        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
+        let same = |slot: &&Arc<Slot>| {
+            let target = slot.target();
+            (target.provider(), target.key()) == (whole.provider(), whole.key())
+        };
+        let slots: Vec<_> = table.slots.values().filter(same).cloned().collect();
+        drop(table);
+        // One model that was served says that the provider is not down.
+        let late = slots.iter().filter(|slot| !slot.advise_down(found, until)).count() > 0;
+        if late {
+            slots.iter().for_each(|slot| _ = slot.advise_down(found, None));
+        }
+        drop(held);
+        !late
+    }
+
     /// The figures as they are at `now`, by target, provider and model: of targets that have a request
     /// under way or have had one, of providers that were probed, and of those that are `named` besides. A
     /// model that its provider refused as not known, and never served, has had none.
