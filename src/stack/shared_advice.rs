@@ -56,6 +56,7 @@ impl Wake {
 }
 
 impl Sharing {
+    #[cfg(any(feature = "redis", test))]
     pub(super) fn new(board: Arc<dyn Board>, me: impl Into<Arc<str>>) -> Self {
         let (me, epoch, wake) = (me.into(), Instant::now(), Wake::default());
         Self { board, me, epoch, wake, away: Arc::default() }
@@ -83,6 +84,7 @@ impl fmt::Debug for Sharing {
 }
 
 /// A name for this instance: its machine's, and one of chance, as several may run there.
+#[cfg(feature = "redis")]
 pub(super) fn instance() -> String {
     let mut chance = [0; 4];
     let _ = getrandom::fill(&mut chance);

@@ -24,7 +24,7 @@ use super::{
     documents::Documents,
     ledger,
     quotas::Quotas,
-    shared_advice::{self, Sharing, Wake},
+    shared_advice::{Sharing, Wake},
 };
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
@@ -197,7 +197,7 @@ fn board(policy: &Policy, places: &mut Places) -> Result<Option<Sharing>, StackE
         #[cfg(feature = "redis")]
         Place::Shared(redis) => {
             let board = Arc::new(RedisBoard::new(redis, "breakers"));
-            Ok(Some(Sharing::new(board, shared_advice::instance())))
+            Ok(Some(Sharing::new(board, super::shared_advice::instance())))
         }
         _ => Ok(None),
     }
