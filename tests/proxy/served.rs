@@ -111,12 +111,15 @@ impl Served {
 
     /// A question for `model`, over a connection that stays.
     pub(crate) async fn chat(&self, client: &Http, model: &str, headers: &[(&str, &str)]) -> Reply {
+        self.post(client, ask(false).replace("gpt-4o-mini", model), headers).await
+    }
+
+    pub(crate) async fn post(&self, client: &Http, body: String, more: &[(&str, &str)]) -> Reply {
         let mut request = Request::post(format!("http://{}{CHAT}", self.address));
-        for (name, value) in [&[JSON][..], headers].concat() {
+        for (name, value) in [&[JSON][..], more].concat() {
             request = request.header(name, value);
         }
-        let body = full(ask(false).replace("gpt-4o-mini", model));
-        let reply = within("a reply", client.request(request.body(body).unwrap())).await;
+        let reply = within("a reply", client.request(request.body(full(body)).unwrap())).await;
         // A process that was killed leaves its last replies unsent.
         match reply {
             Ok(reply) => Reply::read(reply).await,
