@@ -24,7 +24,7 @@ use super::{StackError, ledger};
 use crate::policy::RedisStore;
 use crate::{
     policy::{Policy, Store, Unit},
-    telemetry::Telemetry,
+    telemetry::{Telemetry, names},
 };
 
 /// Where a stack keeps what outlives a request; a stack of its own, which only shows what it would
@@ -53,8 +53,7 @@ impl Counted {
         places: &mut Places,
         telemetry: &Telemetry,
     ) -> Result<Self, StackError> {
-        #[cfg(not(feature = "sqlite"))]
-        let _ = telemetry;
+        telemetry.set(names::LIMITS_UNSAVED, vec![], 0.0);
         let (limits, budgets) = (&policy.state.limits, &policy.state.budgets);
         let mut counted = Self::default();
         for (name, store) in [("state.limits", limits), ("state.budgets", budgets)] {
