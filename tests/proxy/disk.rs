@@ -124,7 +124,7 @@ impl Seen {
 /// Traffic goes on, it is told in all places, and when there is room again nothing is missing.
 async fn is_told_and_mended(kept: &Kept, proxy: Served, why: &str, mend: impl FnOnce(&Served)) {
     let mut seen = Seen::default();
-    let before = kept.file().exists().then(|| counted(&kept.file())).unwrap_or(0);
+    let before = if kept.file().exists() { counted(&kept.file()) } else { 0 };
     within("the file's failure", async {
         while proxy.metric("tollway_ledger_failing").await != Some(1.0)
             || proxy.metric("tollway_limits_unsaved").await != Some(1.0)

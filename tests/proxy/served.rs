@@ -131,6 +131,7 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -153,6 +154,7 @@ impl Simulated {
 impl Drop for Simulated {
     fn drop(&mut self) {
         let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -160,14 +162,18 @@ impl Drop for Simulated {
 fn spawn(mut command: Command, word: &str) -> (Child, BufReader<ChildStderr>, String, String) {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let (said, rest) = until_line(&mut lines, word);
+    (child, lines, said, rest)
+}
+
+fn until_line(lines: &mut BufReader<ChildStderr>, word: &str) -> (String, String) {
     let mut said = String::new();
     loop {
         let mut line = String::new();
         assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended: {said}");
         said += &line;
         if let Some((_, rest)) = line.split_once(word) {
-            let rest = rest.to_owned();
-            return (child, lines, said, rest);
+            return (said, rest.to_owned());
         }
     }
 }
