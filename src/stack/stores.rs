@@ -74,8 +74,7 @@ impl Counted {
         places: &mut Places,
         telemetry: &Telemetry,
     ) -> Result<Self, StackError> {
-        #[cfg(not(feature = "sqlite"))]
-        let _ = telemetry;
+        telemetry.set(names::LIMITS_UNSAVED, vec![], 0.0);
         let (limits, budgets) = (&policy.state.limits, &policy.state.budgets);
         let mut counted = Self::default();
         for (name, store) in [("state.limits", limits), ("state.budgets", budgets)] {

@@ -19,7 +19,7 @@ use tollway::{
     rate_limit::{Key, Standing},
 };
 
-use super::support::*;
+use super::{served::Served, support::*};
 
 /// The client's keep-alive connections stay open, unlike [`client`]'s.
 fn keeping() -> Http {
@@ -569,4 +569,49 @@ impl Running {
         let start = move || Proxy::start_from(policy, file);
         Self::started(std::thread::spawn(start).join().unwrap().unwrap())
     }
+}
+
+/// A policy of two hundred routes takes a multiple of what each reload may leave behind here.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn memory_is_flat_over_reloads() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = |nth: usize| {
+        let route = |at| {
+            format!(
+                "  - {{ name: r{at}, match: {{ model: \"m{at}-*\" }}, strategy: weighted, targets: [sim: {}, other: 1] }}\n",
+                1 + nth % 2 + at
+            )
+        };
+        let routes: String = (0..200).map(route).collect();
+        format!(
+            "server: {{ workers: 2 }}\nlog: {{ level: warn }}\nproviders: {{ sim: {{ simulate: {{}} }}, other: {{ simulate: {{}} }} }}\nroutes:\n{routes}  - {{ name: rest, targets: [sim] }}\n"
+        )
+    };
+    let served = Served::with(&folder, &policy(0));
+    let client = keeping();
+    let resident = || {
+        let pages = std::fs::read_to_string(format!("/proc/{}/statm", served.id())).unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4
+    };
+    let reload = async |nth| {
+        std::fs::write(folder.path().join("policy.yaml"), policy(nth)).unwrap();
+        let uri = format!("http://{}/admin/v1/reload", served.admin);
+        let request = Request::post(uri).body(full("")).unwrap();
+        let got = Reply::read(client.request(request).await.unwrap()).await;
+        assert_eq!(got.status, 200, "{got:?}");
+        for _ in 0..4 {
+            assert_eq!(served.chat(&client, &format!("m{nth}-a"), &[]).await.status, 200);
+        }
+    };
+    for nth in 0..20 {
+        reload(nth).await;
+    }
+    let before = resident();
+    for nth in 20..70 {
+        reload(nth).await;
+    }
+    let after = resident();
+    println!("{before} kB after 20 reloads, {after} kB after 70");
+    assert!(after < before + 50 * 100, "{before} kB, then {after} kB");
 }
