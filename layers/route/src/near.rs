@@ -32,6 +32,20 @@ impl Near {
         header.or_else(tag).or(self.default.as_deref())
     }
 
+    /// Whether a region is any nearer to a caller's than one of which nothing is said: it is the same,
+    /// written behind it, or shares its first word.
+    ///
+    /// ```
+    /// use tollway_route::Near;
+    ///
+    /// let near = Near::default();
+    /// assert!(near.is_near("eu-west", "eu") && near.is_near("eu-west", "EU-north"));
+    /// assert!(!near.is_near("us-east", "eu"));
+    /// ```
+    pub fn is_near(&self, region: &str, to: &str) -> bool {
+        self.away(Some(region), to) < u8::MAX
+    }
+
     /// How far a member's region is from the caller's: 0 nearest.
     pub(crate) fn away(&self, theirs: Option<&str>, mine: &str) -> u8 {
         let Some(theirs) = theirs else { return u8::MAX };

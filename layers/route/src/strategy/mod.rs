@@ -135,6 +135,24 @@ impl Strategy {
         }
     }
 
+    /// Why the first member is first, where no time of any is known, or no price; `None`: what it goes by
+    /// is known of some.
+    pub(crate) fn blind(&self, timed: bool, priced: bool) -> Option<&'static str> {
+        let (wants_time, wants_price) = match self {
+            Self::Latency { .. } => (true, false),
+            Self::Cost => (false, true),
+            Self::Score { latency, cost } => (*latency > 0, *cost > 0),
+            _ => return None,
+        };
+        match (wants_time && !timed, wants_price && !priced) {
+            (false, false) => None,
+            (true, false) if wants_price => Some("by cost alone: too little is known of times"),
+            (false, true) if wants_time => Some("by latency alone: no price is known"),
+            (false, true) => Some("no price is known"),
+            (true, _) => Some("too little is known to compare"),
+        }
+    }
+
     /// Whether the order depends on nothing but whose turn it is.
     pub(crate) fn is_fixed(&self) -> bool {
         matches!(self, Self::Failover | Self::RoundRobin | Self::Weighted)
