@@ -34,6 +34,7 @@ mod rehearse;
 mod rescue;
 mod retry;
 mod routes;
+mod said;
 mod shared;
 mod signals;
 mod stores;

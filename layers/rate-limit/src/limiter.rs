@@ -285,6 +285,27 @@ impl Limiter {
         })
     }
 
+    /// The limits that would downgrade the request now; takes nothing.
+    pub(crate) fn would_downgrade(&self, request: &Parts) -> Option<Downgraded> {
+        let mut claims = self.claims(request);
+        let (now, core) = (self.now(), self.decide(&mut claims));
+        let over = claims.iter().filter_map(|claim| {
+            let table = core.tables.get(claim.rule as usize)?;
+            let rule = self.rule(claim.rule);
+            let most = self.most(table, rule);
+            let over = table.enforce
+                && table.downgrades
+                && !fits(table, &claim.key, claim.amount, most, now);
+            let (state, slot) = over.then(|| table.peek(&claim.key, now))?;
+            let (held, waiting) = slot.map_or((0, 0), |slot| (slot.held, slot.queue.len()));
+            let standing = tell(rule, View::new(&table.shape, &state, held, waiting, now));
+            let retry_after = standing.reset;
+            Some(LimitExceeded::new(standing, retry_after, claim.amount > most))
+        });
+        let over: Arc<[LimitExceeded]> = over.collect();
+        (!over.is_empty()).then_some(Downgraded(over))
+    }
+
     pub(crate) fn would_admit_key(&self, rule: usize, key: &Key, amount: u64) -> bool {
         let Some(at) = self.place(rule) else { return true };
         let (now, core) = (self.now(), self.lock());

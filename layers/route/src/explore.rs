@@ -19,7 +19,14 @@ impl Branch {
         if !self.strategy.explores() || explore == PerMille::ZERO {
             return None;
         }
-        let (of, fronts) = (self.time(walk), self.fronts(walk));
+        let of = self.time(walk);
+        let known = |at| estimates.get(at);
+        let is_due = |one: &Estimate| one.stale || one.latency(of).is_none();
+        // Of most decisions all is known.
+        if !self.places().and(walk.usable).iter().filter_map(known).any(is_due) {
+            return None;
+        }
+        let fronts = self.fronts(walk);
         let those = |holds: &dyn Fn(&Estimate) -> bool| {
             fronts.filter(|at| estimates.get(at).is_some_and(holds))
         };

@@ -65,6 +65,26 @@ impl Bounds {
     }
 }
 
+/// Of those that are known.
+#[derive(Clone, Copy, Default)]
+struct Mean {
+    sum: f32,
+    of: f32,
+}
+
+impl Mean {
+    fn add(&mut self, one: Option<f32>) {
+        if let Some(one) = one {
+            self.sum += one;
+            self.of += 1.0;
+        }
+    }
+
+    fn get(self) -> Option<f32> {
+        (self.of > 0.0).then(|| self.sum / self.of)
+    }
+}
+
 /// One decision.
 pub(crate) struct Scored<'a> {
     pub(crate) live: &'a LiveRoute,
@@ -163,27 +183,34 @@ impl Scored<'_> {
     }
 
     fn estimate(&self, usable: Set, estimates: &mut Estimates) {
+        let Query { ask, caller, now, .. } = *self.query;
+        let usual = ask.and_then(|ask| self.sources.figures.usual_output(caller, ask));
         let mut put = |at: usize, figures: &Figures| {
             if let (Some(traits), Some(place)) = (self.among.traits.get(at), estimates.get_mut(at))
             {
-                *place = Estimate::new(figures, traits, self.query);
+                *place = Estimate::new(figures, traits, (self.query, usual));
             }
         };
-        let figures = |at: usize| self.among.live.get(at).map(|one| one.figures(self.query.now));
-        let (mut unseen, mut seen, mut tokens) = (Set::NONE, 0.0_f32, 0.0_f32);
+        let figures = |at: usize| self.among.live.get(at).map(|one| one.figures(now));
+        let (mut unseen, mut tokens, mut wordiness) = (Set::NONE, Mean::default(), Mean::default());
         for at in usable.iter() {
             let Some(figures) = figures(at) else { continue };
-            match figures.output_tokens {
-                Some(mean) => (seen, tokens) = (seen + 1.0, tokens + mean),
-                None => unseen = unseen.or(Set::one(at)),
+            let foretold = usual.is_none() || figures.wordiness.is_some();
+            if figures.output_tokens.is_none() || !foretold {
+                unseen = unseen.or(Set::one(at));
             }
+            tokens.add(figures.output_tokens);
+            wordiness.add(figures.wordiness);
             put(at, &figures);
         }
         // Whose replies nobody has seen is taken to write as much as the others: else it would seem
         // dear beside them, and stay unseen.
-        for at in unseen.iter().filter(|_| seen > 0.0) {
+        let (tokens, wordiness) = (tokens.get(), wordiness.get());
+        for at in unseen.iter().filter(|_| tokens.is_some() || wordiness.is_some()) {
             let Some(figures) = figures(at) else { continue };
-            put(at, &Figures { output_tokens: Some(tokens / seen), ..figures });
+            let output_tokens = figures.output_tokens.or(tokens);
+            let wordiness = figures.wordiness.or(wordiness);
+            put(at, &Figures { output_tokens, wordiness, ..figures });
         }
     }
 

@@ -5,9 +5,14 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tollway_core::{NameMap, Target};
+use tollway_core::{Ask, Caller, NameMap, Target};
 
-use super::{Config, ConfigError, Nanos, Slot, Snapshot, book::Proof, nanos};
+use super::{
+    Config, ConfigError, Nanos, Slot, Snapshot,
+    book::Proof,
+    lengths::{Asker, Lengths},
+    nanos,
+};
 use crate::{Live, Track};
 
 /// Targets in a snapshot that nobody names, at most.
@@ -19,6 +24,7 @@ pub struct Tracker(Arc<Inner>);
 
 struct Inner {
     epoch: Instant,
+    lengths: Arc<Lengths>,
     table: RwLock<Table>,
 }
 
@@ -39,7 +45,7 @@ impl Tracker {
         config.check()?;
         let (config, slots) = (Arc::new(config), NameMap::default());
         let table = RwLock::new(Table { config, slots, turn_away: 0 });
-        Ok(Self(Arc::new(Inner { epoch: Instant::now(), table })))
+        Ok(Self(Arc::new(Inner { epoch: Instant::now(), lengths: Arc::default(), table })))
     }
 
     /// What figures are kept by.
@@ -185,7 +191,7 @@ fn without_model(target: &Target) -> Target {
 
 impl Inner {
     fn make(&self, target: &Target, config: Arc<Config>) -> Arc<Slot> {
-        Arc::new(Slot::new(target.clone(), config, self.epoch))
+        Arc::new(Slot::new(target.clone(), config, self.epoch, self.lengths.clone()))
     }
 }
 
@@ -239,6 +245,10 @@ impl Table {
 impl Track for Tracker {
     fn slot(&self, target: &Target) -> Arc<dyn Live> {
         self.slot(target)
+    }
+
+    fn usual_output(&self, caller: Option<&Caller>, ask: &Ask) -> Option<f32> {
+        ask.operation.has_output().then(|| self.0.lengths.usual(Asker::new(caller, ask)))?
     }
 }
 

@@ -15,7 +15,7 @@ use report::{over, swings};
 use routed::Routed;
 use rules::{Always, LiteLlmCost, LiteLlmLatency, Oracle, Random, RoundRobin};
 use run::{Outcome, run};
-use scenarios::{FIVE, LARGE, TWINS};
+use scenarios::{CALLED, FIVE, LARGE, TWINS};
 use tollway_route::{Of, Strategy};
 use world::{Dice, REPLY};
 
@@ -65,6 +65,27 @@ async fn strategies_keep_what_they_promise() {
     assert!(kept(score.p95(), latency.p95(), random.p95()) >= 0.85);
     assert!(kept(score.usd(), cost.usd(), large.usd()) >= 0.85);
     assert_eq!(latency.failed + first.failed + cost.failed + score.failed, 0);
+}
+
+/// Where callers have uses of their own, the router learns how long their replies get.
+#[tokio::test(start_paused = true)]
+async fn cost_goes_by_what_callers_usually_get() {
+    let cheapest = run(&CALLED, &mut Oracle::Cheapest);
+    let unread = run(&CALLED, &mut Oracle::CheapestUnread(REPLY));
+    let by_caller = run(&CALLED, &mut Oracle::CheapestByCaller);
+    let cost = run(&CALLED, &mut Routed::new(&CALLED, Strategy::Cost));
+    let theirs = run(&CALLED, &mut LiteLlmCost);
+    let runs = [
+        ("oracle: cheapest", cheapest.clone()),
+        ("the same, by callers' means", by_caller.clone()),
+        ("the same, replies unread", unread.clone()),
+        ("LiteLLM lowest cost", theirs),
+        ("`cost`", cost.clone()),
+    ];
+    report::print(&CALLED, &runs, &cheapest, &cheapest);
+    assert!(over(cost.usd(), cheapest.usd()) <= 0.02);
+    assert!(over(cost.usd(), by_caller.usd()) <= 0.005);
+    assert!(cost.usd() < unread.usd());
 }
 
 /// Two places as good as each other, of which neither can take all; one of them gets slow.
