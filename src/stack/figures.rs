@@ -350,6 +350,7 @@ mod tests {
             tokens_per_second: Some(81.3),
             cost: Some("0.000123".parse().unwrap()),
             output_tokens: Some(80.1),
+            wordiness: None,
             cached_share: 0.1,
             in_flight: 3,
             usual_in_flight: 2.2,

@@ -231,7 +231,7 @@ fn shown(world: &World, provider: &str) -> Value {
 async fn a_header_may_widen_a_window() {
     let policy = "providers: { a: { simulate: {} }, c: { simulate: {} } }
 models:
-  - { id: small, provider: a, context_window: 1k, windows: [{ header: anthropic-beta, value: 'context-1m-*', tokens: 1m }] }
+  - { id: small, provider: a, context_window: 1k, windows: [{ header: anthropic-beta, value: 'context-1m-*', tokens: 1M }] }
   - { id: large, provider: c, context_window: 100k }
 routes: [{ targets: [a/small, c/large] }]
 ";

@@ -75,11 +75,8 @@ impl BadHeader {
     /// );
     /// ```
     pub fn unknown(name: &HeaderName, known: &[&str]) -> Self {
-        // By what follows the first words, which all of them share.
-        let tail = |name: &str| name.strip_prefix(OWN).unwrap_or(name).to_owned();
-        let known: Vec<Arc<str>> = known.iter().map(|name| tail(name).into()).collect();
-        let nearest = nearest(&tail(name.as_str()), &known).into_iter().next();
-        let nearest = nearest.map(|name| format!("{OWN}{name}").into());
+        let known: Vec<Arc<str>> = known.iter().map(|name| (*name).into()).collect();
+        let nearest = nearest(name.as_str(), &known).into_iter().next().map(Into::into);
         Self { name: name.clone(), wrong: Wrong::Name { nearest } }
     }
 

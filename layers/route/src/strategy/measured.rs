@@ -1,6 +1,6 @@
 //! By what a request will cost and how long it will take.
 
-use super::{Entrant, Others, Rank, spread};
+use super::{Entrant, Others, Rank, order::ranked, spread};
 use crate::{
     chance::Chance,
     set::{Few, MAX},
@@ -43,36 +43,6 @@ pub(super) fn beside(best: f32, key: f32) -> f32 {
     }
 }
 
-/// By key, where a key that rests on the median of the others is marked as such: nobody is first for
-/// what isn't known of it, until exploration has found out.
-fn placed(all: &[Entrant], key: impl Fn(&Entrant) -> (f32, bool)) -> Few<Rank> {
-    // Each in one number, which are sorted in a fraction of the time: key, whether it is known, place.
-    let mut packed = Few::new();
-    for one in all {
-        let (key, known) = key(one);
-        packed.push(u64::from(ordinal(key)) << 16 | u64::from(!known) << 8 | u64::from(one.at));
-    }
-    packed.as_mut_slice().sort_unstable();
-    let mut ranks = Few::new();
-    for number in packed.as_slice() {
-        let (key, [.., unknown, at]) = (of_ordinal((number >> 16) as u32), number.to_be_bytes());
-        ranks.push(Rank { at, key, known: unknown == 0, score: None });
-    }
-    ranks
-}
-
-/// A whole number that stands to others as `total_cmp` puts theirs.
-fn ordinal(key: f32) -> u32 {
-    let bits = key.to_bits();
-    if key.is_sign_negative() { !bits } else { bits | SIGN }
-}
-
-fn of_ordinal(number: u32) -> f32 {
-    f32::from_bits(if number & SIGN == 0 { !number } else { number ^ SIGN })
-}
-
-const SIGN: u32 = 1 << 31;
-
 /// The median time, where anybody's is missing and has to be stood in for.
 fn usual(all: &[Entrant]) -> Option<f32> {
     let missing = all.iter().any(|one| one.latency.is_none());
@@ -108,7 +78,7 @@ pub(super) fn latency(all: &[Entrant], others: &Others, chance: &Chance) -> Few<
         (None, None) => (others.latency.unwrap_or(0.0), true),
     };
     let near = |best: f32, key: f32| key <= best * NEAR_LATENCY;
-    let mut ranks = placed(all, key);
+    let mut ranks = ranked(all, key);
     finish(all, &mut ranks, near, beside, chance);
     ranks
 }
@@ -116,7 +86,7 @@ pub(super) fn latency(all: &[Entrant], others: &Others, chance: &Chance) -> Few<
 pub(super) fn cost(all: &[Entrant], chance: &Chance) -> Few<Rank> {
     let key = |one: &Entrant| (one.cost.unwrap_or(f32::INFINITY), true);
     let near = |best: f32, key: f32| key <= best * NEAR_COST;
-    let mut ranks = placed(all, key);
+    let mut ranks = ranked(all, key);
     finish(all, &mut ranks, near, beside, chance);
     ranks
 }
@@ -147,22 +117,7 @@ pub(super) fn score(
     };
     let near = |best: f32, key: f32| key <= best + NEAR_SCORE;
     let score = |best: f32, key: f32| if key <= best { 1.0 } else { (best - key).exp() };
-    let mut ranks = placed(all, key);
+    let mut ranks = ranked(all, key);
     finish(all, &mut ranks, near, score, chance);
     ranks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    proptest::proptest! {
-        /// Every key, be it no number, and its order survive.
-        #[test]
-        fn keys_are_ordered_as_total_cmp_orders(one: u32, other: u32) {
-            let (a, b) = (f32::from_bits(one), f32::from_bits(other));
-            proptest::prop_assert_eq!(ordinal(a).cmp(&ordinal(b)), a.total_cmp(&b));
-            proptest::prop_assert_eq!(of_ordinal(ordinal(a)).to_bits(), one);
-        }
-    }
 }

@@ -3,6 +3,7 @@
 
 mod load;
 mod measured;
+mod order;
 mod region;
 mod sticky;
 mod turns;
@@ -10,6 +11,7 @@ mod turns;
 use http::HeaderName;
 
 pub(crate) use measured::median;
+use order::sorted;
 pub(crate) use turns::Turns;
 
 use crate::{Query, chance::Chance, set::Few};
@@ -318,16 +320,6 @@ pub(crate) fn rank(
         Strategy::Capability => sorted(all, |one| if one.able { 0.0 } else { 1.0 }),
         _ => sorted(all, |_| 0.0),
     }
-}
-
-/// By key, and those with the same in the order written.
-fn sorted(all: &[Entrant], mut key: impl FnMut(&Entrant) -> f32) -> Few<Rank> {
-    let mut ranks = Few::new();
-    for one in all {
-        ranks.push(Rank { at: one.at, key: key(one), known: true, score: None });
-    }
-    ranks.as_mut_slice().sort_unstable_by(|a, b| a.key.total_cmp(&b.key).then(a.at.cmp(&b.at)));
-    ranks
 }
 
 /// The less busy of two at random among the first `near` comes first; the others stay in order.

@@ -17,7 +17,7 @@ use rules::{Always, LiteLlmCost, LiteLlmLatency, Oracle, Random, RoundRobin};
 use run::{Outcome, run};
 use scenarios::{CALLED, FIVE, LARGE, TWINS};
 use tollway_route::{Of, Strategy};
-use world::{Dice, REPLY};
+use world::{Dice, REPLY, Scenario};
 
 fn five(strategy: Strategy) -> Outcome {
     run(&FIVE, &mut Routed::new(&FIVE, strategy))
@@ -86,6 +86,26 @@ async fn cost_goes_by_what_callers_usually_get() {
     assert!(over(cost.usd(), cheapest.usd()) <= 0.02);
     assert!(over(cost.usd(), by_caller.usd()) <= 0.005);
     assert!(cost.usd() < unread.usd());
+}
+
+/// What docs/routing.md says of other seeds.
+#[tokio::test(start_paused = true)]
+#[ignore = "figures for a page, no promise"]
+async fn other_seeds() {
+    println!("| seed | latency | score | cost | cost by callers |");
+    for seed in [1, 2, 3, 5, 8] {
+        let (five, called) = (Scenario { seed, ..FIVE }, Scenario { seed, ..CALLED });
+        let routed = |scenario, strategy| run(scenario, &mut Routed::new(scenario, strategy));
+        let quickest = run(&five, &mut Oracle::Quickest);
+        let cheapest = |scenario| run(scenario, &mut Oracle::Cheapest).usd();
+        let p95 = |strategy| 100.0 * over(routed(&five, strategy).p95(), quickest.p95());
+        let usd =
+            |scenario| 100.0 * over(routed(scenario, Strategy::Cost).usd(), cheapest(scenario));
+        let latency = p95(Strategy::Latency { of: Of::Whole });
+        let score = p95(Strategy::Score { latency: 60, cost: 40 });
+        let (cost, by_caller) = (usd(&five), usd(&called));
+        println!("| {seed} | {latency:.1} | {score:.1} | {cost:.1} | {by_caller:.1} |");
+    }
 }
 
 /// Two places as good as each other, of which neither can take all; one of them gets slow.
