@@ -46,10 +46,10 @@ impl Stack {
     /// # }
     /// ```
     pub async fn explain(&self, mut request: Request<Full<Bytes>>) -> Result<Decision, BoxError> {
-        if request.extensions().get::<Caller>().is_none() {
-            if let Some(caller) = self.named_by(request.headers(), request.uri().query())? {
-                request.extensions_mut().insert(caller);
-            }
+        if request.extensions().get::<Caller>().is_none()
+            && let Some(caller) = self.named_by(request.headers(), request.uri().query())?
+        {
+            request.extensions_mut().insert(caller);
         }
         let (decider, tokens) = (self.decider.clone(), self.input_tokens.clone());
         let decide = service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
