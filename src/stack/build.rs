@@ -62,7 +62,7 @@ pub struct Stack {
     pub(super) alerts: Alerts,
     pub(super) telemetry: Telemetry,
     observe: ObserveLayer,
-    identify: IdentifyLayer,
+    pub(super) identify: IdentifyLayer,
     pub(super) inspect: InspectLayer,
     pub(super) input_tokens: InputTokens,
     pub(super) models: ModelsLayer,
@@ -182,7 +182,8 @@ impl Stack {
         }
         let judges = (&benches, &breakers);
         let figures = (&tracker, facts);
-        let decider = routes::decider(&policy, judges, &attempt_limits, &pace, figures)?;
+        let sides = (&request_limits, &attempt_limits);
+        let decider = routes::decider(&policy, judges, sides, &pace, figures)?;
         Ok(Self {
             observe: ObserveLayer::new(telemetry.clone(), prices.pricing())
                 .telling(policy.routing.header)

@@ -40,6 +40,7 @@ mod rescue;
 mod resets;
 mod retry;
 mod routes;
+mod said;
 mod shared;
 mod shared_advice;
 mod shared_findings;

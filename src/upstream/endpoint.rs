@@ -218,9 +218,9 @@ where
         if ours || !self.passthrough {
             remove_where(headers, is_credential);
         }
-        if !self.private.is_empty() {
-            remove_where(headers, |name| self.private.contains(name));
-        }
+        // What is said to this proxy, or by it, is no provider's business.
+        let own = |name: &HeaderName| name.as_str().starts_with(tollway_route::OWN);
+        remove_where(headers, |name| own(name) || self.private.contains(name));
         for (name, value) in self.headers.iter().chain(credential) {
             headers.insert(name, value.clone());
         }

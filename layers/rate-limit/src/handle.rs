@@ -3,7 +3,7 @@ use std::{sync::Arc, time::SystemTime};
 use http::request::Parts;
 use tollway_store::StoreError;
 
-use crate::{ConfigError, Key, KeyQuota, Quota, Rule, Standing, limiter::Limiter};
+use crate::{ConfigError, Downgraded, Key, KeyQuota, Quota, Rule, Standing, limiter::Limiter};
 
 /// Reads a layer's limits, and lets an operator reset them. Cheap to clone.
 ///
@@ -163,6 +163,13 @@ impl Handle {
     /// Whether a request with these parts would be admitted now, without waiting.
     pub fn would_admit(&self, request: &Parts) -> bool {
         self.0.would_admit(request)
+    }
+
+    /// What a request with these parts would carry if it came now: the limits that would send it
+    /// elsewhere ([`WhenFull::Downgrade`](crate::WhenFull::Downgrade)). Of limits that instances share it
+    /// is what this one knows.
+    pub fn would_downgrade(&self, request: &Parts) -> Option<Downgraded> {
+        self.0.would_downgrade(request)
     }
 
     /// Whether `limit` would give `amount` to `key` now, without waiting. A limit that does not

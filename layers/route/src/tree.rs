@@ -20,8 +20,6 @@ pub(crate) struct Tree {
     pub(crate) fixed: bool,
     /// It goes by the order written, and compares nothing.
     pub(crate) written: bool,
-    /// It compares times, so that each must be known.
-    pub(crate) explores: bool,
     /// Which time it goes by first of all; `None`: it doesn't say.
     pub(crate) of: Option<Of>,
     /// The arms of its splits, none of which stands in another.
@@ -77,7 +75,6 @@ impl Tree {
             written: matches!(group.strategy, Strategy::Failover | Strategy::Capability)
                 && !groups.iter().any(|group| group.strategy.compares()),
             fixed: groups.iter().all(|group| group.strategy.is_fixed()),
-            explores: groups.iter().any(|group| group.strategy.explores()),
             of: groups.iter().find_map(|group| group.strategy.of()).flatten(),
             arms: root.arms().into(),
             root,
@@ -171,7 +168,7 @@ impl Branch {
         self.limbs.iter().flat_map(arms).collect()
     }
 
-    fn places(&self) -> Set {
+    pub(crate) fn places(&self) -> Set {
         self.limbs.iter().fold(Set::NONE, |all, limb| all.or(limb.places))
     }
 

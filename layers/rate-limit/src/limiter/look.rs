@@ -6,7 +6,7 @@ use http::request::Parts;
 use tollway_store::limits::Now;
 
 use super::{Limiter, ask, tell};
-use crate::{Key, Rule, Standing, decide::View, table::Table};
+use crate::{Downgraded, Key, LimitExceeded, Rule, Standing, decide::View, table::Table};
 
 impl Limiter {
     /// Whether the request would be admitted at once; takes nothing.
@@ -18,6 +18,26 @@ impl Limiter {
             let most = self.most(table, self.rule(claim.rule), &claim.key);
             admits(table, &claim.key, claim.amount, most, now)
         })
+    }
+
+    /// The limits that would downgrade the request now; takes nothing.
+    pub(crate) fn would_downgrade(&self, request: &Parts) -> Option<Downgraded> {
+        let mut claims = self.claims(request);
+        let (now, core) = (self.now(), self.decide(&mut claims));
+        let over = claims.iter().filter_map(|claim| {
+            let table = core.tables.get(claim.rule as usize)?;
+            let (rule, key) = (self.rule(claim.rule), &claim.key);
+            let most = self.most(table, rule, key);
+            let over = table.enforce && table.downgrades;
+            if !over || fits(table, key, claim.amount, most, now) {
+                return None;
+            }
+            let standing = tell(rule, view(table, key, now));
+            let retry_after = standing.reset;
+            Some(LimitExceeded::new(standing, retry_after, claim.amount > most))
+        });
+        let over: Arc<[LimitExceeded]> = over.collect();
+        (!over.is_empty()).then_some(Downgraded(over))
     }
 
     pub(crate) fn would_admit_key(&self, rule: usize, key: &Key, amount: u64) -> bool {
@@ -42,13 +62,10 @@ impl Limiter {
         let at = self.place(rule)?;
         let (now, core) = (self.now(), self.lock());
         let table = &core.tables[at];
-        let (state, slot) = table.peek(key, now);
-        let (held, mut waiting) = slot.map_or((0, 0), |slot| (slot.held, slot.queue.len()));
+        let mut view = view(table, key, now);
         if let Some(remote) = &self.remote {
-            waiting += remote.lines.waiting(&ask::name(&self.rules[rule], key));
+            view.waiting += remote.lines.waiting(&ask::name(&self.rules[rule], key));
         }
-        let view = View::new(table.shape_for(key), &state, held, waiting, now);
-        let view = View { own: table.quota_of(key), ..view };
         drop(core);
         Some(tell(&self.rules[rule], view))
     }
@@ -66,6 +83,13 @@ impl Limiter {
         let at = self.place(rule)?;
         Some(self.lock().tables[at].len())
     }
+}
+
+fn view(table: &Table, key: &Key, now: Now) -> View {
+    let (state, slot) = table.peek(key, now);
+    let (held, waiting) = slot.map_or((0, 0), |slot| (slot.held, slot.queue.len()));
+    let view = View::new(table.shape_for(key), &state, held, waiting, now);
+    View { own: table.quota_of(key), ..view }
 }
 
 fn admits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {

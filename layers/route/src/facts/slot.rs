@@ -13,6 +13,7 @@ use super::{
     Config, Issue, Nanos, Outcome, Trip,
     book::{Book, Proof},
     health::Standing,
+    lengths::Lengths,
     measures::{Sample, Success},
     nanos,
     published::{Latest, Published},
@@ -42,6 +43,7 @@ pub struct Slot {
     /// When a request last began; 0: never.
     touched: AtomicU64,
     published: Published,
+    lengths: Arc<Lengths>,
     book: Mutex<Book>,
     /// Until when it is down by the word of others, and when it was last seen to be well here.
     advised: AtomicU64,
@@ -49,13 +51,19 @@ pub struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(target: Target, config: Arc<Config>, epoch: Instant) -> Self {
+    pub(super) fn new(
+        target: Target,
+        config: Arc<Config>,
+        epoch: Instant,
+        lengths: Arc<Lengths>,
+    ) -> Self {
         Self {
             target,
             epoch,
             in_flight: AtomicU32::new(0),
             touched: AtomicU64::new(0),
             published: Published::new(&config),
+            lengths,
             book: Mutex::new(Book::new(config)),
             advised: AtomicU64::new(0),
             well: AtomicU64::new(0),
@@ -175,6 +183,7 @@ impl Slot {
         if outcome.ok {
             self.seen_well(now);
         }
+        let usual = trip.asker.and_then(|asker| self.lengths.usual(asker));
         let mut book = self.lock();
         book.age(now);
         let timeout = outcome.class == Some(ErrorClass::Timeout);
@@ -186,6 +195,7 @@ impl Slot {
                 whole,
                 first_token: first_token.map(|at| trip.until(at)),
                 beside: trip.beside,
+                usual,
                 usage: outcome.usage,
                 cost: outcome.cost,
             };
@@ -205,6 +215,11 @@ impl Slot {
             }
         }
         self.publish(book, now);
+        if let (Some(asker), Some(usage)) = (trip.asker, outcome.usage.filter(|_| outcome.ok)) {
+            // As long as it would have been at a target that is no wordier than others.
+            let wordiness = self.published.wordiness().unwrap_or(1.0);
+            self.lengths.learn(asker, usage.output as f32 / wordiness);
+        }
     }
 
     pub(super) fn leave(&self) {
