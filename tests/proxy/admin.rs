@@ -126,7 +126,7 @@ async fn every_answer_is_as_the_document_says() {
         let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
         if method == Method::GET {
             assert_eq!(api.get(&path).await.status, 200, "{path}");
-        } else if method != Method::DELETE {
+        } else if path != "/limits/quotas" || method == Method::POST {
             assert_eq!(api.send(method, &example(&path), &large).await.status, 413, "{path}");
         }
     }
