@@ -82,6 +82,11 @@ pub(super) fn rule_name(limit: &Limit, quota: &Quota) -> Arc<str> {
     if limit.quotas.len() == 1 {
         return limit.name.clone();
     }
+    memory_name(limit, quota)
+}
+
+/// Under which what was used goes on, however many quotas the limit has.
+fn memory_name(limit: &Limit, quota: &Quota) -> Arc<str> {
     let unit = match quota.unit {
         Unit::Requests => "requests",
         Unit::Tokens => "tokens",
@@ -143,6 +148,7 @@ fn rule(
     let (aliases, accounts) = (settle.aliases.clone(), settle.accounts.clone());
     Ok(Rule::new(built, unit_tag(unit))
         .scope(scope.join(", "))
+        .known_as(memory_name(limit, quota))
         .key(move |request| {
             let model = model(request, side).map(|model| aliases.resolve(model));
             let applies = models.is_empty()

@@ -155,6 +155,7 @@ impl Limiter {
         let mut table =
             Table::new(name, rule.unit, shape, limit.enforced(), max_wait, self.max_keys);
         table.scope = rule.scope.clone();
+        table.memory = rule.memory().clone();
         table.downgrades = limit.when_full() == WhenFull::Downgrade;
         // What a store decides is its own to remember.
         if self.shared.journal().is_some() && self.is_here(rule) {

@@ -66,6 +66,8 @@ impl Slot {
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: Arc<str>,
+    /// The name under which is remembered what was used.
+    pub(crate) memory: Arc<str>,
     pub(crate) unit: Unit,
     pub(crate) shape: Shape,
     /// What its keys are, if the rule says so.
@@ -103,6 +105,7 @@ impl Table {
     ) -> Self {
         let slots = vec![Slot::new(Key::All, &shape), Slot::new(Key::All, &shape)];
         Self {
+            memory: name.clone(),
             name,
             unit,
             shape,
@@ -164,7 +167,7 @@ impl Table {
     /// Whether what is used here counts on under `next`.
     pub(crate) fn leads_to(&self, next: &Self) -> bool {
         self.current
-            && (&self.name, self.unit, &self.scope) == (&next.name, next.unit, &next.scope)
+            && (&self.memory, self.unit, &self.scope) == (&next.memory, next.unit, &next.scope)
             && self.shape.leads_to(&next.shape)
     }
 
@@ -176,6 +179,7 @@ impl Table {
             }
         }
         self.shape = next.shape;
+        self.name.clone_from(&next.name);
         (self.enforce, self.max_wait) = (next.enforce, next.max_wait);
         self.downgrades = next.downgrades;
         self.max_keys = next.max_keys;

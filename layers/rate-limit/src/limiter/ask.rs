@@ -10,7 +10,9 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 use tollway_core::BoxError;
-use tollway_store::limits::{Crossing, Had, Lack, Settlement, Shape, Take, Tell, Verdict, Want};
+use tollway_store::limits::{
+    Crossing, Had, Kind, Lack, Settlement, Shape, Take, Tell, Verdict, Want,
+};
 
 use super::{Entry, Limiter, Place};
 use crate::{
@@ -381,9 +383,16 @@ fn view(rule: &Rule, lack: &Lack) -> View {
 
 /// The name of one key of a limit in a store.
 pub(super) fn name(rule: &Rule, key: &Key) -> Arc<str> {
-    let limit = rule.limit.name();
+    let limit = rule.memory();
     let mut name = String::with_capacity(limit.len() + 32);
     name.push_str(limit);
+    // Instances whose policies differ for a while would each take the other's for nothing.
+    name.push_str(match rule.limit.shape().kind {
+        Kind::Bucket { .. } => ".bucket",
+        Kind::Window { .. } => ".sliding",
+        Kind::Calendar(_) => ".calendar",
+        Kind::Concurrent => ".places",
+    });
     if let Some(scope) = &rule.scope {
         name.push('/');
         name.push_str(scope);

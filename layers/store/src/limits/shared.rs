@@ -170,6 +170,11 @@ pub trait SharedLimits: fmt::Debug + Send + Sync {
     /// Whether it isn't asked at present.
     fn is_away(&self) -> bool;
 
+    /// Why it can't be asked, in words: for people, some moments after it began.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// What was asked, and what became of it, since the start.
     fn figures(&self) -> Figures;
 
