@@ -226,7 +226,8 @@ async fn five_processes_let_in_the_tokens_that_one_would() {
 /// What the budget has counted, in nano-dollars.
 fn counted(server: &RedisServer) -> u64 {
     let script = "local s = redis.call('GET', KEYS[1]) return s and string.format('%.0f', cmsgpack.unpack(s)[2]) or '0'";
-    let answer = server.command(&format!("EVAL \"{script}\" 1 {{tollway}}:limit:spend.usd.calendar/all:*"));
+    let answer =
+        server.command(&format!("EVAL \"{script}\" 1 {{tollway}}:limit:spend.usd.calendar/all:*"));
     answer.lines().last().unwrap().parse().unwrap()
 }
 
