@@ -73,6 +73,10 @@ fn status(answer: &Value) -> String {
         };
         let [provider, model, key, state, reason] =
             ["provider", "model", "key", "state", "reason"].map(|name| cell(&one[name]));
+        let said = rows(one, "advice").iter();
+        let said = said.map(|it| format!("{} (by {})", cell(&it["reason"]), cell(&it["from"])));
+        let said: Vec<_> = said.collect();
+        let reason = if state == "advised" { said.join("; ") } else { reason };
         [provider, model, key, state, time(&one["seconds_left"]), failure, reason]
     };
     let circuits = rows(answer, "breakers").iter();

@@ -1,7 +1,7 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tollway_identify::Key;
 
 use super::remote::{Asked, Remote, cell, encoded, printable, rows, table};
@@ -83,7 +83,7 @@ pub(super) fn run(args: &KeysArgs) -> anyhow::Result<ExitCode> {
         KeysCommand::New(new) => remote.post("/keys", &new.body(), made),
         KeysCommand::List => remote.get("/keys", &Asked::default(), list),
         KeysCommand::Revoke { name } => {
-            remote.delete(&format!("/keys/{}", encoded(name)), &json!({}), |answer| {
+            remote.delete(&format!("/keys/{}", encoded(name)), &Asked::default(), |answer| {
                 format!("{} is refused from now on\n", cell(&answer["revoked"]))
             })
         }
@@ -125,7 +125,7 @@ fn list(answer: &Value) -> String {
             ["name", "user", "scopes", "expires"].map(|name| cell(&key[name]));
         [name, user, scopes, models, tags, from.into(), expires, cell(&key["no_use"])]
     };
-    let head = ["name", "user", "scopes", "models", "tags", "from", "expires", "of no use, as"];
+    let head = ["name", "user", "scopes", "models", "tags", "from", "expires", "note"];
     table(head, &rows(answer, "keys").iter().map(row).collect::<Vec<_>>())
 }
 

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::remote::{Asked, Remote, cell, rows, table, time};
+use super::remote::{Asked, Remote, cell, printable, rows, table, time};
 
 #[derive(Debug, Args)]
 pub(super) struct LimitsArgs {
@@ -17,6 +17,12 @@ pub(super) struct LimitsArgs {
 enum LimitsCommand {
     /// How limits stand: for somebody, or for the ten of each limit that have used the most.
     Status(StatusArgs),
+    /// Give somebody a quota of their own in the place of the limit's.
+    Set(SetArgs),
+    /// Give somebody the limit's quota again.
+    Remove(Who),
+    /// Who has a quota of their own.
+    Quotas(Who),
     /// Give somebody their whole quota back, less what running requests hold.
     Reset(ResetArgs),
     /// The limits as the policy has them.
@@ -41,6 +47,62 @@ struct StatusArgs {
     /// What is reserved, too, how many wait, and what the quota is.
     #[arg(long, short)]
     verbose: bool,
+}
+
+/// Of which limit: the only one that counts that for them, unless `--limit` says.
+#[derive(Debug, Args)]
+struct SetArgs {
+    #[command(flatten)]
+    who: Who,
+    /// Requests for a time, such as 200/min.
+    #[arg(long, value_name = "N/TIME")]
+    requests: Option<String>,
+    /// Tokens for a time, such as 1M/day.
+    #[arg(long, value_name = "N/TIME")]
+    tokens: Option<String>,
+    /// Input tokens for a time.
+    #[arg(long, value_name = "N/TIME")]
+    input_tokens: Option<String>,
+    /// Output tokens for a time.
+    #[arg(long, value_name = "N/TIME")]
+    output_tokens: Option<String>,
+    /// USD for a time, such as 20/month.
+    #[arg(long, value_name = "N/TIME")]
+    usd: Option<String>,
+    /// Requests at the same time.
+    #[arg(long, value_name = "N")]
+    concurrent: Option<u64>,
+    /// What a bucket holds: the most at once [default: the amount].
+    #[arg(long, value_name = "N")]
+    burst: Option<u64>,
+    /// After which time the limit's own holds again, such as 30d [default: never].
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+}
+
+impl SetArgs {
+    fn body(&self) -> Value {
+        let mut body = self.who.body();
+        let words = [
+            ("requests", &self.requests),
+            ("tokens", &self.tokens),
+            ("input_tokens", &self.input_tokens),
+            ("output_tokens", &self.output_tokens),
+            ("usd", &self.usd),
+            ("expires", &self.expires),
+        ];
+        for (name, word) in words {
+            if let Some(word) = word {
+                body[name] = word.as_str().into();
+            }
+        }
+        for (name, number) in [("concurrent", self.concurrent), ("burst", self.burst)] {
+            if let Some(number) = number {
+                body[name] = number.into();
+            }
+        }
+        body
+    }
 }
 
 #[derive(Debug, Args)]
@@ -138,6 +200,15 @@ pub(super) fn run(args: &LimitsArgs) -> anyhow::Result<ExitCode> {
             let query = query.wanting(asked.who.is_somebody().then_some("limits"));
             remote.get("/limits/status", &query, |answer| status(answer, asked.verbose))
         }
+        LimitsCommand::Set(asked) => {
+            remote.post("/limits/quotas", &asked.body(), |answer| customs(answer, "quotas"))
+        }
+        LimitsCommand::Remove(who) => {
+            remote.delete("/limits/quotas", &who.query(), |answer| customs(answer, "removed"))
+        }
+        LimitsCommand::Quotas(who) => {
+            remote.get("/limits/quotas", &who.query(), |answer| customs(answer, "quotas"))
+        }
         LimitsCommand::Reset(asked) => {
             let mut body = asked.who.body();
             if asked.all {
@@ -204,7 +275,13 @@ fn status(answer: &Value, verbose: bool) -> String {
             let [limit, key, used, held, left, unit] =
                 ["limit", "key", "used", "held", "left", "unit"].map(|name| cell(&row[name]));
             let (resets, waiting) = (time(&row["reset_seconds"]), cell(&row["waiting"]));
-            [limit, key, used, held, left, unit, resets, waiting, quota(&row["quota"])]
+            let custom = match (&row["custom"], &row["custom"]["expires"]) {
+                (Value::Null, _) => "",
+                (_, Value::Null) => ", their own",
+                (_, until) => &format!(", their own until {}", cell(until)),
+            };
+            let quota = quota(&row["quota"]) + custom;
+            [limit, key, used, held, left, unit, resets, waiting, quota]
         };
         return table(head, &list(answer, "limits", row));
     }
@@ -215,6 +292,20 @@ fn status(answer: &Value, verbose: bool) -> String {
         [limit, key, used, of, left, unit, time(&row["reset_seconds"])]
     };
     table(head, &list(answer, "limits", row))
+}
+
+/// Quotas of single keys; what doesn't hold says why.
+fn customs(answer: &Value, name: &str) -> String {
+    let row = |row: &Value| {
+        let [limit, per, key, unit, expires] =
+            ["limit", "per", "key", "unit", "expires"].map(|name| cell(&row[name]));
+        let said = match row["why_not"].as_str() {
+            Some(why) => format!("{}: does not hold: {}", cell(&row["written"]), printable(why)),
+            None => quota(&row["quota"]),
+        };
+        [limit, per, key, unit, said, expires]
+    };
+    table(["limit", "per", "for", "unit", "quota", "until"], &list(answer, name, row))
 }
 
 fn config(answer: &Value) -> String {

@@ -135,14 +135,14 @@ impl Remote {
         self.ask(Method::POST, path, Some(body), told)
     }
 
-    /// The same with something to take away.
+    /// Takes away what is asked for.
     pub(super) fn delete(
         &self,
         path: &str,
-        body: &Value,
+        asked: &Asked,
         told: impl FnOnce(&Value) -> String,
     ) -> anyhow::Result<ExitCode> {
-        self.ask(Method::DELETE, path, Some(body), told)
+        self.ask(Method::DELETE, &format!("{path}{}", asked.query), None, told)
     }
 
     fn ask(

@@ -2,6 +2,7 @@
 
 mod check;
 mod checked;
+mod custom;
 mod diag;
 pub mod diff;
 mod env;
@@ -14,6 +15,7 @@ mod values;
 mod written;
 
 pub use checked::*;
+pub use custom::WrongQuota;
 pub(crate) use diag::nearest;
 pub use diag::{Diagnostic, Diagnostics};
 pub use env::Env;

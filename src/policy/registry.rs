@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use http::{HeaderName, Uri};
 use tollway_core::{Dialect, Needs};
 use tollway_dialect::translate::{Field, Fit, Form, Reasoning};
-use tollway_route::{Glob, Size};
+use tollway_route::{Glob, Size, Wider};
 
 use super::check;
 
@@ -81,6 +81,8 @@ pub struct Model {
     pub context_window: Option<u64>,
     /// Prompt alone, where the provider caps it lower.
     pub max_input_tokens: Option<u64>,
+    /// What it takes of a client that asks for more in a header; all that fit apply, the widest counts.
+    pub windows: Vec<Wider>,
     /// Completion alone.
     pub max_output_tokens: Option<u64>,
     /// What it can do, as written; `None`: nothing is.

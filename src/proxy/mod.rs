@@ -129,6 +129,10 @@ impl Proxy {
             let _inside = runtime.enter();
             reloading.probing().map_err(StartError::Stack)?
         };
+        let exchanging = current.stack().exchanging({
+            let current = current.clone();
+            move || current.stack()
+        });
         let admin = Admin::new(telemetry.clone(), stop.clone(), views(&current, &reloader));
         let serving = {
             let (telemetry, stop, reloader) = (telemetry.clone(), stop.clone(), reloader.clone());
@@ -139,6 +143,9 @@ impl Proxy {
                 // Those of later policies are told by it, too.
                 tokio::spawn(stop_admin.clone().run_until_cancelled_owned(alerts.run()));
                 tokio::spawn(stop_admin.clone().run_until_cancelled_owned(reloading.run()));
+                if let Some(exchanging) = exchanging {
+                    tokio::spawn(stop_admin.clone().run_until_cancelled_owned(exchanging.run()));
+                }
                 if let Some(file) = file {
                     let watching = watch::watch(file, reloader);
                     tokio::spawn(stop_admin.clone().run_until_cancelled_owned(watching));

@@ -10,7 +10,9 @@ use tollway_pace::Paced;
 use super::{
     StackError,
     keys::{self, Credential, Guarded},
-    per_mille, tell,
+    per_mille,
+    shared_advice::Wake,
+    tell,
 };
 use crate::{
     policy::{Bench, Policy},
@@ -124,29 +126,38 @@ pub(super) fn by_target(request: &request::Parts) -> Option<Circuit> {
 }
 
 /// A policy without a breaker guards no target.
-pub(super) fn layer(policy: &Policy, telemetry: &Telemetry) -> Result<Breakers, StackError> {
+pub(super) fn layer(
+    policy: &Policy,
+    telemetry: &Telemetry,
+    wake: Wake,
+) -> Result<Breakers, StackError> {
     let key: KeyFn = if policy.circuit_breaker.is_some() { by_target } else { |_| None };
     let layer = CircuitBreakerLayer::new(config(policy), key)
         .map_err(|error| StackError::new("circuit_breaker", error))?;
-    Ok(layer.with_classifier(Health).with_hook(tell::breakers(telemetry.clone())))
+    Ok(layer.with_classifier(Health).with_hook(tell::breakers(telemetry.clone(), wake)))
 }
 
 /// Keys are set aside where the policy has a breaker, and where others are there to take over.
 /// After the time one request tries again.
-pub(super) fn benches(policy: &Policy, telemetry: &Telemetry) -> Result<Benches, StackError> {
+pub(super) fn benches(
+    policy: &Policy,
+    telemetry: &Telemetry,
+    wake: Wake,
+) -> Result<Benches, StackError> {
+    let bench = policy.circuit_breaker.as_ref().map(|breaker| breaker.bench).unwrap_or_default();
     let config = Config {
         consecutive_failures: None,
         trial_requests: 1,
         trial_successes: 1,
+        advice_for: bench.auth.max(bench.quota),
         ..Config::default()
     };
-    let bench = policy.circuit_breaker.as_ref().map(|breaker| breaker.bench).unwrap_or_default();
     let layer = CircuitBreakerLayer::new(config, |_: &request::Parts| None::<Credential>)
         .map_err(|error| StackError::new("circuit_breaker.bench", error))?;
     Ok(layer
         .with_key(Guarded::new(policy))
         .with_classifier(Blame(bench))
-        .with_hook(tell::benches(telemetry.clone())))
+        .with_hook(tell::benches(telemetry.clone(), wake)))
 }
 
 fn config(policy: &Policy) -> Config {
@@ -156,6 +167,8 @@ fn config(policy: &Policy) -> Config {
         open_for: breaker.recover_after,
         open_growth: per_mille(breaker.recover_factor),
         max_open_for: breaker.recover_max,
+        // Another's word weighs no more than a first finding of its own.
+        advice_for: breaker.recover_after,
         trial_requests: breaker.trial_requests.get(),
         trial_successes: breaker.trial_requests.get(),
         ramp: breaker.ramp,

@@ -62,7 +62,7 @@ pub struct Stack {
     pub(super) alerts: Alerts,
     pub(super) telemetry: Telemetry,
     observe: ObserveLayer,
-    identify: IdentifyLayer,
+    pub(super) identify: IdentifyLayer,
     pub(super) inspect: InspectLayer,
     pub(super) input_tokens: InputTokens,
     pub(super) models: ModelsLayer,
@@ -107,7 +107,10 @@ impl Stack {
     pub fn open(policy: &Policy) -> Result<Self, StackError> {
         let telemetry = tell::telemetry(policy);
         let stores = Stores::open(policy, &telemetry)?;
-        Self::begun(policy, None, (telemetry, stores))
+        let stack = Self::begun(policy, None, (telemetry, stores))?;
+        stack.follow_quotas();
+        stack.follow_resets();
+        Ok(stack)
     }
 
     /// The same, where decisions go by these figures, if any, and not by what its own traffic shows.
@@ -128,6 +131,7 @@ impl Stack {
         stack.count_limits();
         // Those of later policies are the same ones.
         stack.stores.documents.follow(RuntimeKey::KIND, stack.stores.keys.follower());
+        stack.hold_quotas();
         Ok(stack)
     }
 
@@ -166,8 +170,10 @@ impl Stack {
             limits(limits::Side::Attempt, before.map(|before| &before.attempt_limits))?;
         let request_limits =
             limits(limits::Side::Request, before.map(|before| &before.request_limits))?;
-        let (mut benches, mut breakers) =
-            (breaker::benches(&policy, &telemetry)?, breaker::layer(&policy, &telemetry)?);
+        let (mut benches, mut breakers) = (
+            breaker::benches(&policy, &telemetry, stores.wake())?,
+            breaker::layer(&policy, &telemetry, stores.wake())?,
+        );
         let mut pace = pace::layer(&policy, settle, &telemetry)?;
         if let Some(before) = before {
             benches = benches.with_circuits_of(&before.benches());
@@ -176,7 +182,8 @@ impl Stack {
         }
         let judges = (&benches, &breakers);
         let figures = (&tracker, facts);
-        let decider = routes::decider(&policy, judges, &attempt_limits, &pace, figures)?;
+        let sides = (&request_limits, &attempt_limits);
+        let decider = routes::decider(&policy, judges, sides, &pace, figures)?;
         Ok(Self {
             observe: ObserveLayer::new(telemetry.clone(), prices.pricing())
                 .telling(policy.routing.header)
@@ -188,7 +195,7 @@ impl Stack {
             cost: CostLayer::new(prices.book).with_totals(totals).with_ledger(input_tokens.clone()),
             input_tokens,
             request_limits,
-            retry: retry::layer(&policy, &decider, &telemetry)?,
+            retry: retry::layer(&policy, &decider, &telemetry, before.map(|before| &before.retry))?,
             alerts,
             route: decider.layer(&telemetry),
             decider,

@@ -2,8 +2,12 @@
 //!
 //! | what | how it goes on | why |
 //! |---|---|---|
+//! | quotas of single keys | as they were written, where their limits still are | an operator gave them until a date |
 //! | limits | by name, under their new shape | nobody gets a fresh quota by an edit, nobody loses theirs |
 //! | circuits, benches | by target and key, under the new thresholds | what is ill stays known; not what was known of a secret or an address that changed |
+//! | what other instances found | as circuits and benches do, of which it is | an outage goes on |
+//! | turns of groups | by route, where the members are the same | the first of each would get them all, were there many edits |
+//! | retry budget | under the new share | a reload in a storm must not feed it |
 //! | pace | by target | providers count on, too |
 //! | figures of targets | all, judged anew | routes need them from the first request on |
 //! | output and input estimates | all | replies taught them, no policy |
@@ -124,10 +128,12 @@ impl Stack {
         if let Ok(figures) = routes::figures(policy) {
             let _ = self.facts().keep_by(figures, Instant::now());
         }
+        self.decider.resume(&before.decider);
         self.request_limits.take_over();
         self.attempt_limits.take_over();
         self.alerts.take_over();
         self.count_limits();
+        self.hold_quotas();
         for provider in &policy.providers {
             let old = before.policy.provider(&provider.name);
             if let Endpoint::Simulate(config) = &provider.endpoint

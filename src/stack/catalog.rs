@@ -62,6 +62,7 @@ fn traits(model: &Model) -> Traits {
     Traits {
         can: model.can(),
         window: model.max_input_tokens.or(model.context_window),
+        wider: model.windows.as_slice().into(),
         max_output: model.max_output_tokens,
         size: model.size,
         free: model.is_free(),

@@ -266,6 +266,13 @@ impl Inner {
         }
     }
 
+    /// What has expired is not there for anybody; now it is gone from the store as well.
+    fn clean(&self) {
+        if let Err(error) = self.records.clean(self.now()) {
+            tracing::debug!(%error, "documents that have expired are not removed");
+        }
+    }
+
     /// Starts the thread that looks, once: when there is something that could expire, or that others
     /// could change.
     fn watch(self: &Arc<Self>) {
@@ -277,13 +284,10 @@ impl Inner {
                 while let Err(RecvTimeoutError::Timeout) = closed.recv_timeout(EVERY) {
                     let Some(inner) = inner.upgrade() else { return };
                     inner.look();
-                    // A minute after the start, too: what expired while nobody ran.
-                    if looks % CLEAN == 60
-                        && let Err(error) = inner.records.clean(inner.now())
-                    {
-                        tracing::debug!(%error, "documents that have expired are not removed");
-                    }
                     looks = looks.wrapping_add(1);
+                    if looks.is_multiple_of(CLEAN) {
+                        inner.clean();
+                    }
                 }
             };
             let started = thread::Builder::new().name("tollway-documents".into()).spawn(run);
@@ -366,6 +370,8 @@ mod tests {
         assert!(keys.try_recv().is_err(), "nothing is told twice, nor of other kinds");
         clock.0.store(NOW + 1, Ordering::SeqCst);
         assert_eq!(next(&keys), pairs(&[("c", "3")]), "expired, and told by the thread");
+        documents.0.clean();
+        assert_eq!(documents.0.records.clean(NOW + 1).unwrap(), 0, "and removed");
         let listed = documents.list("key").await.unwrap();
         assert_eq!(listed, [Record::new("c", "3")]);
         // Who comes later takes the place.

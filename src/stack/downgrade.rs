@@ -72,6 +72,15 @@ impl Downgrades {
         Ok(Self(Arc::new(ways)))
     }
 
+    /// Goes on with the turns of the policy before.
+    pub(super) fn resume(&self, before: &Self) {
+        for (name, way) in self.0.iter() {
+            if let Some(then) = before.0.get(name) {
+                way.router.resume(&then.router);
+            }
+        }
+    }
+
     /// The plan that `ask` gets of the first limit's routes, less what the others don't allow.
     pub(super) fn plan(
         &self,

@@ -1,18 +1,20 @@
 //! Why a request would go where: asked without a proxy that runs.
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header::FORWARDED};
 use http_body_util::{Either, Full};
-use tollway_core::BoxError;
+use tollway_core::{BoxError, Caller};
 use tollway_dialect::RequestBody;
+use tollway_identify::{Reason, Unauthorized};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use super::Stack;
-use crate::telemetry::Decision;
+use crate::{policy::Source, telemetry::Decision};
 
 impl Stack {
     /// The decision on `request` if it came now, by the figures that are known; nothing is sent, and
-    /// no turn is taken. Its [`Caller`](tollway_core::Caller) is the one in its extensions, if any.
+    /// no turn is taken. Its [`Caller`] is the one in its extensions, else whoever its headers name, if
+    /// anybody; they count as come by a proxy that is trusted, where some are. Budgets are whole.
     ///
     /// # Errors
     ///
@@ -43,7 +45,12 @@ impl Stack {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn explain(&self, request: Request<Full<Bytes>>) -> Result<Decision, BoxError> {
+    pub async fn explain(&self, mut request: Request<Full<Bytes>>) -> Result<Decision, BoxError> {
+        if request.extensions().get::<Caller>().is_none()
+            && let Some(caller) = self.named_by(request.headers(), request.uri().query())?
+        {
+            request.extensions_mut().insert(caller);
+        }
         let (decider, tokens) = (self.decider.clone(), self.input_tokens.clone());
         let decide = service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
             let decided = decider.rehearse(&request).map(Response::new);
@@ -60,6 +67,29 @@ impl Stack {
             Either::Right(_) => {
                 Err("lists of models are answered without asking a provider".into())
             }
+        }
+    }
+
+    /// Whoever these headers name, as the proxy knows its callers. Who shows no key where one is needed
+    /// is nobody in particular: here nothing is spent.
+    fn named_by(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> Result<Option<Caller>, Unauthorized> {
+        let callers = &self.policy.callers;
+        let tells = |source: &Source| match source {
+            Source::Header(name) => headers.contains_key(name),
+            Source::Ip => {
+                headers.contains_key(FORWARDED) || headers.contains_key("x-forwarded-for")
+            }
+            _ => false,
+        };
+        let told = callers.identify.iter().any(tells);
+        let proxy = callers.trusted_proxies.first().filter(|_| told).map(|net| net.addr());
+        match self.identify.identifier().identify_call(proxy, headers, query) {
+            Err(refusal) if refusal.reason() == Reason::Missing => Ok(None),
+            named => named.map(Some),
         }
     }
 }

@@ -37,8 +37,11 @@ impl Stack {
         let places = self.policy.routes.iter().flat_map(|route| route.places());
         let named: HashSet<_> =
             places.filter_map(|place| Some((&place.provider, place.model.as_ref()?))).collect();
+        let listed = |model: &str| self.policy.registry.model(model).is_some();
         let is_named = |target: &Target| {
-            target.model().is_some_and(|model| named.contains(&(target.provider(), model)))
+            target
+                .model()
+                .is_some_and(|model| named.contains(&(target.provider(), model)) || listed(model))
         };
         self.facts().snapshot(Instant::now(), is_named)
     }
@@ -307,6 +310,7 @@ impl WrittenTarget {
             tokens_per_second: self.tokens_per_second,
             cost: self.cost_usd.map(|cost| cost.0),
             output_tokens: self.output_tokens,
+            wordiness: None,
             cached_share: self.cached_share,
             in_flight: self.in_flight,
             usual_in_flight: self.usual_in_flight,
@@ -346,6 +350,7 @@ mod tests {
             tokens_per_second: Some(81.3),
             cost: Some("0.000123".parse().unwrap()),
             output_tokens: Some(80.1),
+            wordiness: None,
             cached_share: 0.1,
             in_flight: 3,
             usual_in_flight: 2.2,

@@ -104,13 +104,9 @@ impl<'a> Standings<'a> {
             for (key, _) in keys::of(provider) {
                 let target = Target::new(provider.name.clone(), key, None);
                 let status = self.stack.benches().status(&Credential::of(&target));
-                let Some(status) = status.filter(|it| matches!(it.state, State::Benched { .. }))
-                else {
-                    continue;
-                };
-                let why = status
-                    .last_failure
-                    .map_or("set aside", |(class, _)| providers::in_words(class));
+                let is_out = |state| matches!(state, State::Benched { .. } | State::Advised { .. });
+                let Some(status) = status.filter(|it| is_out(it.state)) else { continue };
+                let why = providers::why(&status).map_or("set aside", providers::in_words);
                 self.issues.push(issue_of(&target, &format!("the key is set aside: {why}")));
             }
         }
@@ -123,7 +119,9 @@ impl<'a> Standings<'a> {
         circuits.sort_by_cached_key(|status| status.key.target.to_string());
         for status in circuits {
             let (health, said) = match status.state {
-                State::Open { .. } | State::ForcedOpen => (Health::Down, "is open"),
+                State::Open { .. } | State::ForcedOpen | State::Advised { .. } => {
+                    (Health::Down, "is open")
+                }
                 State::HalfOpen => (Health::Degraded, "lets a few requests through"),
                 State::Ramping { .. } => (Health::Degraded, "lets more and more requests through"),
                 _ => continue,

@@ -25,7 +25,6 @@ pub(super) fn told(
     telemetry: &Telemetry,
 ) -> Arc<dyn LimitJournal> {
     let (journal, telemetry) = (Arc::new(journal), telemetry.clone());
-    telemetry.set(names::LIMITS_UNSAVED, vec![], 0.0);
     Arc::new(Told { journal, telemetry, failing: AtomicBool::new(false) })
 }
 

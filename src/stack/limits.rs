@@ -1,5 +1,6 @@
 use std::{
     cell::Cell,
+    num::NonZeroU64,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -87,15 +88,7 @@ pub(super) fn rule_name(limit: &Limit, quota: &Quota) -> Arc<str> {
 
 /// Under which what was used goes on, however many quotas the limit has.
 fn memory_name(limit: &Limit, quota: &Quota) -> Arc<str> {
-    let unit = match quota.unit {
-        Unit::Requests => "requests",
-        Unit::Tokens => "tokens",
-        Unit::InputTokens => "input_tokens",
-        Unit::OutputTokens => "output_tokens",
-        Unit::Usd => "usd",
-        Unit::Concurrent => "concurrent",
-    };
-    format!("{}.{unit}", limit.name).into()
+    format!("{}.{}", limit.name, quota.unit.as_str()).into()
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares are 0..=1")]
@@ -120,7 +113,7 @@ fn rule(
     settle: &BySpending,
 ) -> Result<Rule, StackError> {
     let name = rule_name(limit, quota);
-    let mut built = rate_limit::Limit::builder(name.clone(), shape(quota, side))
+    let mut built = rate_limit::Limit::builder(name.clone(), as_layer(quota, side))
         .enforce(limit.enforce)
         .zone(zone)
         .headroom(percent(limit.headroom));
@@ -141,7 +134,6 @@ fn rule(
     let whole = built.clone().build().map_or(0, |limit| limit.capacity());
     built = built.borrow(share_of(whole, limit.borrow));
     let built = built.build().map_err(|error| StackError::new(format!("limit {name}"), error))?;
-    let capacity = built.capacity();
     let (per, models) = (limit.per.clone(), limit.models.clone());
     let scope: Vec<_> = per.iter().map(ToString::to_string).collect();
     let (unit, settle) = (quota.unit, settle.clone());
@@ -157,7 +149,8 @@ fn rule(
         })
         // What is larger than the whole quota waits for all of it and owes the rest: an estimate
         // must not shut out a request that the true count would let in.
-        .estimate(move |request| settle.estimate(unit, request).min(capacity)))
+        .bounded()
+        .estimate(move |request| settle.estimate(unit, request)))
 }
 
 /// Added to the window of a provider's published limit: between our decision and the provider's
@@ -166,7 +159,8 @@ fn margin(window: Duration) -> Duration {
     (window / 50).min(Duration::from_secs(2))
 }
 
-fn shape(quota: &Quota, side: Side) -> rate_limit::Quota {
+/// A policy's quota as the layer has it.
+pub(super) fn as_layer(quota: &Quota, side: Side) -> rate_limit::Quota {
     let amount = quota.amount.get();
     match quota.shape {
         Shape::Bucket { per, burst } => {
@@ -186,6 +180,34 @@ fn shape(quota: &Quota, side: Side) -> rate_limit::Quota {
         },
         Shape::Concurrent => rate_limit::Quota::Concurrent { amount },
     }
+}
+
+/// What [`as_layer`] was made of.
+pub(super) fn as_policy(quota: rate_limit::Quota, unit: Unit, side: Side) -> Quota {
+    let (amount, shape) = match quota {
+        rate_limit::Quota::TokenBucket { amount, per, burst } => {
+            (amount, Shape::Bucket { per, burst: at_least_one(burst) })
+        }
+        rate_limit::Quota::SlidingWindow { amount, window } if side == Side::Attempt => {
+            let window = window.saturating_sub(Duration::from_secs(2)).max(window / 51 * 50);
+            (amount, Shape::Sliding { window })
+        }
+        rate_limit::Quota::SlidingWindow { amount, window } => (amount, Shape::Sliding { window }),
+        rate_limit::Quota::Calendar { amount, period } => {
+            let period = match period {
+                rate_limit::Period::Hour => policy::Period::Hour,
+                rate_limit::Period::Day => policy::Period::Day,
+                rate_limit::Period::Month => policy::Period::Month,
+            };
+            (amount, Shape::Calendar(period))
+        }
+        rate_limit::Quota::Concurrent { amount } => (amount, Shape::Concurrent),
+    };
+    Quota { unit, amount: at_least_one(amount), shape }
+}
+
+fn at_least_one(amount: u64) -> NonZeroU64 {
+    NonZeroU64::new(amount).unwrap_or(NonZeroU64::MIN)
 }
 
 fn unit_tag(unit: Unit) -> rate_limit::Unit {

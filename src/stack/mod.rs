@@ -34,11 +34,16 @@ mod pace;
 mod prices;
 mod probes;
 mod providers;
+mod quotas;
 mod rehearse;
 mod rescue;
+mod resets;
 mod retry;
 mod routes;
+mod said;
 mod shared;
+mod shared_advice;
+mod shared_findings;
 mod signals;
 mod stores;
 mod tell;
@@ -65,7 +70,9 @@ pub use key_ring::{KeyRing, KeyScope, RuntimeKey};
 pub use keys::Credential;
 pub use probes::Probing;
 pub use providers::Providers;
+pub use quotas::{Custom, CustomQuota};
 pub use shared::Shared;
+pub use shared_advice::{Exchanging, Sharing};
 pub use upstream::{Pools, PoolsOf};
 
 /// A part of the policy that can't be built.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tollway_circuit_breaker::{CircuitBreakerHandle, State, Status};
+use tollway_circuit_breaker::{CircuitBreakerHandle, Reason, State, Status};
 use tollway_core::{ErrorClass, SystemClock, WallClock};
 
 use super::keys::{self, Credential};
@@ -53,14 +53,17 @@ fn key(name: &str, weight: u32, status: Option<&Status<Credential>>, now: Now) -
     let mut shown = json!({ "name": name, "weight": weight, "state": "active" });
     let Some(status) = status else { return shown };
     let (state, until) = match status.state {
-        State::Benched { until } => ("benched", Some(until)),
+        State::Benched { until } | State::Advised { until } => ("benched", Some(until)),
         State::HalfOpen => ("trial", None),
         State::ForcedOpen => ("closed by hand", None),
         _ => return shown,
     };
     shown["state"] = state.into();
-    if let Some((class, since)) = status.last_failure {
+    if let Some(class) = why(status) {
         shown["reason"] = in_words(class).into();
+    }
+    let found = status.advice.first().map(|advice| advice.found);
+    if let Some(since) = status.last_failure.map(|(_, at)| at).or(found) {
         let ago = now.instant.saturating_duration_since(since);
         shown["since"] = date(now.date.checked_sub(ago).ok()).into();
     }
@@ -69,6 +72,14 @@ fn key(name: &str, weight: u32, status: Option<&Status<Credential>>, now: Now) -
         shown["until"] = date(now.date.checked_add(left).ok()).into();
     }
     shown
+}
+
+/// Why a key is set aside, as far as that is known: by its own last failure, or another instance's.
+pub(super) fn why(status: &Status<Credential>) -> Option<ErrorClass> {
+    match status.reason {
+        Some(Reason::Advised(class)) => class,
+        _ => status.last_failure.map(|(class, _)| class),
+    }
 }
 
 /// Why a key is of no use.

@@ -20,7 +20,7 @@ use tollway_route::BadHeader;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::routes::Decider;
+use super::{routes::Decider, said::is_own};
 
 pub(super) static DRY_RUN: HeaderName = HeaderName::from_static("x-tollway-dry-run");
 const YES: [&str; 5] = ["true", "1", "?1", "yes", "on"];
@@ -83,7 +83,12 @@ where
     }
 
     fn call(&mut self, request: Request<RequestBody<B>>) -> Self::Future {
-        let decided = match is_rehearsal(request.headers()) {
+        // Most requests say nothing to this proxy.
+        if !request.headers().keys().any(is_own) {
+            return RehearseFuture::Passed(self.inner.call(request));
+        }
+        let said = self.decider.check(request.headers());
+        let decided = match said.and_then(|()| is_rehearsal(request.headers())) {
             Ok(false) => return RehearseFuture::Passed(self.inner.call(request)),
             Ok(true) => self.decider.rehearse(&request).map(|it| it.json().to_string()),
             Err(bad) => Err(bad.into()),
@@ -137,8 +142,8 @@ mod tests {
         assert_eq!((said("TRUE"), said("False")), (Ok(true), Ok(false)));
         for neither in ["", "2", "flase", "true false", "dry"] {
             assert_eq!(
-                said(neither).map_err(|bad| bad.name()),
-                Err("x-tollway-dry-run"),
+                said(neither).map_err(|bad| bad.name().to_owned()),
+                Err("x-tollway-dry-run".to_owned()),
                 "{neither}"
             );
         }

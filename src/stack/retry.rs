@@ -130,7 +130,7 @@ impl<B, R> tollway_retry::Policy<RequestBody<B>, R> for Policy {
             Err(error) if find_error::<CircuitOpen>(&**error).is_some() => {
                 let class = match find_error::<CircuitOpen>(&**error).map(CircuitOpen::reason) {
                     // The key is out, with every model behind it.
-                    Some(Reason::Benched(class)) => class,
+                    Some(Reason::Benched(class) | Reason::Advised(Some(class))) => class,
                     _ => ErrorClass::Overloaded,
                 };
                 Some(Failure::new(class, "the circuit is open").that_never_fits())
@@ -169,6 +169,7 @@ pub(super) fn layer(
     policy: &policy::Policy,
     decider: &Decider,
     telemetry: &Telemetry,
+    before: Option<&RetryLayer<Policy, Hook>>,
 ) -> Result<RetryLayer<Policy, Hook>, StackError> {
     let wrong = |error| StackError::new("retry", error);
     let hook = tell::retries(telemetry.clone());
@@ -209,11 +210,15 @@ pub(super) fn layer(
             .without(ErrorClass::Cancelled);
     }
     let budget = retry.budget.map(|budget| {
-        Budget::new(BudgetSettings {
+        let settings = BudgetSettings {
             percent: per_mille(budget.ratio).div_ceil(10),
             floor_per_second: budget.min_per_second,
             ..BudgetSettings::default()
-        })
+        };
+        match before.and_then(RetryLayer::budget) {
+            Some(before) => before.under(settings, Instant::now()),
+            None => Budget::new(settings),
+        }
     });
     Ok(RetryLayer::builder(Config::new(settings).map_err(wrong)?)
         .policy(asks)

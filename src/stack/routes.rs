@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
-use http::Request;
+use http::{HeaderMap, Request, request};
 use tokio::time::Instant;
-use tollway_core::{BoxError, Plan, Target, Usage};
+use tollway_core::{Ask, BoxError, Caller, Plan, Target, Usage};
 use tollway_dialect::RequestBody;
 use tollway_pace::PaceLayer;
 use tollway_rate_limit::{Downgraded, RateLimitLayer};
 use tollway_route::{
-    Glob, Group, Match, Member, Near, Prefer, Query, ReadSignals, Reading, Route, RouteLayer,
-    Router, Rule, Strategy, Then, Track,
+    BadHeader, Glob, Group, Live, Match, Member, Near, Prefer, Query, ReadSignals, Reading, Route,
+    RouteLayer, Router, Rule, Strategy, Then, Track,
     auto::Weights,
     facts::{self, CostOf, TrackLayer, Tracker},
 };
@@ -17,11 +17,12 @@ use super::{
     Facts, StackError,
     availability::Availability,
     breaker::{Benches, Breakers, Circuit},
-    catalog::Known,
+    catalog,
     downgrade::Downgrades,
     keys,
     limits::BySpending,
     prices::Prices,
+    said::Said,
     signals::Reads,
     tell,
 };
@@ -42,23 +43,44 @@ pub(super) struct Decider {
     reads: Reads,
     weights: Weights,
     downgrades: Downgrades,
+    said: Said,
+    /// Which budgets are spent.
+    budgets: tollway_rate_limit::Handle,
 }
 
 impl Decider {
     pub(super) fn layer(&self, telemetry: &Telemetry) -> RouteLayer<Availability, Hook, Reads> {
         let (router, state) = (self.router.clone(), self.state.clone());
-        RouteLayer::with_signals(router, state, tell::routes(telemetry.clone()), self.reads)
+        RouteLayer::with_signals(router, state, tell::routes(telemetry.clone()), self.reads.clone())
     }
 
-    /// Where the request would go if it came now, and why: no turn is taken.
+    /// Goes on with the turns of the policy before.
+    pub(super) fn resume(&self, before: &Self) {
+        self.router.resume(&before.router);
+        self.downgrades.resume(&before.downgrades);
+    }
+
+    /// Whether every header that begins as Tollway's own do is one that somebody knows.
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), BadHeader> {
+        self.said.check(headers)
+    }
+
+    /// Where the request would go if it came now, and why: no turn is taken, and nothing of a budget.
     pub(super) fn rehearse<B>(
         &self,
         request: &Request<RequestBody<B>>,
     ) -> Result<Decision, BoxError> {
         let reading = Reading(&self.reads, request);
         let query = Query::of(request, Instant::now()).with_lazy(&reading);
+        self.check(request.headers())?;
         query.check()?;
-        let plan = self.router.explain(&query, &self.state)?;
+        let plan = match self.budgets.would_downgrade(&parts_of(request)) {
+            None => self.router.explain(&query, &self.state)?,
+            Some(limits) => self
+                .downgrades
+                .plan(&limits, |router| router.explain(&query, &self.state).ok())
+                .ok_or_else(|| spent(&limits))?,
+        };
         let judgement = plan.complexity.and_then(|_| self.judgement(request));
         Ok(Decision { judgement, ..Decision::new(plan) })
     }
@@ -103,6 +125,24 @@ impl Decider {
     }
 }
 
+/// What limits know a request by.
+fn parts_of<B>(request: &Request<B>) -> request::Parts {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = request.method().clone();
+    parts.uri = request.uri().clone();
+    parts.headers = request.headers().clone();
+    parts.extensions = request.extensions().clone();
+    parts
+}
+
+/// What the first of them would have said, where no cheaper target is left.
+pub(super) fn spent(limits: &Downgraded) -> BoxError {
+    match limits.limits().first() {
+        Some(said) => said.clone().into(),
+        None => "a budget is spent".into(),
+    }
+}
+
 /// How figures of targets are kept.
 pub(super) fn figures(policy: &Policy) -> Result<facts::Config, StackError> {
     let config = facts::Config {
@@ -113,6 +153,29 @@ pub(super) fn figures(policy: &Policy) -> Result<facts::Config, StackError> {
     };
     config.check().map_err(|error| StackError::new("health", error))?;
     Ok(config)
+}
+
+/// Figures that are given, else those of traffic.
+#[derive(Clone)]
+struct Known {
+    tracker: Tracker,
+    given: Option<Facts>,
+}
+
+impl Track for Known {
+    fn slot(&self, target: &Target) -> Arc<dyn Live> {
+        match &self.given {
+            Some(given) => given.slot(target),
+            None => Track::slot(&self.tracker, target),
+        }
+    }
+
+    fn usual_output(&self, caller: Option<&Caller>, ask: &Ask) -> Option<f32> {
+        match &self.given {
+            Some(given) => given.usual_output(caller, ask),
+            None => self.tracker.usual_output(caller, ask),
+        }
+    }
 }
 
 /// What attempts cost, for the figures of their targets.
@@ -133,25 +196,23 @@ pub(super) fn track(tracker: Tracker, prices: Prices) -> TrackLayer<facts::ByFai
 pub(super) fn decider(
     policy: &Policy,
     (benches, breakers): (&Benches, &Breakers),
-    attempt_limits: &RateLimitLayer<BySpending>,
+    (request_limits, attempt_limits): (&RateLimitLayer<BySpending>, &RateLimitLayer<BySpending>),
     pace: &PaceLayer<Circuit>,
     (tracker, given): (&Tracker, Option<Facts>),
 ) -> Result<Decider, StackError> {
     let aliases = policy.aliases.iter().map(|alias| (alias.name.clone(), alias.model.clone()));
     let routes = routes(policy);
     let asks = |rule: &Rule| !rule.when.complexity.is_empty() || rule.when.reasoning.is_some();
-    let reads = Reads::new(routes.iter().any(|route| route.rules.iter().any(asks)));
-    let (tracker, known) = (tracker.clone(), given.clone());
-    let figures = move |target: &Target| match &known {
-        Some(given) => Track::slot(given, target),
-        None => Track::slot(&tracker, target),
-    };
+    let judges = routes.iter().any(|route| route.rules.iter().any(asks));
+    let reads = Reads::new(judges, policy.time_zone.clone());
+    let said = Said::new(policy, &routes);
+    let figures = Known { tracker: tracker.clone(), given: given.clone() };
     // Asked twice by the same figures, it gives the same answer.
     let seed = if given.is_some() { 0 } else { seed() };
     let build = |routes: Vec<Route>| {
         Router::builder(routes)
             .aliases(aliases.clone())
-            .catalog(Known::new(policy))
+            .catalog(catalog::Known::new(policy))
             .figures(figures.clone())
             .weights(policy.routing.auto)
             .explore(policy.routing.explore)
@@ -165,7 +226,8 @@ pub(super) fn decider(
     let router = build(routes)?;
     let judges = (benches, breakers, attempt_limits, pace);
     let state = Availability::new(policy, judges, given);
-    Ok(Decider { router, state, reads, weights: policy.routing.auto, downgrades })
+    let (weights, budgets) = (policy.routing.auto, request_limits.handle());
+    Ok(Decider { router, state, reads, weights, downgrades, said, budgets })
 }
 
 /// Two proxies of one policy should not choose alike where they choose by chance.

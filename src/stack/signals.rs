@@ -7,6 +7,7 @@ use std::{
 
 use foldhash::fast::FixedState;
 use http::Request;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 use tollway_core::{Ask, Needs, Operation, SystemClock, WallClock};
 use tollway_dialect::{
@@ -18,21 +19,20 @@ use tollway_route::{
     auto::{self, Scanner, Signals},
 };
 
-/// Bytes of a prompt's start that its provider's cache is likely to know it by: about the 1024
-/// tokens from which on OpenAI caches.
-const PREFIX: usize = 4096;
-
 /// Reads bodies that are held; of one that streams through nothing is known.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reads;
+#[derive(Clone, Debug)]
+pub(super) struct Reads {
+    /// Where the policy's hours are meant.
+    zone: TimeZone,
+}
 
 impl Reads {
     /// `auto`: some rule asks how hard prompts look, which takes a table that is made now.
-    pub(super) fn new(auto: bool) -> Self {
+    pub(super) fn new(auto: bool, zone: TimeZone) -> Self {
         if auto {
             let _ = Scanner::new();
         }
-        Self
+        Self { zone }
     }
 }
 
@@ -90,24 +90,22 @@ impl<B> ReadSignals<RequestBody<B>> for Reads {
         (found(request, seen), read.map(|()| scanner.finish()))
     }
 
-    /// Of what stands before the model's first word, at most [`PREFIX`] bytes: the same for every
-    /// turn of a conversation, and for conversations that share a long start.
+    /// Of all that stands before the model's first word: the same for every turn of a conversation, and
+    /// another for another, however long a start they share. By the start alone, all who ask by one long
+    /// system prompt would ask one place.
     fn prefix(&self, request: &Request<RequestBody<B>>) -> Option<u64> {
         // The same number in every process, so that several proxies agree.
-        let (mut left, mut hash) = (PREFIX, FixedState::with_seed(0).build_hasher());
+        let mut hash = FixedState::with_seed(0).build_hasher();
+        let (mut before, mut any) = (true, false);
         visit(request, &mut |piece: Piece<'_>| match piece {
-            Piece::Message(Role::Assistant) => left = 0,
-            Piece::Text { text, .. } => {
-                let start = text.as_bytes();
-                let start = start.get(..left).unwrap_or(start);
-                if !start.is_empty() {
-                    hash.write(start);
-                    left -= start.len();
-                }
+            Piece::Message(Role::Assistant) => before = false,
+            Piece::Text { text, .. } if before && !text.is_empty() => {
+                hash.write(text.as_bytes());
+                any = true;
             }
             _ => {}
         })?;
-        (left < PREFIX).then(|| hash.finish())
+        any.then(|| hash.finish())
     }
 
     /// `metadata.task`. A body that streams through, or is no JSON, says none.
@@ -115,15 +113,17 @@ impl<B> ReadSignals<RequestBody<B>> for Reads {
         task(request.body().as_bytes()?)
     }
 
-    /// Hours of policies are in UTC.
     fn moment(&self) -> Option<Moment> {
-        let now = jiff::Timestamp::try_from(SystemClock.now()).ok()?;
-        let now = now.to_zoned(jiff::tz::TimeZone::UTC);
-        Some(Moment {
-            weekday: now.weekday().to_monday_zero_offset().try_into().ok()?,
-            minute: u16::try_from(i32::from(now.hour()) * 60 + i32::from(now.minute())).ok()?,
-        })
+        moment(jiff::Timestamp::try_from(SystemClock.now()).ok()?, &self.zone)
     }
+}
+
+fn moment(now: jiff::Timestamp, zone: &TimeZone) -> Option<Moment> {
+    let now = now.to_zoned(zone.clone());
+    Some(Moment {
+        weekday: now.weekday().to_monday_zero_offset().try_into().ok()?,
+        minute: u16::try_from(i32::from(now.hour()) * 60 + i32::from(now.minute())).ok()?,
+    })
 }
 
 #[derive(Deserialize)]
@@ -165,8 +165,44 @@ mod tests {
         ] {
             let mut request = Request::new(body);
             request.extensions_mut().insert(Ask::new(operation));
-            assert_eq!(Reads.needs(&request), needs, "{operation:?}");
+            let reads = Reads::new(false, TimeZone::UTC);
+            assert_eq!(reads.needs(&request), needs, "{operation:?}");
         }
+    }
+
+    #[test]
+    fn hours_are_those_of_the_zone() {
+        let at = |zone: &str, now: &str| {
+            let told = moment(now.parse().unwrap(), &TimeZone::get(zone).unwrap()).unwrap();
+            (told.weekday, told.minute)
+        };
+        // A Sunday evening in Greenwich, in summer.
+        assert_eq!(at("UTC", "2026-07-05T22:30:00Z"), (6, 22 * 60 + 30));
+        assert_eq!(at("Europe/Berlin", "2026-07-05T22:30:00Z"), (0, 30));
+        assert_eq!(at("Europe/Berlin", "2026-01-04T22:30:00Z"), (6, 23 * 60 + 30));
+        assert_eq!(at("America/New_York", "2026-07-05T22:30:00Z"), (6, 18 * 60 + 30));
+    }
+
+    /// A conversation keeps its number as it grows, and one that only begins alike has another.
+    #[test]
+    fn a_conversation_is_known_by_all_that_it_began_with() {
+        let system = "You are of help. ".repeat(1_000);
+        let prefix = |turns: &[(&str, &str)]| {
+            let turns = turns.iter();
+            let turns =
+                turns.map(|(role, said)| serde_json::json!({ "role": role, "content": said }));
+            let body = serde_json::json!({ "model": "m", "messages": turns.collect::<Vec<_>>() });
+            let mut request = Request::new(RequestBody::<()>::buffered(body.to_string()));
+            request.extensions_mut().insert(Ask::new(Operation::ChatCompletions));
+            Reads::new(false, TimeZone::UTC).prefix(&request)
+        };
+        let began = prefix(&[("system", &system), ("user", "Why?")]);
+        let grown =
+            [("system", &*system), ("user", "Why?"), ("assistant", "So."), ("user", "How?")];
+        assert!(began.is_some());
+        assert_eq!(prefix(&grown), began);
+        assert_ne!(prefix(&[("system", &system), ("user", "How?")]), began);
+        assert_eq!(prefix(&[("user", "")]), None);
     }
 
     #[test]

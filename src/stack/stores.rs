@@ -14,12 +14,18 @@ use tollway_store::{
 #[cfg(feature = "redis")]
 use tollway_store::{
     limits::RedisLimits,
-    redis::{Redis, RedisConfig},
+    redis::{Redis, RedisBoard, RedisConfig},
 };
 
 #[cfg(feature = "sqlite")]
 use super::journal;
-use super::{KeyRing, StackError, documents::Documents, ledger};
+use super::{
+    KeyRing, StackError,
+    documents::Documents,
+    ledger,
+    quotas::Quotas,
+    shared_advice::{Sharing, Wake},
+};
 #[cfg(feature = "redis")]
 use crate::policy::RedisStore;
 use crate::{
@@ -49,6 +55,10 @@ pub(super) struct Stores {
     pub(super) documents: Documents,
     /// The keys among them.
     pub(super) keys: Arc<KeyRing>,
+    /// And the quotas.
+    pub(super) quotas: Arc<Quotas>,
+    /// Where instances tell each other what breakers found.
+    pub(super) sharing: Option<Sharing>,
 }
 
 /// Where limits are counted besides in memory.
@@ -68,22 +78,11 @@ impl Counted {
         places: &mut Places,
         telemetry: &Telemetry,
     ) -> Result<Self, StackError> {
-        #[cfg(not(feature = "sqlite"))]
-        let _ = telemetry;
+        telemetry.set(names::LIMITS_UNSAVED, vec![], 0.0);
         let (limits, budgets) = (&policy.state.limits, &policy.state.budgets);
         let mut counted = Self::default();
         for (name, store) in [("state.limits", limits), ("state.budgets", budgets)] {
             let wrong = |error: StoreError| StackError::new(name, error);
-            let other = if name == "state.limits" { budgets } else { limits };
-            // Memory decides them in one step, and one script.
-            let apart = matches!(
-                (store, other),
-                (Store::Sqlite(_), Store::Sqlite(_)) | (Store::Redis(_), Store::Redis(_))
-            ) && !store.is(other);
-            if apart {
-                let what = "limits and budgets can't live in two files, nor in two Redis";
-                return Err(wrong(StoreError::wrong(what)));
-            }
             match places.open(store).map_err(wrong)? {
                 Place::Memory => {}
                 #[cfg(feature = "sqlite")]
@@ -197,8 +196,32 @@ impl Stores {
         let limits = Counted::open(policy, &mut places, telemetry)?;
         let wrong = |error: StoreError| StackError::new("state", error);
         let documents = places.open(&policy.state.documents).map_err(wrong)?;
-        let documents = Documents::open(documents);
-        Ok(Self { ledger, limits, documents, keys: Arc::default() })
+        Ok(Self {
+            ledger,
+            limits,
+            documents: Documents::open(documents),
+            keys: Arc::default(),
+            quotas: Arc::default(),
+            sharing: board(policy, &mut places)?,
+        })
+    }
+
+    /// Wakes whoever tells others; of no effect where nobody is told.
+    pub(super) fn wake(&self) -> Wake {
+        self.sharing.as_ref().map(Sharing::wake).unwrap_or_default()
+    }
+}
+
+/// Where breakers tell what they found; in memory there is nobody to tell.
+fn board(policy: &Policy, places: &mut Places) -> Result<Option<Sharing>, StackError> {
+    let wrong = |error| StackError::new("state.breakers", error);
+    match places.open(&policy.state.breakers).map_err(wrong)? {
+        #[cfg(feature = "redis")]
+        Place::Shared(redis) => {
+            let board = Arc::new(RedisBoard::new(redis, "breakers"));
+            Ok(Some(Sharing::new(board, super::shared_advice::instance())))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -10,7 +10,7 @@ use tollway_pace as pace;
 use tollway_rate_limit as limit;
 use tollway_store::ledger::{Pen, millis};
 
-use super::{Circuit, Credential, keys, providers};
+use super::{Circuit, Credential, keys, providers, shared_advice::Wake};
 use crate::{
     alerts::Alerts,
     policy::{Policy, Tell},
@@ -82,8 +82,10 @@ pub(super) fn limits(
 /// Keys that are set aside, and those that work again.
 pub(super) fn benches(
     telemetry: Telemetry,
+    wake: Wake,
 ) -> impl Hook<breaker::Event<Credential>> + Send + Sync + 'static {
     move |event: &breaker::Event<Credential>| {
+        wake_for(&event.kind, &wake);
         let at = &event.key;
         let (provider, key) = (&*at.provider, &*at.key);
         match &event.kind {
@@ -103,6 +105,11 @@ pub(super) fn benches(
                 tracing::info!(provider, key, "a provider's key works again");
                 works(&telemetry, at);
             }
+            breaker::EventKind::Advised { benched: Some(class), .. } => {
+                works(&telemetry, at);
+                telemetry.set(names::KEY_BENCHED, key_labels(at, *class), 1.0);
+            }
+            breaker::EventKind::Freed => works(&telemetry, at),
             breaker::EventKind::Refused { .. } => {
                 let target = Target::new(at.provider.clone(), at.key.clone(), None);
                 telemetry.count(names::BREAKER_REFUSED, telemetry.target_labels(&target));
@@ -143,8 +150,10 @@ fn key_labels(at: &Credential, class: ErrorClass) -> Vec<Label> {
 /// States and refusals of breakers.
 pub(super) fn breakers(
     telemetry: Telemetry,
+    wake: Wake,
 ) -> impl Hook<breaker::Event<Circuit>> + Send + Sync + 'static {
     move |event: &breaker::Event<Circuit>| {
+        wake_for(&event.kind, &wake);
         let target = &event.key.target;
         let labels = || telemetry.target_labels(target);
         let state = |value| telemetry.set(names::BREAKER_STATE, labels(), value);
@@ -163,9 +172,19 @@ pub(super) fn breakers(
                 tracing::info!(%target, "circuit breaker closed");
                 state(0.0);
             }
+            breaker::EventKind::Advised { .. } => state(2.0),
+            breaker::EventKind::Freed => state(0.0),
             breaker::EventKind::Refused { .. } => telemetry.count(names::BREAKER_REFUSED, labels()),
             _ => {}
         }
+    }
+}
+
+/// What others should hear of at once.
+fn wake_for(kind: &breaker::EventKind, wake: &Wake) {
+    use breaker::EventKind::{Benched, Closed, ForcedOpen, Opened};
+    if matches!(kind, Opened { .. } | Benched { .. } | ForcedOpen | Closed) {
+        wake.up();
     }
 }
 

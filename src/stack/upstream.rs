@@ -7,7 +7,7 @@ use rustls::ClientConfig;
 use tollway_core::{BoxError, ErrorClass};
 use tollway_dialect::{AttemptConfig, AttemptLayer, Commit, InspectConfig, InspectLayer};
 
-use super::{StackError, rehearse::DRY_RUN, retry};
+use super::{StackError, retry};
 use crate::{
     policy::{self, Endpoint, HttpEndpoint, Policy},
     server,
@@ -77,8 +77,7 @@ pub(super) fn tls(policy: &Policy, before: Option<(&Policy, &Tls)>) -> Result<Tl
     Ok(all)
 }
 
-/// Headers by which whatever stands in front tells this proxy who asks, and those by which clients tell
-/// it what they want of it: no provider's business.
+/// Headers by which whatever stands in front tells this proxy who asks: no provider's business.
 fn private(policy: &Policy) -> Arc<[HeaderName]> {
     let named = policy.callers.identify.iter().filter_map(|source| match source {
         policy::Source::Header(name) => Some(name.clone()),
@@ -86,9 +85,7 @@ fn private(policy: &Policy) -> Arc<[HeaderName]> {
     });
     let forwarded = ["forwarded", "x-forwarded-for"].map(HeaderName::from_static);
     let behind_proxies = !policy.callers.trusted_proxies.is_empty();
-    let asked = tollway_route::HEADERS.map(HeaderName::from_static);
-    let asked = asked.into_iter().chain([DRY_RUN.clone()]);
-    named.chain(forwarded.into_iter().filter(|_| behind_proxies)).chain(asked).collect()
+    named.chain(forwarded.into_iter().filter(|_| behind_proxies)).collect()
 }
 
 /// Connection pools of one worker, to be handed from one policy's service to the next one's. Those

@@ -41,7 +41,7 @@ pub struct Decision {
     pub rescored: Option<Plan>,
     /// All attempts, where there was more than one or the only one failed.
     pub attempts: Option<Attempts>,
-    /// Who gave the reply; `None`: nobody yet, or nobody at all.
+    /// Who gave the reply, else who was asked last; `None`: nobody was.
     pub target: Option<Target>,
     /// What makes the request look as hard as it does.
     pub judgement: Option<String>,
@@ -81,7 +81,7 @@ impl Decision {
         self.rescored.as_ref().unwrap_or(&self.plan)
     }
 
-    /// Who replied, else who was chosen, as the plan that named it last saw it.
+    /// Who replied or was asked last, else who was chosen, as the plan that named it last saw it.
     pub fn chosen(&self) -> Option<&Candidate> {
         match &self.target {
             None => self.latest().candidates.first(),

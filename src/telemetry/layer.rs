@@ -234,7 +234,9 @@ impl Observed {
             let answered = self.reply.as_ref().is_some_and(|reply| reply.status.is_success());
             let alone = decision.attempts.is_none() && !self.exchange.has_paused();
             let decision = Decision { outcome: Some(outcome), ..decision };
-            if is_told(self.layer.tell, &decision.plan) {
+            // Of those that nobody replied to, nothing came of the choice.
+            let replied = self.reply.as_ref().is_some_and(|reply| reply.target.is_some());
+            if replied && is_told(self.layer.tell, &decision.plan) {
                 telemetry.decided(&decision, answered, alone);
             }
             telemetry.decisions().push(decision);
@@ -289,9 +291,15 @@ impl Observed {
         Some(Decision {
             rescored: self.exchange.rescored(),
             attempts,
-            target: reply.and_then(|reply| reply.target.clone()),
+            target: reply.and_then(|reply| reply.target.clone()).or_else(|| self.tried_last()),
             ..Decision::new(plan.clone())
         })
+    }
+
+    /// Who was asked last, where nobody replied.
+    fn tried_last(&self) -> Option<Target> {
+        let Some(reply) = &self.reply else { return self.exchange.at_work().target() };
+        reply.attempts.iter().flat_map(|all| all.iter().rev()).find_map(|one| one.target.clone())
     }
 
     fn usage(&self, operation: Operation, reply: &Reply) -> Option<Usage> {
@@ -319,6 +327,9 @@ impl Observed {
         let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         let chosen = decision.and_then(Decision::chosen);
         let failure = reply.and_then(|reply| reply.metered.as_ref()?.failure());
+        let replied = reply.and_then(|reply| reply.target.as_ref());
+        let tried = if replied.is_none() { self.tried_last() } else { None };
+        let target = replied.or(tried.as_ref());
         tracing::info!(
             request_id = %self.exchange.id(),
             method = %self.method,
@@ -335,8 +346,8 @@ impl Observed {
             key = caller.and_then(|caller| caller.key.as_deref()),
             ip = caller.and_then(|caller| caller.ip).map(tracing::field::display),
             asked_model = ask.and_then(Ask::model),
-            target = reply.and_then(|reply| reply.target.as_ref()).map(tracing::field::display),
-            provider_key = reply.and_then(|reply| Some(&**reply.target.as_ref()?.key())),
+            target = target.map(tracing::field::display),
+            provider_key = target.map(|target| &**target.key()),
             stream = ask.map(|ask| ask.stream),
             attempts = reply
                 .and_then(|reply| reply.attempts.as_ref())

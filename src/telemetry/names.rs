@@ -95,6 +95,10 @@ metrics! {
         "Times a breaker opened, by provider, model and reason.";
     BREAKER_REFUSED = "tollway_circuit_breaker_refusals_total", Kind::Counter,
         "Attempts that an open breaker refused.";
+    BREAKER_ADVICE = "tollway_circuit_breaker_advice_total", Kind::Counter,
+        "Findings that instances share, by what they are of (circuit, key, health) and direction: told to others, heard of one and heeded, taken_back by it.";
+    SHARING_FAILING = "tollway_circuit_breaker_sharing_failing", Kind::Gauge,
+        "1 while findings can't be shared and each instance is on its own.";
     KEY_BENCHED = "tollway_provider_key_benched", Kind::Gauge,
         "1 while a provider's key is set aside, until a trial request succeeds; by provider, key and reason (auth, quota).";
     KEY_BENCHED_TOTAL = "tollway_provider_key_benched_total", Kind::Counter,

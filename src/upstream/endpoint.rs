@@ -1,4 +1,10 @@
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{
@@ -15,6 +21,7 @@ use hyper_util::{
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use tollway_core::{Ask, BoxError, Caller, ErrorClass, Failure, NameMap, ProxyCredential, Target};
 use tollway_dialect::translate::Form;
+use tower_service::Service;
 
 use super::{
     address::{Credential, Paths, secrets_in},
@@ -37,11 +44,38 @@ impl std::error::Error for EndpointError {}
 
 type Connector = HttpsConnector<HttpConnector>;
 
+/// Connects to one address, whatever a request's is.
+#[derive(Clone)]
+struct Dial {
+    connector: Connector,
+    to: Uri,
+}
+
+impl Service<Uri> for Dial {
+    type Response = <Connector as Service<Uri>>::Response;
+    type Error = <Connector as Service<Uri>>::Error;
+    type Future = <Connector as Service<Uri>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.connector.poll_ready(cx)
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        self.connector.call(self.to.clone())
+    }
+}
+
+/// What stands for a host that no request tells: the pool hashes its name, letter by letter, three
+/// times a request.
+const SHORT: Authority = Authority::from_static("-");
+
 /// One provider over the network.
 pub struct Endpoint<B> {
-    client: Client<Connector, B>,
+    client: Client<Dial, B>,
     scheme: Scheme,
     authority: Authority,
+    /// What requests are addressed to: only HTTP/2 sends it.
+    addressed: Authority,
     host: HeaderValue,
     paths: Paths,
     /// Whether the client's own credential may go upstream.
@@ -107,9 +141,15 @@ where
             Some(ready.map(|ready| (name, ready)))
         });
         let credentials = credentials.collect::<Result<_, _>>()?;
+        let over_http1 = match config.http2 {
+            Http2::Auto => scheme == Scheme::HTTP,
+            Http2::Never => true,
+            Http2::Only => false,
+        };
         Ok(Self {
             client: client(config, tls, config.idle_connections.div_ceil(pools.max(1))),
             scheme,
+            addressed: if over_http1 { SHORT } else { authority.clone() },
             authority,
             host,
             paths: Paths::new(config, forms),
@@ -162,7 +202,7 @@ where
         let path = self.paths.path(ask, asked, ours || !self.passthrough, ours)?;
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
+        parts.authority = Some(self.addressed.clone());
         parts.path_and_query = PathAndQuery::from_maybe_shared(Bytes::from(path)).ok();
         Uri::from_parts(parts).map_err(|error| {
             Failure::new(ErrorClass::Invalid, "the path can't be sent upstream").with_source(error)
@@ -178,16 +218,16 @@ where
         if ours || !self.passthrough {
             remove_where(headers, is_credential);
         }
-        if !self.private.is_empty() {
-            remove_where(headers, |name| self.private.contains(name));
-        }
+        // What is said to this proxy, or by it, is no provider's business.
+        let own = |name: &HeaderName| name.as_str().starts_with(tollway_route::OWN);
+        remove_where(headers, |name| own(name) || self.private.contains(name));
         for (name, value) in self.headers.iter().chain(credential) {
             headers.insert(name, value.clone());
         }
     }
 }
 
-fn client<B>(config: &HttpEndpoint, tls: Arc<ClientConfig>, idle: usize) -> Client<Connector, B>
+fn client<B>(config: &HttpEndpoint, tls: Arc<ClientConfig>, idle: usize) -> Client<Dial, B>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -213,7 +253,7 @@ where
         // Half of hyper's default: most replies, and all events of a stream, fit; a thousand streams
         // take 4 MB less.
         .http1_read_buf_exact_size(4 * 1024)
-        .build(https)
+        .build(Dial { connector: https, to: config.base_url.clone() })
 }
 
 /// TLS settings shared by all pools: the system's roots, Mozilla's where there are none, and the

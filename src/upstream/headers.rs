@@ -30,14 +30,15 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// assert_eq!(headers.len(), 1);
 /// ```
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+    // Goes anyway, and is nearly always all there is.
+    let is_usual = |name: &[u8]| name.eq_ignore_ascii_case(b"keep-alive");
+    if headers.get_all(CONNECTION).iter().any(|value| !is_usual(value.as_bytes())) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(',').map(str::trim))
-            // Goes anyway, and is nearly always all there is.
-            .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
+            .filter(|name| !is_usual(name.as_bytes()))
             .filter_map(|name| name.parse().ok())
             .collect();
         for name in named {

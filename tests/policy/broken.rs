@@ -310,17 +310,17 @@ limits: [{{ name: a, per: user, {limit} }}]
     broken(
         "requests: 1k/s, borrow: 11%",
         r"error: `11%` can't be borrowed
- --> policy.yaml:3:50 (limits[0].borrow)
+ --> policy.yaml:3:56 (limits[0].borrow)
   |
 3 | limits: [{ name: a, per: user, requests: 1k/s, borrow: 11% }]
   |                                                        ^^^
-  = expected above 0% and at most 10%
+  = expected at most 10%
 ",
     );
     broken(
         "requests: 1k/s, burst: 100, borrow: 1%",
         r"error: less than 2 requests would be borrowed: each request would ask all the same
- --> policy.yaml:3:62 (limits[0].borrow)
+ --> policy.yaml:3:68 (limits[0].borrow)
   |
 3 | limits: [{ name: a, per: user, requests: 1k/s, burst: 100, borrow: 1% }]
   |                                                                    ^^
@@ -330,7 +330,7 @@ limits: [{{ name: a, per: user, {limit} }}]
     broken(
         "tokens: 1M/min, concurrent: 5, borrow: 1%",
         r"error: places for requests at the same time can't be borrowed
- --> policy.yaml:3:65 (limits[0].borrow)
+ --> policy.yaml:3:71 (limits[0].borrow)
   |
 3 | limits: [{ name: a, per: user, tokens: 1M/min, concurrent: 5, borrow: 1% }]
   |                                                                       ^^
@@ -340,7 +340,7 @@ limits: [{{ name: a, per: user, {limit} }}]
     broken(
         "usd: 5/day, borrow: 1%",
         r"error: no other instance takes from this limit: it is not in a Redis
- --> policy.yaml:3:45 (limits[0].borrow)
+ --> policy.yaml:3:52 (limits[0].borrow)
   |
 3 | limits: [{ name: a, per: user, usd: 5/day, borrow: 1% }]
   |                                                    ^^
@@ -1004,19 +1004,19 @@ fn policy_broken_keys_that_are_asked_for() {
         r"providers: { sim: { simulate: {} }, openai: {} }
 callers: { identify: [ip], require_key: true }
 ",
-        r"error: `identify` does not look for keys
- --> policy.yaml:2:41 (callers.require_key)
-  |
-2 | callers: { identify: [ip], require_key: true }
-  |                                         ^^^^
-  = help: add `key` to `callers.identify`
-
-error: Tollway keys never go upstream, so `openai` would be called without any key
+        r"error: Tollway keys never go upstream, so `openai` would be called without any key
  --> policy.yaml:1:37 (providers.openai)
   |
 1 | providers: { sim: { simulate: {} }, openai: {} }
   |                                     ^^^^^^
   = help: give it an `api_key: ${NAME}`, or say `auth: none` if it needs no key
+
+error: `identify` does not look for keys
+ --> policy.yaml:2:41 (callers.require_key)
+  |
+2 | callers: { identify: [ip], require_key: true }
+  |                                         ^^^^
+  = help: add `key` to `callers.identify`
 ",
     );
     check(
@@ -1307,6 +1307,7 @@ state:
   redis: redis://:hunter2-horse@localhost
   ledger: { keep: 90, keep_rows: 0, keep_days: 0d }
   limits: redsi
+  breakers: sqlite
 ",
         r"error: there are two stores, and nothing says which one is for what
  --> policy.yaml:4:10 (state.redis)
@@ -1343,6 +1344,30 @@ error: `redsi` is not a choice here
   |           ^^^^^
   = expected one of: memory, sqlite, redis
   = help: did you mean `redis`?
+
+error: a file beside the process tells no other instance
+ --> policy.yaml:7:13 (state.breakers)
+  |
+7 |   breakers: sqlite
+  |             ^^^^^^
+  = expected `memory` or `redis`
+",
+    );
+}
+
+#[test]
+fn policy_broken_limits_and_budgets_in_two_places() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+state: { sqlite: a.db, limits: { sqlite: b.db } }
+",
+        r"error: limits and budgets are decided in one step, not in two files
+ --> policy.yaml:2:32 (state.limits)
+  |
+2 | state: { sqlite: a.db, limits: { sqlite: b.db } }
+  |                                ^
+  = expected the store of the other, or one of another kind
+  = help: name the same store for both, or `memory` for one of them
 ",
     );
 }

@@ -483,7 +483,7 @@ fn policy_state_lives_in_memory_unless_it_says_otherwise() {
 
 #[cfg(feature = "sqlite")]
 #[test]
-fn policy_state_in_a_file_is_all_there() {
+fn policy_state_in_a_file_is_all_there_but_what_is_for_others() {
     let text = format!("{SIM}state: {{ sqlite: tollway.db }}");
     let env = super::env().in_folder("/etc/tollway");
     let state = Policy::parse("p", &text, &env).unwrap().state;
@@ -491,6 +491,7 @@ fn policy_state_in_a_file_is_all_there() {
         let Store::Sqlite(path) = store else { panic!("{state:?}") };
         assert_eq!(path.to_str(), Some("/etc/tollway/tollway.db"));
     }
+    assert!(matches!(state.breakers, Store::Memory));
     assert_eq!(state.ledger.keep.most_rows, 10_000_000);
 }
 
@@ -504,12 +505,14 @@ state:
   redis: {{ url: 'redis://:${{SOME_KEY}}@one:6380/2', timeout: 5ms, prefix: 'eu:tollway' }}
   ledger: {{ sqlite: /var/lib/ledger.db, keep: 400d, keep_rows: 50k, keep_days: forever, keep_months: 3650 days }}
   budgets: memory
+  breakers: redis
 "
     ))
     .state;
     let Store::Redis(redis) = &state.limits else { panic!("{state:?}") };
     assert_eq!(redis.url.expose_secret(), "redis://:secret-of-some_key@one:6380/2");
     assert_eq!((redis.timeout, &*redis.prefix), (Duration::from_millis(5), "eu:tollway"));
+    assert!(matches!(state.breakers, Store::Redis(_)));
     assert!(matches!(state.budgets, Store::Memory));
     let Store::Sqlite(path) = &state.ledger.store else { panic!("{state:?}") };
     assert_eq!(path.to_str(), Some("/var/lib/ledger.db"));

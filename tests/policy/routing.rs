@@ -105,6 +105,7 @@ routes:
   - { match: { model: b }, strategy: { nearest: { order: { eu: us } } }, targets: [openai, anthropic] }
   - { match: { model: c }, strategy: { nearest: { header: x-region } }, targets: [sim] }
   - { match: { model: d }, strategy: { nearest: { tag: region, default: us } }, targets: [openai] }
+  - { match: { model: e }, strategy: { nearest: { header: x-region, default: us-west } }, targets: [openai, anthropic] }
 ",
         r"error: no target here is in the region `eua`
  --> policy.yaml:4:55 (routes[0].strategy.nearest.default)

@@ -126,7 +126,7 @@ async fn every_answer_is_as_the_document_says() {
         let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
         if method == Method::GET {
             assert_eq!(api.get(&path).await.status, 200, "{path}");
-        } else {
+        } else if method != Method::DELETE || path != "/limits/quotas" {
             assert_eq!(api.send(method, &example(&path), &large).await.status, 413, "{path}");
         }
     }
@@ -136,6 +136,8 @@ async fn every_answer_is_as_the_document_says() {
         ("/limits/cleanup", json!({}), 200),
         ("/keys", json!({ "name": "ci", "tags": { "team": "ops" }, "expires": "30d" }), 201),
         ("/keys", json!({ "name": "ci" }), 409),
+        ("/limits/quotas", json!({ "user": "ann", "requests": "9/d", "expires": "30d" }), 200),
+        ("/limits/quotas", json!({ "user": "ann", "requests": "9/d", "limit": "usr" }), 404),
         ("/breakers/open", json!({ "provider": "sim" }), 200),
         ("/breakers/open", json!({ "provider": "smi" }), 404),
         ("/breakers/reset", json!({ "provider": "sim" }), 200),
@@ -150,6 +152,12 @@ async fn every_answer_is_as_the_document_says() {
     for status in [200, 404] {
         assert_eq!(api.send(Method::DELETE, "/keys/ci", "").await.status, status);
     }
+    assert_eq!(api.get("/limits/status?user=ann").await.status, 200);
+    assert_eq!(api.get("/limits/quotas").await.body["quotas"][0]["key"], "ann");
+    for status in [200, 404] {
+        let removed = api.send(Method::DELETE, "/limits/quotas?user=ann", "").await;
+        assert_eq!(removed.status, status);
+    }
     for (path, name) in api.operations() {
         if !api.document["paths"][format!("/admin/v1{path}")][&name]["responses"]["400"].is_object()
         {
@@ -160,7 +168,9 @@ async fn every_answer_is_as_the_document_says() {
             "post" if path == "/reload" => api.post("/reload?colour=red", json!({})).await,
             _ => {
                 let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
-                api.send(method, &example(&path), r#"{"colour":"red"}"#).await
+                let path = example(&path);
+                let path = if name == "delete" { format!("{path}?colour=red") } else { path };
+                api.send(method, &path, r#"{"colour":"red"}"#).await
             }
         };
         let message = got.body["error"]["message"].as_str().unwrap();

@@ -36,6 +36,12 @@ fn calling(webhook: &Recording, more: &str) -> String {
     format!("alerts: {{ webhook: {{ url: \"{url}\", secret: a-secret, {more} }} }}\n")
 }
 
+/// What a request would meet that isn't sent.
+async fn would(proxy: &Running, user: &str) -> Reply {
+    let headers = [JSON, ("x-user", user), ("x-tollway-dry-run", "true")];
+    proxy.send(Method::POST, CHAT, &headers, ask(false)).await
+}
+
 async fn chat(proxy: &Running, user: &str) -> Reply {
     let reply = proxy.send(Method::POST, CHAT, &[JSON, ("x-user", user)], ask(false)).await;
     // What it cost is settled behind its end.
@@ -269,6 +275,15 @@ async fn who_has_spent_the_budget_goes_to_cheaper_targets() {
     let spent = proxy.stack().request_limits();
     let standing = spent.standing("spend", &Key::from("ann")).unwrap();
     assert_eq!((standing.remaining, standing.held), (0, 0), "what is used goes on counting");
+    // A rehearsal knows, and takes nothing.
+    let told = would(&proxy, "ann").await.json();
+    assert_eq!(
+        (&told["target"], &told["rule"]),
+        (&"lab/gpt-4o".into(), &"budget spend: only cheaper targets".into()),
+        "{told:#}"
+    );
+    assert_eq!(would(&proxy, "bob").await.json()["target"], "sim/gpt-4o-mini");
+    assert_eq!(spent.standing("spend", &Key::from("ann")).unwrap().remaining, 0);
 }
 
 #[tokio::test]
@@ -282,6 +297,8 @@ async fn where_no_target_is_cheaper_the_budget_refuses() {
     let error = refused.error();
     assert_eq!(error.code.as_deref(), Some("insufficient_quota"));
     assert!(error.message.contains("spend"), "{error:?}");
+    let would = would(&proxy, "ann").await;
+    assert_eq!((would.status.as_u16(), would.error().code), (429, error.code));
     // Another route has a target that costs nothing.
     let o3 = ask(false).replace("gpt-4o-mini", "o3");
     let free = proxy.send(Method::POST, CHAT, &[JSON, ("x-user", "ann")], o3).await;

@@ -348,15 +348,18 @@ async fn admin_tells_health_and_only_the_metrics_of_the_table() {
         assert!(known.contains(name), "{name} is not in the table");
     }
     for name in known {
-        // Of those that tell of providers' own limits, `pacing.rs` asks.
+        // Of those that tell of providers' own limits, `pacing.rs` asks; of what instances share,
+        // `sharing.rs`.
         let pacing = name.contains("_pace_") || name.starts_with("tollway_provider_");
+        let sharing = [names::BREAKER_ADVICE, names::SHARING_FAILING].contains(&name);
         // Nobody waited, no ledger failed; of reloads `reload.rs` asks, of webhooks and cheaper
         // targets `budgets.rs`.
         let rare = [names::LIMIT_WAITS, names::LEDGER_DROPPED, names::RELOADS];
         let budgets = name == names::ALERT_CALLS || name == names::LIMIT_DOWNGRADES;
         // Of a Redis `counted.rs` asks.
         let redis = name == names::LIMIT_ALONE || name.starts_with("tollway_limit_store_");
-        let counted = rare.contains(&name) || pacing || budgets || redis || told.contains(&name);
+        let told_elsewhere = pacing || sharing || budgets || redis || rare.contains(&name);
+        let counted = told_elsewhere || told.contains(&name);
         assert!(counted, "{name} was never told; there are {told:?}");
     }
     for line in text.lines().filter(|line| line.starts_with("# HELP ")) {

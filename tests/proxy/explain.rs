@@ -133,6 +133,39 @@ fn the_example_compares_models_of_several_sizes_from_the_start() {
     assert!(scores[0] == 1.0 && scores[1] < 1.0 && *scores.last().unwrap() < 0.5, "{scores:?}");
 }
 
+/// Headers name a caller as they do to the proxy.
+#[test]
+fn who_asks_is_known_by_the_headers() {
+    let files = Files::new();
+    let rest = "providers: { a: { simulate: {} }, b: { simulate: {} } }
+routes:
+  - strategy: { split: user }
+    targets: [{ name: p, targets: [a/m] }, { name: q, targets: [b/m] }]
+";
+    let request = files.with("request.json", says("m", "Hi"));
+    let arm = |policy: &str, more: &[&str]| {
+        let arguments = [&[policy, &request, "--json"], more].concat();
+        let (code, told, stderr) = explain(&arguments);
+        assert_eq!(code, 0, "{stderr}");
+        let told: Value = serde_json::from_str(&told).unwrap();
+        told["arm"].as_str().unwrap().to_owned()
+    };
+    for callers in [
+        "callers: { identify: [header x-user, ip] }",
+        "callers: { identify: [header x-user], trusted_proxies: [10.0.0.0/8] }",
+    ] {
+        let policy = files.with("policy.yaml", format!("{callers}\n{rest}"));
+        let arms: Vec<String> = (0..8)
+            .map(|at| {
+                let by_header = arm(&policy, &["--header", &format!("x-user: u{at}")]);
+                assert_eq!(by_header, arm(&policy, &["--caller", &format!("u{at}")]), "u{at}");
+                by_header
+            })
+            .collect();
+        assert!(arms.contains(&"p".to_owned()) && arms.contains(&"q".to_owned()), "{arms:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_explained_says_why() {
     let files = Files::new();
@@ -161,6 +194,8 @@ routes: [{ match: { model: ['gpt-*', 'o3'] }, targets: [sim] }]
         (vec![&*policy, &*unknown], 1, "refused"),
         (vec![&*policy, &*o3, "--caller", "ann"], 1, "may not use the model"),
         (vec![&*policy, &*no_json, "--path", CHAT], 1, "refused"),
+        (vec![&*policy, &*good, "--header", "authorization: Bearer x"], 1, "not known here"),
+        (vec![&*policy, &*good, "--header", "x-tollway-max-price: 1"], 1, "x-tollway-max-cost"),
     ] {
         let (got, stdout, stderr) = explain(&arguments);
         assert_eq!((got, stdout.as_str()), (code, ""), "{arguments:?}: {stderr}");

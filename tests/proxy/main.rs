@@ -20,6 +20,7 @@ mod ledger;
 mod load;
 mod outage;
 mod pacing;
+mod quotas;
 mod refusals;
 mod reload;
 mod remote;
@@ -29,6 +30,8 @@ mod routing_rules;
 mod routing_told;
 mod scale;
 mod served;
+#[cfg(feature = "redis")]
+mod sharing;
 mod streams;
 mod support;
 mod tollway_keys;

@@ -19,7 +19,7 @@ use tollway::{
     rate_limit::{Key, Standing},
 };
 
-use super::support::*;
+use super::{served::Served, support::*};
 
 /// The client's keep-alive connections stay open, unlike [`client`]'s.
 fn keeping() -> Http {
@@ -269,6 +269,57 @@ async fn connections_to_a_provider_that_is_the_same_are_kept() {
     let timeouts = ", timeouts: { first_byte: 7s }";
     proxy.reloader().apply(policy(&with(timeouts))).await.unwrap();
     assert_eq!((proxy.chat("").await.status.as_u16(), connections.load(SeqCst)), (200, 2));
+}
+
+#[tokio::test]
+async fn turns_go_on() {
+    let up = Recording::new(|_| reply(200, &[JSON], COMPLETION)).await;
+    let with = |burst: u32| {
+        format!(
+            "providers: {{ up: {{ base_url: \"http://{}/v1\", keys: {{ a: aaaa, b: bbbb, c: cccc }} }} }}
+limits: [{{ name: all, per: all, requests: 60/min, burst: {burst} }}]
+routes: [{{ name: all, strategy: round_robin, targets: [up/one, up/two] }}]
+",
+            up.address
+        )
+    };
+    let proxy = Running::new(&with(50));
+    for burst in 51..57 {
+        assert_eq!(proxy.chat("").await.status, 200);
+        proxy.reloader().apply(policy(&with(burst))).await.unwrap();
+    }
+    let all = up.all();
+    let model = |seen: &Seen| seen.body.windows(5).any(|text| text == b"\"one\"");
+    let turns: Vec<_> = all.iter().map(model).collect();
+    assert_eq!(turns, [true, false, true, false, true, false]);
+    let keys: std::collections::BTreeSet<_> =
+        all.iter().map(|seen| seen.header("authorization")).collect();
+    assert_eq!(keys.len(), 3, "those of keys, too");
+}
+
+#[tokio::test]
+async fn a_reload_feeds_no_storm_of_retries() {
+    let up = Recording::new(|_| reply(503, &[JSON], "{}")).await;
+    let with = |deadline: u32| {
+        format!(
+            "providers: {{ up: {{ base_url: \"http://{}/v1\", auth: none }} }}
+server: {{ request_deadline: {deadline}s }}
+retry:
+  attempts: 2
+  backoff: {{ first: 1ms, max: 1ms }}
+  budget: {{ ratio: 1%, min_per_second: 1 }}
+",
+            up.address
+        )
+    };
+    let proxy = Running::new(&with(100));
+    for deadline in 101..121 {
+        assert_eq!(proxy.chat("").await.status, 503);
+        proxy.reloader().apply(policy(&with(deadline))).await.unwrap();
+    }
+    // Ten in ten seconds; a slow machine may see a second or two of the next.
+    let repeats = up.count() - 20;
+    assert!((10..=14).contains(&repeats), "{repeats}");
 }
 
 #[tokio::test]
@@ -549,4 +600,49 @@ async fn a_state_that_no_restart_could_open_is_refused() {
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("no folder /nowhere/at/all"), "{refused}");
     assert!(proxy.reloader().apply(with("memory")).await.unwrap().is_empty());
+}
+
+/// A policy of two hundred routes takes a multiple of what each reload may leave behind here.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn memory_is_flat_over_reloads() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = |nth: usize| {
+        let route = |at| {
+            format!(
+                "  - {{ name: r{at}, match: {{ model: \"m{at}-*\" }}, strategy: weighted, targets: [sim: {}, other: 1] }}\n",
+                1 + nth % 2 + at
+            )
+        };
+        let routes: String = (0..200).map(route).collect();
+        format!(
+            "server: {{ workers: 2 }}\nlog: {{ level: warn }}\nproviders: {{ sim: {{ simulate: {{}} }}, other: {{ simulate: {{}} }} }}\nroutes:\n{routes}  - {{ name: rest, targets: [sim] }}\n"
+        )
+    };
+    let served = Served::with(&folder, &policy(0));
+    let client = keeping();
+    let resident = || {
+        let pages = std::fs::read_to_string(format!("/proc/{}/statm", served.id())).unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4
+    };
+    let reload = async |nth| {
+        std::fs::write(folder.path().join("policy.yaml"), policy(nth)).unwrap();
+        let uri = format!("http://{}/admin/v1/reload", served.admin);
+        let request = Request::post(uri).body(full("")).unwrap();
+        let got = Reply::read(client.request(request).await.unwrap()).await;
+        assert_eq!(got.status, 200, "{got:?}");
+        for _ in 0..4 {
+            assert_eq!(served.chat(&client, &format!("m{nth}-a"), &[]).await.status, 200);
+        }
+    };
+    for nth in 0..20 {
+        reload(nth).await;
+    }
+    let before = resident();
+    for nth in 20..70 {
+        reload(nth).await;
+    }
+    let after = resident();
+    println!("{before} kB after 20 reloads, {after} kB after 70");
+    assert!(after < before + 50 * 100, "{before} kB, then {after} kB");
 }

@@ -225,3 +225,19 @@ fn shown(world: &World, provider: &str) -> Value {
         .cloned()
         .unwrap_or_else(|| panic!("{provider} isn't among {all:#}"))
 }
+
+/// A provider gives more to those who ask for it by a header, as the policy says.
+#[tokio::test(start_paused = true)]
+async fn a_header_may_widen_a_window() {
+    let policy = "providers: { a: { simulate: {} }, c: { simulate: {} } }
+models:
+  - { id: small, provider: a, context_window: 1k, windows: [{ header: anthropic-beta, value: 'context-1m-*', tokens: 1M }] }
+  - { id: large, provider: c, context_window: 100k }
+routes: [{ targets: [a/small, c/large] }]
+";
+    let world = World::new(policy).await;
+    let long = says("m", &"word ".repeat(4_000));
+    assert_eq!(world.would(&[], &long).await["target"], "c/large");
+    let asks = ("anthropic-beta", "files-api-2025-04-14, context-1m-2025-08-07");
+    assert_eq!(world.would(&[asks], &long).await["target"], "a/small");
+}

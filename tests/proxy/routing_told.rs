@@ -149,6 +149,9 @@ async fn a_header_of_ours_that_cant_be_understood_is_refused_in_the_clients_dial
         (&[(latency, "2s"), (dry, "1")], ""),
         (&[(latency, "NaN"), (dry, "1")], "`800ms` or `2s`"),
         (&[(dry, "flase")], "`true` or `false`"),
+        (&[("x-tollway-max-price", "0.02")], "Did you mean `x-tollway-max-cost`?"),
+        (&[("x-tollway-max-letency", "1s"), (dry, "1")], "Did you mean `x-tollway-max-latency`?"),
+        (&[("x-tollway-nonsense", "1")], "are Tollway's own"),
         (&[("x-tollway-task", &long)], "256"),
         (&[("x-tollway-region", &long)], "256"),
     ] {
@@ -175,9 +178,14 @@ async fn a_header_of_ours_that_cant_be_understood_is_refused_in_the_clients_dial
 #[tokio::test]
 async fn what_is_said_to_the_proxy_is_not_said_to_providers() {
     let provider = Recording::new(|_| reply(200, &[JSON], COMPLETION)).await;
-    let proxy = Running::before(provider.address);
+    let own = "routes: [{ match: { header: { x-tollway-team: '*' } }, targets: [up] }]";
+    let proxy = Running::new(&format!("{}{own}\n", provider_at(provider.address)));
     let headers = [
         JSON,
+        // Those of replies, and one that the policy gives a meaning to.
+        ("x-tollway-decision", "target=\"a/m\""),
+        ("x-tollway-attempts", "a/m;200"),
+        ("x-tollway-team", "red"),
         ("x-tollway-max-cost", "0.1"),
         ("x-tollway-max-latency", "20s"),
         ("x-tollway-task", "code"),
@@ -205,6 +213,40 @@ routes:
   - { match: { header: { x-to: c } }, targets: [c/m] }
   - { name: quick, strategy: { latency: whole }, targets: [a/m, b/m, c/m] }
 ";
+
+/// Where nobody replied, it was whoever was asked last, and nobody who wasn't asked at all.
+#[tokio::test]
+async fn who_was_asked_last_is_told_where_nobody_replied() {
+    let refusal = r#"{"error":{"message":"Wrong key.","type":"t","code":"invalid_api_key"}}"#;
+    let provider = Recording::new(move |_| reply(401, &[JSON], refusal)).await;
+    let yaml = format!(
+        "providers: {{ b: {{ base_url: 'http://{}/v1', keys: {{ one: k1-secret, two: k2-secret }}, forms: [chat] }} }}
+routing: {{ header: always }}
+routes: [{{ strategy: cost, targets: [b/m1, b/m5] }}]
+",
+        provider.address
+    );
+    let proxy = Running::new(&yaml);
+    for _ in 0..3 {
+        let before = provider.count();
+        let reply = proxy.post(CHAT, ask(false)).await;
+        let (told, tried) =
+            (reply.header("x-tollway-decision"), reply.header("x-tollway-attempts"));
+        let last = tried.rsplit(", ").next().unwrap().split(';').next().unwrap();
+        assert!(told.starts_with(&format!("target=\"{last}\"")), "{tried}: {told}");
+        until("it is kept", || proxy.is_idle()).await;
+        let kept = proxy.telemetry().decisions().latest(1);
+        assert_eq!(kept[0].chosen().unwrap().target.to_string(), last);
+        if provider.count() == before {
+            assert_eq!(reply.status, 503, "by our own word");
+        }
+    }
+    let text = proxy.telemetry().render();
+    let counted = text.lines().filter(|line| line.starts_with("tollway_decisions_total{"));
+    let counted: f64 =
+        counted.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+    assert_eq!(counted, 1.0, "only the first had a reply of a target");
+}
 
 fn failing(after: Duration) -> SimulateConfig {
     SimulateConfig {

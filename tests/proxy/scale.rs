@@ -13,7 +13,6 @@ use std::{
     },
 };
 
-use http::Request;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioExecutor};
 use tokio::time::Instant;
 use tollway::core::Usd;
@@ -68,6 +67,12 @@ fn keeping() -> Http {
     hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(HttpConnector::new())
 }
 
+/// A question whose reply may be so long, which is what a limit of tokens takes for it.
+fn bounded(model: &str, tokens: u64) -> String {
+    let model = format!("{model}\",\"max_tokens\":{tokens}");
+    ask(false).replace("gpt-4o-mini\"", &model)
+}
+
 /// What came of one load.
 #[derive(Default)]
 struct Load {
@@ -87,7 +92,7 @@ async fn load(fleet: &Fleet, model: &str, callers: usize, admit: u64, most: u64)
                 let client = keeping();
                 while load.admitted.load(SeqCst) < admit && load.offered.load(SeqCst) < most {
                     load.offered.fetch_add(1, SeqCst);
-                    let got = proxy.chat(&client, &model, &[]).await;
+                    let got = proxy.post(&client, bounded(&model, 16), &[]).await;
                     if got.status == 429 {
                         continue;
                     }
@@ -254,14 +259,8 @@ limits:
             // Until it is told that there is no money left.
             loop {
                 let tokens = format!("output_tokens={}", length(turns.fetch_add(1, SeqCst)));
-                let body = ask(false).replace("gpt-4o-mini\"", "dear\",\"max_tokens\":100");
-                let request = Request::post(format!("http://{}{CHAT}", proxy.address))
-                    .header(JSON.0, JSON.1)
-                    .header("x-simulate", tokens)
-                    .body(full(body))
-                    .unwrap();
-                let reply = within("a reply", client.request(request)).await.unwrap();
-                let got = Reply::read(reply).await;
+                let headers = [("x-simulate", &*tokens)];
+                let got = proxy.post(&client, bounded("dear", 100), &headers).await;
                 if got.status == 429 {
                     return;
                 }

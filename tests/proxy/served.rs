@@ -111,12 +111,15 @@ impl Served {
 
     /// A question for `model`, over a connection that stays.
     pub(crate) async fn chat(&self, client: &Http, model: &str, headers: &[(&str, &str)]) -> Reply {
+        self.post(client, ask(false).replace("gpt-4o-mini", model), headers).await
+    }
+
+    pub(crate) async fn post(&self, client: &Http, body: String, more: &[(&str, &str)]) -> Reply {
         let mut request = Request::post(format!("http://{}{CHAT}", self.address));
-        for (name, value) in [&[JSON][..], headers].concat() {
+        for (name, value) in [&[JSON][..], more].concat() {
             request = request.header(name, value);
         }
-        let body = full(ask(false).replace("gpt-4o-mini", model));
-        let reply = within("a reply", client.request(request.body(body).unwrap())).await;
+        let reply = within("a reply", client.request(request.body(full(body)).unwrap())).await;
         // A process that was killed leaves its last replies unsent.
         match reply {
             Ok(reply) => Reply::read(reply).await,
@@ -128,6 +131,7 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -150,6 +154,7 @@ impl Simulated {
 impl Drop for Simulated {
     fn drop(&mut self) {
         let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -157,14 +162,18 @@ impl Drop for Simulated {
 fn spawn(mut command: Command, word: &str) -> (Child, BufReader<ChildStderr>, String, String) {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let (said, rest) = until_line(&mut lines, word);
+    (child, lines, said, rest)
+}
+
+fn until_line(lines: &mut BufReader<ChildStderr>, word: &str) -> (String, String) {
     let mut said = String::new();
     loop {
         let mut line = String::new();
         assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended: {said}");
         said += &line;
         if let Some((_, rest)) = line.split_once(word) {
-            let rest = rest.to_owned();
-            return (child, lines, said, rest);
+            return (said, rest.to_owned());
         }
     }
 }

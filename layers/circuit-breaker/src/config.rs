@@ -48,6 +48,9 @@ pub struct Config {
     /// How long a key is set aside after the provider refused its credential or its account is
     /// empty. Default 300 s.
     pub bench_for: Duration,
+    /// The longest that [`Advice`](crate::Advice) of others alone holds a circuit open: whoever is ill
+    /// themselves finds all the world failing. Default 300 s.
+    pub advice_for: Duration,
     /// How much a failure of each class counts.
     pub weights: Weights,
     /// Most keys to remember. When all of them hold something worth remembering, further keys
@@ -71,6 +74,7 @@ impl Default for Config {
             trial_timeout: Duration::from_secs(600),
             ramp: Duration::ZERO,
             bench_for: Duration::from_secs(300),
+            advice_for: Duration::from_secs(300),
             weights: Weights::default(),
             max_keys: 10_000,
         }
@@ -155,6 +159,7 @@ impl Config {
             (time(self.trial_timeout), "trial_timeout", TIME),
             (self.ramp <= LONGEST, "ramp", "at most 365 days"),
             (time(self.bench_for), "bench_for", TIME),
+            (time(self.advice_for), "advice_for", TIME),
             (self.max_keys > 0, "max_keys", "1 or more"),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
@@ -200,7 +205,7 @@ mod tests {
     #[test]
     fn names_what_cannot_be() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 14] = [
+        let cases: [(&str, Spoil); 15] = [
             ("consecutive_failures", |c| c.consecutive_failures = Some(0)),
             ("failure_ratio", |c| c.failure_ratio = Some(1001)),
             ("slow_calls.ratio", |c| {
@@ -218,6 +223,7 @@ mod tests {
             ("trial_successes", |c| c.trial_successes = 0),
             ("trial_timeout", |c| c.trial_timeout = Duration::ZERO),
             ("bench_for", |c| c.bench_for = Duration::ZERO),
+            ("advice_for", |c| c.advice_for = Duration::ZERO),
             ("max_keys", |c| c.max_keys = 0),
         ];
         for (setting, spoil) in cases {

@@ -46,6 +46,16 @@ pub enum EventKind {
     },
     /// An operator opened the circuit; it stays so until it is reset.
     ForcedOpen,
+    /// Others found that it should be open: requests are refused from now on.
+    Advised {
+        /// For how long.
+        hold_for: Duration,
+        /// The key is set aside, and what its provider said of it.
+        benched: Option<ErrorClass>,
+    },
+    /// What others said holds it no more, and it stands as it would without: they took it back, or
+    /// trial requests showed otherwise.
+    Freed,
     /// A request was refused.
     Refused {
         /// Why the circuit isn't closed.
@@ -90,6 +100,8 @@ pub enum Reason {
     Benched(ErrorClass),
     /// An operator opened it.
     Forced,
+    /// Others found that it should be open; of a key that is set aside, what its provider said.
+    Advised(Option<ErrorClass>),
 }
 
 impl fmt::Display for Reason {
@@ -112,6 +124,10 @@ impl fmt::Display for Reason {
             Self::TrialSlow => f.write_str("a trial request was slow"),
             Self::Benched(class) => write!(f, "the key is set aside: {class}"),
             Self::Forced => f.write_str("opened by an operator"),
+            Self::Advised(None) => f.write_str("found by others"),
+            Self::Advised(Some(class)) => {
+                write!(f, "the key is set aside, found by others: {class}")
+            }
         }
     }
 }

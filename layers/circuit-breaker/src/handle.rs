@@ -4,6 +4,7 @@ use tokio::time::Instant;
 use tollway_core::{ErrorClass, Hook};
 
 use crate::{
+    advice::{Advice, Heard},
     config::Config,
     events::{Event, EventKind, Reason},
     registry::{Entry, Registry},
@@ -36,6 +37,11 @@ pub enum State {
         /// From then on trial requests are let through.
         until: Instant,
     },
+    /// Every request is refused: others found that it should be so ([`Advice`]).
+    Advised {
+        /// From then on trial requests are let through.
+        until: Instant,
+    },
 }
 
 impl State {
@@ -48,6 +54,7 @@ impl State {
             Self::Ramping { .. } => "ramping",
             Self::ForcedOpen => "forced_open",
             Self::Benched { .. } => "benched",
+            Self::Advised { .. } => "advised",
         }
     }
 }
@@ -66,6 +73,23 @@ pub struct Status<K> {
     pub failures_in_a_row: u32,
     /// The last failure that counted, and when.
     pub last_failure: Option<(ErrorClass, Instant)>,
+    /// What others say of it, as long as it holds.
+    pub advice: Vec<Advice>,
+}
+
+/// What a circuit found by itself: why it isn't closed. What others said is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding<K> {
+    /// The key.
+    pub key: K,
+    /// Why; prints in words.
+    pub reason: Reason,
+    /// When it was found.
+    pub found: Instant,
+    /// Until when no request goes there; past while it is tried again; `None`: until an operator resets
+    /// it.
+    pub until: Option<Instant>,
 }
 
 type SharedHook<K> = Arc<dyn Hook<Event<K>> + Send + Sync>;
@@ -113,6 +137,10 @@ impl<K> Core<K> {
         nanos(self.epoch.elapsed())
     }
 
+    fn clock(&self, at: Instant) -> Nanos {
+        nanos(at.saturating_duration_since(self.epoch))
+    }
+
     fn instant(&self, at: Nanos) -> Instant {
         self.epoch.checked_add(Duration::from_nanos(at)).unwrap_or(self.epoch)
     }
@@ -122,6 +150,7 @@ impl<K> Core<K> {
             Phase::Closed => State::Closed,
             Phase::Open { until } => State::Open { until: self.instant(until) },
             Phase::Benched { until } => State::Benched { until: self.instant(until) },
+            Phase::Advised { until } => State::Advised { until: self.instant(until) },
             Phase::Forced => State::ForcedOpen,
             Phase::HalfOpen { .. } => State::HalfOpen,
             Phase::Ramping { since, .. } => {
@@ -165,6 +194,7 @@ impl<K: Hash + Eq + Clone> Core<K> {
             reason: circuit.reason(now, &self.config),
             failures_in_a_row: circuit.streak(),
             last_failure: circuit.last_failure().map(|(class, at)| (class, self.instant(at))),
+            advice: circuit.heard(now).map(|heard| heard.shown(|at| self.instant(at))).collect(),
         }
     }
 }
@@ -219,13 +249,14 @@ impl<K: Hash + Eq + Clone> CircuitBreakerHandle<K> {
         entry.lock().allows(self.0.now(), &self.0.config)
     }
 
-    /// Closes the circuit of `key` and forgets its past; ends a bench and a forced opening too.
+    /// Closes the circuit of `key` and forgets its past; ends a bench, a forced opening and what
+    /// others found until now, too.
     /// Requests under way decide nothing any more. `false` for an unknown key.
     pub fn reset(&self, key: &K) -> bool {
         let Some(entry) = self.get(key) else {
             return false;
         };
-        entry.lock().reset();
+        entry.lock().reset(self.0.now());
         self.0.tell(key, EventKind::Closed);
         true
     }
@@ -237,8 +268,82 @@ impl<K: Hash + Eq + Clone> CircuitBreakerHandle<K> {
         let Some(entry) = self.0.registry.get_or_make(key.clone(), now, &self.0.config) else {
             return false;
         };
-        entry.lock().force_open();
+        entry.lock().force_open(now);
         self.0.tell(key, EventKind::ForcedOpen);
         true
+    }
+
+    /// Takes another's word for it that the circuit of `key` should be open. Said again, it holds
+    /// for as long as it now says. Nothing of it counts as a failure, and nothing of it is among
+    /// this layer's own [findings](Self::findings), so two that advise each other keep nothing open.
+    ///
+    /// `false` if it is too late for it, if calls here have shown since that it isn't so, if an
+    /// operator reset the circuit since, or if there is no room for a key not seen before.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tokio::time::Instant;
+    /// use tollway_circuit_breaker::{Advice, CircuitBreakerLayer, Config};
+    ///
+    /// let by_host = |request: &http::request::Parts| request.uri.host().map(str::to_owned);
+    /// let circuits = CircuitBreakerLayer::new(Config::default(), by_host)?.handle();
+    /// let (down, advice) = ("api.example.com".to_owned(), Advice {
+    ///     from: "proxy-2".into(),
+    ///     why: "5 failures in a row".into(),
+    ///     found: Instant::now() - Duration::from_secs(1),
+    ///     until: Instant::now() + Duration::from_secs(299),
+    ///     benched: None,
+    ///     firm: false,
+    /// });
+    /// assert!(circuits.advise(&down, &advice));
+    /// assert_eq!(circuits.state(&down).as_str(), "advised");
+    /// assert!(!circuits.allows(&down) && circuits.findings().is_empty());
+    /// circuits.withdraw(&down, "proxy-2");
+    /// assert!(circuits.allows(&down));
+    /// # Ok::<_, tollway_circuit_breaker::ConfigError>(())
+    /// ```
+    pub fn advise(&self, key: &K, advice: &Advice) -> bool {
+        let (now, config) = (self.0.now(), &self.0.config);
+        if self.0.clock(advice.until) <= now {
+            return false;
+        }
+        let Some(entry) = self.0.registry.get_or_make(key.clone(), now, config) else {
+            return false;
+        };
+        let heard = Heard::new(advice, now, |at| self.0.clock(at));
+        let (change, heard) = {
+            let mut circuit = entry.lock();
+            let change = circuit.advise(heard, now, config);
+            (change, circuit.heard(now).any(|heard| heard.from == advice.from))
+        };
+        if let Some(kind) = change {
+            self.0.tell(key, kind);
+        }
+        heard
+    }
+
+    /// Whoever gave advice takes it back: where nobody else says so, the circuit stands at once as
+    /// it would without.
+    pub fn withdraw(&self, key: &K, from: &str) {
+        let change = self.get(key).and_then(|entry| entry.lock().withdraw(from));
+        if let Some(kind) = change {
+            self.0.tell(key, kind);
+        }
+    }
+
+    /// What circuits found by themselves, for others to be told, in no particular order.
+    pub fn findings(&self) -> Vec<Finding<K>> {
+        let now = self.0.now();
+        let all = self.0.registry.all();
+        let found = all.iter().filter_map(|entry| {
+            let found = entry.lock().finding(now, &self.0.config)?;
+            Some(Finding {
+                key: entry.key.clone(),
+                reason: found.reason,
+                found: self.0.instant(found.at),
+                until: found.until.map(|until| self.0.instant(until)),
+            })
+        });
+        found.collect()
     }
 }

@@ -78,6 +78,13 @@
 //! # Ok::<_, tollway_circuit_breaker::ConfigError>(())
 //! ```
 //!
+//! # Advice
+//!
+//! Several instances of a service can spare each other: what one's circuits
+//! [found](CircuitBreakerHandle::findings) is [advice](Advice) to the others
+//! ([`advise`](CircuitBreakerHandle::advise)), which holds a circuit open until then, is tried like an
+//! opening of its own after that, and is outranked by what the circuit sees for itself.
+//!
 //! # On cancel
 //!
 //! A request whose future is dropped, or whose reply's body is dropped before its end, counts for
@@ -96,6 +103,7 @@
 //! credential part of the key (or find no key), or one client's bad credential benches the provider
 //! for all.
 
+mod advice;
 mod classify;
 mod config;
 mod error;
@@ -110,12 +118,13 @@ mod state;
 mod sync;
 mod window;
 
+pub use advice::Advice;
 pub use classify::{ByFailure, Classify, Judgement, Verdict};
 pub use config::{Config, ConfigError, SlowCalls, Weights};
 pub use error::CircuitOpen;
 pub use events::{Event, EventKind, Reason};
 pub use future::ResponseFuture;
-pub use handle::{CircuitBreakerHandle, State, Status};
+pub use handle::{CircuitBreakerHandle, Finding, State, Status};
 pub use layer::{CircuitBreakerLayer, FindKey};
 pub use sample::Sample;
 pub use service::CircuitBreaker;

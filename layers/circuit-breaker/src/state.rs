@@ -1,10 +1,14 @@
 //! One circuit as a pure state machine: integers, and `now` is an argument.
 
+#[path = "state/advised.rs"]
+mod advised;
+
 use std::time::Duration;
 
 use tollway_core::ErrorClass;
 
 use crate::{
+    advice::Advised,
     config::Config,
     events::{EventKind, Reason},
     window::{Counts, Window},
@@ -19,11 +23,26 @@ const WHOLE: u64 = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Closed,
-    Open { until: Nanos },
-    Benched { until: Nanos },
+    Open {
+        until: Nanos,
+    },
+    Benched {
+        until: Nanos,
+    },
     Forced,
-    HalfOpen { under_way: u32, successes: u32, last_trial: Nanos },
-    Ramping { since: Nanos, credit: u64 },
+    HalfOpen {
+        under_way: u32,
+        successes: u32,
+        last_trial: Nanos,
+    },
+    Ramping {
+        since: Nanos,
+        credit: u64,
+    },
+    /// Never a circuit's own: how it looks where others hold it open.
+    Advised {
+        until: Nanos,
+    },
 }
 
 /// Leave to send one request. It speaks for the circuit as it was: once the circuit has moved on
@@ -32,6 +51,8 @@ pub(crate) enum Phase {
 pub(crate) struct Pass {
     generation: u64,
     pub(crate) trial: bool,
+    /// Of the trials of what others said; 0: it is none of them.
+    round: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,9 +81,26 @@ pub(crate) struct Circuit {
     /// Times opened since it was last fully closed.
     opened: u32,
     reason: Reason,
+    /// When that was found.
+    found: Nanos,
     last_failure: Option<(ErrorClass, Nanos)>,
+    last_success: Option<Nanos>,
     touched: Nanos,
     window: Window,
+    /// What others say. It changes nothing of all the above.
+    advised: Option<Box<Advised>>,
+    /// What others found until then says nothing any more: it was tried here, or an operator spoke.
+    cleared: Option<Nanos>,
+    rounds: u64,
+}
+
+/// A finding of this circuit's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) at: Nanos,
+    /// `None`: until an operator resets it.
+    pub(crate) until: Option<Nanos>,
+    pub(crate) reason: Reason,
 }
 
 pub(crate) fn nanos(duration: Duration) -> Nanos {
@@ -78,9 +116,14 @@ impl Circuit {
             streak_weight: 0,
             opened: 0,
             reason: Reason::Forced,
+            found: 0,
             last_failure: None,
+            last_success: None,
             touched: 0,
             window: Window::default(),
+            advised: None,
+            cleared: None,
+            rounds: 0,
         }
     }
 
@@ -92,10 +135,14 @@ impl Circuit {
     ) -> (Result<Pass, Refusal>, Option<EventKind>) {
         self.touched = now;
         let change = self.tick(now, config);
-        let admitted = match &mut self.phase {
-            Phase::Closed => true,
-            Phase::Open { .. } | Phase::Benched { .. } | Phase::Forced => false,
-            Phase::HalfOpen { under_way, last_trial, .. } => {
+        let advised = self.advised.as_deref_mut();
+        let held = advised.as_ref().is_some_and(|advised| advised.trials.is_none());
+        let trials = advised.and_then(|advised| advised.trials.as_mut());
+        let mut round = 0;
+        let admitted = match (&mut self.phase, trials) {
+            (Phase::Open { .. } | Phase::Benched { .. } | Phase::Forced, _) => false,
+            _ if held => false,
+            (Phase::HalfOpen { under_way, last_trial, .. }, _) => {
                 let free = *under_way < config.trial_requests;
                 if free {
                     *under_way += 1;
@@ -103,19 +150,28 @@ impl Circuit {
                 }
                 free
             }
-            Phase::Ramping { since, credit } => draw(credit, share(now, *since, config), true),
+            (_, Some(trials)) => {
+                round = trials.round;
+                trials.take(now, config)
+            }
+            (Phase::Ramping { since, credit }, None) => {
+                draw(credit, share(now, *since, config), true)
+            }
+            _ => true,
         };
         if admitted {
-            let trial = matches!(self.phase, Phase::HalfOpen { .. });
-            return (Ok(Pass { generation: self.generation, trial }), change);
+            let trial = round > 0 || matches!(self.phase, Phase::HalfOpen { .. });
+            return (Ok(Pass { generation: self.generation, trial, round }), change);
         }
-        let retry_after = match self.phase {
-            Phase::Open { until } | Phase::Benched { until } => {
-                Some(Duration::from_nanos(until.saturating_sub(now)))
-            }
+        let (phase, reason) = self.view(now, config);
+        let own = match self.phase {
+            Phase::Open { until } | Phase::Benched { until } => Some(until),
             _ => None,
         };
-        (Err(Refusal { phase: self.phase, reason: self.reason, retry_after }), change)
+        // Forced open it is until somebody says otherwise.
+        let until = own.max(self.held_until(now)).filter(|_| self.phase != Phase::Forced);
+        let retry_after = until.map(|until| Duration::from_nanos(until.saturating_sub(now)));
+        (Err(Refusal { phase, reason, retry_after }), change)
     }
 
     /// Whether [`admit`](Self::admit) would say yes, without taking anything.
@@ -123,19 +179,35 @@ impl Circuit {
     /// In a ramp the question counts as the request it is asked for, else a router that asks first
     /// would never send one.
     pub(crate) fn allows(&mut self, now: Nanos, config: &Config) -> bool {
-        match &mut self.phase {
-            Phase::Closed => true,
-            Phase::Forced => false,
-            Phase::Open { until } | Phase::Benched { until } => now >= *until,
-            Phase::HalfOpen { under_way, last_trial, .. } => {
+        if self.held_until(now).is_some() {
+            return false;
+        }
+        let trials = self.advised.as_ref().map(|advised| advised.trials);
+        match (&mut self.phase, trials) {
+            (Phase::Forced, _) => false,
+            (Phase::Open { until } | Phase::Benched { until }, _) => now >= *until,
+            (Phase::HalfOpen { under_way, last_trial, .. }, _) => {
                 *under_way < config.trial_requests || lease_over(now, *last_trial, config)
             }
-            Phase::Ramping { since, credit } => draw(credit, share(now, *since, config), false),
+            (_, Some(trials)) => trials.is_none_or(|trials| trials.allow(now, config)),
+            (Phase::Ramping { since, credit }, None) => {
+                draw(credit, share(now, *since, config), false)
+            }
+            _ => true,
         }
     }
 
     /// What time alone changes.
     fn tick(&mut self, now: Nanos, config: &Config) -> Option<EventKind> {
+        let tried = self
+            .advised
+            .as_mut()
+            .is_some_and(|advised| advised.tick(now, self.last_success, &mut self.rounds, config));
+        let own = self.own_tick(now, config);
+        own.or((tried && self.phase == Phase::Closed).then_some(EventKind::HalfOpened))
+    }
+
+    fn own_tick(&mut self, now: Nanos, config: &Config) -> Option<EventKind> {
         match self.phase {
             Phase::Open { until } | Phase::Benched { until } if now >= until => {
                 self.go(Phase::HalfOpen { under_way: 0, successes: 0, last_trial: now });
@@ -166,14 +238,19 @@ impl Circuit {
         now: Nanos,
         config: &Config,
     ) -> Option<EventKind> {
+        if outcome == Outcome::Success {
+            // It was served, whatever has become of the circuit.
+            self.last_success = Some(now);
+        }
         if pass.generation != self.generation {
+            self.release(pass);
             return None;
         }
         let weight = match outcome {
             Outcome::Failure(class) => config.weights.get(class),
             _ => 0,
         };
-        self.release(pass);
+        let of_advice = self.release(pass);
         match outcome {
             Outcome::Nothing => None,
             Outcome::Bench(class, bench_for) => {
@@ -183,19 +260,39 @@ impl Circuit {
             Outcome::Failure(_) if weight == 0 => None,
             Outcome::Failure(class) => {
                 self.last_failure = Some((class, now));
+                if of_advice {
+                    return Some(self.open(Reason::TrialFailed(class), now, config));
+                }
                 self.count(Some(class), weight, slow, now, config)
             }
-            Outcome::Success => self.count(None, 0, slow, now, config),
+            Outcome::Success if of_advice && slow => {
+                Some(self.open(Reason::TrialSlow, now, config))
+            }
+            Outcome::Success => {
+                let freed = of_advice && self.tried(now, config);
+                let change = self.count(None, 0, slow, now, config);
+                change.or(freed.then_some(EventKind::Freed))
+            }
         }
     }
 
-    /// Takes back a pass of which nothing is known.
-    pub(crate) fn release(&mut self, pass: Pass) {
+    /// Takes back a pass of which nothing is known. Whether it was one of the trials of what others
+    /// said, and they go on.
+    pub(crate) fn release(&mut self, pass: Pass) -> bool {
+        if pass.round > 0 {
+            let trials = self.advised.as_mut().and_then(|advised| advised.trials.as_mut());
+            let Some(trials) = trials.filter(|trials| trials.round == pass.round) else {
+                return false;
+            };
+            trials.under_way = trials.under_way.saturating_sub(1);
+            return true;
+        }
         if let Phase::HalfOpen { under_way, .. } = &mut self.phase {
             if pass.generation == self.generation {
                 *under_way = under_way.saturating_sub(1);
             }
         }
+        false
     }
 
     /// Counts one success (`failed` is `None`) or failure.
@@ -269,12 +366,14 @@ impl Circuit {
             open_for = u64::try_from(longer).unwrap_or(cap).min(cap);
         }
         self.opened = self.opened.saturating_add(1);
-        self.reason = reason;
+        (self.reason, self.found) = (reason, now);
+        self.outranks(now);
         self.go(Phase::Open { until: now.saturating_add(open_for) });
         EventKind::Opened { reason, open_for: Duration::from_nanos(open_for) }
     }
 
     fn recover(&mut self, now: Nanos, config: &Config) -> EventKind {
+        self.outranks(now);
         if config.ramp.is_zero() {
             self.opened = 0;
             self.go(Phase::Closed);
@@ -294,19 +393,22 @@ impl Circuit {
         if self.phase == Phase::Forced {
             return None;
         }
-        self.reason = Reason::Benched(class);
+        (self.reason, self.found) = (Reason::Benched(class), now);
+        self.outranks(now);
         self.go(Phase::Benched { until: now.saturating_add(nanos(bench_for)) });
         Some(EventKind::Benched { class, bench_for })
     }
 
-    pub(crate) fn force_open(&mut self) {
-        self.reason = Reason::Forced;
+    pub(crate) fn force_open(&mut self, now: Nanos) {
+        (self.reason, self.found) = (Reason::Forced, now);
         self.go(Phase::Forced);
     }
 
-    pub(crate) fn reset(&mut self) {
-        let generation = self.generation + 1;
-        *self = Self { generation, touched: self.touched, ..Self::new() };
+    /// What others found until now is forgotten, too.
+    pub(crate) fn reset(&mut self, now: Nanos) {
+        let (generation, rounds) = (self.generation + 1, self.rounds);
+        let cleared = Some(now);
+        *self = Self { generation, rounds, cleared, touched: self.touched, ..Self::new() };
     }
 
     /// Enters another phase: counting starts anew, and passes given before decide nothing.
@@ -317,8 +419,8 @@ impl Circuit {
         self.window.clear();
     }
 
-    /// The phase as the next request would find it.
-    pub(crate) fn phase(&self, now: Nanos, config: &Config) -> Phase {
+    /// Its own phase as the next request would find it.
+    fn own(&self, now: Nanos, config: &Config) -> Phase {
         match self.phase {
             Phase::Open { until } | Phase::Benched { until } if now >= until => {
                 Phase::HalfOpen { under_way: 0, successes: 0, last_trial: now }
@@ -328,9 +430,14 @@ impl Circuit {
         }
     }
 
+    pub(crate) fn phase(&self, now: Nanos, config: &Config) -> Phase {
+        self.view(now, config).0
+    }
+
     /// Why it isn't closed.
     pub(crate) fn reason(&self, now: Nanos, config: &Config) -> Option<Reason> {
-        (self.phase(now, config) != Phase::Closed).then_some(self.reason)
+        let (phase, reason) = self.view(now, config);
+        (phase != Phase::Closed).then_some(reason)
     }
 
     pub(crate) fn streak(&self) -> u32 {
@@ -345,7 +452,8 @@ impl Circuit {
     /// remembers no failure or had no request for a whole window.
     pub(crate) fn is_idle(&self, now: Nanos, config: &Config) -> bool {
         let clean = self.streak == 0 && self.window.is_clean();
-        self.phase(now, config) == Phase::Closed
+        self.own(now, config) == Phase::Closed
+            && self.heard(now).next().is_none()
             && (clean || now.saturating_sub(self.touched) >= nanos(config.window))
     }
 }
@@ -378,3 +486,7 @@ fn lease_over(now: Nanos, last_trial: Nanos, config: &Config) -> bool {
 #[cfg(all(test, not(loom)))]
 #[path = "state/tests.rs"]
 mod tests;
+
+#[cfg(all(test, not(loom)))]
+#[path = "state/advice_tests.rs"]
+mod advice_tests;

@@ -3,6 +3,8 @@
 #![cfg(loom)]
 #![allow(dead_code, unreachable_pub, reason = "only the concurrent core is compiled in")]
 
+#[path = "../src/advice.rs"]
+mod advice;
 #[path = "../src/config.rs"]
 mod config;
 #[path = "../src/events.rs"]
@@ -18,6 +20,7 @@ mod window;
 
 use std::time::Duration;
 
+use advice::{Advice, Heard};
 use config::Config;
 use loom::{
     sync::{
@@ -27,7 +30,8 @@ use loom::{
     thread,
 };
 use registry::{Permit, Registry};
-use state::{Nanos, Outcome, Phase};
+use state::{Nanos, Outcome, Phase, nanos};
+use tokio::time::Instant;
 use tollway_core::ErrorClass;
 
 const FAILED: Outcome = Outcome::Failure(ErrorClass::Server);
@@ -79,8 +83,12 @@ impl World {
     }
 
     fn phase(&self) -> Phase {
+        self.phase_at(OPEN_FOR)
+    }
+
+    fn phase_at(&self, now: Nanos) -> Phase {
         let entry = self.registry.get(&7).expect("never evicted");
-        entry.lock().phase(OPEN_FOR, &self.config)
+        entry.lock().phase(now, &self.config)
     }
 }
 
@@ -146,4 +154,69 @@ fn a_key_in_use_is_never_evicted() {
         drop(world.take(8, 0));
         thread.join().unwrap();
     });
+}
+
+/// Others speak of a circuit while calls of its own end.
+#[test]
+fn advice_that_races_with_a_call_loses_neither() {
+    loom::model(|| {
+        let world = Arc::new(World {
+            registry: Registry::new(),
+            config: Config { consecutive_failures: Some(2), ..config() },
+            trials: AtomicUsize::new(0),
+        });
+        let mut failing = world.take(7, 0).expect("closed");
+        let other = world.clone();
+        let thread = thread::spawn(move || {
+            let entry = other.registry.get_or_make(7, 0, &other.config).expect("room");
+            entry.lock().advise(heard(), 0, &other.config);
+        });
+        failing.settle(FAILED, false, 0, &world.config);
+        let late = world.take(7, 0);
+        thread.join().unwrap();
+        assert!(matches!(world.phase_at(0), Phase::Advised { .. }), "what was said holds");
+        drop(late);
+        let entry = world.registry.get(&7).expect("made");
+        assert_eq!(entry.lock().streak(), 1, "what was found by itself counts");
+        assert!(world.trial(Some(Outcome::Success)), "when it is over, a trial");
+        assert_eq!(world.phase(), Phase::Closed);
+    });
+}
+
+#[test]
+fn one_trial_at_a_time_of_what_others_said() {
+    loom::model(|| {
+        let world = Arc::new(World {
+            registry: Registry::new(),
+            config: config(),
+            trials: AtomicUsize::new(0),
+        });
+        let entry = world.registry.get_or_make(7, 0, &world.config).expect("room");
+        entry.lock().advise(heard(), 0, &world.config);
+        drop(entry);
+        let (one, other) = (world.clone(), world.clone());
+        let trial = thread::spawn(move || one.trial(None));
+        let withdrawn = thread::spawn(move || {
+            let entry = other.registry.get(&7).expect("made");
+            entry.lock().withdraw("b");
+        });
+        let mine = world.trial(Some(Outcome::Success));
+        withdrawn.join().unwrap();
+        assert!(trial.join().unwrap() || mine, "somebody got through");
+        assert_eq!(world.phase(), Phase::Closed);
+    });
+}
+
+/// Holds as long as an opening.
+fn heard() -> Heard {
+    let epoch = Instant::now();
+    let advice = Advice {
+        from: "b".into(),
+        why: "down".into(),
+        found: epoch,
+        until: epoch + Duration::from_nanos(OPEN_FOR),
+        benched: None,
+        firm: false,
+    };
+    Heard::new(&advice, 0, |at| nanos(at - epoch))
 }

@@ -90,7 +90,12 @@ impl FromStr for Usd {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let plain = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit());
         let fraction = fraction.trim_end_matches('0');
-        if whole.is_empty() || !plain(whole) || !plain(fraction) || fraction.len() > 9 {
+        if text.ends_with('.')
+            || whole.is_empty()
+            || !plain(whole)
+            || !plain(fraction)
+            || fraction.len() > 9
+        {
             return Err(ParseUsdError);
         }
         let whole: u64 = whole.parse().map_err(|_| ParseUsdError)?;
@@ -106,7 +111,9 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_amount() {
-        for text in ["", ".5", "-1", "+1", "1e3", "1,5", "20 USD", "99999999999", "1.0000000001"] {
+        for text in
+            ["", ".5", "5.", "-1", "+1", "1e3", "1,5", "20 USD", "99999999999", "1.0000000001"]
+        {
             assert_eq!(text.parse::<Usd>(), Err(ParseUsdError), "{text}");
         }
     }

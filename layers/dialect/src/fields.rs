@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::{
     BadRequest,
     openai::Span,
+    scan::scan,
     tame::tame,
     text::{Count, Mode, Walk, nothing},
 };
@@ -101,12 +102,10 @@ impl<'a> Fields<'a> {
     }
 
     fn read(text: &'a str, object: &'a str, table: &'static Table) -> Result<Self, Unread> {
-        let mut json = serde_json::Deserializer::from_str(object);
-        let mut count = Count::default();
-        let top = Top { table, count: &mut count }
-            .deserialize(&mut json)
-            .and_then(|fields| json.end().map(|()| fields))
-            .map_err(Unread::Json)?;
+        let (top, count) = match scan(object, table) {
+            Some(found) => found,
+            None => walk(object, table).map_err(Unread::Json)?,
+        };
         if let Some((name, raw)) = top.twice {
             let place = raw.map_or_else(String::new, |raw| format!(" ({})", place(text, raw)));
             return Err(BadRequest::invalid(format!(
@@ -213,10 +212,23 @@ fn whole_number(text: &str) -> Option<u64> {
     })
 }
 
-struct Found<'a> {
-    raws: [Option<(&'static str, &'a RawValue)>; PLACES],
-    texts: u16,
+#[derive(Debug, Default)]
+pub(crate) struct Found<'a> {
+    pub(crate) raws: [Option<(&'static str, &'a RawValue)>; PLACES],
+    pub(crate) texts: u16,
     twice: Option<(&'static str, Option<&'a RawValue>)>,
+}
+
+/// The long way, which takes all that is JSON and says what is wrong with the rest.
+pub(crate) fn walk<'a>(
+    object: &'a str,
+    table: &'static Table,
+) -> Result<(Found<'a>, Count), serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_str(object);
+    let mut count = Count::default();
+    let found = Top { table, count: &mut count }.deserialize(&mut json)?;
+    json.end()?;
+    Ok((found, count))
 }
 
 struct Top<'c> {
@@ -247,7 +259,7 @@ impl<'de> Visitor<'de> for Top<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
-        let mut fields = Found { raws: [None; PLACES], texts: 0, twice: None };
+        let mut fields = Found::default();
         while let Some(key) = map.next_key_seed(Key(self.table))? {
             match key {
                 Known::Read((_, label, at)) => {
@@ -271,7 +283,8 @@ impl<'de> Visitor<'de> for Top<'_> {
     }
 }
 
-enum Known {
+/// What a key of a [`Table`]'s object is.
+pub(crate) enum Known {
     Read(Name),
     Text(usize, (&'static str, Mode)),
     Not,
@@ -295,11 +308,17 @@ impl Visitor<'_> for Key {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Known, E> {
-        if let Some(found) = self.0.names.iter().find(|(key, ..)| *key == name) {
-            return Ok(Known::Read(*found));
+        Ok(self.0.known(name))
+    }
+}
+
+impl Table {
+    pub(crate) fn known(&self, name: &str) -> Known {
+        if let Some(found) = self.names.iter().find(|(key, ..)| *key == name) {
+            return Known::Read(*found);
         }
-        let text = self.0.texts.iter().enumerate().find(|(_, (key, _))| *key == name);
-        Ok(text.map_or(Known::Not, |(at, text)| Known::Text(at, *text)))
+        let text = self.texts.iter().enumerate().find(|(_, (key, _))| *key == name);
+        text.map_or(Known::Not, |(at, text)| Known::Text(at, *text))
     }
 }
 

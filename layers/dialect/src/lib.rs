@@ -156,6 +156,7 @@ pub mod prompt;
 pub mod ratelimit;
 mod reading;
 mod recognize;
+mod scan;
 pub mod sse;
 mod tame;
 mod text;

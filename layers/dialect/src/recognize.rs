@@ -39,7 +39,7 @@ pub fn recognize(method: &Method, path: &str, headers: &HeaderMap) -> (Dialect, 
 }
 
 /// Nearly all calls, as nearly all spell them: what the long way says of these, at once.
-fn usual(method: &Method, path: &str) -> Option<(Dialect, Operation)> {
+pub(crate) fn usual(method: &Method, path: &str) -> Option<(Dialect, Operation)> {
     if method != Method::POST {
         return None;
     }
@@ -89,7 +89,9 @@ fn by_surroundings(path: &str, headers: &HeaderMap) -> Dialect {
 /// one that is read here, or for one outside of `/v1`: dot segments, empty segments, backslashes, NULs and encoded slashes mean different things
 /// to different servers. Odd paths that no server takes for such a call are nobody's business.
 pub(crate) fn is_ambiguous(method: &Method, path: &str) -> bool {
-    let plain = !path.contains(['%', '\\', '\0']) && !path.contains("/.") && !path.contains("//");
+    let bytes = path.as_bytes();
+    let plain = !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\' | 0))
+        && !bytes.windows(2).any(|pair| matches!(pair, b"/." | b"//"));
     if plain {
         return false;
     }

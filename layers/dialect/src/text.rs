@@ -31,8 +31,12 @@ impl Count {
         prompt
     }
 
+    pub(crate) fn message(&mut self) {
+        self.messages += 1;
+    }
+
     /// Fails where an exact count has seen enough, which ends the walk.
-    fn text<E: Error>(&mut self, text: &str) -> Result<(), E> {
+    pub(crate) fn text<E: Error>(&mut self, text: &str) -> Result<(), E> {
         #[cfg(feature = "exact-tokens")]
         let text = match &mut self.exact {
             Some(exact) => exact.count(text).ok_or_else(|| E::custom("counted enough"))?,
@@ -97,7 +101,7 @@ impl Walk<'_> {
         Walk { count: self.count, mode: self.mode }
     }
 
-    fn number(self) {
+    pub(crate) fn number(self) {
         match self.mode {
             Mode::Prompt => self.count.tokens += 1,
             Mode::Structure => self.count.number(),
@@ -172,7 +176,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
                     map.next_value_seed(self.again())?;
                 }
                 (_, KeyKind::Role) => {
-                    self.count.messages += 1;
+                    self.count.message();
                     nothing(&mut map)?;
                 }
                 (_, KeyKind::Data) => {
@@ -284,8 +288,9 @@ fn is_data_url(text: &str) -> bool {
         && memchr::memmem::find(&text.as_bytes()[..text.len().min(160)], b";base64,").is_some()
 }
 
+/// What an object's member holds, by its key.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum KeyKind {
+pub(crate) enum KeyKind {
     Text,
     Role,
     Label,
@@ -318,17 +323,21 @@ impl Visitor<'_> for Key<'_> {
         if let Some(count) = self.0 {
             count.text(key)?;
         }
-        Ok(match key {
-            "role" => KeyKind::Role,
-            "image_url" | "input_audio" | "audio" | "file" | "file_data" | "source"
-            | "inlineData" | "inline_data" | "fileData" => KeyKind::Media,
-            "detail" => KeyKind::Detail,
-            "input" | "args" | "response" => KeyKind::Data,
-            "type" | "id" | "status" | "object" | "tool_call_id" | "call_id" | "tool_use_id"
-            | "item_id" | "file_id" | "encrypted_content" | "thought_signature"
-            | "thoughtSignature" | "signature" | "cache_control" | "extra_content"
-            | "annotations" | "logprobs" | "index" => KeyKind::Label,
-            _ => KeyKind::Text,
-        })
+        Ok(kind(key))
+    }
+}
+
+pub(crate) fn kind(key: &str) -> KeyKind {
+    match key {
+        "role" => KeyKind::Role,
+        "image_url" | "input_audio" | "audio" | "file" | "file_data" | "source" | "inlineData"
+        | "inline_data" | "fileData" => KeyKind::Media,
+        "detail" => KeyKind::Detail,
+        "input" | "args" | "response" => KeyKind::Data,
+        "type" | "id" | "status" | "object" | "tool_call_id" | "call_id" | "tool_use_id"
+        | "item_id" | "file_id" | "encrypted_content" | "thought_signature"
+        | "thoughtSignature" | "signature" | "cache_control" | "extra_content" | "annotations"
+        | "logprobs" | "index" => KeyKind::Label,
+        _ => KeyKind::Text,
     }
 }

@@ -1,45 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use tollway_store::limits::{Kind, Period, Shape, Zone};
+use tollway_store::limits::{Kind, Shape, Zone};
 
-/// How much is allowed in what time. Amounts are whole numbers of any unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quota {
-    /// A bucket that holds `burst` and fills at `amount` per `per`. Over any time `t` at most
-    /// `burst + t * amount / per` is taken.
-    TokenBucket {
-        /// Refilled in each `per`.
-        amount: u64,
-        /// Time in which `amount` comes back.
-        per: Duration,
-        /// What a full bucket holds: the most that can be taken at once.
-        burst: u64,
-    },
-    /// Never more than `amount` in any span of `window`, wherever the span begins: what a
-    /// provider's published requests or tokens a minute mean.
-    ///
-    /// Exact for a single request; takes less than `window / 64` apart are remembered together and
-    /// leave together with the last of them, so a busy window errs to the safe side by under 1.6 %.
-    SlidingWindow {
-        /// The most in any window.
-        amount: u64,
-        /// The window's length.
-        window: Duration,
-    },
-    /// `amount` in each hour, day or month of the calendar: quotas and budgets. Of UTC, unless
-    /// the limit has a [zone](LimitBuilder::zone).
-    Calendar {
-        /// The most in one period.
-        amount: u64,
-        /// Which period.
-        period: Period,
-    },
-    /// At most `amount` at the same time; given back when the reply ends, whatever it used.
-    Concurrent {
-        /// The most at the same time.
-        amount: u64,
-    },
-}
+use crate::quota::{Quota, Terms};
 
 /// What becomes of a request when a limit is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +55,7 @@ pub struct Limit {
     when_full: WhenFull,
     when_store_is_away: WhenStoreIsAway,
     enforce: bool,
+    terms: Terms,
     borrow: u64,
     shape: Shape,
 }
@@ -113,10 +77,8 @@ impl Limit {
             when_full: WhenFull::Reject,
             when_store_is_away: WhenStoreIsAway::Local,
             enforce: true,
+            terms: Terms::default(),
             borrow: 0,
-            headroom: 0,
-            warn_at: None,
-            zone: Zone::UTC,
         }
     }
 
@@ -158,6 +120,10 @@ impl Limit {
     pub(crate) fn shape(&self) -> Shape {
         self.shape
     }
+
+    pub(crate) fn terms(&self) -> Terms {
+        self.terms
+    }
 }
 
 /// Sets the particulars of a [`Limit`].
@@ -169,10 +135,8 @@ pub struct LimitBuilder {
     when_full: WhenFull,
     when_store_is_away: WhenStoreIsAway,
     enforce: bool,
+    terms: Terms,
     borrow: u64,
-    headroom: u8,
-    warn_at: Option<u8>,
-    zone: Zone,
 }
 
 impl LimitBuilder {
@@ -212,19 +176,19 @@ impl LimitBuilder {
 
     /// Percent of the quota to keep free (0 to 99): the rest is the limit.
     pub fn headroom(mut self, percent: u8) -> Self {
-        self.headroom = percent;
+        self.terms.headroom = percent;
         self
     }
 
     /// Tells once when use climbs over this percentage of the limit (1 to 100).
     pub fn warn_at(mut self, percent: u8) -> Self {
-        self.warn_at = Some(percent);
+        self.terms.warn_at = Some(percent);
         self
     }
 
     /// Whose clocks a calendar window goes by.
     pub fn zone(mut self, zone: Zone) -> Self {
-        self.zone = zone;
+        self.terms.zone = zone;
         self
     }
 
@@ -239,55 +203,22 @@ impl LimitBuilder {
         if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(name_fits) {
             return Err(ConfigError("a limit's name has 1 to 64 ASCII characters, no quotes"));
         }
-        if self.headroom > 99 {
+        if self.terms.headroom > 99 {
             return Err(ConfigError("headroom is a percentage from 0 to 99"));
         }
-        if self.warn_at.is_some_and(|percent| percent == 0 || percent > 100) {
+        if self.terms.warn_at.is_some_and(|percent| percent == 0 || percent > 100) {
             return Err(ConfigError("warn_at is a percentage from 1 to 100"));
         }
         if self.when_full == WhenFull::Wait(Duration::ZERO) {
             return Err(ConfigError("a wait of zero is a rejection: say so"));
         }
-        let (kind, capacity) = self.kind()?;
-        if self.borrow > 0 && (kind == Kind::Concurrent || self.borrow > capacity / 10) {
+        let shape = self.terms.shape(self.quota)?;
+        if self.borrow > 0 && (shape.kind == Kind::Concurrent || self.borrow > shape.capacity / 10)
+        {
             return Err(ConfigError("at most a tenth of a limit can be borrowed, and no places"));
         }
-        let warn = self.warn_at.map(|percent| percent_of(capacity, percent).max(1));
-        let shape = Shape { kind, capacity, warn };
-        let Self { name, quota, when_full, when_store_is_away, enforce, borrow, .. } = self;
-        Ok(Limit { name, quota, when_full, when_store_is_away, enforce, borrow, shape })
-    }
-
-    fn kind(&self) -> Result<(Kind, u64), ConfigError> {
-        let amount = |amount: u64| match amount {
-            0 => Err(ConfigError("an amount is at least 1")),
-            amount => Ok(percent_of(amount, 100 - self.headroom).max(1)),
-        };
-        Ok(match self.quota {
-            Quota::TokenBucket { amount: rate, per, burst } => {
-                (Kind::Bucket { rate: amount(rate)?, per: nanos(per)? }, amount(burst)?)
-            }
-            Quota::SlidingWindow { amount: most, window } => {
-                (Kind::Window { window: nanos(window)? }, amount(most)?)
-            }
-            Quota::Calendar { amount: most, period } => {
-                (Kind::Calendar(period.of(self.zone)), amount(most)?)
-            }
-            Quota::Concurrent { amount: most } => (Kind::Concurrent, amount(most)?),
-        })
-    }
-}
-
-fn percent_of(amount: u64, percent: u8) -> u64 {
-    // At most `amount`, as no percentage here is above 100.
-    (u128::from(amount) * u128::from(percent) / 100) as u64
-}
-
-fn nanos(time: Duration) -> Result<u64, ConfigError> {
-    match u64::try_from(time.as_nanos()) {
-        Ok(0) => Err(ConfigError("a time is longer than zero")),
-        Ok(nanos) => Ok(nanos),
-        Err(_) => Err(ConfigError("a time is shorter than 584 years")),
+        let Self { name, quota, when_full, when_store_is_away, enforce, terms, borrow } = self;
+        Ok(Limit { name, quota, when_full, when_store_is_away, enforce, terms, borrow, shape })
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     events::{Event, EventKind},
     key::Key,
     queue::Waiter,
+    quota::KeyQuota,
     table::Table,
 };
 
@@ -64,12 +65,14 @@ pub(crate) struct View {
     pub(crate) held: u64,
     pub(crate) waiting: usize,
     pub(crate) reset: Option<u64>,
+    /// The key's own quota, if it has one.
+    pub(crate) own: Option<KeyQuota>,
 }
 
 impl View {
     pub(crate) fn new(shape: &Shape, state: &State, held: u64, waiting: usize, now: Now) -> Self {
         let (used, reset) = (state.used(shape), state.reset(shape, now));
-        Self { capacity: shape.capacity, used, held, waiting, reset }
+        Self { capacity: shape.capacity, used, held, waiting, reset, own: None }
     }
 }
 
@@ -160,9 +163,13 @@ impl Core {
                 table.advance(claim.slot, now);
             } else {
                 claim.slot = table.resolve(&claim.key, now);
+                if table.bounded {
+                    claim.amount = claim.amount.min(table.shape_at(claim.slot).capacity);
+                }
             }
-            let fits = table.wait(claim.slot, 0, claim.amount, now) == Some(0)
-                && claim.amount <= table.shape.capacity;
+            let capacity = table.shape_at(claim.slot).capacity;
+            let fits =
+                table.wait(claim.slot, 0, claim.amount, now) == Some(0) && claim.amount <= capacity;
             claim.over = None;
             if !table.enforce {
                 claim.stage = if fits { Stage::Open } else { Stage::Passed };
@@ -178,7 +185,7 @@ impl Core {
                 continue;
             }
             let may_wait = table.max_wait.is_some() || claim.stage == Stage::Queued;
-            if may_wait && claim.amount <= table.shape.capacity {
+            if may_wait && claim.amount <= capacity {
                 wait = true;
             } else {
                 let found = self.refusal(claim, 0, now);
@@ -206,7 +213,7 @@ impl Core {
                 claim.amount = 0;
                 effects.events.push(table.event(claim.slot, EventKind::Downgraded));
             }
-            let shape = table.shape;
+            let shape = *table.shape_at(claim.slot);
             let slot = table.slot_mut(claim.slot);
             claim.receipt = slot.state.take(&shape, claim.amount, now);
             slot.holds = slot.holds.saturating_add(1);
@@ -228,7 +235,7 @@ impl Core {
             }
             let table = &mut self.tables[claim.rule as usize];
             table.advance(claim.slot, now);
-            let (shape, spent) = (table.shape, claim.spent);
+            let (shape, spent) = (*table.shape_at(claim.slot), claim.spent);
             let slot = table.slot_mut(claim.slot);
             slot.state.settle(&shape, claim.receipt, spent, now);
             slot.holds = slot.holds.saturating_sub(1);
@@ -255,10 +262,12 @@ impl Core {
     pub(crate) fn refusal(&self, claim: &Claim, ahead: u128, now: Now) -> Refusal {
         let table = &self.tables[claim.rule as usize];
         let slot = table.slot(claim.slot);
-        let never_fits = claim.amount > table.shape.capacity;
+        let shape = table.shape_at(claim.slot);
+        let never_fits = claim.amount > shape.capacity;
         let wait = table.wait(claim.slot, ahead, claim.amount, now);
         let others = slot.queue.len() - usize::from(claim.stage == Stage::Queued);
-        let standing = View::new(&table.shape, &slot.state, slot.held, others, now);
+        let own = table.quota_at(claim.slot);
+        let standing = View { own, ..View::new(shape, &slot.state, slot.held, others, now) };
         let retry_after = wait.filter(|_| !never_fits);
         Refusal { rule: claim.rule, never_fits, retry_after, standing }
     }

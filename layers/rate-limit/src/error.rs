@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::HeaderMap;
 use tollway_core::{ErrorClass, Failure, Usd};
 
-use crate::{Quota, Unit, headers};
+use crate::{KeyQuota, Quota, Unit, headers};
 
 /// How a limit stands for one key at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +13,10 @@ pub struct Standing {
     pub limit: Arc<str>,
     /// What it counts.
     pub unit: Unit,
-    /// The quota as it was set.
+    /// The quota as it was set: the key's own, where it has one.
     pub quota: Quota,
+    /// The key's [own quota](crate::Handle::set_quota), if it has one.
+    pub own: Option<KeyQuota>,
     /// The most that can be taken at once.
     pub capacity: u64,
     /// What can be taken now; 0 while a debt is owed.
@@ -39,7 +41,7 @@ impl Standing {
 /// [`BoxError`](tollway_core::BoxError) that the service answers with.
 #[derive(Clone, Debug)]
 pub struct LimitExceeded {
-    standing: Standing,
+    standing: Box<Standing>,
     retry_after: Option<Duration>,
     never_fits: bool,
     /// The same in core's terms, for layers that know of failures but not of limits.
@@ -64,7 +66,7 @@ impl LimitExceeded {
         let failure = Failure::new(ErrorClass::RateLimit, words.to_string());
         let failure = failure.with_retry_after(retry_after);
         let failure = if never_fits { failure.that_never_fits() } else { failure };
-        Self { standing, retry_after, never_fits, failure }
+        Self { standing: Box::new(standing), retry_after, never_fits, failure }
     }
 
     /// Name of the limit.

@@ -68,13 +68,13 @@ impl Core {
     }
 
     /// Asks everybody in line how things stand now.
-    fn look_again(&mut self, now: Now, effects: &mut Effects) {
+    pub(crate) fn look_again(&mut self, now: Now, effects: &mut Effects) {
         let waiting: Vec<u64> = self.waiters.keys().copied().collect();
         for waiter in self.waiters.values_mut().filter(|waiter| waiter.outcome.is_none()) {
             for claim in &mut waiter.claims {
                 let table = &mut self.tables[claim.rule as usize];
                 // Who asked for all that there was asks for all that there is.
-                let most = table.shape.capacity;
+                let most = table.shape_for(&claim.key).capacity;
                 if claim.amount > most {
                     if claim.stage == Stage::Queued {
                         let slot = table.slot_mut(claim.slot);
@@ -101,7 +101,8 @@ impl Core {
     pub(crate) fn fit<'a>(&self, claims: impl Iterator<Item = (&'a mut Claim, u64)>) {
         for (claim, most) in claims {
             if claim.amount <= most {
-                claim.amount = claim.amount.min(self.tables[claim.rule as usize].shape.capacity);
+                let table = &self.tables[claim.rule as usize];
+                claim.amount = claim.amount.min(table.shape_for(&claim.key).capacity);
             }
         }
     }

@@ -123,7 +123,7 @@ impl Core {
             match table.filter(|table| shape.leads_to(&table.shape)) {
                 _ if state.is_fresh() => stale.push(Saved { state: None, ..saved }),
                 Some(table) => {
-                    state.reshape(&shape, &table.shape, 0, now);
+                    state.reshape(&shape, table.shape_for(&key), 0, now);
                     table.put(&key, state, now);
                 }
                 // The limit may be there again one day.
@@ -145,7 +145,7 @@ impl Table {
 
     fn save(&self, slot: u32) -> Saved {
         let found = self.slot(slot);
-        self.saved(&found.key, found.state.pack(&self.shape))
+        self.saved(&found.key, found.state.pack(self.shape_at(slot)))
     }
 
     fn saved(&self, key: &Key, state: Option<Vec<u8>>) -> Saved {

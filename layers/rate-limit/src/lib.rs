@@ -156,13 +156,16 @@ mod limiter;
 mod loom_tests;
 mod patience;
 mod queue;
+mod quota;
+#[cfg(test)]
+mod quota_tests;
 mod remote;
 mod rule;
 mod service;
 mod settle;
 mod table;
 
-pub use config::{ConfigError, Limit, LimitBuilder, Quota, WhenFull, WhenStoreIsAway};
+pub use config::{ConfigError, Limit, LimitBuilder, WhenFull, WhenStoreIsAway};
 pub use error::{Downgraded, LimitExceeded, Standing, StoreAway};
 pub use events::{Event, EventKind};
 pub use future::{ResponseFuture, Waited};
@@ -170,6 +173,7 @@ pub use guard::Reservation;
 pub use handle::Handle;
 pub use key::{Key, Part};
 pub use layer::{RateLimitLayer, RateLimitLayerBuilder};
+pub use quota::{KeyQuota, Quota};
 pub use rule::{Rule, Unit};
 pub use service::RateLimit;
 pub use settle::Settle;

@@ -5,12 +5,15 @@
 //! for some hundred nanoseconds, never across an await, a hook or a caller's closure.
 
 mod ask;
+mod look;
 mod manage;
+mod place;
+mod quotas;
 
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
-    task::{Context, Waker},
+    task::Waker,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -22,14 +25,16 @@ use tollway_store::{
     limits::{Kind, LimitJournal, Now, Saved},
 };
 
+use quotas::Hints;
+
 pub(crate) use ask::{Asking, Granted, Loan};
+pub(crate) use place::Place;
 
 use crate::{
-    Downgraded, Event, Key, LimitExceeded, Rule, Standing, WhenFull,
+    Downgraded, Event, LimitExceeded, Rule, Standing, WhenFull,
     decide::{Arrival, Claim, Core, Effects, Refusal, View},
     journal::Journal,
     patience::Patience,
-    queue::Outcome,
     remote::Remote,
     table::Table,
 };
@@ -55,6 +60,7 @@ pub(crate) struct Shared {
     /// What the clock says at the epoch: the date, where states outlive the process.
     start: u64,
     journal: OnceLock<Journal>,
+    hints: Hints,
 }
 
 /// Where the limits are.
@@ -68,13 +74,6 @@ impl fmt::Debug for Limiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Limiter").field("rules", &self.rules).finish_non_exhaustive()
     }
-}
-
-/// A request's place in line; dropping it gives the place up.
-#[derive(Debug)]
-pub(crate) struct Place {
-    limiter: Arc<Limiter>,
-    seq: Option<u64>,
 }
 
 pub(crate) enum Entry {
@@ -91,7 +90,7 @@ impl Shared {
 
     fn starting(start: u64) -> Self {
         let (core, journal) = (Mutex::new(Core::new(Vec::new())), OnceLock::new());
-        Self { core, epoch: Instant::now(), start, journal }
+        Self { core, epoch: Instant::now(), start, journal, hints: Hints::new() }
     }
 
     /// Limits that go on where `store` says that they were, and are saved there.
@@ -139,6 +138,7 @@ impl Limiter {
             let wanted = wanted.collect();
             let mut core = self.lock();
             let tables = core.adopt(wanted, now, &mut effects);
+            self.note_quotas(&core, now);
             Places { tables, generation: core.generation }
         });
         self.finish(effects);
@@ -151,10 +151,11 @@ impl Limiter {
             WhenFull::Reject | WhenFull::Downgrade => None,
             WhenFull::Wait(time) => Some(nanos(time)),
         };
-        let (name, shape) = (limit.name().clone(), self.local(rule));
+        let (name, shape) = (limit.name().clone(), self.local(rule, limit.shape()));
         let mut table =
             Table::new(name, rule.unit, shape, limit.enforced(), max_wait, self.max_keys);
-        table.scope = rule.scope.clone();
+        (table.terms, table.parts) = (limit.terms(), self.parts(rule));
+        (table.scope, table.bounded) = (rule.scope.clone(), rule.bounded);
         table.memory = rule.memory().clone();
         table.downgrades = limit.when_full() == WhenFull::Downgrade;
         // What a store decides is its own to remember.
@@ -197,7 +198,11 @@ impl Limiter {
             true => since_1970(&*self.wall),
             false => 0,
         };
-        Now { mono, wall }
+        let now = Now { mono, wall };
+        if self.shared.hints.are_due(mono) {
+            self.end_quotas(now);
+        }
+        now
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -268,7 +273,7 @@ impl Limiter {
         match arrival {
             Arrival::Admitted(claims) => Entry::Admitted(claims),
             Arrival::Refused(refusal) => Entry::Refused(self.exceeded(refusal)),
-            Arrival::Queued(seq) => Entry::Waiting(Place { limiter: self.clone(), seq: Some(seq) }),
+            Arrival::Queued(seq) => Entry::Waiting(Place::new(self.clone(), seq)),
         }
     }
 
@@ -284,57 +289,6 @@ impl Limiter {
         let (now, mut effects) = (self.now(), Effects::default());
         self.lock().settle(claims, now, &mut effects);
         self.finish(effects);
-    }
-
-    /// Whether the request would be admitted at once; takes nothing.
-    pub(crate) fn would_admit(&self, request: &Parts) -> bool {
-        let mut claims = self.claims(request);
-        let (now, core) = (self.now(), self.decide(&mut claims));
-        claims.iter().all(|claim| {
-            let table = &core.tables[claim.rule as usize];
-            let most = self.most(table, self.rule(claim.rule));
-            admits(table, &claim.key, claim.amount, most, now)
-        })
-    }
-
-    pub(crate) fn would_admit_key(&self, rule: usize, key: &Key, amount: u64) -> bool {
-        let Some(at) = self.place(rule) else { return true };
-        let (now, core) = (self.now(), self.lock());
-        let table = &core.tables[at];
-        admits(table, key, amount, self.most(table, &self.rules[rule]), now)
-    }
-
-    /// What a request may want at the most: the limit's, where the table is but a share of it.
-    fn most(&self, table: &Table, rule: &Rule) -> u64 {
-        if self.is_here(rule) { table.shape.capacity } else { rule.limit.capacity() }
-    }
-
-    pub(crate) fn standing(&self, rule: usize, key: &Key) -> Option<Standing> {
-        let at = self.place(rule)?;
-        let (now, core) = (self.now(), self.lock());
-        let table = &core.tables[at];
-        let (state, slot) = table.peek(key, now);
-        let (held, mut waiting) = slot.map_or((0, 0), |slot| (slot.held, slot.queue.len()));
-        if let Some(remote) = &self.remote {
-            waiting += remote.lines.waiting(&ask::name(&self.rules[rule], key));
-        }
-        let view = View::new(&table.shape, &state, held, waiting, now);
-        drop(core);
-        Some(tell(&self.rules[rule], view))
-    }
-
-    pub(crate) fn admitted(&self) -> Vec<(Arc<str>, u64)> {
-        let core = self.lock();
-        core.tables
-            .iter()
-            .filter(|table| table.current)
-            .map(|table| (table.name.clone(), table.admitted))
-            .collect()
-    }
-
-    pub(crate) fn keys(&self, rule: usize) -> Option<usize> {
-        let at = self.place(rule)?;
-        Some(self.lock().tables[at].len())
     }
 
     /// The limits that the request is over, if it is downgraded.
@@ -373,70 +327,19 @@ impl Drop for Limiter {
     }
 }
 
-impl Place {
-    /// The outcome, or the latest moment at which to ask again.
-    pub(crate) fn poll(
-        &mut self,
-        cx: &Context<'_>,
-    ) -> Result<Result<Vec<Claim>, LimitExceeded>, Instant> {
-        let Some(seq) = self.seq else { return Ok(Ok(Vec::new())) };
-        let (now, mut effects) = (self.limiter.now(), Effects::default());
-        let outcome = self.limiter.lock().poll_waiter(seq, cx.waker(), now, &mut effects);
-        self.limiter.finish(effects);
-        match outcome {
-            Ok(outcome) => {
-                self.seq = None;
-                Ok(match outcome {
-                    Outcome::Admitted(claims) => Ok(claims),
-                    Outcome::Refused(refusal) => Err(self.limiter.exceeded(refusal)),
-                })
-            }
-            Err(armed) => {
-                // A century is for ever, and no overflow.
-                let wait = Duration::from_nanos(armed.saturating_sub(now.mono));
-                Err(Instant::now() + wait.min(Duration::from_secs(100 * 365 * 86_400)))
-            }
-        }
-    }
-
-    pub(crate) fn limiter(&self) -> &Arc<Limiter> {
-        &self.limiter
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(seq) = self.seq.take() {
-            let (now, mut effects) = (self.limiter.now(), Effects::default());
-            self.limiter.lock().leave(seq, now, &mut effects);
-            self.limiter.finish(effects);
-        }
-    }
-}
-
 fn tell(rule: &Rule, view: View) -> Standing {
     let Rule { limit, unit, .. } = rule;
     Standing {
         limit: limit.name().clone(),
         unit: *unit,
-        quota: limit.quota(),
+        quota: view.own.map_or(limit.quota(), |own| own.quota),
+        own: view.own,
         capacity: view.capacity,
         remaining: view.capacity.saturating_sub(view.used),
         held: view.held,
         waiting: view.waiting,
         reset: view.reset.map(Duration::from_nanos),
     }
-}
-
-fn admits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {
-    !table.enforce || table.downgrades || fits(table, key, amount, most, now)
-}
-
-fn fits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {
-    let (state, slot) = table.peek(key, now);
-    amount <= most
-        && slot.is_none_or(|slot| slot.queue.is_empty())
-        && state.wait(&table.shape, 0, amount.min(table.shape.capacity), now) == Some(0)
 }
 
 fn since_1970(wall: &dyn WallClock) -> u64 {

@@ -70,13 +70,15 @@ pub struct Rule {
     pub(crate) scope: Option<Arc<str>>,
     pub(crate) known_as: Option<Arc<str>>,
     pub(crate) here: bool,
+    pub(crate) bounded: bool,
 }
 
 impl Rule {
     /// One quota for everybody, of which each request takes 1.
     pub fn new(limit: Limit, unit: Unit) -> Self {
         let (key, estimate) = (Arc::new(|_: &Parts| Some(Key::All)), Arc::new(|_: &Parts| 1));
-        Self { limit, unit, key, estimate, scope: None, known_as: None, here: false }
+        let (scope, known_as) = (None, None);
+        Self { limit, unit, key, estimate, scope, known_as, here: false, bounded: false }
     }
 
     /// Whose quota; `None`: the limit doesn't apply to the request.
@@ -86,12 +88,20 @@ impl Rule {
         self
     }
 
-    /// How much to take on the way in. A request whose estimate is above
-    /// [`Limit::capacity`] is refused as one that never fits: bound the estimate there if such a
-    /// request should rather wait for a full quota and pay the rest as a debt.
+    /// How much to take on the way in. A request whose estimate is above [`Limit::capacity`], or
+    /// above its key's [own quota](crate::Handle::set_quota), is refused as one that never fits,
+    /// unless the rule is [`bounded`](Self::bounded).
     #[must_use]
     pub fn estimate(mut self, estimate: impl Fn(&Parts) -> u64 + Send + Sync + 'static) -> Self {
         self.estimate = Arc::new(estimate);
+        self
+    }
+
+    /// A request whose estimate is above all that its key may have waits for a full quota, and
+    /// pays the rest as a debt.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        self.bounded = true;
         self
     }
 

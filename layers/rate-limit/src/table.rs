@@ -1,4 +1,7 @@
-//! The keys of one limit: bounded, and swept a few at a time.
+//! One limit with the state of all its keys.
+
+mod keys;
+mod own;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -6,10 +9,11 @@ use tollway_core::NameMap;
 
 use tollway_store::limits::{Now, Shape, State};
 
+use self::own::{Own, shape_of};
 use crate::{
-    decide::View,
     events::{Event, EventKind},
     key::Key,
+    quota::Terms,
     rule::Unit,
 };
 
@@ -17,9 +21,6 @@ use crate::{
 const ALL: u32 = 0;
 /// The slot that keys share which found no place.
 const OVERFLOW: u32 = 1;
-/// Slots looked at for one to evict: each new key, and each new key that finds the table full.
-const SWEEP: usize = 2;
-const SWEEP_FULL: usize = 16;
 
 /// One key's state.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Slot {
     pub(crate) backlog: u128,
     /// To be saved.
     touched: bool,
+    /// The key has a quota of its own.
+    own: bool,
 }
 
 impl Slot {
@@ -50,6 +53,7 @@ impl Slot {
             queue: VecDeque::new(),
             backlog: 0,
             touched: false,
+            own: false,
         }
     }
 
@@ -69,7 +73,12 @@ pub(crate) struct Table {
     /// The name under which is remembered what was used.
     pub(crate) memory: Arc<str>,
     pub(crate) unit: Unit,
+    /// Of keys that have no quota of their own.
     pub(crate) shape: Shape,
+    /// By which those of keys are made that have one.
+    pub(crate) terms: Terms,
+    /// Instances that it is one's share of; `None`: it is the whole.
+    pub(crate) parts: Option<u32>,
     /// What its keys are, if the rule says so.
     pub(crate) scope: Option<Arc<str>>,
     pub(crate) enforce: bool,
@@ -77,6 +86,8 @@ pub(crate) struct Table {
     pub(crate) max_wait: Option<u64>,
     /// Who finds too little goes on all the same, as one that is downgraded.
     pub(crate) downgrades: bool,
+    /// Who wants more than there ever is takes all that there is.
+    pub(crate) bounded: bool,
     /// Requests let in, over all keys.
     pub(crate) admitted: u64,
     pub(crate) max_keys: usize,
@@ -92,6 +103,8 @@ pub(crate) struct Table {
     touched: Option<Vec<u32>>,
     /// Keys that were evicted since this was last asked for.
     evicted: Vec<Key>,
+    /// Quotas that keys have of their own.
+    own: NameMap<Key, Own>,
 }
 
 impl Table {
@@ -112,6 +125,9 @@ impl Table {
             enforce,
             max_wait,
             downgrades: false,
+            bounded: false,
+            terms: Terms::default(),
+            parts: None,
             admitted: 0,
             max_keys,
             scope: None,
@@ -123,6 +139,7 @@ impl Table {
             hand: 0,
             touched: None,
             evicted: Vec::new(),
+            own: NameMap::default(),
         }
     }
 
@@ -173,12 +190,20 @@ impl Table {
 
     /// Goes on as `next`; its keys keep what they have used.
     pub(crate) fn reshape(&mut self, next: &Self, now: Now) {
-        if self.shape != next.shape {
-            for slot in &mut self.slots {
-                slot.state.reshape(&self.shape, &next.shape, slot.held, now);
+        let own = self.own_under(next);
+        let Self { slots, shape, own: before, .. } = self;
+        if *shape != next.shape || !before.is_empty() {
+            for slot in slots {
+                let old = *shape_of(slot, before, shape);
+                slot.own &= own.contains_key(&slot.key);
+                let new = shape_of(slot, &own, &next.shape);
+                if old != *new {
+                    slot.state.reshape(&old, new, slot.held, now);
+                }
             }
         }
-        self.shape = next.shape;
+        (self.shape, self.own) = (next.shape, own);
+        (self.terms, self.parts, self.bounded) = (next.terms, next.parts, next.bounded);
         self.name.clone_from(&next.name);
         (self.enforce, self.max_wait) = (next.enforce, next.max_wait);
         self.downgrades = next.downgrades;
@@ -191,6 +216,7 @@ impl Table {
             self.slots.truncate(OVERFLOW as usize + 1);
             self.slots.shrink_to_fit();
             (self.free, self.index, self.hand) = (Vec::new(), NameMap::default(), 0);
+            self.own = NameMap::default();
             self.touched = self.touched.take().map(|_| Vec::new());
         }
     }
@@ -203,73 +229,11 @@ impl Table {
         }
     }
 
-    /// Keys in memory, besides [`Key::All`].
-    pub(crate) fn len(&self) -> usize {
-        self.index.len()
-    }
-
-    /// The slot of `key`, brought up to `now`. A key that finds no place shares one slot with all
-    /// others that found none: neither memory nor quota grows with the number of keys.
-    pub(crate) fn resolve(&mut self, key: &Key, now: Now) -> u32 {
-        let slot = match key {
-            Key::All => ALL,
-            key => match self.index.get(key) {
-                Some(slot) => *slot,
-                None => self.insert(key, now),
-            },
-        };
-        self.advance(slot, now);
-        slot
-    }
-
-    /// The state of `key` as it is at `now`; changes nothing.
-    pub(crate) fn peek(&self, key: &Key, now: Now) -> (State, Option<&Slot>) {
-        let slot = self.find(key).map(|slot| self.slot(slot));
-        let mut state = slot.map_or_else(|| State::new(&self.shape), |slot| slot.state.clone());
-        state.advance(&self.shape, now);
-        (state, slot)
-    }
-
-    /// The slot of `key` if it has one, be it the shared one.
-    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
-        if *key == Key::All {
-            return Some(ALL);
-        }
-        let full = self.index.len() >= self.max_keys;
-        self.index.get(key).copied().or(full.then_some(OVERFLOW))
-    }
-
-    /// The slot that `key` has to itself.
-    pub(crate) fn own(&self, key: &Key) -> Option<u32> {
-        if *key == Key::All { Some(ALL) } else { self.index.get(key).copied() }
-    }
-
-    /// Slots in memory.
-    pub(crate) fn room(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Keys and how they stand, of some slots; `None` if there are none from `from` on.
-    pub(crate) fn page(&self, from: usize, many: usize, now: Now) -> Option<Vec<(Key, View)>> {
-        let slots = self.slots.get(from..).filter(|slots| !slots.is_empty())?;
-        let used = slots.iter().zip(from..).take(many).filter(|(slot, at)| match &slot.key {
-            // A place that is free, or that the keys share which found none.
-            Key::All => *at == ALL as usize && !slot.is_unused(),
-            _ => true,
-        });
-        let stands = |(slot, _): (&Slot, usize)| {
-            let mut state = slot.state.clone();
-            state.advance(&self.shape, now);
-            let view = View::new(&self.shape, &state, slot.held, slot.queue.len(), now);
-            (slot.key.clone(), view)
-        };
-        Some(used.map(stands).collect())
-    }
-
     /// As if nothing had been used but what is held now.
     pub(crate) fn renew(&mut self, slot: u32, now: Now) {
-        let Self { slots, shape, .. } = self;
+        let Self { slots, shape, own, .. } = self;
         let entry = &mut slots[slot as usize];
+        let shape = shape_of(entry, own, shape);
         entry.state = State::new(shape);
         entry.state.advance(shape, now);
         entry.state.take(shape, entry.held, now);
@@ -285,8 +249,9 @@ impl Table {
     }
 
     pub(crate) fn advance(&mut self, slot: u32, now: Now) {
-        let Self { slots, shape, .. } = self;
+        let Self { slots, shape, own, .. } = self;
         let entry = &mut slots[slot as usize];
+        let shape = shape_of(entry, own, shape);
         entry.state.advance(shape, now);
         // A period may have ended since: the next that crosses the mark is told.
         if entry.warned && !entry.state.warns(shape) {
@@ -296,7 +261,7 @@ impl Table {
 
     /// Nanoseconds until `amount` can be taken behind `ahead` that wait already.
     pub(crate) fn wait(&self, slot: u32, ahead: u128, amount: u64, now: Now) -> Option<u64> {
-        self.slots[slot as usize].state.wait(&self.shape, ahead, amount, now)
+        self.slots[slot as usize].state.wait(self.shape_at(slot), ahead, amount, now)
     }
 
     /// Notes whether use has climbed over the mark and to the brim, or fallen below them.
@@ -304,8 +269,9 @@ impl Table {
         if self.shape.warn.is_none() {
             return;
         }
-        let Self { slots, shape, .. } = self;
+        let Self { slots, shape, own, .. } = self;
         let entry = &mut slots[slot as usize];
+        let shape = shape_of(entry, own, shape);
         let warns = entry.state.warns(shape);
         let (warned, filled) = (entry.warned, entry.filled);
         let (used, capacity) = (if warns { entry.state.used(shape) } else { 0 }, shape.capacity);
@@ -323,52 +289,5 @@ impl Table {
     pub(crate) fn event(&self, slot: u32, kind: EventKind) -> Event {
         let key = self.slots[slot as usize].key.clone();
         Event { limit: self.name.clone(), unit: self.unit, key, kind }
-    }
-
-    fn insert(&mut self, key: &Key, now: Now) -> u32 {
-        let full = self.index.len() >= self.max_keys;
-        self.sweep(if full { SWEEP_FULL } else { SWEEP }, now);
-        if self.index.len() >= self.max_keys {
-            return OVERFLOW;
-        }
-        let entry = Slot::new(key.clone(), &self.shape);
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot as usize] = entry;
-                slot
-            }
-            None => {
-                self.slots.push(entry);
-                // The builder bounds max_keys below u32::MAX.
-                (self.slots.len() - 1) as u32
-            }
-        };
-        self.index.insert(key.clone(), slot);
-        slot
-    }
-
-    /// Looks at the next few slots in turn and evicts those that are like new; how many.
-    pub(crate) fn sweep(&mut self, steps: usize, now: Now) -> usize {
-        let before = self.index.len();
-        let first = OVERFLOW as usize + 1;
-        for _ in 0..steps.min(self.slots.len() - first) {
-            self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { first };
-            self.hand = self.hand.max(first);
-            let slot = &mut self.slots[self.hand];
-            // A slot that is free already has no key in the index.
-            if slot.key == Key::All {
-                continue;
-            }
-            slot.state.advance(&self.shape, now);
-            if slot.evictable() {
-                let key = std::mem::take(&mut slot.key);
-                self.index.remove(&key);
-                if self.touched.is_some() {
-                    self.evicted.push(key);
-                }
-                self.free.push(self.hand as u32);
-            }
-        }
-        before - self.index.len()
     }
 }

@@ -158,6 +158,39 @@ async fn a_refused_request_costs_nothing_anywhere() {
     two.has(90).await;
 }
 
+/// Each instance is told; what is used of it is one sum.
+#[tokio::test]
+async fn one_key_has_a_quota_of_its_own_at_all_instances() {
+    let server = RedisServer::start();
+    let slow = |amount| Quota::TokenBucket { amount: 1, per: seconds(1 << 20), burst: amount };
+    let rules = || {
+        let limit = Limit::builder("all", slow(100)).warn_at(80).build().unwrap();
+        vec![tokens(limit).bounded()]
+    };
+    let one = instance(&server, TIMEOUT, rules()).await;
+    let two = instance(&server, TIMEOUT, rules()).await;
+    one.spend(50).await.unwrap();
+    one.limits.written().await;
+    let handles = [one.layer.handle(), two.layer.handle()];
+    handles.iter().for_each(|h| h.set_quota("all", &Key::All, slow(1000), None).unwrap());
+    let error = exceeded(two.spend(501).await);
+    assert_eq!((error.standing().capacity, error.standing().remaining), (1000, 500));
+    assert_eq!(error.standing().quota, slow(1000));
+    two.spend(300).await.unwrap();
+    two.limits.written().await;
+    one.spend(100).await.unwrap();
+    one.limits.written().await;
+    let warned = EventKind::Warned { used: 900, capacity: 1000 };
+    assert!(kinds(&one.events).contains(&("all".into(), warned)));
+    handles.iter().for_each(|handle| assert!(handle.remove_quota("all", &Key::All)));
+    let error = exceeded(two.spend(11).await);
+    assert_eq!((error.standing().capacity, error.standing().remaining), (100, 10));
+    // What is larger than all of it asks for all of it, here as in memory.
+    handles.iter().for_each(|h| h.set_quota("all", &Key::All, slow(10), None).unwrap());
+    assert!(!exceeded(one.spend(11).await).never_fits());
+    one.spend(1).await.unwrap();
+}
+
 /// A budget of this process beside limits of all: all or nothing over both.
 #[tokio::test]
 async fn some_limits_may_stay_here() {
@@ -411,4 +444,63 @@ async fn a_request_waits_once_however_often_it_has_to_ask() {
     assert!(took >= timeout, "{took:?}: nobody was asked");
     assert!(took <= timeout + Duration::from_millis(5), "{took:?}");
     server.resume();
+}
+
+/// A reset holds at once at all instances, forgives what is reserved, and gives nothing back twice.
+#[tokio::test]
+async fn a_reset_is_that_of_all_instances() {
+    let server = RedisServer::start();
+    let slow = Quota::TokenBucket { amount: 1, per: seconds(1 << 20), burst: 100 };
+    let sliding = Quota::SlidingWindow { amount: 100, window: seconds(1 << 20) };
+    for (at, quota) in [slow, sliding, month(100)].into_iter().enumerate() {
+        let name = format!("all[{at}]");
+        let rules = || vec![tokens(limit(&name, quota))];
+        let one = instance(&server, TIMEOUT, rules()).await;
+        let two = instance(&server, TIMEOUT, rules()).await;
+        let handle = two.layer.handle();
+        assert!(!handle.reset_shared(&name, &Key::All).await.unwrap(), "nothing was used");
+        let (early, late) = (one.call(60, 10).await.unwrap(), one.call(30, 45).await.unwrap());
+        assert!(two.spend(11).await.is_err());
+        assert!(handle.reset_shared(&name, &Key::All).await.unwrap());
+        two.spend(80).await.unwrap();
+        two.limits.written().await;
+        drop(early);
+        one.has(20).await;
+        // What it used beyond what was forgiven.
+        drop(late);
+        one.has(5).await;
+        let held = two.call(5, 1).await.unwrap();
+        drop(held);
+        two.has(4).await;
+        let all = handle.reset_all_shared(&name, |key| *key == Key::All).await.unwrap();
+        assert_eq!(all, [Key::All], "{quota:?}");
+        one.has(100).await;
+        let none = handle.reset_all_shared(&name, |_| false).await.unwrap();
+        assert_eq!(none, []);
+    }
+}
+
+#[tokio::test]
+async fn all_keys_of_one_limit_are_reset_and_no_others() {
+    let server = RedisServer::start();
+    let rules = || {
+        vec![tokens(limit("one", month(10))), Rule::new(limit("one*", month(5000)), Unit::Requests)]
+    };
+    let one = instance(&server, TIMEOUT, rules()).await;
+    for user in 0..1_500 {
+        let user = format!("user {user}");
+        let inner: Inner =
+            Probe::new(|_| ready(Ok(reply(ScriptedBody::new([Step::data("x")]), Some(4)))));
+        drop(one.layer.layer(inner).oneshot(request(Some(&user), 4)).await.unwrap());
+    }
+    one.limits.written().await;
+    let handle = one.layer.handle();
+    let mut reset = handle.reset_all_shared("one", |_| true).await.unwrap();
+    reset.sort_by_key(ToString::to_string);
+    reset.dedup();
+    assert_eq!(reset.len(), 1_500);
+    assert!(handle.entries("one").unwrap().iter().all(|(_, told)| told.remaining == 10));
+    assert_eq!(handle.standing("one*", &Key::All).unwrap().remaining, 3_500);
+    assert_eq!(handle.reset_all_shared("one*", |_| true).await.unwrap(), [Key::All]);
+    assert!(!handle.reset_shared("two", &Key::All).await.unwrap());
 }

@@ -85,13 +85,32 @@ impl Budget {
     }
 
     fn of(settings: BudgetSettings) -> Self {
-        let window = Window {
-            start: None,
-            newest: 0,
-            slots: [Counts::default(); SLOTS as usize],
-            sum: Counts::default(),
-        };
-        Self { settings, window: Arc::new(Mutex::new(window)) }
+        Self { settings, window: Arc::new(Mutex::new(Window::new(None, Counts::default()))) }
+    }
+
+    /// Goes on by other settings with what this one has counted, and shares it with this one; over
+    /// another window, with a count of its own that begins with what this one has at `now`. For a
+    /// policy that is replaced while traffic flows.
+    ///
+    /// # Errors
+    /// Where the window is not 1 s to 1 h.
+    ///
+    /// ```
+    /// use tokio::time::Instant;
+    /// use tollway_retry::{Budget, BudgetSettings};
+    ///
+    /// let (budget, now) = (Budget::default(), Instant::now());
+    /// let settings = BudgetSettings { floor_per_second: 1, ..BudgetSettings::default() };
+    /// assert_eq!(budget.under(settings, now)?.left(now), 10);
+    /// # Ok::<(), tollway_retry::ConfigError>(())
+    /// ```
+    pub fn under(&self, settings: BudgetSettings, now: Instant) -> Result<Self, ConfigError> {
+        let next = Self::new(settings)?;
+        if settings.window == self.settings.window {
+            return Ok(Self { window: self.window.clone(), ..next });
+        }
+        let sum = self.with(now, |_, _, window| window.sum);
+        Ok(Self { window: Arc::new(Mutex::new(Window::new(Some(now), sum))), ..next })
     }
 
     /// Repeats that would be allowed now.
@@ -139,6 +158,13 @@ impl Budget {
 }
 
 impl Window {
+    /// One whose newest slot has `counts`.
+    fn new(start: Option<Instant>, counts: Counts) -> Self {
+        let mut slots = [Counts::default(); SLOTS as usize];
+        slots[0] = counts;
+        Self { start, newest: 0, slots, sum: counts }
+    }
+
     /// Counts out what has passed; the slot for `now`.
     fn advance(&mut self, now: Instant, length: Duration) -> usize {
         let start = *self.start.get_or_insert(now);
@@ -193,6 +219,25 @@ mod tests {
         budget.deposit(now + Duration::from_secs(100_000));
         assert_eq!(budget.left(now + Duration::from_secs(100_000)), 1);
         budget.deposit(now); // a clock that seems to go back does no harm
+    }
+
+    #[test]
+    fn goes_on_under_other_settings() {
+        let (old, now) = (budget(50, 0), Instant::now());
+        (0..10).for_each(|_| old.deposit(now));
+        assert!((0..4).all(|_| old.withdraw(now)));
+        let same =
+            BudgetSettings { percent: 100, floor_per_second: 0, ..BudgetSettings::default() };
+        let new = old.under(same, now).unwrap();
+        assert_eq!((old.left(now), new.left(now)), (1, 6));
+        assert!(new.withdraw(now));
+        assert_eq!(old.left(now), 0, "requests under way go by the same count");
+        let longer = BudgetSettings { window: Duration::from_secs(20), ..same };
+        let later = now + Duration::from_secs(5);
+        let new = old.under(longer, later).unwrap();
+        assert_eq!(new.left(later + Duration::from_secs(19)), 5);
+        assert_eq!(new.left(later + Duration::from_secs(20)), 0);
+        assert!(old.under(BudgetSettings { window: Duration::ZERO, ..same }, now).is_err());
     }
 
     #[test]

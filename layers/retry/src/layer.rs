@@ -38,6 +38,13 @@ impl RetryLayer {
     }
 }
 
+impl<P, H> RetryLayer<P, H> {
+    /// Its budget, if it has one.
+    pub fn budget(&self) -> Option<&Budget> {
+        self.shared.budget.as_ref()
+    }
+}
+
 impl Default for RetryLayer {
     fn default() -> Self {
         Self::new(Config::default())

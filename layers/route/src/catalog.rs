@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
+use http::{HeaderMap, HeaderName};
 use tollway_core::{Ask, Needs, PerMille, Target, Usd};
 
-use crate::Lack;
+use crate::{Glob, Lack};
 
 /// Output tokens that are assumed where nothing is known.
 const USUAL_OUTPUT: u64 = 256;
@@ -16,6 +17,8 @@ pub struct Traits {
     pub can: Option<Needs>,
     /// Tokens of its context window.
     pub window: Option<u64>,
+    /// Windows that a client may ask for in a header.
+    pub wider: Arc<[Wider]>,
     /// Tokens of its longest reply.
     pub max_output: Option<u64>,
     /// How large a model it is.
@@ -26,6 +29,17 @@ pub struct Traits {
     pub region: Option<Arc<str>>,
     /// What its tokens cost, by the length of the prompt; empty: not known.
     pub prices: Arc<[PriceTier]>,
+}
+
+/// A window that a target has for requests with some header, such as one that asks for a beta.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wider {
+    /// The header; several values may stand in it, between commas.
+    pub header: HeaderName,
+    /// What one of them looks like.
+    pub value: Glob,
+    /// Tokens of the window.
+    pub window: u64,
 }
 
 /// Prices in pico-dollars (1e-12 USD) a token, for prompts of some length.
@@ -89,7 +103,18 @@ impl<F: Fn(&Target) -> Traits + Send + Sync> Catalog for F {
 impl Traits {
     /// What it lacks for a request; `None`: it can serve it, as far as is known.
     pub fn lack(&self, ask: &Ask) -> Option<Lack> {
-        Lack::of(self, ask, needs(ask))
+        Lack::of(self, ask, needs(ask), self.window)
+    }
+
+    /// Its window for a request with these headers.
+    pub(crate) fn window_for(&self, headers: &HeaderMap) -> Option<u64> {
+        let asks = |wider: &&Wider| {
+            let lines = headers.get_all(&wider.header).iter();
+            let mut values = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+            values.any(|value| wider.value.matches(value.trim_ascii()))
+        };
+        let asked = self.wider.iter().filter(asks).map(|wider| wider.window).max();
+        self.window.map(|window| asked.unwrap_or(window).max(window))
     }
 
     /// The same, where nothing is said of what it can't do.

@@ -28,12 +28,18 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
-    pub(crate) fn new(figures: &Figures, traits: &Traits, query: &Query<'_>) -> Self {
+    /// `usual`: tokens of the replies that its caller usually gets.
+    pub(crate) fn new(
+        figures: &Figures,
+        traits: &Traits,
+        (query, usual): (&Query<'_>, Option<f32>),
+    ) -> Self {
         let nanos = |times: Quantiles| u64::try_from(times.p95.as_nanos()).unwrap_or(u64::MAX);
         let p95 = [figures.first_token, figures.whole]
             .map(|times| times.map_or(0, nanos).max(times.is_some().into()));
-        let cost =
-            query.ask.and_then(|ask| traits.cost(ask, figures.output_tokens, figures.cached_share));
+        let own = usual.zip(figures.wordiness).map(|(usual, wordiness)| usual * wordiness);
+        let output = own.or(figures.output_tokens);
+        let cost = query.ask.and_then(|ask| traits.cost(ask, output, figures.cached_share));
         let success = sound(figures.success).clamp(LEAST_SUCCESS, 1.0);
         let crowd = crowd(figures.in_flight as f32, figures.usual_in_flight);
         Self {

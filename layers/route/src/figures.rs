@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tollway_core::{Target, Usd};
+use tollway_core::{Ask, Caller, Target, Usd};
 
 /// What is known of a target from its traffic, at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +22,9 @@ pub struct Figures {
     pub cost: Option<Usd>,
     /// Mean output tokens of a reply.
     pub output_tokens: Option<f32>,
+    /// By how much its replies are longer than those that its callers usually get
+    /// ([`Track::usual_output`]): 2, if twice as long.
+    pub wordiness: Option<f32>,
     /// Share of the input tokens that were cached, 0 to 1.
     pub cached_share: f32,
     /// Requests under way now.
@@ -46,6 +49,7 @@ impl Default for Figures {
             tokens_per_second: None,
             cost: None,
             output_tokens: None,
+            wordiness: None,
             cached_share: 0.0,
             in_flight: 0,
             usual_in_flight: 0.0,
@@ -113,6 +117,13 @@ impl Live for () {
 pub trait Track: Send + Sync {
     /// The figures of `target`, whose model is filled in where the request names one.
     fn slot(&self, target: &Target) -> Arc<dyn Live>;
+
+    /// Tokens of the replies that this caller usually gets to such requests, wherever they come from;
+    /// `None`: too little is known of it. Asked for each decision by figures.
+    fn usual_output(&self, caller: Option<&Caller>, ask: &Ask) -> Option<f32> {
+        let _ = (caller, ask);
+        None
+    }
 }
 
 impl Track for () {

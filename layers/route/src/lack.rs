@@ -31,8 +31,13 @@ pub enum Lack {
 }
 
 impl Lack {
-    /// The gravest of what a target with these traits lacks.
-    pub(crate) fn of(traits: &Traits, ask: &Ask, needs: Needs) -> Option<Self> {
+    /// The gravest of what a target with these traits, and this window, lacks.
+    pub(crate) fn of(
+        traits: &Traits,
+        ask: &Ask,
+        needs: Needs,
+        window: Option<u64>,
+    ) -> Option<Self> {
         let lacks = traits.can.map_or(Needs::NONE, |can| needs.without(can));
         let all = [
             (Needs::VISION, Self::Vision),
@@ -54,7 +59,7 @@ impl Lack {
             return Some(Self::Output);
         }
         let over = |times: u64| {
-            traits.window.is_some_and(|window| ask.input_tokens > window.saturating_mul(times))
+            window.is_some_and(|window| ask.input_tokens > window.saturating_mul(times))
         };
         if over(SURELY) {
             return Some(Self::Window);

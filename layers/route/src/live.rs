@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tollway_core::{Needs, Plan, Target};
+use tollway_core::{Needs, PerMille, Plan, Target};
 
 use crate::{
     Group, Lack, NoneAble, Of, Prefer, Query, Route, Rule, TargetState,
@@ -34,6 +34,20 @@ pub(crate) struct LiveRule {
     pub(crate) rule: Rule,
     pub(crate) preferred: Option<Tree>,
     pub(crate) own: Option<Tree>,
+}
+
+impl LiveRoute {
+    /// Goes on with the turns of `before`.
+    pub(crate) fn resume(&self, before: &Self) {
+        self.tree.root.resume(&before.tree.root);
+        for (rule, then) in self.rules.iter().zip(&before.rules) {
+            for (tree, then) in [(&rule.preferred, &then.preferred), (&rule.own, &then.own)] {
+                if let (Some(tree), Some(then)) = (tree, then) {
+                    tree.root.resume(&then.root);
+                }
+            }
+        }
+    }
 }
 
 /// Which places a request could go to, and why not to the others.
@@ -131,7 +145,9 @@ impl LiveRoute {
             let (traits, chance, near) = (&among.traits, &sources.chance, &self.route.near);
             let of = of(query, sources.expect);
             let (usable, resort) = (standing.usable, standing.resort);
-            let scene = Scene { query, estimates: &[], traits, chance, near, of, all: usable };
+            let explore = PerMille::ZERO;
+            let scene =
+                Scene { query, estimates: &[], traits, chance, near, of, all: usable, explore };
             let mut order = Order::new();
             self.tree.arrange(&scene, Some(&choice), usable, resort, &mut order);
             let head = write::Head { route: self, rule: None, tree: &self.tree };
@@ -232,7 +248,8 @@ pub(crate) fn standing(
 fn refuse(head: &write::Head<'_>, among: &Resolved, out: &Out, query: &Query<'_>) -> NoneAble {
     let needs = query.needs();
     let lack = |(at, _): &(usize, &str)| {
-        let window = among.traits.get(*at).and_then(|traits| traits.window);
+        let traits = among.traits.get(*at);
+        let window = traits.and_then(|traits| traits.window_for(query.headers));
         Some((lack(among, *at, query, needs)?, window))
     };
     let lacks: Vec<_> = out.iter().filter_map(lack).collect();
@@ -241,7 +258,13 @@ fn refuse(head: &write::Head<'_>, among: &Resolved, out: &Out, query: &Query<'_>
 }
 
 fn lack(among: &Resolved, at: usize, query: &Query<'_>, needs: Needs) -> Option<Lack> {
-    Lack::of(among.traits.get(at)?, query.ask?, needs)
+    let (traits, ask) = (among.traits.get(at)?, query.ask?);
+    let lack = Lack::of(traits, ask, needs, traits.window)?;
+    // Few ask for a wider window, and only where the usual one is too short does it matter.
+    match traits.wider.is_empty() {
+        true => Some(lack),
+        false => Lack::of(traits, ask, needs, traits.window_for(query.headers)),
+    }
 }
 
 /// Which time is meant where nothing else is said: that the request's client waits for.

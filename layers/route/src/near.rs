@@ -32,21 +32,36 @@ impl Near {
         header.or_else(tag).or(self.default.as_deref())
     }
 
+    /// Whether two names are of one region, in whatever letters.
+    pub fn is_same(one: &str, other: &str) -> bool {
+        one.eq_ignore_ascii_case(other)
+    }
+
+    /// Whether two regions share the first word, as those do that are the same.
+    ///
+    /// ```
+    /// use tollway_route::Near;
+    ///
+    /// assert!(Near::is_like("eu-west", "eu") && Near::is_like("eu-west", "EU-north"));
+    /// assert!(!Near::is_like("us-east", "eu") && !Near::is_like("europe", "eu"));
+    /// ```
+    pub fn is_like(one: &str, other: &str) -> bool {
+        let (one, other) = (one.split('-').next(), other.split('-').next());
+        one.zip(other).is_some_and(|(one, other)| Self::is_same(one, other))
+    }
+
     /// How far a member's region is from the caller's: 0 nearest.
     pub(crate) fn away(&self, theirs: Option<&str>, mine: &str) -> u8 {
         let Some(theirs) = theirs else { return u8::MAX };
-        if theirs.eq_ignore_ascii_case(mine) {
+        if Self::is_same(theirs, mine) {
             return 0;
         }
-        let mut known = self.order.iter().filter(|(from, _)| from.eq_ignore_ascii_case(mine));
+        let mut known = self.order.iter().filter(|(from, _)| Self::is_same(from, mine));
         let next = known.next().map_or(&[][..], |(_, next)| next);
-        if let Some(at) = next.iter().position(|region| region.eq_ignore_ascii_case(theirs)) {
+        if let Some(at) = next.iter().position(|region| Self::is_same(region, theirs)) {
             return u8::try_from(at).unwrap_or(u8::MAX).saturating_add(1).min(NEIGHBOUR - 1);
         }
-        let area = |region: &str| region.split('-').next().map(str::len).unwrap_or(0);
-        let (a, b) = (theirs.get(..area(theirs)), mine.get(..area(mine)));
-        let same = a.zip(b).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));
-        if same { NEIGHBOUR } else { u8::MAX }
+        if Self::is_like(theirs, mine) { NEIGHBOUR } else { u8::MAX }
     }
 }
 

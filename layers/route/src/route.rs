@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
+use http::HeaderName;
 use tollway_core::Target;
 
-use crate::{Group, Match, Near, Prefer, Rule};
+use crate::{By, Group, Match, Near, Prefer, Rule, Strategy};
 
 /// Requests, and the targets that may answer them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,19 @@ impl Route {
     /// The same route, whose callers are where `near` says.
     pub fn near(self, near: Near) -> Self {
         Self { near, ..self }
+    }
+
+    /// The headers that it goes by, those that only it knows the meaning of.
+    pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let groups = self.groups().flat_map(Group::groups).map(|group| &group.strategy);
+        let strategies =
+            groups.chain(self.rules.iter().filter_map(|rule| rule.then.strategy.as_ref()));
+        let sticky = strategies.filter_map(|strategy| match strategy {
+            Strategy::Affinity { by: By::Header(name) }
+            | Strategy::Split { by: By::Header(name) } => Some(name),
+            _ => None,
+        });
+        self.when.headers.iter().map(|wanted| &wanted.name).chain(&self.near.header).chain(sticky)
     }
 
     /// Its own group, and those that its rules prefer.

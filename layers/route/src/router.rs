@@ -67,6 +67,34 @@ impl Router {
         Ok(Self(Arc::new(Inner { routes, aliases, known, sources })))
     }
 
+    /// Goes on with the turns of `before`: of routes of the same name, in groups whose members are the
+    /// same. For a policy that is replaced while traffic flows.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use tollway_core::Target;
+    /// use tollway_route::{Group, Match, Query, Route, Router, Strategy};
+    ///
+    /// let target = |name: &str| Target::new(name, "main", None);
+    /// let group = || Group::new(Strategy::RoundRobin, [target("a").into(), target("b").into()]);
+    /// let router = || Router::new([Route::new("all", Match::default(), group())]);
+    /// let headers = HeaderMap::new();
+    /// let query = Query::new("/v1/chat/completions", &headers);
+    /// let (old, new) = (router()?, router()?);
+    /// assert_eq!(old.decide(&query, &())?.candidates[0].target, target("a"));
+    /// new.resume(&old);
+    /// assert_eq!(new.decide(&query, &())?.candidates[0].target, target("b"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resume(&self, before: &Self) {
+        for live in &self.0.routes {
+            let then = before.0.routes.iter().find(|then| then.route.name == live.route.name);
+            if let Some(then) = then {
+                live.resume(then);
+            }
+        }
+    }
+
     /// Decides where a request may go: the first route whose conditions all hold gives the targets,
     /// its first rule that holds and its strategy their order.
     ///

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tollway_core::{Plan, Usd};
+use tollway_core::{PerMille, Plan, Usd};
 
 use crate::{
     Figures, Of, Prefer, Query, TargetState, Traits,
@@ -53,10 +53,35 @@ impl Bounds {
         self.cost.is_some() || self.latency.is_some()
     }
 
-    /// Whether a figure is above its bound; what isn't known never is. `of`: which time is bounded.
+    /// Whether a figure is above its bound; what isn't known is not. `of`: which time is bounded.
     fn exceeds(&self, estimate: &Estimate, of: Of) -> bool {
         let dear = estimate.cost.zip(self.cost).is_some_and(|(cost, most)| cost > most);
         dear || estimate.latency(of).zip(self.latency).is_some_and(|(time, most)| time > most)
+    }
+
+    /// Whether nobody knows if it costs too much.
+    fn doubts(&self, estimate: &Estimate) -> bool {
+        self.cost.is_some() && estimate.cost.is_none()
+    }
+}
+
+/// Of those that are known.
+#[derive(Clone, Copy, Default)]
+struct Mean {
+    sum: f32,
+    of: f32,
+}
+
+impl Mean {
+    fn add(&mut self, one: Option<f32>) {
+        if let Some(one) = one {
+            self.sum += one;
+            self.of += 1.0;
+        }
+    }
+
+    fn get(self) -> Option<f32> {
+        (self.of > 0.0).then(|| self.sum / self.of)
     }
 }
 
@@ -69,7 +94,7 @@ pub(crate) struct Scored<'a> {
     pub(crate) query: &'a Query<'a>,
     pub(crate) sources: &'a Sources,
     pub(crate) chance: &'a Chance,
-    /// Whether it may explore: what has failed once should not be tried with the unknown.
+    /// It is the first decision on its request, which may explore.
     pub(crate) explores: bool,
 }
 
@@ -158,27 +183,34 @@ impl Scored<'_> {
     }
 
     fn estimate(&self, usable: Set, estimates: &mut Estimates) {
+        let Query { ask, caller, now, .. } = *self.query;
+        let usual = ask.and_then(|ask| self.sources.figures.usual_output(caller, ask));
         let mut put = |at: usize, figures: &Figures| {
             if let (Some(traits), Some(place)) = (self.among.traits.get(at), estimates.get_mut(at))
             {
-                *place = Estimate::new(figures, traits, self.query);
+                *place = Estimate::new(figures, traits, (self.query, usual));
             }
         };
-        let figures = |at: usize| self.among.live.get(at).map(|one| one.figures(self.query.now));
-        let (mut unseen, mut seen, mut tokens) = (Set::NONE, 0.0_f32, 0.0_f32);
+        let figures = |at: usize| self.among.live.get(at).map(|one| one.figures(now));
+        let (mut unseen, mut tokens, mut wordiness) = (Set::NONE, Mean::default(), Mean::default());
         for at in usable.iter() {
             let Some(figures) = figures(at) else { continue };
-            match figures.output_tokens {
-                Some(mean) => (seen, tokens) = (seen + 1.0, tokens + mean),
-                None => unseen = unseen.or(Set::one(at)),
+            let foretold = usual.is_none() || figures.wordiness.is_some();
+            if figures.output_tokens.is_none() || !foretold {
+                unseen = unseen.or(Set::one(at));
             }
+            tokens.add(figures.output_tokens);
+            wordiness.add(figures.wordiness);
             put(at, &figures);
         }
         // Whose replies nobody has seen is taken to write as much as the others: else it would seem
         // dear beside them, and stay unseen.
-        for at in unseen.iter().filter(|_| seen > 0.0) {
+        let (tokens, wordiness) = (tokens.get(), wordiness.get());
+        for at in unseen.iter().filter(|_| tokens.is_some() || wordiness.is_some()) {
             let Some(figures) = figures(at) else { continue };
-            put(at, &Figures { output_tokens: Some(tokens / seen), ..figures });
+            let output_tokens = figures.output_tokens.or(tokens);
+            let wordiness = figures.wordiness.or(wordiness);
+            put(at, &Figures { output_tokens, wordiness, ..figures });
         }
     }
 
@@ -192,6 +224,7 @@ impl Scored<'_> {
             near: &self.live.route.near,
             of: self.bounds_of(),
             all: standing.usable,
+            explore: self.explore(standing),
         };
         let mut chose = None;
         let mut parts = 0;
@@ -204,7 +237,6 @@ impl Scored<'_> {
                     }
                     if order.placed.is_empty() {
                         chose = Some(tree);
-                        self.explore(tree, part, estimates, order);
                     }
                     let late = CHOICES.get(parts).copied().unwrap_or(LAST_CHOICE);
                     parts += 1;
@@ -221,17 +253,30 @@ impl Scored<'_> {
         chose.unwrap_or(self.first_tree())
     }
 
-    /// What is within the bounds, then what is above them.
-    fn stages(&self, standing: &Standing, estimates: &Estimates) -> [Stage; 2] {
-        let usable = standing.usable;
-        let of = self.bounds_of();
-        let above = |at| estimates.get(at).is_some_and(|one| self.bounds.exceeds(one, of));
-        let above = if self.bounds.any() { usable.filter(above) } else { Set::NONE };
-        let late = standing.resort.or(Some("above the bound on cost or latency"));
+    /// What is within the bounds, then what may be, then what is above them.
+    fn stages(&self, standing: &Standing, estimates: &Estimates) -> [Stage; 3] {
+        let (usable, of) = (standing.usable, self.bounds_of());
+        let those = |holds: &dyn Fn(&Estimate) -> bool| match self.bounds.any() {
+            true => usable.filter(|at| estimates.get(at).is_some_and(holds)),
+            false => Set::NONE,
+        };
+        let above = those(&|one| self.bounds.exceeds(one, of));
+        let doubtful = those(&|one| self.bounds.doubts(one)).without(above);
+        let stage = |places, said| Stage { places, said: standing.resort.or(said) };
         [
-            Stage { places: usable.without(above), said: standing.resort },
-            Stage { places: above, said: late },
+            stage(usable.without(above).without(doubtful), None),
+            stage(doubtful, Some("no price is known to hold against the bound on cost")),
+            stage(above, Some("above the bound on cost or latency")),
         ]
+    }
+
+    /// The share of decisions that explore. What has failed once should not be tried with the unknown,
+    /// and as the last resort everything is tried anyway.
+    fn explore(&self, standing: &Standing) -> PerMille {
+        match self.explores && standing.resort.is_none() {
+            true => self.sources.explore,
+            false => PerMille::ZERO,
+        }
     }
 
     /// Cuts places up as the rule prefers: by size, and what is free first. A free place of another
@@ -259,31 +304,5 @@ impl Scored<'_> {
             }
         }
         by_price(rest);
-    }
-
-    /// Now and then, one of which too little is known, or nothing new, goes first: or a place that was
-    /// bad once would never be seen to be good again.
-    fn explore(&self, tree: &Tree, part: Set, estimates: &Estimates, order: &mut Order) {
-        if !(self.explores && tree.explores) {
-            return;
-        }
-        let of = self.of();
-        let those = |holds: &dyn Fn(&Estimate) -> bool| {
-            part.filter(|at| estimates.get(at).is_some_and(holds))
-        };
-        let unknown = those(&|one| one.latency(of).is_none());
-        let due = unknown.or(those(&|one| one.stale));
-        let chance = self.chance;
-        // Where nothing is known of anybody, every choice explores.
-        if due.is_empty() || unknown == part || !chance.happens(self.sources.explore) {
-            return;
-        }
-        if let Some(place) = due.iter().nth(chance.below(due.len())) {
-            let why = match unknown.contains(place) {
-                true => "explored: too little is known of it",
-                false => "explored: what is known of it is old",
-            };
-            order.push(place, why, Score::default());
-        }
     }
 }

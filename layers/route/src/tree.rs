@@ -20,8 +20,6 @@ pub(crate) struct Tree {
     pub(crate) fixed: bool,
     /// It goes by the order written, and compares nothing.
     pub(crate) written: bool,
-    /// It compares times, so that each must be known.
-    pub(crate) explores: bool,
     /// Which time it goes by first of all; `None`: it doesn't say.
     pub(crate) of: Option<Of>,
     /// The arms of its splits, none of which stands in another.
@@ -77,7 +75,6 @@ impl Tree {
             written: matches!(group.strategy, Strategy::Failover | Strategy::Capability)
                 && !groups.iter().any(|group| group.strategy.compares()),
             fixed: groups.iter().all(|group| group.strategy.is_fixed()),
-            explores: groups.iter().any(|group| group.strategy.explores()),
             of: groups.iter().find_map(|group| group.strategy.of()).flatten(),
             arms: root.arms().into(),
             root,
@@ -143,6 +140,24 @@ impl Branch {
         }
     }
 
+    /// Goes on with the turns of `before`, in groups whose members are the same.
+    pub(crate) fn resume(&self, before: &Self) {
+        let members =
+            |branch: &Self| branch.limbs.iter().map(|limb| limb.identity).collect::<Vec<_>>();
+        if members(self) == members(before) {
+            self.turns.resume(&before.turns);
+            self.behind.resume(&before.behind);
+        }
+        for limb in &self.limbs {
+            let same = before.limbs.iter().find(|then| then.identity == limb.identity);
+            if let (Grown::Group(branch), Some(Grown::Group(then))) =
+                (&limb.node, same.map(|same| &same.node))
+            {
+                branch.resume(then);
+            }
+        }
+    }
+
     fn arms(&self) -> Vec<(Set, Arc<str>)> {
         let splits = matches!(self.strategy, Strategy::Split { .. });
         let arms = |limb: &Limb| match &limb.node {
@@ -153,7 +168,7 @@ impl Branch {
         self.limbs.iter().flat_map(arms).collect()
     }
 
-    fn places(&self) -> Set {
+    pub(crate) fn places(&self) -> Set {
         self.limbs.iter().fold(Set::NONE, |all, limb| all.or(limb.places))
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) of: Of,
     /// All places that stand in the plan.
     pub(crate) all: Set,
+    /// The share of decisions that explore.
+    pub(crate) explore: PerMille,
 }
 
 /// Places in the order to try them.
@@ -133,15 +135,17 @@ impl Tree {
         let head = if lead { walk.reason(&self.root.strategy) } else { "failover" };
         let (head, next) = (said.unwrap_or(head), said.unwrap_or("failover"));
         let tells = lead && said.is_none();
-        let score = Score::default();
-        self.root.walk(&walk, Spot { lead, tells, measured: false, head, next, score }, order);
+        let (score, explores) = (Score::default(), lead);
+        let spot = Spot { lead, tells, explores, measured: false, head, next, score };
+        self.root.walk(&walk, spot, order);
     }
 }
 
-struct Walk<'a> {
-    scene: &'a Scene<'a>,
+#[derive(Clone, Copy)]
+pub(crate) struct Walk<'a> {
+    pub(crate) scene: &'a Scene<'a>,
     choice: Option<&'a Choice>,
-    usable: Set,
+    pub(crate) usable: Set,
     said: Option<&'static str>,
     /// Others stand behind those that are usable, for another reason than a strategy's.
     part: bool,
@@ -176,6 +180,8 @@ struct Spot {
     lead: bool,
     /// Its strategy is why that one is first.
     tells: bool,
+    /// It may look at what is not known, for a change: no group around it has had the chance.
+    explores: bool,
     /// A group around it has compared it with others by what is told.
     measured: bool,
     /// Why its first member stands there, and its others.
@@ -186,6 +192,15 @@ struct Spot {
 
 impl Branch {
     fn walk(&self, walk: &Walk<'_>, spot: Spot, order: &mut Order) {
+        let explored = if spot.lead && spot.explores { self.explored(walk) } else { None };
+        let (walk, spot) = &match explored {
+            None => (*walk, spot),
+            Some((place, why)) => {
+                order.push(place, walk.said.unwrap_or(why), Score::default());
+                let behind = Spot { lead: false, tells: false, head: spot.next, ..spot };
+                (Walk { usable: walk.usable.without(Set::one(place)), ..*walk }, behind)
+            }
+        };
         let ranks = self.ranks(walk, spot.lead);
         if spot.lead {
             self.tell(ranks.as_slice(), order);
@@ -212,7 +227,8 @@ impl Branch {
                     let tells = tells && branch.usable(walk.usable).len() > 1;
                     let head = if tells { walk.reason(inner) } else { head };
                     let next = walk.said.unwrap_or("next of its pool");
-                    let spot = Spot { lead, tells, measured, head, next, score };
+                    let explores = spot.explores && !self.strategy.explores();
+                    let spot = Spot { lead, tells, explores, measured, head, next, score };
                     branch.walk(walk, spot, order);
                 }
             }
@@ -221,24 +237,49 @@ impl Branch {
             return;
         }
         order.rival = rival;
-        let lead = match ranks.as_slice() {
-            [one, two, ..] if one.key > two.key => Lead::Share,
-            _ => self.lead(walk, order, rival),
-        };
+        let reason = self.blind(walk).unwrap_or_else(|| {
+            let lead = match ranks.as_slice() {
+                [one, two, ..] if one.key > two.key => Lead::Share,
+                _ => self.lead(walk, order, rival),
+            };
+            self.strategy.reason(lead, walk.part)
+        });
         if let [first, ..] = order.entries.as_mut_slice() {
-            first.reason = Some(self.strategy.reason(lead, walk.part));
+            first.reason = Some(reason);
         }
+    }
+
+    /// Why its first member is first, where what it goes by isn't known of any place.
+    fn blind(&self, walk: &Walk<'_>) -> Option<&'static str> {
+        let of = self.time(walk);
+        let mine = || self.places().and(walk.usable).iter();
+        let known = || mine().filter_map(|place| walk.scene.estimates.get(place));
+        let timed = known().any(|one| one.latency(of).is_some());
+        self.strategy.blind(timed, known().any(|one| one.cost.is_some()))
+    }
+
+    /// Which time it goes by.
+    pub(crate) fn time(&self, walk: &Walk<'_>) -> Of {
+        self.strategy.of().flatten().unwrap_or(walk.scene.of)
     }
 
     /// Whether the first entry is first by the figures that are told of it and the others. Those
     /// before its rival are of the same member.
     fn lead(&self, walk: &Walk<'_>, order: &Order, rival: Option<usize>) -> Lead {
-        let of = self.strategy.of().flatten().unwrap_or(walk.scene.of);
+        let of = self.time(walk);
         let mut told = order.entries.as_slice().iter().map(|entry| {
             let known = walk.scene.estimates.get(usize::from(entry.place));
             known.map_or((None, None), |known| (known.latency(of), known.cost))
         });
         let Some((time, cost)) = told.next() else { return Lead::Figures };
+        let known = match self.strategy {
+            Strategy::Latency { .. } => time.is_some(),
+            Strategy::Cost => cost.is_some(),
+            _ => time.is_some() || cost.is_some(),
+        };
+        if !known {
+            return Lead::Pool;
+        }
         let better = told.position(|(other_time, other_cost)| {
             let times = time.zip(other_time).map_or(Ordering::Equal, |(one, two)| one.cmp(&two));
             let costs = cost.zip(other_cost).map_or(Ordering::Equal, |(one, two)| one.cmp(&two));
@@ -265,7 +306,7 @@ impl Branch {
         }
     }
 
-    fn ranks(&self, walk: &Walk<'_>, lead: bool) -> Few<Rank> {
+    pub(crate) fn ranks(&self, walk: &Walk<'_>, lead: bool) -> Few<Rank> {
         let limbs = self.usable(walk.usable);
         if self.strategy.is_fixed() {
             let chosen = walk.choice.and_then(|choice| choice.firsts.get(self.number));
@@ -280,7 +321,7 @@ impl Branch {
             _ => None,
         };
         let scene = walk.scene;
-        let of = self.strategy.of().flatten().unwrap_or(scene.of);
+        let of = self.time(walk);
         let mut entrants = Few::new();
         for (at, limb) in self.limbs.iter().enumerate().filter(|(at, _)| limbs.contains(*at)) {
             entrants.push(limb.entrant(at, walk, (of, mine)));

@@ -1,9 +1,11 @@
 //! What clients say of a request in headers of Tollway's own.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName};
 use tollway_core::Usd;
+
+use crate::nearest::nearest;
 
 /// Header in which a client says how much a request may cost, in USD: `0.02`.
 pub const MAX_COST: &str = "x-tollway-max-cost";
@@ -22,6 +24,9 @@ static MAX_LATENCY_NAME: HeaderName = HeaderName::from_static(MAX_LATENCY);
 static TASK_NAME: HeaderName = HeaderName::from_static(TASK);
 static REGION_NAME: HeaderName = HeaderName::from_static(REGION);
 
+/// How the names of headers begin that are Tollway's own.
+pub const OWN: &str = "x-tollway-";
+
 /// Bytes that a task or a region may have.
 const MAX_TEXT: usize = 256;
 /// Characters of a wrong value repeated in an error.
@@ -31,16 +36,48 @@ const MAX_ECHO: usize = 64;
 /// go without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadHeader {
-    name: &'static HeaderName,
-    /// `None`: it is there more than once.
-    said: Option<Box<str>>,
-    right: &'static str,
+    name: HeaderName,
+    wrong: Wrong,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wrong {
+    /// It is there more than once.
+    Twice {
+        right: &'static str,
+    },
+    Says {
+        said: Box<str>,
+        right: &'static str,
+    },
+    /// There is no such header.
+    Name {
+        nearest: Option<Box<str>>,
+    },
 }
 
 impl BadHeader {
     /// Which header.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &str {
         self.name.as_str()
+    }
+
+    /// One whose name nobody knows; `known` are those that somebody does.
+    ///
+    /// ```
+    /// use http::HeaderName;
+    /// use tollway_route::{BadHeader, HEADERS};
+    ///
+    /// let name = HeaderName::from_static("x-tollway-max-price");
+    /// assert_eq!(
+    ///     BadHeader::unknown(&name, &HEADERS).to_string(),
+    ///     "There is no header `x-tollway-max-price`. Did you mean `x-tollway-max-cost`?",
+    /// );
+    /// ```
+    pub fn unknown(name: &HeaderName, known: &[&str]) -> Self {
+        let known: Vec<Arc<str>> = known.iter().map(|name| (*name).into()).collect();
+        let nearest = nearest(name.as_str(), &known).into_iter().next().map(Into::into);
+        Self { name: name.clone(), wrong: Wrong::Name { nearest } }
     }
 
     /// Reads a header that may be there once; `Ok(None)`: it isn't there.
@@ -74,27 +111,43 @@ impl BadHeader {
         let mut all = headers.get_all(name).iter();
         let Some(value) = all.next() else { return Ok(None) };
         if all.next().is_some() {
-            return Err(Self { name, said: None, right });
+            return Err(Self { name: name.clone(), wrong: Wrong::Twice { right } });
         }
         let text = std::str::from_utf8(value.as_bytes()).ok();
         text.and_then(|text| parse(text.trim())).map(Some).ok_or_else(|| {
             let said = String::from_utf8_lossy(value.as_bytes());
             let shown = |c: char| if c.is_control() { '?' } else { c };
             let said = said.chars().take(MAX_ECHO).map(shown).collect::<String>();
-            Self { name, said: Some(said.into()), right }
+            Self { name: name.clone(), wrong: Wrong::Says { said: said.into(), right } }
         })
     }
 }
 
 impl fmt::Display for BadHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "The header `{}` ", self.name)?;
-        match self.said.as_deref() {
-            None => f.write_str("is there more than once")?,
-            Some("") => f.write_str("is empty")?,
-            Some(said) => write!(f, "says `{said}`")?,
-        }
-        write!(f, ". Right is {}, or no such header.", self.right)
+        let right = match &self.wrong {
+            Wrong::Name { nearest } => {
+                // A name may be as long as a head.
+                let name = self.name.as_str();
+                write!(f, "There is no header `{}`", name.get(..MAX_ECHO).unwrap_or(name))?;
+                return match nearest {
+                    Some(nearest) => write!(f, ". Did you mean `{nearest}`?"),
+                    None => f.write_str("; names that begin so are Tollway's own."),
+                };
+            }
+            Wrong::Twice { right } => {
+                write!(f, "The header `{}` is there more than once", self.name)?;
+                right
+            }
+            Wrong::Says { said, right } => {
+                match &**said {
+                    "" => write!(f, "The header `{}` is empty", self.name)?,
+                    said => write!(f, "The header `{}` says `{said}`", self.name)?,
+                }
+                right
+            }
+        };
+        write!(f, ". Right is {right}, or no such header.")
     }
 }
 
@@ -103,7 +156,7 @@ impl std::error::Error for BadHeader {}
 /// Whether all that is said can be understood.
 pub(crate) fn check(headers: &HeaderMap) -> Result<(), BadHeader> {
     // Most requests have none, and to look through the names is cheaper than to search for each.
-    if headers.keys().any(|name| name.as_str().starts_with("x-tollway-")) {
+    if headers.keys().any(|name| name.as_str().starts_with(OWN)) {
         max_cost(headers)?;
         max_latency(headers)?;
         task(headers)?;
@@ -151,6 +204,9 @@ fn time(text: &str) -> Option<Duration> {
         "m" => 60.0,
         _ => return None,
     };
+    if number.starts_with('.') || number.ends_with('.') {
+        return None;
+    }
     let number: f64 = number.parse().ok()?;
     Duration::try_from_secs_f64(number * seconds).ok()
 }
@@ -179,9 +235,10 @@ mod tests {
             assert_eq!(time(text), Some(Duration::from_millis(millis)), "{text}");
         }
         let many = format!("{}s", "9".repeat(400));
-        for text in
-            ["", "soon", "-1s", "+1s", "NaN", "inf", "1e300s", "1e3ms", "ms", ".s", "1.2.3s", "30"]
-        {
+        for text in [
+            "", "soon", "5.s", ".5s", "-1s", "+1s", "NaN", "inf", "1e300s", "1e3ms", "ms", ".s",
+            "1.2.3s", "30",
+        ] {
             assert_eq!(time(text), None, "{text}");
         }
         assert_eq!((time(&many), time("2h")), (None, None));
@@ -189,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_cant_be_understood_is_refused_by_name() {
-        for wrong in ["abc", "-1", "NaN", "inf", "", "1e-3", "0.1 USD", "$1", "0,5"] {
+        for wrong in ["abc", "-1", "NaN", "inf", "", "5.", "1e-3", "0.1 USD", "$1", "0,5"] {
             let said = refused(MAX_COST, &[wrong.as_bytes()]);
             assert!(
                 said.ends_with("Right is an amount in USD, such as `0.02`, or no such header.")

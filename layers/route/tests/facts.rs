@@ -341,7 +341,7 @@ fn many_threads_lose_nothing() {
 }
 
 #[test]
-fn a_full_table_lets_go_of_the_idle_and_turns_the_others_away() {
+fn a_full_table_lets_go_of_who_was_idle_longest_and_of_nobody_who_is_held() {
     let tracker = Tracker::new(Config { max_targets: 3, ..Config::default() }).unwrap();
     let start = Instant::now();
     let [old, under_way, held] = ["a/1", "a/2", "a/3"].map(|text| tracker.slot(&target(text)));
@@ -354,10 +354,12 @@ fn a_full_table_lets_go_of_the_idle_and_turns_the_others_away() {
     assert_eq!(tracker.slot(&target("b/1")).figures(start).samples, 0, "not remembered");
 
     drop((old, under_way));
-    assert!(tracker.tracked(&target("b/1")).is_none(), "the first had a request just now");
-    let later = start + secs(301);
+    let later = start + secs(1);
     held.begin(later).end(later, ok());
-    assert!(tracker.tracked(&target("b/1")).is_some(), "the first is out");
+    let newcomer = tracker.tracked(&target("b/1")).expect("the first is out");
+    newcomer.begin(later).end(later, ok());
+    drop(newcomer);
+    assert!(tracker.tracked(&target("b/2")).is_some(), "and now the newcomer");
     assert_eq!(trip.slot().figures(later).in_flight, 1);
     assert!(Arc::ptr_eq(trip.slot(), &tracker.slot(&target("a/2"))));
     assert!(Arc::ptr_eq(&held, &tracker.slot(&target("a/3"))));
@@ -384,7 +386,25 @@ fn a_full_table_keeps_those_that_served_before_those_that_never_did() {
     ask("b/2", ok());
     assert_eq!(names(), ["a/gone", "a/good", "b/2"], "what never served goes next");
     ask("b/3", ok());
-    assert!(tracker.tracked(&target("b/4")).is_none(), "all have served just now");
+    ask("b/4", ok());
+    assert_eq!(names().len(), 4, "all have served just now: one of them had to go");
+    assert!(names().contains(&"b/4".to_owned()));
+}
+
+#[test]
+fn names_that_a_provider_makes_no_difference_of_fill_no_page() {
+    let tracker = Tracker::new(Config { max_targets: 128, ..Config::default() }).unwrap();
+    let start = Instant::now();
+    for at in 0..300 {
+        let now = start + ms(at);
+        tracker.slot(&target(&format!("a/{at}"))).begin(now).end(now, ok());
+        assert!(tracker.snapshot(now, |_| true).targets.len() <= 128);
+    }
+    let now = start + secs(1);
+    let shown = tracker.snapshot(now, |one| one.model().is_some_and(|name| &**name == "190"));
+    assert_eq!(shown.targets.len(), 65, "the named one, and the latest of the others");
+    let has = |name: &str| shown.targets.iter().any(|one| one.target == target(name));
+    assert!(has("a/190") && has("a/299") && has("a/236") && !has("a/235"));
 }
 
 #[test]
@@ -431,4 +451,19 @@ fn a_snapshot_is_sorted_and_merges_by_provider_and_by_model() {
     assert_eq!(azure.figures.health, Health::Degraded, "one of three is down");
     assert_eq!(snapshot.providers[1].figures.health, Health::Healthy);
     drop(trip);
+}
+
+/// Quantiles rest on the newest 200 samples or so, but on more where more are asked for.
+#[test]
+fn as_many_samples_as_are_asked_for_can_be_had() {
+    let tracker = Tracker::new(Config { min_samples: 1_000, ..Config::default() }).unwrap();
+    let (slot, start) = (tracker.slot(&target("groq/llama")), Instant::now());
+    let figures = (0..1_100).map(|at| {
+        let now = start + ms(200 * at);
+        slot.begin(now).end(now + ms(100), ok());
+        slot.figures(now + ms(100))
+    });
+    let figures: Vec<_> = figures.collect();
+    assert_eq!(figures[998].whole, None);
+    near(figures[1_099].whole.unwrap().p95, ms(100));
 }

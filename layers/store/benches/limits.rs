@@ -18,13 +18,7 @@ fn wants(limits: usize) -> Arc<[Want]> {
         capacity: 1_000_000_000,
         warn: None,
     };
-    let want = |nth| Want {
-        key: format!("limit{nth}:n3:ann").into(),
-        shape,
-        amount: 1,
-        enforce: true,
-        force: false,
-    };
+    let want = |nth| Want::new(format!("limit{nth}:n3:ann"), shape, 1);
     (0..limits).map(want).collect()
 }
 

@@ -4,6 +4,7 @@
 //! A store is chosen, not rewritten: what keeps state asks for it by a small trait, and one suite
 //! of tests runs against every store.
 
+pub mod board;
 mod error;
 pub mod ledger;
 pub mod limits;

@@ -12,6 +12,7 @@
 //! # Ok(()) }
 //! ```
 
+mod board;
 mod config;
 mod keeper;
 mod ledger;
@@ -34,6 +35,7 @@ use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
 };
 
+pub use board::RedisBoard;
 pub use config::RedisConfig;
 pub use ledger::RedisLedger;
 pub(crate) use link::Link;

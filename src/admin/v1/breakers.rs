@@ -39,7 +39,9 @@ pub(super) async fn show(State(admin): App, RawQuery(query): RawQuery) -> Reply 
         .collect();
     keys.sort_by(|(a, _), (b, _)| a.cmp(b));
     let shown = |all: Vec<(String, Value)>| all.into_iter().map(|(_, it)| it).collect::<Vec<_>>();
-    Ok(Json(json!({ "breakers": shown(circuits), "keys": shown(keys) })))
+    let sharing = stack.sharing();
+    let sharing = sharing.map(|it| json!({ "instance": it.instance(), "away": it.away() }));
+    Ok(Json(json!({ "breakers": shown(circuits), "keys": shown(keys), "sharing": sharing })))
 }
 
 fn circuit(status: &breaker::Status<Circuit>, now: Instant) -> Value {
@@ -62,21 +64,24 @@ fn key(status: &breaker::Status<Credential>, now: Instant) -> Value {
 
 fn stands<K>(status: &breaker::Status<K>, now: Instant) -> Value {
     let until = match status.state {
-        breaker::State::Open { until } | breaker::State::Benched { until } => {
-            Some(until.saturating_duration_since(now).as_secs_f64().ceil())
-        }
+        breaker::State::Open { until }
+        | breaker::State::Benched { until }
+        | breaker::State::Advised { until } => Some(until),
         _ => None,
     };
+    let left = |until: Instant| until.saturating_duration_since(now).as_secs_f64().ceil();
+    let advice = |said: &breaker::Advice| json!({ "from": &*said.from, "reason": &*said.why, "seconds_left": left(said.until) });
     let failure = status.last_failure.map(|(class, at)| {
         let ago = now.saturating_duration_since(at).as_secs();
         json!({ "class": class.as_str(), "seconds_ago": ago })
     });
     json!({
         "state": status.state.as_str(),
-        "seconds_left": until,
+        "seconds_left": until.map(left),
         "reason": status.reason.as_ref().map(ToString::to_string),
         "failures_in_a_row": status.failures_in_a_row,
         "last_failure": failure,
+        "advice": status.advice.iter().map(advice).collect::<Vec<_>>(),
     })
 }
 

@@ -10,11 +10,11 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tollway_core::Usd;
-use tollway_rate_limit::{Key, Standing};
+use tollway_rate_limit::{Key, KeyQuota, Standing};
 
-use super::{ApiError, App, Query, Reply, blocking, body};
+use super::{ApiError, App, Query, Reply, blocking, body, quotas::custom};
 use crate::{
-    policy::{self, Quota, Shape, Unit, WhenFull, nearest},
+    policy::{Quota, Shape, Unit, WhenFull, nearest},
     stack::{InForce, Stack, Who},
 };
 
@@ -41,7 +41,7 @@ fn configured(in_force: &InForce<'_>) -> Value {
     json!({
         "limit": &*in_force.name,
         "per": per(in_force),
-        "unit": unit(in_force.quota.unit),
+        "unit": in_force.quota.unit.as_str(),
         "quota": quota(in_force.quota),
         "when_full": full,
         "wait_seconds": wait,
@@ -50,22 +50,22 @@ fn configured(in_force: &InForce<'_>) -> Value {
         "headroom": limit.headroom,
         "warn_at": limit.warns_at(in_force.quota),
         "models": limit.models.iter().map(|glob| glob.as_str()).collect::<Vec<_>>(),
+        "custom": customs(in_force),
     })
+}
+
+/// Keys with a quota of their own.
+fn customs(in_force: &InForce<'_>) -> Vec<Value> {
+    let told = |(key, own): &(Key, KeyQuota)| {
+        let (own, mut told) = custom(in_force, own);
+        (told["key"], told["quota"]) = (key.to_string().into(), quota(&own));
+        told
+    };
+    in_force.custom().iter().take(MOST).map(told).collect()
 }
 
 fn per(in_force: &InForce<'_>) -> Vec<String> {
     in_force.limit.per.iter().map(ToString::to_string).collect()
-}
-
-fn unit(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Requests => "requests",
-        Unit::Tokens => "tokens",
-        Unit::InputTokens => "input_tokens",
-        Unit::OutputTokens => "output_tokens",
-        Unit::Usd => "usd",
-        Unit::Concurrent => "concurrent",
-    }
 }
 
 /// Money is text, as no float holds it.
@@ -76,7 +76,7 @@ pub(super) fn amount(unit: Unit, amount: u64) -> Value {
     }
 }
 
-fn quota(quota: &Quota) -> Value {
+pub(super) fn quota(quota: &Quota) -> Value {
     let most = amount(quota.unit, quota.amount.get());
     match quota.shape {
         Shape::Bucket { per, burst } => json!({
@@ -87,12 +87,7 @@ fn quota(quota: &Quota) -> Value {
             json!({ "shape": "sliding", "amount": most, "seconds": seconds(window) })
         }
         Shape::Calendar(period) => {
-            let period = match period {
-                policy::Period::Hour => "hour",
-                policy::Period::Day => "day",
-                policy::Period::Month => "month",
-            };
-            json!({ "shape": "calendar", "amount": most, "period": period })
+            json!({ "shape": "calendar", "amount": most, "period": period.as_str() })
         }
         Shape::Concurrent => json!({ "shape": "concurrent", "amount": most }),
     }
@@ -109,24 +104,24 @@ fn seconds(time: Duration) -> f64 {
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     #[serde(default)]
-    limit: Option<String>,
+    pub(super) limit: Option<String>,
     #[serde(default)]
-    user: Option<String>,
+    pub(super) user: Option<String>,
     #[serde(default)]
-    key: Option<String>,
+    pub(super) key: Option<String>,
     #[serde(default)]
-    ip: Option<String>,
+    pub(super) ip: Option<String>,
     #[serde(default)]
-    provider: Option<String>,
+    pub(super) provider: Option<String>,
     #[serde(default)]
-    all: bool,
+    pub(super) all: bool,
 }
 
 const NAMES: [&str; 6] = ["limit", "user", "key", "ip", "provider", "all"];
 
 impl Asked {
-    fn of_query(query: Option<&str>) -> Result<Self, ApiError> {
-        let query = Query::parse(query, &NAMES)?;
+    pub(super) fn of_query(query: Option<&str>, names: &[&str]) -> Result<Self, ApiError> {
+        let query = Query::parse(query, names)?;
         let name = |name| query.get(name).map(str::to_owned);
         Ok(Self {
             limit: name("limit"),
@@ -138,7 +133,7 @@ impl Asked {
         })
     }
 
-    fn who(&self) -> Result<Vec<Who>, ApiError> {
+    pub(super) fn who(&self) -> Result<Vec<Who>, ApiError> {
         let ip = self.ip.as_deref().map(|text| {
             let wrong = |_| ApiError::bad("ip", format!("`{text}` is no address"));
             text.parse::<IpAddr>().map(Who::Ip).map_err(wrong)
@@ -153,7 +148,7 @@ impl Asked {
     }
 
     /// The limits asked for: one by its name, or by the name of which it is a part; or all.
-    fn among<'a>(&self, stack: &'a Stack) -> Result<Vec<InForce<'a>>, ApiError> {
+    pub(super) fn among<'a>(&self, stack: &'a Stack) -> Result<Vec<InForce<'a>>, ApiError> {
         let Some(name) = &self.limit else { return Ok(stack.limits_in_force().collect()) };
         let is = |one: &InForce<'_>| *one.name == **name || *one.limit.name == **name;
         let found: Vec<_> = stack.limits_in_force().filter(is).collect();
@@ -169,7 +164,7 @@ impl Asked {
 
 /// `GET /limits/status`: how limits stand for somebody, or for those who have used the most.
 pub(super) async fn status(State(admin): App, RawQuery(query): RawQuery) -> Reply {
-    let asked = Asked::of_query(query.as_deref())?;
+    let asked = Asked::of_query(query.as_deref(), &NAMES)?;
     let stack = admin.stack();
     blocking(move || {
         let who = asked.who()?;
@@ -196,12 +191,15 @@ pub(super) async fn status(State(admin): App, RawQuery(query): RawQuery) -> Repl
 
 fn standing_of(in_force: &InForce<'_>, key: &Key, standing: &Standing) -> Value {
     let of = in_force.quota.unit;
+    let own = standing.own.as_ref().map(|own| custom(in_force, own));
+    let (own, custom) = own.unzip();
     json!({
         "limit": &*in_force.name,
         "per": per(in_force),
         "key": key.to_string(),
-        "unit": unit(of),
-        "quota": quota(in_force.quota),
+        "unit": of.as_str(),
+        "quota": quota(own.as_ref().unwrap_or(in_force.quota)),
+        "custom": custom,
         "capacity": amount(of, standing.capacity),
         "used": amount(of, standing.capacity.saturating_sub(standing.remaining)),
         "held": amount(of, standing.held),
@@ -224,32 +222,27 @@ pub(super) async fn buckets(State(admin): App, RawQuery(query): RawQuery) -> Rep
 /// `POST /limits/reset`: somebody has their whole quota again.
 pub(super) async fn reset(State(admin): App, sent: Result<Bytes, BytesRejection>) -> Reply {
     let asked: Asked = body(sent)?;
-    let stack = admin.stack();
-    blocking(move || {
-        let who = asked.who()?;
-        if who.is_empty() && !asked.all {
-            let message = "say whose: `user`, `key`, `ip` or `provider`, or `all`: true";
-            return Err(ApiError::bad("user", message));
-        }
-        let mut reset: Vec<Value> = Vec::new();
-        for limit in asked.among(&stack)? {
-            let found = match who.as_slice() {
-                [] => limit.all(),
-                who => who.iter().flat_map(|who| limit.of(who)).collect(),
-            };
-            for (key, _) in found.iter().filter(|(key, _)| limit.reset(key)) {
-                if reset.len() < MOST {
-                    reset.push(json!({ "limit": &*limit.name, "key": key.to_string() }));
-                }
+    let (stack, who) = (admin.stack(), asked.who()?);
+    if who.is_empty() && !asked.all {
+        let message = "say whose: `user`, `key`, `ip` or `provider`, or `all`: true";
+        return Err(ApiError::bad("user", message));
+    }
+    let limits = asked.among(&stack)?;
+    let (mut reset, mut shared): (Vec<Value>, _) = (Vec::new(), Vec::new());
+    for limit in &limits {
+        for key in limit.reset(&who).await? {
+            if reset.len() < MOST {
+                reset.push(json!({ "limit": &*limit.name, "key": key.to_string() }));
             }
         }
-        if reset.is_empty() {
-            return Err(ApiError::not_found("nothing of that is in memory: nothing was used"));
-        }
-        tracing::info!(keys = reset.len(), "an operator gave keys their quota back");
-        Ok(Json(json!({ "reset": reset })))
-    })
-    .await
+        shared.extend(limit.is_shared().then(|| limit.name.clone()));
+    }
+    stack.tell_reset(&shared, &who).await?;
+    if reset.is_empty() {
+        return Err(ApiError::not_found("nothing of that was used"));
+    }
+    tracing::info!(keys = reset.len(), "an operator gave keys their quota back");
+    Ok(Json(json!({ "reset": reset })))
 }
 
 /// `POST /limits/cleanup`: keys are forgotten that can't be told from new ones.

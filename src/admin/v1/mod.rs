@@ -9,6 +9,7 @@ mod history;
 mod keys;
 mod limits;
 mod policy;
+mod quotas;
 
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Arc<Admin>>)> {
         ("/limits", get(limits::config)),
         ("/limits/status", get(limits::status)),
         ("/limits/buckets", get(limits::buckets)),
+        ("/limits/quotas", get(quotas::show).post(quotas::set).delete(quotas::remove)),
         ("/limits/reset", post(limits::reset)),
         ("/limits/cleanup", post(limits::cleanup)),
         ("/limits/stats", get(history::stats)),
@@ -122,7 +124,7 @@ fn body<T: DeserializeOwned>(sent: Result<Bytes, BytesRejection>) -> Result<T, A
     let sent = sent.map_err(|_| ApiError::too_large(LARGEST))?;
     let text: &[u8] = if sent.is_empty() { b"{}" } else { &sent };
     // A list would be taken for the fields in their order.
-    if text.trim_ascii_start().first() != Some(&b'{') {
+    if text.trim_ascii_start().first() == Some(&b'[') {
         return Err(ApiError::no_object());
     }
     serde_json::from_slice(text).map_err(|error| ApiError::body(&error))

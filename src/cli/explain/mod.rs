@@ -31,7 +31,8 @@ pub(super) struct ExplainArgs {
     /// A header of the request; may be given several times.
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
     header: Vec<(HeaderName, HeaderValue)>,
-    /// Who asks: the name or owner of a key of the policy's, or any user.
+    /// Who asks: the name or owner of a key of the policy's, or any user. Left out, it is whoever the
+    /// headers name, as the proxy would know its caller.
     #[arg(long, value_name = "USER")]
     caller: Option<String>,
     /// The request's path; guessed from the body if left out.

@@ -1,10 +1,8 @@
 use std::{num::NonZeroU64, time::Duration};
 
-use tollway_core::Usd;
-
-use super::{Check, globs, targets::Targets};
+use super::{Check, borrow, globs, targets::Targets};
 use crate::policy::{
-    Cheaper, Limit, Period, Quota, Scope, Shape, State, Store, Unit, WhenFull, WhenStoreIsAway,
+    Cheaper, Limit, Period, Quota, Scope, Shape, Unit, WhenFull, WhenStoreIsAway,
     node::Span,
     read::{At, OneOrMany, Scalar},
     values::{AwayName, Count, Per, Rate, ShapeName, Text},
@@ -42,7 +40,7 @@ pub(super) fn limits(
                 let message = format!(
                     "limit `{}` can never bind on {}: `{}` counts the same requests and is full first",
                     check.name(&limit.name),
-                    unit_name(quota.unit),
+                    quota.unit.as_str(),
                     check.name(&tighter.name)
                 );
                 check.warn(*span, path, message);
@@ -80,21 +78,10 @@ fn tighter(first: &Quota, than: &Quota) -> bool {
 fn named(at: &At<Text>, limit: &Limit, check: &mut Check<'_, '_>) {
     let fits = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
     let units = limit.quotas.iter().filter(|_| limit.quotas.len() > 1);
-    let unit = units.map(|quota| unit_name(quota.unit).len() + 1).max().unwrap_or(0);
+    let unit = units.map(|quota| quota.unit.as_str().len() + 1).max().unwrap_or(0);
     if limit.name.is_empty() || limit.name.len() + unit > 64 || !limit.name.bytes().all(fits) {
         let expected = format!("1 to {} ASCII characters, without quotes and `\\`", 64 - unit);
         check.reader.wrong(at, "a limit can't have this name").expected(expected);
-    }
-}
-
-fn unit_name(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Requests => "requests",
-        Unit::Tokens => "tokens",
-        Unit::InputTokens => "input_tokens",
-        Unit::OutputTokens => "output_tokens",
-        Unit::Usd => "usd",
-        Unit::Concurrent => "concurrent",
     }
 }
 
@@ -134,79 +121,13 @@ fn limit(at: &At<LimitWritten>, targets: &Targets<'_>, check: &mut Check<'_, '_>
         per: per?,
         when_full,
         when_store_is_away,
-        borrow: borrow(at, &quotas, headroom, check),
+        borrow: borrow::share(at, &quotas, headroom, check),
         quotas,
         enforce: written.enforce.as_ref().is_none_or(|at| at.value),
         headroom,
         warn_at,
         models,
     })
-}
-
-/// The share that an instance may take beforehand.
-fn borrow(
-    at: &At<LimitWritten>,
-    quotas: &[Quota],
-    headroom: f64,
-    check: &mut Check<'_, '_>,
-) -> f64 {
-    let Some(at) = &at.value.borrow else { return 0.0 };
-    let share = at.value.0;
-    if share > 0.1 || share == 0.0 {
-        let quote = check.reader.quote(at);
-        let message = format!("`{quote}` can't be borrowed");
-        check.reader.wrong(at, message).expected("above 0% and at most 10%");
-        return 0.0;
-    }
-    if quotas.iter().any(|quota| quota.unit == Unit::Concurrent) {
-        let message = "places for requests at the same time can't be borrowed";
-        check.reader.wrong(at, message).help("give `concurrent` a limit of its own");
-        return 0.0;
-    }
-    for quota in quotas {
-        let most = match quota.shape {
-            Shape::Bucket { burst, .. } => burst,
-            _ => quota.amount,
-        };
-        #[expect(clippy::cast_precision_loss, reason = "far below what a float can't tell apart")]
-        let slice = most.get() as f64 * (1.0 - headroom) * share;
-        if slice < 2.0 {
-            let message = format!(
-                "less than 2 {} would be borrowed: each request would ask all the same",
-                unit_name(quota.unit)
-            );
-            check.reader.wrong(at, message).help("take it away, or borrow more");
-            return 0.0;
-        }
-    }
-    share
-}
-
-/// Nothing can be borrowed where nobody else takes from it.
-pub(super) fn borrowed(
-    written: &PolicyWritten,
-    policy: (&[Limit], &State),
-    check: &mut Check<'_, '_>,
-) {
-    let (limits, state) = policy;
-    let shared = |quota: &Quota| {
-        let store = if quota.unit == Unit::Usd { &state.budgets } else { &state.limits };
-        matches!(store, Store::Redis(_))
-    };
-    let alone = |limit: &&Limit| limit.borrow > 0.0 && !limit.quotas.iter().all(shared);
-    for limit in limits.iter().filter(alone) {
-        let named = |at: &&At<LimitWritten>| {
-            at.value.name.as_ref().is_some_and(|name| *name.value.0 == *limit.name)
-        };
-        let mut all = written.limits.iter().flat_map(|list| &list.value.0);
-        let Some(at) = all.find(named).and_then(|at| at.value.borrow.as_ref()) else { continue };
-        // Where its store could not be read, that was told already.
-        if !check.reader.told_under("state") {
-            let message = "no other instance takes from this limit: it is not in a Redis";
-            let help = "take it away, or say `state: { redis: URL }`";
-            check.reader.wrong(at, message).help(help);
-        }
-    }
 }
 
 /// What happens instead of a refusal.
@@ -428,11 +349,7 @@ fn burst_of(at: Option<&At<Count>>, amount: NonZeroU64, check: &mut Check<'_, '_
 
 /// The amount in the unit's smallest part.
 fn amount(unit: Unit, rate: &At<Rate>, check: &mut Check<'_, '_>) -> Option<NonZeroU64> {
-    let text = rate.value.amount.as_str();
-    let amount = match unit {
-        Unit::Usd => text.trim_start_matches('$').parse().ok().map(Usd::nanos),
-        _ => Count::parse(text).ok().map(|count| count.0),
-    };
+    let amount = unit.amount(&rate.value.amount);
     let quote = check.reader.quote(rate);
     match amount.map(NonZeroU64::new) {
         Some(Some(amount)) => Some(amount),
@@ -450,7 +367,7 @@ fn amount(unit: Unit, rate: &At<Rate>, check: &mut Check<'_, '_>) -> Option<NonZ
                 }
                 _ => Rate::EXPECTED,
             };
-            let message = format!("`{quote}` is no amount of {}", unit_name(unit));
+            let message = format!("`{quote}` is no amount of {}", unit.as_str());
             check.reader.wrong(rate, message).expected(expected);
             None
         }

@@ -1,6 +1,7 @@
 //! From the policy as written to the checked one: references, ranges, and what can never happen.
 
 mod alerts;
+mod borrow;
 mod callers;
 mod forms;
 mod keys;
@@ -61,7 +62,7 @@ pub(super) fn policy(written: PolicyWritten, reader: &mut Reader<'_>) -> Policy 
         known.checked.as_ref().is_some_and(|provider| provider.probe.is_some())
     };
     let state = state::state(&written, &mut check);
-    limits::borrowed(&written, (&limits, &state), &mut check);
+    borrow::alone(&written, (&limits, &state), &mut check);
     let minds_health = written.health.is_some() || providers.iter().any(probed);
     Policy {
         listen,

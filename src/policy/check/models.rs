@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use tollway_dialect::translate::{Form, Reasoning};
+use tollway_route::Wider;
 
 use super::{Check, globs, when::needs};
 use crate::policy::{
@@ -9,6 +10,7 @@ use crate::policy::{
     values::{DialectName, FormName, PerMillion, ReasoningName, StatusName},
     written::{
         FitWritten, ModelWritten, PolicyWritten, PriceWritten, RegistryWritten, TierWritten,
+        WindowWritten,
     },
 };
 
@@ -190,6 +192,10 @@ fn model(
         },
         context_window: count(&written.context_window, before.and_then(|m| m.context_window)),
         max_input_tokens: count(&written.max_input, before.and_then(|m| m.max_input_tokens)),
+        windows: match (&written.windows, before) {
+            (Some(list), _) => windows(&list.value.0, check),
+            (None, before) => before.map(|before| before.windows.clone()).unwrap_or_default(),
+        },
         max_output_tokens: count(
             &written.max_output_tokens,
             before.and_then(|m| m.max_output_tokens),
@@ -217,6 +223,22 @@ fn model(
             None => before.and_then(|before| before.replacement.clone()),
         },
     })
+}
+
+fn windows(written: &[At<WindowWritten>], check: &mut Check<'_, '_>) -> Vec<Wider> {
+    let window = |at: &At<WindowWritten>| {
+        let (value, tokens) = (at.value.value.as_ref()?, at.value.tokens.as_ref()?);
+        let glob = value.value.0.parse();
+        if glob.is_err() {
+            check.reader.wrong(value, "no value looks like this");
+        }
+        Some(Wider {
+            header: at.value.header.as_ref()?.value.clone(),
+            value: glob.ok()?,
+            window: tokens.value.0,
+        })
+    };
+    written.iter().filter_map(window).collect()
 }
 
 fn pico(at: &Option<At<PerMillion>>) -> Option<u64> {

@@ -36,11 +36,46 @@ pub(super) fn state(written: &PolicyWritten, check: &mut Check<'_, '_>) -> State
             }
         },
     };
+    let (limits, budgets) = (one(&section.limits, check), one(&section.budgets, check));
+    together(section, (&limits, &budgets), check);
+    let breakers = match &section.breakers {
+        // A file beside the process tells nobody else.
+        None if !matches!(stores.default, Store::Redis(_)) => Store::Memory,
+        written => one(written, check),
+    };
+    if let (Some(at), Store::Sqlite(_)) = (&section.breakers, &breakers) {
+        let message = "a file beside the process tells no other instance";
+        check.reader.wrong(at, message).expected("`memory` or `redis`");
+    }
     State {
         ledger: ledger(section, &stores, check),
-        limits: one(&section.limits, check),
-        budgets: one(&section.budgets, check),
+        limits,
+        budgets,
+        breakers,
         documents: stores.default.clone(),
+    }
+}
+
+/// One step decides the limits and budgets of a request, and it can't be taken in two files.
+fn together(
+    section: &StateMapWritten,
+    (limits, budgets): (&Store, &Store),
+    check: &mut Check<'_, '_>,
+) {
+    let two = match (limits, budgets) {
+        (Store::Sqlite(_), Store::Sqlite(_)) => "two files",
+        (Store::Redis(_), Store::Redis(_)) => "two Redis",
+        _ => return,
+    };
+    let own = section.budgets.as_ref().or(section.limits.as_ref());
+    if let Some(at) = own.filter(|_| !limits.is(budgets)) {
+        let message = format!("limits and budgets are decided in one step, not in {two}");
+        let help = "name the same store for both, or `memory` for one of them";
+        check
+            .reader
+            .wrong(at, message)
+            .expected("the store of the other, or one of another kind")
+            .help(help);
     }
 }
 

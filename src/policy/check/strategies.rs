@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tollway_route::Near;
+
 use super::{Check, targets::Targets};
 use crate::policy::{
     By, Group, Member, Nearest, Node, Place, Strategy,
@@ -212,9 +214,12 @@ fn regions(at: &At<NearestWritten>, members: &[Member], check: &mut Check<'_, '_
     let order: Vec<_> = at.value.order.iter().flat_map(|named| &named.value.0).collect();
     let from: Vec<&str> = order.iter().map(|(from, _)| from.value.as_str()).collect();
     let listed = order.iter().flat_map(|(_, regions)| regions).flat_map(|many| &many.value.0);
+    let listed = listed.map(|at| (at, Near::is_same as fn(&str, &str) -> bool));
+    // A caller's region finds those that share its first word, too.
     let default = at.value.default.iter().filter(|at| !from.contains(&at.value.0.as_str()));
-    for region in listed.chain(default) {
-        if !known.contains(&region.value.0.as_str()) {
+    let default = default.map(|at| (at, Near::is_like as fn(&str, &str) -> bool));
+    for (region, is_found) in listed.chain(default) {
+        if !known.iter().any(|known| is_found(known, &region.value.0)) {
             let quote = check.reader.quote(region);
             check
                 .reader

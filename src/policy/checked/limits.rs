@@ -1,7 +1,9 @@
 use std::{fmt, num::NonZeroU64, sync::Arc, time::Duration};
 
+use tollway_core::Usd;
+
 use super::{Place, Secret};
-use crate::policy::Glob;
+use crate::policy::{Glob, read::Scalar, values::Count};
 
 /// A limit: one name, one scope, one or more quotas that are decided together.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,6 +133,28 @@ pub enum Unit {
     Concurrent,
 }
 
+impl Unit {
+    /// As it is written in a policy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::InputTokens => "input_tokens",
+            Self::OutputTokens => "output_tokens",
+            Self::Usd => "usd",
+            Self::Concurrent => "concurrent",
+        }
+    }
+
+    /// An amount as it is written in a policy, in the unit's smallest part.
+    pub(in crate::policy) fn amount(self, text: &str) -> Option<u64> {
+        match self {
+            Self::Usd => text.trim_start_matches('$').parse().ok().map(Usd::nanos),
+            _ => Count::parse(text).ok().map(|count| count.0),
+        }
+    }
+}
+
 /// Over which time a quota counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -161,6 +185,17 @@ pub enum Period {
     Day,
     /// From the first of the month.
     Month,
+}
+
+impl Period {
+    /// As it is written in a policy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
 }
 
 /// What happens to a request that finds a limit full.

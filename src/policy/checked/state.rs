@@ -19,6 +19,8 @@ pub struct State {
     pub limits: Store,
     /// What limits in USD have counted.
     pub budgets: Store,
+    /// What is found out about targets and keys.
+    pub breakers: Store,
     /// What is written at run time, such as keys and quotas: where all is that names no other place.
     pub documents: Store,
 }

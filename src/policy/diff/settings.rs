@@ -43,6 +43,7 @@ impl Changes {
             ("state.ledger", &a.ledger.store, &b.ledger.store),
             ("state.limits", &a.limits, &b.limits),
             ("state.budgets", &a.budgets, &b.budgets),
+            ("state.breakers", &a.breakers, &b.breakers),
             ("state", &a.documents, &b.documents),
         ];
         for (path, one, other) in kinds.into_iter().filter(|(_, one, other)| one != other) {

@@ -69,7 +69,8 @@ section! {
         may routes: List<RouteWritten>,
         /// Where state lives: `memory`, `{ sqlite: FILE }` or `{ redis: URL }`. Default memory.
         may state: StateWritten,
-        /// The time zone of calendar windows, and of the days and months of totals: `Europe/Berlin`.
+        /// The time zone of calendar windows, of the days and months of totals, and of the hours that rules
+        /// name: `Europe/Berlin`.
         /// Default UTC.
         may time_zone: Text,
         /// Models to add to the registry, or whose figures differ from it.

@@ -85,6 +85,8 @@ section! {
         may context_window: Count,
         /// The prompt alone, where it is capped lower.
         may max_input: Count,
+        /// Prompts that it takes of clients that ask for it in a header.
+        may windows: List<WindowWritten>,
         /// The completion alone.
         may max_output_tokens: Count,
         /// What it can do: streaming, tools, vision, json, reasoning, audio. What is not in the list
@@ -108,6 +110,18 @@ section! {
         may replacement: Text,
         /// A remark.
         may note: Text,
+    }
+}
+
+section! {
+    /// The longest prompt of a client that asks for it in a header, such as one for a beta.
+    WindowWritten {
+        /// The header; several values may stand in it, between commas.
+        must header: HeaderName,
+        /// What one of them looks like; `*` for any text.
+        must value: Text,
+        /// Tokens of the prompt.
+        must tokens: Count,
     }
 }
 

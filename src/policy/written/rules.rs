@@ -57,7 +57,7 @@ section! {
         may caller: OneOrMany<Text>,
         /// Tags of the caller's key.
         may tag: Named<Text>,
-        /// Hours of the week in UTC; one of these: `mon-fri 08:00-18:00`.
+        /// Hours of the week in the policy's time zone; one of these: `mon-fri 08:00-18:00`.
         may time: OneOrMany<Hours>,
     }
 }

@@ -48,6 +48,9 @@ section! {
         may limits: StoreWritten,
         /// What limits in USD have counted. Default: the store above.
         may budgets: StoreWritten,
+        /// What one instance found out about targets and keys, told to the others. Default: Redis
+        /// if that is the store above, else memory.
+        may breakers: StoreWritten,
     }
 }
 

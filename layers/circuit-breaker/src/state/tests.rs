@@ -122,11 +122,11 @@ proptest! {
                     model.ended(number, Outcome::Nothing, now);
                 }
                 Step::Force => {
-                    circuit.force_open();
+                    circuit.force_open(now);
                     model.turn(Some(Nanos::MAX));
                 }
                 Step::Reset => {
-                    circuit.reset();
+                    circuit.reset(now);
                     model = Model::default();
                 }
                 Step::End(..) | Step::Cancel(_) => {}
@@ -198,10 +198,10 @@ fn walk(steps: Vec<Step>, look: impl Fn(&Circuit, &[Pass], Nanos, &Config)) {
                 circuit.settle(passes.swap_remove(i % passes.len()), outcome, false, now, &config);
             }
             Step::Cancel(i) if !passes.is_empty() => {
-                circuit.release(passes.swap_remove(i % passes.len()))
+                circuit.release(passes.swap_remove(i % passes.len()));
             }
-            Step::Force => circuit.force_open(),
-            Step::Reset => circuit.reset(),
+            Step::Force => circuit.force_open(now),
+            Step::Reset => circuit.reset(now),
             Step::End(..) | Step::Cancel(_) => {}
         }
         look(&circuit, &passes, now, &config);

@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, header, request::Parts};
+use http::{Method, Request, Response, header, request::Parts};
 use http_body::Body;
 use pin_project::pin_project;
 use tollway_core::{Ask, BoxError, Dialect, Operation};
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     BadRequest, anthropic, gemini, multipart,
     openai::{self, Edits, Span},
+    recognize::usual,
 };
 
 /// Response future of [`Inspect`](crate::Inspect).
@@ -202,7 +203,8 @@ impl Read {
             }
             (Dialect::Anthropic, None) => anthropic::request::read(operation, body),
             (_, None) => {
-                let named = openai::path_model(path);
+                let usual = usual(&Method::POST, path).is_some();
+                let named = if usual { None } else { openai::path_model(path) };
                 openai::request::read_named(operation, body, named.as_deref())
             }
         }

@@ -56,6 +56,7 @@ impl Limiter {
         self.divide(&remote);
         let (here, mut claims): (Vec<_>, Vec<_>) =
             claims.into_iter().partition(|claim| self.rule(claim.rule).here);
+        self.bound(&mut claims);
         let mut wants: Arc<[Want]> = claims.iter().map(|claim| self.want(claim)).collect();
         let arrived = Instant::now();
         let waits: Vec<_> = claims.iter().map(|claim| self.max_wait(claim)).collect();
@@ -79,7 +80,7 @@ impl Limiter {
                     let mut undo = Undo { remote: &remote, take: Some(take) };
                     let (mut here, line) = self.beside(here).await?;
                     let Some(take) = undo.take.take() else { return Err("taken once".into()) };
-                    self.granted(&mut claims, &had, &waited, arrived);
+                    self.granted(&mut claims, (&wants, &had), &waited, arrived);
                     remote.repay(self.now());
                     claims.append(&mut here);
                     let waited = line || !waited.is_empty();
@@ -138,7 +139,7 @@ impl Limiter {
     fn want(&self, claim: &Claim) -> Want {
         let rule = self.rule(claim.rule);
         let key = name(rule, &claim.key);
-        let (shape, enforce) = (rule.limit.shape(), rule.limit.enforced());
+        let ((shape, _), enforce) = (self.in_force(claim, rule), rule.limit.enforced());
         // Who is over it goes on, and owes what it uses.
         let force = claim.over.is_some();
         let amount = if force { 0 } else { claim.amount };
@@ -160,6 +161,16 @@ impl Limiter {
         })
     }
 
+    /// Who wants more than there ever is takes all that there is, where the rule says so.
+    fn bound(&self, claims: &mut [Claim]) {
+        for claim in claims {
+            let rule = self.rule(claim.rule);
+            if rule.bounded {
+                claim.amount = claim.amount.min(self.in_force(claim, rule).0.capacity);
+            }
+        }
+    }
+
     fn max_wait(&self, claim: &Claim) -> Option<Duration> {
         match self.rule(claim.rule).limit.when_full() {
             WhenFull::Reject | WhenFull::Downgrade => None,
@@ -169,12 +180,18 @@ impl Limiter {
     }
 
     /// Counts here what the store granted, and tells of it.
-    fn granted(&self, claims: &mut [Claim], had: &[Had], waited: &[usize], arrived: Instant) {
+    fn granted(
+        &self,
+        claims: &mut [Claim],
+        (wants, had): (&[Want], &[Had]),
+        waited: &[usize],
+        arrived: Instant,
+    ) {
         let mut effects = Effects::default();
-        for (at, (claim, had)) in claims.iter_mut().zip(had).enumerate() {
+        for (at, ((claim, want), had)) in claims.iter_mut().zip(wants).zip(had).enumerate() {
             claim.stage = if had.taken { Stage::Open } else { Stage::Passed };
             if had.climbed {
-                let capacity = self.rule(claim.rule).limit.capacity();
+                let capacity = want.shape.capacity;
                 let kind = EventKind::Warned { used: had.used, capacity };
                 effects.events.push(self.event(claim, kind));
             }
@@ -199,12 +216,13 @@ impl Limiter {
         let rule = self.rule(claim.rule);
         let retry_after = lack.wait.map(Duration::from_nanos);
         let never_fits = lack.never_fits;
-        let available = rule.limit.capacity().saturating_sub(lack.used);
+        let view = self.view(claim, lack);
+        let available = view.capacity.saturating_sub(view.used);
         let asked = claim.amount;
         let kind = EventKind::Refused { never_fits, asked, available, retry_after };
         let events = vec![self.event(claim, kind)];
         self.finish(Effects { events, ..Effects::default() });
-        LimitExceeded::new(super::tell(rule, view(rule, lack)), retry_after, never_fits)
+        LimitExceeded::new(super::tell(rule, view), retry_after, never_fits)
     }
 
     /// Whether some of what is lacking is of limits that let such requests go on; the next take
@@ -218,7 +236,7 @@ impl Limiter {
                 continue;
             }
             let retry_after = lack.wait.filter(|_| !lack.never_fits);
-            let (standing, never_fits) = (view(rule, lack), lack.never_fits);
+            let (standing, never_fits) = (self.view(claim, lack), lack.never_fits);
             let refusal = Refusal { rule: claim.rule, never_fits, retry_after, standing };
             claim.over = Some(Box::new(refusal));
             found = true;
@@ -238,16 +256,17 @@ impl Limiter {
         let mut open = Vec::new();
         for mut claim in claims {
             claim.over = None;
-            let limit = &self.rule(claim.rule).limit;
+            let rule = self.rule(claim.rule);
+            let limit = &rule.limit;
             match limit.when_store_is_away() {
                 WhenStoreIsAway::Closed if limit.enforced() => {
                     return Err(StoreAway::new(limit.name().clone()).into());
                 }
                 WhenStoreIsAway::Local => {
                     // Larger than a share is not larger than the limit.
-                    if claim.amount <= limit.capacity() {
-                        let most = self.table(self.rule(claim.rule)).shape.capacity;
-                        claim.amount = claim.amount.min(most);
+                    let (whole, _) = self.in_force(&claim, rule);
+                    if claim.amount <= whole.capacity {
+                        claim.amount = claim.amount.min(self.local(rule, whole).capacity);
                     }
                     here.push(claim);
                 }
@@ -293,7 +312,8 @@ impl Limiter {
                         continue;
                     }
                     let want = Want { force: false, ..self.want(claim) };
-                    remote.owe(want, self.local(rule), claim.spent, now);
+                    let share = self.local(rule, want.shape);
+                    remote.owe(want, share, claim.spent, now);
                 }
                 self.repay();
             }
@@ -307,14 +327,21 @@ impl Limiter {
         }
     }
 
-    /// A limit's shape in the local tables.
-    pub(super) fn local(&self, rule: &Rule) -> Shape {
-        match &self.remote {
-            Some(remote) if !rule.here => {
-                share(rule.limit.shape(), remote.instances.load(Ordering::Relaxed))
-            }
-            _ => rule.limit.shape(),
-        }
+    /// A shape in the local tables.
+    pub(super) fn local(&self, rule: &Rule, whole: Shape) -> Shape {
+        self.parts(rule).map_or(whole, |parts| share(whole, parts))
+    }
+
+    /// Instances that the local table of a rule is one's share of; `None`: it is the whole.
+    pub(super) fn parts(&self, rule: &Rule) -> Option<u32> {
+        let remote = self.remote.as_ref().filter(|_| !rule.here)?;
+        Some(remote.instances.load(Ordering::Relaxed))
+    }
+
+    /// What a store tells of a limit without room.
+    fn view(&self, claim: &Claim, lack: &Lack) -> View {
+        let (Shape { capacity, .. }, own) = self.in_force(claim, self.rule(claim.rule));
+        View { capacity, used: lack.used, held: 0, waiting: 0, reset: lack.reset, own }
     }
 
     /// Whether the local tables decide it.
@@ -375,14 +402,15 @@ fn worst(
     Some((worst, limit))
 }
 
-/// What a store tells of a limit without room.
-fn view(rule: &Rule, lack: &Lack) -> View {
-    let capacity = rule.limit.capacity();
-    View { capacity, used: lack.used, held: 0, waiting: 0, reset: lack.reset }
-}
-
 /// The name of one key of a limit in a store.
 pub(super) fn name(rule: &Rule, key: &Key) -> Arc<str> {
+    let mut name = prefix(rule);
+    key.write(&mut name);
+    name.into()
+}
+
+/// What the names of its keys begin with.
+pub(super) fn prefix(rule: &Rule) -> String {
     let limit = rule.memory();
     let mut name = String::with_capacity(limit.len() + 32);
     name.push_str(limit);
@@ -398,6 +426,5 @@ pub(super) fn name(rule: &Rule, key: &Key) -> Arc<str> {
         name.push_str(scope);
     }
     name.push(':');
-    key.write(&mut name);
-    name.into()
+    name
 }

@@ -1,12 +1,15 @@
 //! What an operator asks of limits while traffic flows: a few keys at a time, so that no request
 //! waits long for the lock.
 
-use super::{Limiter, tell};
+use super::{Limiter, ask, tell};
 use crate::{
     Key, Standing,
     decide::{Core, Effects},
 };
-use tollway_store::limits::Now;
+use tollway_store::{
+    StoreError,
+    limits::{Kind, Now},
+};
 
 /// Keys looked at while the lock is held.
 const PAGE: usize = 256;
@@ -33,6 +36,54 @@ impl Limiter {
         let found = self.lock().reset(at as u32, key, now, &mut effects);
         self.finish(effects);
         found
+    }
+
+    /// Whether a shared store decides a rule.
+    pub(crate) fn is_shared(&self, rule: usize) -> bool {
+        self.rules.get(rule).is_some_and(|rule| !self.is_here(rule))
+    }
+
+    /// The same in the store, for one key; whether that had used something. Places are given back
+    /// by nobody but those who have them.
+    pub(crate) async fn reset_shared(&self, rule: usize, key: &Key) -> Result<bool, StoreError> {
+        let (Some(remote), Some(told)) = (&self.remote, self.rules.get(rule)) else {
+            return Ok(false);
+        };
+        self.reset(rule, key);
+        if told.limit.shape().kind == Kind::Concurrent {
+            return Ok(false);
+        }
+        Ok(!remote.store.reset(&[ask::name(told, key)]).await?.is_empty())
+    }
+
+    /// The same for all keys that `which` picks; which had used something.
+    pub(crate) async fn reset_all_shared(
+        &self,
+        rule: usize,
+        which: impl Fn(&Key) -> bool,
+    ) -> Result<Vec<Key>, StoreError> {
+        let (Some(remote), Some(told)) = (&self.remote, self.rules.get(rule)) else {
+            return Ok(Vec::new());
+        };
+        for (key, _) in self.entries(rule).unwrap_or_default() {
+            if which(&key) {
+                self.reset(rule, &key);
+            }
+        }
+        let (mut all, mut from) = (Vec::new(), Some(0));
+        if told.limit.shape().kind == Kind::Concurrent {
+            return Ok(all);
+        }
+        let prefix = ask::prefix(told);
+        let read = |name: &str| Key::read(name.strip_prefix(&prefix)?);
+        while let Some(at) = from {
+            let (mut found, next) = remote.store.keys(&prefix, at).await?;
+            found.retain(|name| read(name).is_some_and(|key| which(&key)));
+            let reset = remote.store.reset(&found).await?;
+            all.extend(reset.iter().filter_map(|name| read(name)));
+            from = next;
+        }
+        Ok(all)
     }
 
     /// Forgets the keys of a rule that can't be told from new ones; how many.

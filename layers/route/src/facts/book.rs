@@ -19,8 +19,8 @@ const ERRORS: usize = 8;
 /// Quantiles are taken anew at most this often, once there are many samples.
 const EVERY: Nanos = 100_000_000;
 const MANY: u32 = 100;
-/// Samples that quantiles rest on, where there are more: of the newest parts of the window. What
-/// happens at a busy target shows in seconds.
+/// Samples that quantiles rest on, where there are more and no more are asked for: of the newest parts
+/// of the window. What happens at a busy target shows in seconds.
 const ENOUGH: u32 = 200;
 /// A sample that comes after a pause and is quicker than the median by this factor is of another
 /// target than the one that was known.
@@ -143,10 +143,11 @@ impl Book {
             let mark = |measures: &Measures| {
                 (measures.marks(self.config.min_samples), measures.usual_in_flight())
             };
+            let enough = self.config.min_samples.max(ENOUGH);
             (self.marks, self.usual_in_flight) = match self.window.total() {
                 None => (Marks::NONE, 0.0),
-                Some(few) if few.samples() <= ENOUGH => mark(few),
-                Some(_) => mark(&self.window.recent(|part| part.samples() >= ENOUGH)),
+                Some(few) if few.samples() <= enough => mark(few),
+                Some(_) => mark(&self.window.recent(|part| part.samples() >= enough)),
             };
             (self.marked_at, marks_at) = (now, Nanos::MAX);
         }

@@ -6,7 +6,8 @@ use std::{fmt, time::Duration};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Length of the sliding window behind quantiles and means. At a busy target quantiles rest on the
-    /// newest of its parts that hold 200 samples. Default 5 min.
+    /// newest of its parts that hold 200 samples, or [`min_samples`](Self::min_samples) if that is more.
+    /// Default 5 min.
     pub window: Duration,
     /// Parts in which the window slides; each that holds something takes 1.7 kB. Default 10.
     pub parts: u32,
@@ -19,8 +20,8 @@ pub struct Config {
     pub peak_half_life: Duration,
     /// When a target is degraded or down.
     pub health: Thresholds,
-    /// Most targets to remember. When all of them had traffic within the window, further ones
-    /// are not tracked. Default 4,096.
+    /// Most targets to remember. When there are more, those go that had no request for a window, and
+    /// if all had, those that had none for the longest. Default 4,096.
     pub max_targets: usize,
 }
 

@@ -42,6 +42,11 @@ pub enum Issue {
         /// For so long yet.
         left: Duration,
     },
+    /// Others found it down, and nothing here has shown otherwise.
+    FoundByOthers {
+        /// For so long yet.
+        left: Duration,
+    },
     /// It was down and is being tried.
     Trying {
         /// Successes in a row so far.
@@ -67,6 +72,9 @@ impl fmt::Display for Issue {
             }
             Self::Resting { left } => {
                 write!(f, "down, tried again in {} s", left.as_millis().div_ceil(1000))
+            }
+            Self::FoundByOthers { left } => {
+                write!(f, "found down by others, for {} s", left.as_millis().div_ceil(1000))
             }
             Self::Trying { succeeded, of } => {
                 write!(f, "tried after an outage, {succeeded} of {of} successes so far")

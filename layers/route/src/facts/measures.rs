@@ -17,6 +17,8 @@ pub(super) struct Sample {
     pub(super) first_token: Option<Duration>,
     /// Other requests that were under way as it began.
     pub(super) beside: u32,
+    /// Tokens that whoever asked usually gets.
+    pub(super) usual: Option<f32>,
     pub(super) usage: Option<Usage>,
     pub(super) cost: Option<Usd>,
 }
@@ -33,6 +35,9 @@ pub(super) struct Measures {
     input: u64,
     cached: u64,
     output: u64,
+    /// Output of those whose askers' usual lengths were known, and the sum of these.
+    told: u64,
+    foretold: u64,
     /// Output after the first token, and the nanoseconds it took.
     streamed: u64,
     streaming: u64,
@@ -60,6 +65,10 @@ impl Measures {
         self.input = self.input.saturating_add(tokens(usage.input));
         self.cached = self.cached.saturating_add(tokens(usage.cached.min(usage.input)));
         self.output = self.output.saturating_add(tokens(usage.output));
+        if let Some(usual) = sample.usual {
+            self.told = self.told.saturating_add(tokens(usage.output));
+            self.foretold = self.foretold.saturating_add(tokens(usual.round() as u64));
+        }
         let streaming = sample.first_token.map(|first| sample.whole.saturating_sub(first));
         if let Some(streaming) = streaming.filter(|time| *time >= AT_ONCE && usage.output > 1) {
             self.streamed = self.streamed.saturating_add(tokens(usage.output - 1));
@@ -92,6 +101,7 @@ impl Measures {
             tokens_per_second: mean(self.streamed, self.streaming).map(|rate| rate * 1e9),
             cost: self.cost.checked_div(self.priced).map(Usd::from_nanos),
             output_tokens: mean(self.output, self.metered),
+            wordiness: mean(self.told, self.foretold).map(|ratio| ratio.clamp(0.05, 20.0)),
             cached_share: mean(self.cached, self.input).unwrap_or(0.0),
             usual_in_flight: self.usual_in_flight(),
             ..Figures::default()
@@ -115,6 +125,8 @@ impl Part for Measures {
             (&mut self.input, other.input),
             (&mut self.cached, other.cached),
             (&mut self.output, other.output),
+            (&mut self.told, other.told),
+            (&mut self.foretold, other.foretold),
             (&mut self.streamed, other.streamed),
             (&mut self.streaming, other.streaming),
         ];

@@ -38,6 +38,7 @@ mod config;
 mod future;
 mod health;
 mod layer;
+mod lengths;
 mod measures;
 mod probe;
 mod published;

@@ -29,6 +29,7 @@ pub(super) struct Published {
     peak: AtomicU32,
     tokens_per_second: AtomicU32,
     output_tokens: AtomicU32,
+    wordiness: AtomicU32,
     cached_share: AtomicU32,
     usual_in_flight: AtomicU32,
     /// When the latest sample came.
@@ -92,6 +93,7 @@ impl Published {
             peak: AtomicU32::default(),
             tokens_per_second: AtomicU32::default(),
             output_tokens: AtomicU32::default(),
+            wordiness: AtomicU32::default(),
             cached_share: AtomicU32::default(),
             usual_in_flight: AtomicU32::default(),
             sampled_at: AtomicU64::default(),
@@ -143,6 +145,7 @@ impl Published {
         float(&self.peak, latest.peak);
         float(&self.tokens_per_second, means.tokens_per_second.unwrap_or(f32::NAN));
         float(&self.output_tokens, means.output_tokens.unwrap_or(f32::NAN));
+        float(&self.wordiness, means.wordiness.unwrap_or(f32::NAN));
         float(&self.cached_share, means.cached_share);
         float(&self.usual_in_flight, means.usual_in_flight);
     }
@@ -156,6 +159,11 @@ impl Published {
     pub(super) fn health(&self, now: Nanos, in_flight: u32) -> Health {
         let trickle = self.rules.trickle.load(Relaxed);
         Standing::from_bits(self.standing.load(Relaxed)).health(now, in_flight, trickle)
+    }
+
+    /// See [`Figures::wordiness`].
+    pub(super) fn wordiness(&self) -> Option<f32> {
+        Some(f32::from_bits(self.wordiness.load(Relaxed))).filter(|value| !value.is_nan())
     }
 
     pub(super) fn read(&self, now: Nanos, in_flight: u32) -> Figures {
@@ -184,6 +192,7 @@ impl Published {
             tokens_per_second: known(&self.tokens_per_second),
             cost: (cost != NO_COST).then(|| Usd::from_nanos(cost)),
             output_tokens: known(&self.output_tokens),
+            wordiness: known(&self.wordiness),
             cached_share: float(&self.cached_share),
             in_flight,
             usual_in_flight: float(&self.usual_in_flight),

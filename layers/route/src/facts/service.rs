@@ -8,12 +8,13 @@ use http::{Extensions, Request, Response, response};
 use http_body::Body;
 use tokio::time::Instant;
 use tollway_core::{
-    Ask, BoxError, Ending, ErrorClass, Failure, Guard, GuardedBody, Metered, Operation, Target,
+    Ask, BoxError, Caller, Ending, ErrorClass, Failure, Guard, GuardedBody, Metered, Operation,
+    Target,
 };
 use tower_service::Service;
 
 use super::{
-    Classify, CostOf, Outcome, ResponseFuture, Trip, Verdict, classify::is_callers_own,
+    Classify, CostOf, Outcome, ResponseFuture, Slot, Trip, Verdict, classify::is_callers_own,
     layer::Parts,
 };
 
@@ -92,9 +93,16 @@ impl<C: Classify, P: CostOf> Tracked<C, P> {
             Some(ask) => (ask.operation, ask.input_tokens),
             None => (Operation::Other, 0),
         };
+        let begin = |slot: Arc<Slot>| {
+            let mut trip = slot.begin(Instant::now());
+            if let Some(ask) = request.get::<Ask>() {
+                trip.asked_by(request.get::<Caller>(), ask);
+            }
+            trip
+        };
         Self(slot.map(|slot| Live {
             parts: parts.clone(),
-            trip: slot.begin(Instant::now()),
+            trip: begin(slot),
             operation,
             input_tokens,
             meter: None,

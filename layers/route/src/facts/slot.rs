@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use tollway_core::{ErrorClass, Target};
 
 use super::{
-    Config, Nanos, Outcome, Trip,
+    Config, Issue, Nanos, Outcome, Trip,
     book::{Book, Proof},
     health::Standing,
+    lengths::Lengths,
     measures::{Sample, Success},
     nanos,
     published::{Latest, Published},
@@ -42,18 +43,30 @@ pub struct Slot {
     /// When a request last began; 0: never.
     touched: AtomicU64,
     published: Published,
+    lengths: Arc<Lengths>,
     book: Mutex<Book>,
+    /// Until when it is down by the word of others, and when it was last seen to be well here.
+    advised: AtomicU64,
+    well: AtomicU64,
 }
 
 impl Slot {
-    pub(super) fn new(target: Target, config: Arc<Config>, epoch: Instant) -> Self {
+    pub(super) fn new(
+        target: Target,
+        config: Arc<Config>,
+        epoch: Instant,
+        lengths: Arc<Lengths>,
+    ) -> Self {
         Self {
             target,
             epoch,
             in_flight: AtomicU32::new(0),
             touched: AtomicU64::new(0),
             published: Published::new(&config),
+            lengths,
             book: Mutex::new(Book::new(config)),
+            advised: AtomicU64::new(0),
+            well: AtomicU64::new(0),
         }
     }
 
@@ -91,12 +104,39 @@ impl Slot {
             }
         }
         let in_flight = self.in_flight.load(Relaxed);
-        self.published.read(now, in_flight)
+        let figures = self.published.read(now, in_flight);
+        if self.is_advised(now) { Figures { health: Health::Down, ..figures } } else { figures }
+    }
+
+    fn is_advised(&self, now: Nanos) -> bool {
+        now < self.advised.load(Relaxed)
+    }
+
+    /// It is well: what others found before is over.
+    fn seen_well(&self, now: Nanos) {
+        self.well.store(now, Relaxed);
+        // Most have none, and need not write where others read.
+        if self.advised.load(Relaxed) > 0 {
+            self.advised.store(0, Relaxed);
+        }
+    }
+
+    /// Others found it down; whether that was after it was last seen to be well here.
+    pub(super) fn advise_down(&self, found: Instant, until: Option<Instant>) -> bool {
+        let until = until.map_or(0, |until| self.clock(until));
+        let late = self.well.load(Relaxed) > self.clock(found);
+        if !late {
+            self.advised.store(until, Relaxed);
+        }
+        !late
     }
 
     /// A probe of the target, which is no request, has ended: counts for its health alone.
     pub fn probed(&self, ok: bool, now: Instant) {
         let now = self.clock(now);
+        if ok {
+            self.seen_well(now);
+        }
         let mut book = self.lock();
         // What a provider answers by proves nothing of one model.
         if self.target.model().is_none() {
@@ -115,6 +155,7 @@ impl Slot {
             let book = whole.lock();
             (book.state.of_probes(), book.at)
         };
+        self.advised.store(whole.advised.load(Relaxed), Relaxed);
         let mut book = self.lock();
         book.state = probed;
         self.publish(book, at);
@@ -125,7 +166,11 @@ impl Slot {
         let (figures, now) = (self.figures(now), self.clock(now));
         let book = self.lock();
         let seen = book.seen();
-        let issues = book.state.issues(&seen, book.usual_error(), now, &book.config.health);
+        let mut issues = book.state.issues(&seen, book.usual_error(), now, &book.config.health);
+        if self.is_advised(now) {
+            let left = self.advised.load(Relaxed).saturating_sub(now);
+            issues.push(Issue::FoundByOthers { left: Duration::from_nanos(left) });
+        }
         let errors = book.errors.iter().flatten().map(|(class, at)| PastError {
             class: *class,
             age: Duration::from_nanos(now.saturating_sub(*at)),
@@ -135,6 +180,10 @@ impl Slot {
 
     pub(super) fn settle(&self, trip: &Trip, now: Instant, outcome: &Outcome) {
         let now = self.clock(now);
+        if outcome.ok {
+            self.seen_well(now);
+        }
+        let usual = trip.asker.and_then(|asker| self.lengths.usual(asker));
         let mut book = self.lock();
         book.age(now);
         let timeout = outcome.class == Some(ErrorClass::Timeout);
@@ -146,6 +195,7 @@ impl Slot {
                 whole,
                 first_token: first_token.map(|at| trip.until(at)),
                 beside: trip.beside,
+                usual,
                 usage: outcome.usage,
                 cost: outcome.cost,
             };
@@ -165,6 +215,11 @@ impl Slot {
             }
         }
         self.publish(book, now);
+        if let (Some(asker), Some(usage)) = (trip.asker, outcome.usage.filter(|_| outcome.ok)) {
+            // As long as it would have been at a target that is no wordier than others.
+            let wordiness = self.published.wordiness().unwrap_or(1.0);
+            self.lengths.learn(asker, usage.output as f32 / wordiness);
+        }
     }
 
     pub(super) fn leave(&self) {
@@ -228,8 +283,8 @@ impl Live for Slot {
     }
 
     fn is_down(&self, now: Instant) -> bool {
-        let in_flight = self.in_flight.load(Relaxed);
-        self.published.health(self.clock(now), in_flight) == Health::Down
+        let (now, in_flight) = (self.clock(now), self.in_flight.load(Relaxed));
+        self.is_advised(now) || self.published.health(now, in_flight) == Health::Down
     }
 }
 

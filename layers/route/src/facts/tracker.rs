@@ -1,13 +1,22 @@
 use std::{
+    cmp::Reverse,
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use tokio::time::Instant;
-use tollway_core::{NameMap, Target};
+use tollway_core::{Ask, Caller, NameMap, Target};
 
-use super::{Config, ConfigError, Slot, Snapshot, book::Proof, nanos};
+use super::{
+    Config, ConfigError, Nanos, Slot, Snapshot,
+    book::Proof,
+    lengths::{Asker, Lengths},
+    nanos,
+};
 use crate::{Live, Track};
+
+/// Targets in a snapshot that nobody names, at most.
+const STRANGERS: usize = 64;
 
 /// The live figures of all targets. Clones share them.
 #[derive(Clone)]
@@ -15,6 +24,7 @@ pub struct Tracker(Arc<Inner>);
 
 struct Inner {
     epoch: Instant,
+    lengths: Arc<Lengths>,
     table: RwLock<Table>,
 }
 
@@ -35,7 +45,7 @@ impl Tracker {
         config.check()?;
         let (config, slots) = (Arc::new(config), NameMap::default());
         let table = RwLock::new(Table { config, slots, turn_away: 0 });
-        Ok(Self(Arc::new(Inner { epoch: Instant::now(), table })))
+        Ok(Self(Arc::new(Inner { epoch: Instant::now(), lengths: Arc::default(), table })))
     }
 
     /// What figures are kept by.
@@ -140,9 +150,49 @@ impl Tracker {
         drop(held);
     }
 
-    /// The figures as they are at `now`, by target, provider and model: of targets that have a request
-    /// under way or have had one, of providers that were probed, and of those that are `named` besides. A
-    /// model that its provider refused as not known, and never served, has had none.
+    /// Somebody else found by probes that a provider is down by one of its keys: all targets of both are
+    /// taken for down until then, or until a request or a probe here succeeds. `None`: they say so no
+    /// more. Nothing of it is counted. Whether it was found after anything was last seen to be well here.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tokio::time::Instant;
+    /// use tollway_core::Target;
+    /// use tollway_route::{Health, facts::{Config, Tracker}};
+    ///
+    /// let (tracker, now) = (Tracker::new(Config::default())?, Instant::now());
+    /// let (whole, llama) = (Target::new("groq", "main", None), Target::new("groq", "main", Some("llama".into())));
+    /// let health = |at| tracker.slot(&llama).figures(at).health;
+    /// assert!(tracker.advise_down(&whole, now, Some(now + Duration::from_secs(30))));
+    /// assert_eq!(health(now), Health::Down);
+    /// assert_eq!(health(now + Duration::from_secs(30)), Health::Healthy);
+    /// tracker.probed(&whole, true, now + Duration::from_secs(1));
+    /// assert_eq!(health(now + Duration::from_secs(1)), Health::Healthy);
+    /// assert!(!tracker.advise_down(&whole, now, Some(now + Duration::from_secs(30))));
+    /// # Ok::<_, tollway_route::facts::ConfigError>(())
+    /// ```
+    pub fn advise_down(&self, whole: &Target, found: Instant, until: Option<Instant>) -> bool {
+        let Some(held) = self.tracked(&without_model(whole)) else { return false };
+        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
+        let same = |slot: &&Arc<Slot>| {
+            let target = slot.target();
+            (target.provider(), target.key()) == (whole.provider(), whole.key())
+        };
+        let slots: Vec<_> = table.slots.values().filter(same).cloned().collect();
+        drop(table);
+        // One model that was served says that the provider is not down.
+        let late = slots.iter().filter(|slot| !slot.advise_down(found, until)).count() > 0;
+        if late {
+            slots.iter().for_each(|slot| _ = slot.advise_down(found, None));
+        }
+        drop(held);
+        !late
+    }
+
+    /// The figures as they are at `now`, by target, provider and model: of those that are `named`, of
+    /// providers that were probed, and of the 64 others that had a request last. A model that its
+    /// provider refused as not known, and never served, has had none; and there may be providers that
+    /// serve whatever name a client makes up.
     ///
     /// ```
     /// use tokio::time::Instant;
@@ -164,7 +214,12 @@ impl Tracker {
         let mut slots: Vec<_> = table.slots.values().cloned().collect();
         let config = table.config.clone();
         drop(table);
+        let known = |slot: &Slot| slot.target().model().is_none() || named(slot.target());
         slots.retain(|slot| slot.proof() != Some(Proof::None) || named(slot.target()));
+        // Those that are known first, then who had a request last.
+        slots.sort_by_key(|slot| (!known(slot), Reverse(slot.idle_since().unwrap_or(Nanos::MAX))));
+        let known = slots.iter().take_while(|slot| known(slot)).count();
+        slots.truncate(known.saturating_add(STRANGERS));
         Snapshot::of(&slots, &config, now)
     }
 }
@@ -175,14 +230,15 @@ fn without_model(target: &Target) -> Target {
 
 impl Inner {
     fn make(&self, target: &Target, config: Arc<Config>) -> Arc<Slot> {
-        Arc::new(Slot::new(target.clone(), config, self.epoch))
+        Arc::new(Slot::new(target.clone(), config, self.epoch, self.lengths.clone()))
     }
 }
 
 impl Table {
     /// Lets go of targets that nobody holds and that had no request for a window before the last
     /// one there was, or nothing but refusals as not known; if all have, of those that never had a
-    /// success. Whether there is room now.
+    /// success; if all had, of an eighth of all that had no request for the longest. Whether there is
+    /// room now.
     fn make_room(&mut self) -> bool {
         if self.turn_away > 0 {
             self.turn_away -= 1;
@@ -199,18 +255,39 @@ impl Table {
             self.slots.len() < config.max_targets
         };
         let room = let_go(&|slot, proof| proof == Proof::None || is_idle(slot))
-            || let_go(&|_, proof| proof != Proof::Succeeded);
+            || let_go(&|_, proof| proof != Proof::Succeeded)
+            || self.let_go_of_the_oldest();
         if !room {
             // A search costs as much as this many look-ups.
             self.turn_away = self.slots.len() / 8;
         }
         room
     }
+
+    fn let_go_of_the_oldest(&mut self) -> bool {
+        let since = |slot: &Arc<Slot>| slot.idle_since().filter(|_| Arc::strong_count(slot) == 1);
+        let mut all: Vec<_> = self.slots.values().filter_map(since).collect();
+        all.sort_unstable();
+        let mut left = all.len().min(self.slots.len().div_ceil(8));
+        let Some(last) = left.checked_sub(1).and_then(|at| all.get(at).copied()) else {
+            return false;
+        };
+        self.slots.retain(|_, slot| {
+            let goes = left > 0 && since(slot).is_some_and(|since| since <= last);
+            left -= usize::from(goes);
+            !goes
+        });
+        true
+    }
 }
 
 impl Track for Tracker {
     fn slot(&self, target: &Target) -> Arc<dyn Live> {
         self.slot(target)
+    }
+
+    fn usual_output(&self, caller: Option<&Caller>, ask: &Ask) -> Option<f32> {
+        ask.operation.has_output().then(|| self.0.lengths.usual(Asker::new(caller, ask)))?
     }
 }
 

@@ -1,9 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tollway_core::{ErrorClass, Usage, Usd};
+use tollway_core::{Ask, Caller, ErrorClass, Usage, Usd};
 
-use super::{Nanos, Slot};
+use super::{Nanos, Slot, lengths::Asker};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,16 +40,23 @@ pub struct Trip {
     pub(super) first_token: Option<Nanos>,
     /// Others that were under way as it began.
     pub(super) beside: u32,
+    /// Who asks, where that is known.
+    pub(super) asker: Option<Asker>,
 }
 
 impl Trip {
     pub(super) fn new(slot: Arc<Slot>, began: Nanos, beside: u32) -> Self {
-        Self { slot, began, first_token: None, beside }
+        Self { slot, began, first_token: None, beside, asker: None }
     }
 
     /// Where it goes.
     pub fn slot(&self) -> &Arc<Slot> {
         &self.slot
+    }
+
+    /// Who asks for what: its reply tells how long theirs usually are.
+    pub fn asked_by(&mut self, caller: Option<&Caller>, ask: &Ask) {
+        self.asker = ask.operation.has_output().then(|| Asker::new(caller, ask));
     }
 
     /// The first token came; later calls change nothing.

@@ -1,6 +1,6 @@
 //! By what a request will cost and how long it will take.
 
-use super::{Entrant, Others, Rank, spread};
+use super::{Entrant, Others, Rank, order::ranked, spread};
 use crate::{
     chance::Chance,
     set::{Few, MAX},
@@ -43,18 +43,10 @@ pub(super) fn beside(best: f32, key: f32) -> f32 {
     }
 }
 
-/// By key, where a key that rests on the median of the others is marked as such: nobody is first for
-/// what isn't known of it, until exploration has found out.
-fn placed(all: &[Entrant], key: impl Fn(&Entrant) -> (f32, bool)) -> Few<Rank> {
-    let mut ranks = Few::new();
-    for one in all {
-        let (key, known) = key(one);
-        ranks.push(Rank { at: one.at, key, known, score: None });
-    }
-    ranks.as_mut_slice().sort_unstable_by(|a, b| {
-        a.key.total_cmp(&b.key).then_with(|| (!a.known, a.at).cmp(&(!b.known, b.at)))
-    });
-    ranks
+/// The median time, where anybody's is missing and has to be stood in for.
+fn usual(all: &[Entrant]) -> Option<f32> {
+    let missing = all.iter().any(|one| one.latency.is_none());
+    missing.then(|| median(all.iter().filter_map(|one| one.latency)))?
 }
 
 /// Scores the ranks, and spreads requests over those that are nearly as good as the best.
@@ -78,7 +70,7 @@ fn finish(
 }
 
 pub(super) fn latency(all: &[Entrant], others: &Others, chance: &Chance) -> Few<Rank> {
-    let usual = median(all.iter().filter_map(|one| one.latency));
+    let usual = usual(all);
     let key = |one: &Entrant| match (one.latency, usual) {
         (Some(latency), _) => (latency, true),
         (None, Some(usual)) => (usual, false),
@@ -86,7 +78,7 @@ pub(super) fn latency(all: &[Entrant], others: &Others, chance: &Chance) -> Few<
         (None, None) => (others.latency.unwrap_or(0.0), true),
     };
     let near = |best: f32, key: f32| key <= best * NEAR_LATENCY;
-    let mut ranks = placed(all, key);
+    let mut ranks = ranked(all, key);
     finish(all, &mut ranks, near, beside, chance);
     ranks
 }
@@ -94,7 +86,7 @@ pub(super) fn latency(all: &[Entrant], others: &Others, chance: &Chance) -> Few<
 pub(super) fn cost(all: &[Entrant], chance: &Chance) -> Few<Rank> {
     let key = |one: &Entrant| (one.cost.unwrap_or(f32::INFINITY), true);
     let near = |best: f32, key: f32| key <= best * NEAR_COST;
-    let mut ranks = placed(all, key);
+    let mut ranks = ranked(all, key);
     finish(all, &mut ranks, near, beside, chance);
     ranks
 }
@@ -109,7 +101,7 @@ pub(super) fn score(
 ) -> Few<Rank> {
     let total = (shares.0 as f32 + shares.1 as f32).max(1.0);
     let (for_latency, for_cost) = (shares.0 as f32 / total, shares.1 as f32 / total);
-    let usual = median(all.iter().filter_map(|one| one.latency));
+    let usual = usual(all);
     let priced = all.iter().any(|one| one.cost.is_some());
     let power = |share: f32, least: f32, value: Option<f32>| match value {
         _ if share <= 0.0 => 0.0,
@@ -125,7 +117,7 @@ pub(super) fn score(
     };
     let near = |best: f32, key: f32| key <= best + NEAR_SCORE;
     let score = |best: f32, key: f32| if key <= best { 1.0 } else { (best - key).exp() };
-    let mut ranks = placed(all, key);
+    let mut ranks = ranked(all, key);
     finish(all, &mut ranks, near, score, chance);
     ranks
 }

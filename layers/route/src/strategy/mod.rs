@@ -3,6 +3,7 @@
 
 mod load;
 mod measured;
+mod order;
 mod region;
 mod sticky;
 mod turns;
@@ -10,6 +11,7 @@ mod turns;
 use http::HeaderName;
 
 pub(crate) use measured::median;
+use order::sorted;
 pub(crate) use turns::Turns;
 
 use crate::{Query, chance::Chance, set::Few};
@@ -132,6 +134,24 @@ impl Strategy {
             Self::Affinity { .. } => "where the same requests go",
             Self::Split { .. } => "its arm of the split",
             Self::Nearest => "nearest",
+        }
+    }
+
+    /// Why the first member is first, where no time of any is known, or no price; `None`: what it goes by
+    /// is known of some.
+    pub(crate) fn blind(&self, timed: bool, priced: bool) -> Option<&'static str> {
+        let (wants_time, wants_price) = match self {
+            Self::Latency { .. } => (true, false),
+            Self::Cost => (false, true),
+            Self::Score { latency, cost } => (*latency > 0, *cost > 0),
+            _ => return None,
+        };
+        match (wants_time && !timed, wants_price && !priced) {
+            (false, false) => None,
+            (true, false) if wants_price => Some("by cost alone: too little is known of times"),
+            (false, true) if wants_time => Some("by latency alone: no price is known"),
+            (false, true) => Some("no price is known"),
+            (true, _) => Some("too little is known to compare"),
         }
     }
 
@@ -300,16 +320,6 @@ pub(crate) fn rank(
         Strategy::Capability => sorted(all, |one| if one.able { 0.0 } else { 1.0 }),
         _ => sorted(all, |_| 0.0),
     }
-}
-
-/// By key, and those with the same in the order written.
-fn sorted(all: &[Entrant], mut key: impl FnMut(&Entrant) -> f32) -> Few<Rank> {
-    let mut ranks = Few::new();
-    for one in all {
-        ranks.push(Rank { at: one.at, key: key(one), known: true, score: None });
-    }
-    ranks.as_mut_slice().sort_unstable_by(|a, b| a.key.total_cmp(&b.key).then(a.at.cmp(&b.at)));
-    ranks
 }
 
 /// The less busy of two at random among the first `near` comes first; the others stay in order.

@@ -66,6 +66,23 @@ impl Turns {
         }
     }
 
+    /// Goes on where `before` was, if it counts the same way.
+    pub(crate) fn resume(&self, before: &Self) {
+        match (self, before) {
+            (Self::RoundRobin(next), Self::RoundRobin(then)) => {
+                next.store(then.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+            (
+                Self::Weighted { weights, credit, .. },
+                Self::Weighted { weights: before, credit: then, .. },
+            ) if weights == before => {
+                let then = then.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                *credit.lock().unwrap_or_else(PoisonError::into_inner) = then;
+            }
+            _ => {}
+        }
+    }
+
     /// Those of `usable` in the order to try them, when `first` is the first choice of `count`.
     pub(crate) fn order(&self, first: usize, count: usize, usable: Set) -> Few<Rank> {
         let mut ranks = Few::new();

@@ -15,9 +15,9 @@ use report::{over, swings};
 use routed::Routed;
 use rules::{Always, LiteLlmCost, LiteLlmLatency, Oracle, Random, RoundRobin};
 use run::{Outcome, run};
-use scenarios::{FIVE, LARGE, TWINS};
+use scenarios::{CALLED, FIVE, LARGE, TWINS};
 use tollway_route::{Of, Strategy};
-use world::{Dice, REPLY};
+use world::{Dice, REPLY, Scenario};
 
 fn five(strategy: Strategy) -> Outcome {
     run(&FIVE, &mut Routed::new(&FIVE, strategy))
@@ -65,6 +65,47 @@ async fn strategies_keep_what_they_promise() {
     assert!(kept(score.p95(), latency.p95(), random.p95()) >= 0.85);
     assert!(kept(score.usd(), cost.usd(), large.usd()) >= 0.85);
     assert_eq!(latency.failed + first.failed + cost.failed + score.failed, 0);
+}
+
+/// Where callers have uses of their own, the router learns how long their replies get.
+#[tokio::test(start_paused = true)]
+async fn cost_goes_by_what_callers_usually_get() {
+    let cheapest = run(&CALLED, &mut Oracle::Cheapest);
+    let unread = run(&CALLED, &mut Oracle::CheapestUnread(REPLY));
+    let by_caller = run(&CALLED, &mut Oracle::CheapestByCaller);
+    let cost = run(&CALLED, &mut Routed::new(&CALLED, Strategy::Cost));
+    let theirs = run(&CALLED, &mut LiteLlmCost);
+    let runs = [
+        ("oracle: cheapest", cheapest.clone()),
+        ("the same, by callers' means", by_caller.clone()),
+        ("the same, replies unread", unread.clone()),
+        ("LiteLLM lowest cost", theirs),
+        ("`cost`", cost.clone()),
+    ];
+    report::print(&CALLED, &runs, &cheapest, &cheapest);
+    assert!(over(cost.usd(), cheapest.usd()) <= 0.02);
+    assert!(over(cost.usd(), by_caller.usd()) <= 0.005);
+    assert!(cost.usd() < unread.usd());
+}
+
+/// What docs/routing.md says of other seeds.
+#[tokio::test(start_paused = true)]
+#[ignore = "figures for a page, no promise"]
+async fn other_seeds() {
+    println!("| seed | latency | score | cost | cost by callers |");
+    for seed in [1, 2, 3, 5, 8] {
+        let (five, called) = (Scenario { seed, ..FIVE }, Scenario { seed, ..CALLED });
+        let routed = |scenario, strategy| run(scenario, &mut Routed::new(scenario, strategy));
+        let quickest = run(&five, &mut Oracle::Quickest);
+        let cheapest = |scenario| run(scenario, &mut Oracle::Cheapest).usd();
+        let p95 = |strategy| 100.0 * over(routed(&five, strategy).p95(), quickest.p95());
+        let usd =
+            |scenario| 100.0 * over(routed(scenario, Strategy::Cost).usd(), cheapest(scenario));
+        let latency = p95(Strategy::Latency { of: Of::Whole });
+        let score = p95(Strategy::Score { latency: 60, cost: 40 });
+        let (cost, by_caller) = (usd(&five), usd(&called));
+        println!("| {seed} | {latency:.1} | {score:.1} | {cost:.1} | {by_caller:.1} |");
+    }
 }
 
 /// Two places as good as each other, of which neither can take all; one of them gets slow.

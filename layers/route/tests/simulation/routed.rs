@@ -4,15 +4,15 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use tokio::time::Instant;
-use tollway_core::{Ask, ErrorClass, Operation, Plan, Prompt, Target, Usage, Usd};
+use tollway_core::{Ask, Caller, ErrorClass, Operation, Plan, Prompt, Target, Usage, Usd};
 use tollway_route::{
-    Availability, Group, Live, Match, PriceTier, Query, Route, Router, Strategy, Traits,
+    Availability, Group, Match, PriceTier, Query, Route, Router, Strategy, Traits,
     facts::{Config, Outcome, Slot, Tracker, Trip},
 };
 
 use crate::{
     run::{Chooser, Ending},
-    world::{Request, Scenario, World},
+    world::{CALLERS, Request, Scenario, World},
 };
 
 /// Decides by `strategy`.
@@ -23,6 +23,7 @@ pub(crate) struct Routed {
     start: Instant,
     headers: HeaderMap,
     model: Arc<str>,
+    callers: Vec<Caller>,
     under_way: HashMap<usize, UnderWay>,
 }
 
@@ -49,7 +50,7 @@ impl Routed {
                 let tier = PriceTier { from: 0, input, cached: input / 10, output };
                 Traits { prices: [tier].into(), ..Traits::default() }
             })
-            .figures(move |target: &Target| tracker.slot(target) as Arc<dyn Live>)
+            .figures(tracker)
             .seed(scenario.seed)
             .build()
             .unwrap();
@@ -60,6 +61,7 @@ impl Routed {
             start,
             headers: HeaderMap::new(),
             model: "any".into(),
+            callers: (0..CALLERS).map(caller).collect(),
             under_way: HashMap::new(),
         }
     }
@@ -72,6 +74,11 @@ impl Routed {
         Ask::new(Operation::ChatCompletions)
             .with_model(self.model.clone())
             .with_prompt(Prompt::new(request.input))
+    }
+
+    fn query<'a>(&'a self, world: &World, request: &Request, ask: &'a Ask) -> Query<'a> {
+        let query = Query::new("/", &self.headers, self.now(world)).with_ask(ask);
+        query.with_caller(&self.callers[request.caller])
     }
 
     /// What has no room is out, as pacing tells it.
@@ -87,6 +94,12 @@ impl Routed {
     }
 }
 
+fn caller(at: usize) -> Caller {
+    let mut caller = Caller::default();
+    caller.user = Some(at.to_string().into());
+    caller
+}
+
 fn index(targets: &[Target], target: &Target) -> usize {
     targets.iter().position(|one| one == target).unwrap()
 }
@@ -94,7 +107,7 @@ fn index(targets: &[Target], target: &Target) -> usize {
 impl Chooser for Routed {
     fn order(&mut self, world: &World, request: &Request) -> Vec<usize> {
         let ask = self.ask(request);
-        let query = Query::new("/", &self.headers, self.now(world)).with_ask(&ask);
+        let query = self.query(world, request, &ask);
         let plan = self.router.decide(&query, &self.state(world)).unwrap();
         let order = self.places(&plan);
         self.under_way.insert(request.id, UnderWay { plan, tried: Vec::new(), trip: None });
@@ -103,14 +116,15 @@ impl Chooser for Routed {
 
     fn again(&mut self, world: &World, request: &Request, _: &[usize]) -> Vec<usize> {
         let ask = self.ask(request);
-        let query = Query::new("/", &self.headers, self.now(world)).with_ask(&ask);
+        let query = self.query(world, request, &ask);
         let one = &self.under_way[&request.id];
         let rest = self.router.rescore(&one.plan, &one.tried, &query, &self.state(world));
         rest.map_or_else(Vec::new, |rest| self.places(&rest))
     }
 
     fn began(&mut self, world: &World, request: &Request, place: usize) {
-        let trip = self.slots[place].begin(self.now(world));
+        let mut trip = self.slots[place].begin(self.now(world));
+        trip.asked_by(Some(&self.callers[request.caller]), &self.ask(request));
         let one = self.under_way.get_mut(&request.id).unwrap();
         one.tried.push(self.targets[place].clone());
         one.trip = Some(trip);

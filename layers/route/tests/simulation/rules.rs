@@ -48,6 +48,8 @@ pub(crate) enum Oracle {
     /// The lowest cost by true prices and caches, where nobody knows how long a reply gets: it takes
     /// it for this many tokens.
     CheapestUnread(u64),
+    /// The same, but it takes it for what its caller's replies have in the mean.
+    CheapestByCaller,
 }
 
 impl Chooser for Oracle {
@@ -56,6 +58,7 @@ impl Chooser for Oracle {
             (_, Fate::Failed(_) | Fate::Refused) => f64::MAX,
             (Self::Quickest, Fate::Served { whole, .. }) => whole,
             (Self::Cheapest, _) => world.cost(request, *place, request.output) as f64,
+            (Self::CheapestByCaller, _) => world.cost(request, *place, request.usual) as f64,
             (Self::CheapestUnread(output), _) => world.cost(request, *place, *output) as f64,
         };
         let mut order: Vec<usize> = (0..world.places()).collect();

@@ -23,11 +23,21 @@ pub(crate) const FIVE: Scenario = Scenario {
     requests: 100_000,
     rate: 20.0,
     seed: 7,
+    by_caller: 0.0,
 };
 
+/// The same, where each caller has a use of its own: half of what lengths of replies differ by is theirs.
+pub(crate) const CALLED: Scenario = Scenario { by_caller: 0.5, ..FIVE };
+
 /// Two that are as good as each other and slow down with load.
-pub(crate) const TWINS: Scenario =
-    Scenario { names: &["one", "other"], place: twins, requests: 100_000, rate: 24.0, seed: 11 };
+pub(crate) const TWINS: Scenario = Scenario {
+    names: &["one", "other"],
+    place: twins,
+    requests: 100_000,
+    rate: 24.0,
+    seed: 11,
+    by_caller: 0.0,
+};
 
 /// When the first of the twins is twice as slow.
 pub(crate) const SLOW: std::ops::Range<f64> = 0.4..0.6;

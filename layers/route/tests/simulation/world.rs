@@ -10,6 +10,10 @@ pub(crate) const PLACES: usize = 5;
 /// Tokens of a reply, in the mean.
 pub(crate) const REPLY: u64 = 180;
 
+/// By how much lengths of replies differ, and how many ask for them.
+const SPREAD: f64 = 0.6;
+pub(crate) const CALLERS: usize = 12;
+
 /// A seeded sequence (SplitMix64).
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
@@ -53,6 +57,9 @@ pub(crate) struct Scenario {
     /// Arrivals a second, on average.
     pub(crate) rate: f64,
     pub(crate) seed: u64,
+    /// How much of what replies differ by in length (of the variance of its logarithm) is whose request
+    /// it is, and not chance: 0 to 1.
+    pub(crate) by_caller: f64,
 }
 
 /// A request, and how lucky it would be at each place.
@@ -63,6 +70,9 @@ pub(crate) struct Request {
     pub(crate) at: f64,
     pub(crate) input: u64,
     pub(crate) output: u64,
+    pub(crate) caller: usize,
+    /// Tokens that its caller's replies have in the mean.
+    pub(crate) usual: u64,
     noise: [f64; PLACES],
     luck: [f64; PLACES],
 }
@@ -72,18 +82,34 @@ impl Scenario {
     pub(crate) fn requests(&self) -> Vec<Request> {
         let mut dice = Dice::new(self.seed);
         let mut at = 0.0;
+        let mut callers = Dice::new(!self.seed);
         let request = |id| {
             at -= (1.0 - dice.share()).ln() / self.rate;
+            let caller = callers.below(CALLERS);
+            let (median, chance) = self.lengths(caller);
             Request {
+                caller,
+                usual: (median * (chance * chance / 2.0).exp()).round() as u64,
                 id,
                 at,
                 input: (600.0 * dice.spread(0.8)).ceil() as u64,
-                output: (150.0 * dice.spread(0.6)).ceil() as u64,
+                output: (median * dice.spread(chance)).ceil() as u64,
                 noise: std::array::from_fn(|_| dice.spread(0.1)),
                 luck: std::array::from_fn(|_| dice.share()),
             }
         };
         (0..self.requests).map(request).collect()
+    }
+
+    /// A caller's median, and by what chance its replies differ. Of all callers together lengths are
+    /// spread alike, however much is theirs.
+    fn lengths(&self, caller: usize) -> (f64, f64) {
+        // Where twelve callers stand on a normal distribution.
+        const AT: [f64; CALLERS / 2] = [0.104, 0.319, 0.549, 0.812, 1.150, 1.732];
+        let half = AT.get(caller / 2).copied().unwrap_or(0.0);
+        let at = if caller % 2 == 0 { half } else { -half };
+        let own = SPREAD * self.by_caller.sqrt();
+        (150.0 * (own * at).exp(), SPREAD * (1.0 - self.by_caller).sqrt())
     }
 }
 

@@ -1,10 +1,7 @@
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::tz::TimeZone;
-use tollway_core::{Target, Usage, Usd};
+use tollway_core::{NameMap, Target, Usage, Usd};
 
 use super::{Period, Row};
 
@@ -146,8 +143,8 @@ pub struct Rollup {
 #[derive(Debug, Default)]
 struct Sums {
     all: Total,
-    named: [HashMap<Arc<str>, Total>; NAMED.len()],
-    tags: HashMap<Arc<str>, HashMap<Arc<str>, Total>>,
+    named: [NameMap<Arc<str>, Total>; NAMED.len()],
+    tags: NameMap<Arc<str>, NameMap<Arc<str>, Total>>,
 }
 
 /// What a row has one name of, at most.
@@ -199,7 +196,7 @@ impl Sums {
     }
 }
 
-fn merge(sums: &mut HashMap<Arc<str>, Total>, name: &Arc<str>, more: &Total) {
+fn merge(sums: &mut NameMap<Arc<str>, Total>, name: &Arc<str>, more: &Total) {
     match sums.get_mut(name) {
         Some(sum) => sum.merge(more),
         None => {

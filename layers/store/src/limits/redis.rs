@@ -1,5 +1,6 @@
 //! Limits in Redis: one script decides all of a request, by the server's clock.
 
+mod reset;
 mod script;
 #[cfg(test)]
 mod slices_tests;
@@ -33,7 +34,8 @@ use self::{
     writer::Job,
 };
 use super::{
-    Deciding, Figures, Had, Kind, Lack, Settlement, SharedLimits, Take, Verdict, Want,
+    Deciding, Figures, Finding, Had, Kind, Lack, Resetting, Settlement, SharedLimits, Take,
+    Verdict, Want,
     slices::{Lend, Plan, Slices},
 };
 use crate::{
@@ -444,6 +446,14 @@ impl SharedLimits for RedisLimits {
 
     fn trouble(&self) -> Option<String> {
         self.inner.trouble.told()
+    }
+
+    fn keys<'a>(&'a self, prefix: &'a str, from: u64) -> Finding<'a> {
+        Box::pin(self.find(prefix, from))
+    }
+
+    fn reset<'a>(&'a self, keys: &'a [Arc<str>]) -> Resetting<'a> {
+        Box::pin(self.forget(keys))
     }
 
     fn figures(&self) -> Figures {

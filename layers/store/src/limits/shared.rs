@@ -140,6 +140,14 @@ pub struct Settlement {
 /// A [`Verdict`] that is on its way.
 pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Verdict, StoreError>> + Send + 'a>>;
 
+/// Names of keys that are on their way, and from where on there are more.
+pub type Finding<'a> =
+    Pin<Box<dyn Future<Output = Result<(Vec<Arc<str>>, Option<u64>), StoreError>> + Send + 'a>>;
+
+/// Keys that are being reset: those of them that had used something.
+pub type Resetting<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<Arc<str>>, StoreError>> + Send + 'a>>;
+
 /// Limits that several instances share.
 ///
 /// Takes and settlements are idempotent by their id, and a settlement that overtakes its take
@@ -174,6 +182,15 @@ pub trait SharedLimits: fmt::Debug + Send + Sync {
     fn trouble(&self) -> Option<String> {
         None
     }
+
+    /// Some of the keys that are kept and whose names begin so, from 0 on: with the place where to
+    /// go on, until there is none. What is there all the while is found, if not only once.
+    fn keys<'a>(&'a self, prefix: &'a str, from: u64) -> Finding<'a>;
+
+    /// Gives these keys their whole quotas back, in one step; which of them had used something.
+    /// What is reserved there counts no more than the rest, is given back to nobody when it is
+    /// settled, and only what goes beyond it counts then. Places for concurrent requests stay taken.
+    fn reset<'a>(&'a self, keys: &'a [Arc<str>]) -> Resetting<'a>;
 
     /// What was asked, and what became of it, since the start.
     fn figures(&self) -> Figures;

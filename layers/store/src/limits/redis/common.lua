@@ -5,6 +5,8 @@ local SLICES = 64
 -- Keys outlive their use a little, in milliseconds.
 local SLACK = 10000
 local SETTLED = 'x'
+-- Milliseconds that a reservation is remembered at most.
+local REMEMBERED = 3600000
 
 local now = clock()
 
@@ -30,7 +32,8 @@ end
 
 local load = {}
 
--- All of them have `full`, once it was told that nothing is left.
+-- All of them have `full`, once it was told that nothing is left; a bucket has `since`, once it was
+-- reset: the moment.
 
 -- {kind, used, at, per, capacity}; used is in units of amount * per. a: a microsecond's refill.
 load[BUCKET] = function(w, s)
@@ -140,6 +143,7 @@ local function take(w, amount)
   local s = w.state
   if w.kind == BUCKET then
     s[2] = s[2] + amount * w.b
+    return s.since or 0
   elseif w.kind == CALENDAR then
     s[2] = s[2] + amount
     return s[3]
@@ -160,11 +164,12 @@ end
 local function save(w, kept)
   if w.kind == PLACES then return end
   local s = w.state
+  local since = s.since and REMEMBERED - (now - s.since) / 1000 or 0
   -- What can't be told from a new one.
-  if s[2] == 0 and (w.kind == BUCKET or w.kind == WINDOW and not s[3]) then
+  if s[2] == 0 and since <= 0 and (w.kind == BUCKET or w.kind == WINDOW and not s[3]) then
     return redis.call('DEL', w.key)
   end
-  local ttl = math.ceil(reset(w) / 1000) + SLACK
+  local ttl = math.max(math.ceil(reset(w) / 1000) + SLACK, math.ceil(since))
   if kept then ttl = math.max(ttl, redis.call('PTTL', w.key)) end
   redis.call('SET', w.key, cmsgpack.pack(s), 'PX', string.format('%.0f', math.min(ttl, 1e13)))
 end

@@ -48,6 +48,7 @@ pub(super) struct Scripts {
     pub(super) settle: Code,
     pub(super) renew: Code,
     pub(super) beat: Code,
+    pub(super) reset: Code,
 }
 
 impl Scripts {
@@ -57,6 +58,7 @@ impl Scripts {
             settle: Code::new(clock, 4, include_str!("settle.lua")),
             renew: Code::new(clock, 1, include_str!("renew.lua")),
             beat: Code::new(clock, 1, include_str!("beat.lua")),
+            reset: Code::new(clock, 1, include_str!("reset.lua")),
         }
     }
 }

@@ -24,7 +24,7 @@ for at = 1, #KEYS - 1 do
     local warned = warns(w)
     if rest < 0 then
       take(w, -rest)
-    elseif w.kind == BUCKET then
+    elseif w.kind == BUCKET and mark == (s.since or 0) then
       s[2] = math.max(0, s[2] - rest * w.b)
     elseif w.kind == CALENDAR and s[3] <= mark then
       s[2] = math.max(0, s[2] - rest)
