@@ -101,7 +101,9 @@ impl Admin {
         let stack = self.stack();
         let sent = headers
             .get(header::AUTHORIZATION)
-            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+            .and_then(|value| value.as_bytes().split_at_checked(b"Bearer ".len()))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"Bearer "))
+            .map(|(_, token)| token);
         // Digests, so that neither length nor content shows in the time it takes.
         let sent = sent.map(KeyDigest::of);
         let token = stack.policy().admin.token.as_ref();

@@ -91,6 +91,7 @@ impl Admin {
             refused,
             unwritten.map(|why| ("; the ledger can't be written", why)),
             unsaved.map(|why| ("; what limits have counted can't be saved", why)),
+            stack.limits_trouble().map(|why| ("; the Redis of limits can't be asked", why)),
         ];
         let (mut what, mut whys) = ("ready".to_owned(), String::new());
         for (told, why) in amiss.into_iter().flatten() {

@@ -161,7 +161,7 @@ impl Alerts {
             let shared = self.shared.clone();
             async move {
                 if let Some(webhook) = webhook {
-                    shared.delivered(webhook.deliver(&alert, &*shared.clock).await);
+                    shared.delivered(&alert.id, webhook.deliver(&alert, &*shared.clock).await);
                 }
             }
         });
@@ -200,11 +200,12 @@ impl Shared {
         }
     }
 
-    fn delivered(&self, outcome: Result<(), String>) {
+    fn delivered(&self, id: &str, outcome: Result<(), String>) {
         match outcome {
             Ok(()) => self.outcome("delivered"),
             Err(why) => {
                 tracing::error!(
+                    id,
                     why,
                     "an alert could not be brought to the webhook and is given up"
                 );

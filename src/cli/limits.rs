@@ -174,6 +174,11 @@ impl Who {
         ]
     }
 
+    /// Whether anybody is named.
+    fn is_somebody(&self) -> bool {
+        self.user.is_some() || self.key.is_some() || self.ip.is_some() || self.provider.is_some()
+    }
+
     fn query(&self) -> Asked {
         self.pairs()
             .iter()
@@ -192,6 +197,7 @@ pub(super) fn run(args: &LimitsArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         LimitsCommand::Status(asked) => {
             let query = asked.who.query().with("all", asked.all.then_some("true"));
+            let query = query.wanting(asked.who.is_somebody().then_some("limits"));
             remote.get("/limits/status", &query, |answer| status(answer, asked.verbose))
         }
         LimitsCommand::Set(asked) => {
@@ -230,7 +236,8 @@ pub(super) fn run(args: &LimitsArgs) -> anyhow::Result<ExitCode> {
                 .with("key", asked.key.as_deref())
                 .with("limit", asked.limit.as_deref())
                 .with("from", asked.from.as_deref())
-                .with("last", Some(asked.last.to_string()));
+                .with("last", Some(asked.last.to_string()))
+                .wanting(asked.key.as_ref().or(asked.limit.as_ref()).map(|_| "rows"));
             remote.get("/limits/violations", &query, |answer| {
                 let fields = ["day", "limit", "key", "count", "asked", "available", "last"];
                 let row = |row: &Value| fields.map(|name| cell(&row[name]));

@@ -56,17 +56,37 @@ pub(super) struct Remote {
     json: bool,
 }
 
+/// What the API calls its errors.
+const KINDS: [&str; 7] = [
+    "bad_request",
+    "unauthorized",
+    "not_found",
+    "method_not_allowed",
+    "too_large",
+    "conflict",
+    "unavailable",
+];
+
 /// Names and values of a query.
 #[derive(Debug, Default)]
-pub(super) struct Asked(String);
+pub(super) struct Asked {
+    query: String,
+    wanted: Option<&'static str>,
+}
 
 impl Asked {
     /// With this pair, if there is a value.
     pub(super) fn with(mut self, name: &str, value: Option<impl AsRef<str>>) -> Self {
         if let Some(value) = value {
-            let sign = if self.0.is_empty() { '?' } else { '&' };
-            let _ = write!(self.0, "{sign}{name}={}", encoded(value.as_ref()));
+            let sign = if self.query.is_empty() { '?' } else { '&' };
+            let _ = write!(self.query, "{sign}{name}={}", encoded(value.as_ref()));
         }
+        self
+    }
+
+    /// Somebody is asked for by name: an answer without any row in this list has nothing of that.
+    pub(super) fn wanting(mut self, list: Option<&'static str>) -> Self {
+        self.wanted = list;
         self
     }
 }
@@ -92,7 +112,17 @@ impl Remote {
         asked: &Asked,
         told: impl FnOnce(&Value) -> String,
     ) -> anyhow::Result<ExitCode> {
-        self.ask(Method::GET, &format!("{path}{}", asked.0), None, told)
+        let path = format!("{path}{}", asked.query);
+        let mut nothing = false;
+        let code = self.ask(Method::GET, &path, None, |answer| {
+            nothing = asked.wanted.is_some_and(|list| rows(answer, list).is_empty());
+            told(answer)
+        })?;
+        if nothing {
+            eprintln!("tollway: nothing of that is there");
+            return Ok(ExitCode::from(NOTHING));
+        }
+        Ok(code)
     }
 
     /// The same with something to do.
@@ -112,7 +142,7 @@ impl Remote {
         asked: &Asked,
         told: impl FnOnce(&Value) -> String,
     ) -> anyhow::Result<ExitCode> {
-        self.ask(Method::DELETE, &format!("{path}{}", asked.0), None, told)
+        self.ask(Method::DELETE, &format!("{path}{}", asked.query), None, told)
     }
 
     fn ask(
@@ -136,10 +166,19 @@ impl Remote {
         let answer: Value = serde_json::from_slice(&text)
             .with_context(|| format!("{}: no admin API of Tollway ({status})", self.admin))?;
         if status.is_success() {
-            let shown = if self.json { format!("{answer:#}\n") } else { told(&answer) };
+            let table = told(&answer);
+            let shown = if self.json { format!("{answer:#}\n") } else { table };
             std::io::stdout().write_all(shown.as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
+        let kind = &answer["error"]["type"];
+        let ours = kind.as_str().is_some_and(|kind| KINDS.contains(&kind));
+        anyhow::ensure!(
+            ours || answer["errors"].is_array(),
+            "{}: no admin API of Tollway ({status}); if clients are served there, it is the wrong \
+             port: the policy's `admin.listen` is the right one",
+            self.admin
+        );
         if self.json {
             std::io::stdout().write_all(format!("{answer:#}\n").as_bytes())?;
         } else {
@@ -330,7 +369,7 @@ mod tests {
     fn queries_are_encoded() {
         let asked = Asked::default().with("user", Some("a b&c/ü")).with("key", None::<&str>);
         let asked = asked.with("all", Some("true"));
-        assert_eq!(asked.0, "?user=a%20b%26c%2F%C3%BC&all=true");
+        assert_eq!(asked.query, "?user=a%20b%26c%2F%C3%BC&all=true");
     }
 
     #[test]

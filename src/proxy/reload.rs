@@ -34,6 +34,8 @@ pub enum ReloadError {
     Policy(Diagnostics),
     /// It can't be built into a stack.
     Stack(Arc<StackError>),
+    /// It holds in part from the next start on, which would fail: this folder of a store is missing.
+    Folder(std::path::PathBuf),
     /// The proxy is stopping.
     Stopped,
 }
@@ -44,6 +46,11 @@ impl fmt::Display for ReloadError {
             Self::NoFile => f.write_str("the policy was given without a file: none to read again"),
             Self::Policy(errors) => errors.fmt(f),
             Self::Stack(error) => error.fmt(f),
+            Self::Folder(folder) => write!(
+                f,
+                "state: there is no folder {}: a restart, which the change needs, would fail",
+                folder.display()
+            ),
             Self::Stopped => f.write_str("the proxy is stopping"),
         }
     }
@@ -239,6 +246,13 @@ fn build(
     };
     let before = old.policy();
     let changes = diff(before, &policy);
+    if policy.state != before.state {
+        let state = &policy.state;
+        let stores = [&state.ledger.store, &state.limits, &state.budgets, &state.documents];
+        if let Some(folder) = stores.into_iter().find_map(|store| store.missing()) {
+            return Err(ReloadError::Folder(folder.to_owned()));
+        }
+    }
     // What needs a restart stays as it is, so that it is told again until there was one.
     policy.listen = before.listen;
     policy.admin.listen = before.admin.listen;
@@ -263,7 +277,9 @@ pub(super) fn answer(outcome: &Outcome) -> (StatusCode, String) {
         Err(ReloadError::Policy(errors)) => {
             (StatusCode::UNPROCESSABLE_ENTITY, refused(errors.json()))
         }
-        Err(error @ ReloadError::Stack(_)) => (StatusCode::UNPROCESSABLE_ENTITY, message(error)),
+        Err(error @ (ReloadError::Stack(_) | ReloadError::Folder(_))) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, message(error))
+        }
         Err(error @ ReloadError::NoFile) => (StatusCode::CONFLICT, message(error)),
         Err(error @ ReloadError::Stopped) => (StatusCode::SERVICE_UNAVAILABLE, message(error)),
     }

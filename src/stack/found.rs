@@ -75,6 +75,11 @@ impl Stack {
         .collect()
     }
 
+    /// Why the store of shared limits can't be asked.
+    pub(crate) fn limits_trouble(&self) -> Option<String> {
+        self.stores.limits.trouble()
+    }
+
     /// Sets the gauges of what providers told and of how targets and the store of limits stand: once a
     /// scrape, not once a reply.
     pub(crate) fn refresh_metrics(&self) {

@@ -83,6 +83,11 @@ pub(super) fn rule_name(limit: &Limit, quota: &Quota) -> Arc<str> {
     if limit.quotas.len() == 1 {
         return limit.name.clone();
     }
+    memory_name(limit, quota)
+}
+
+/// Under which what was used goes on, however many quotas the limit has.
+fn memory_name(limit: &Limit, quota: &Quota) -> Arc<str> {
     format!("{}.{}", limit.name, quota.unit.as_str()).into()
 }
 
@@ -135,6 +140,7 @@ fn rule(
     let (aliases, accounts) = (settle.aliases.clone(), settle.accounts.clone());
     Ok(Rule::new(built, unit_tag(unit))
         .scope(scope.join(", "))
+        .known_as(memory_name(limit, quota))
         .key(move |request| {
             let model = model(request, side).map(|model| aliases.resolve(model));
             let applies = models.is_empty()

@@ -96,7 +96,8 @@ impl fmt::Display for StackError {
 
 impl std::error::Error for StackError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.source)
+        // It is said in full above.
+        self.source.source()
     }
 }
 

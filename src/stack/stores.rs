@@ -37,6 +37,10 @@ use crate::{
 #[cfg(feature = "sqlite")]
 const AFTER_DRAIN: Duration = Duration::from_secs(15);
 
+/// At the start, a Redis that is there has this long to say how many instances there are.
+#[cfg(feature = "redis")]
+const FIRST_WORD: Duration = Duration::from_secs(1);
+
 /// At the end of a process its last settlements have this long.
 const LEAVE: Duration = Duration::from_secs(1);
 
@@ -93,8 +97,7 @@ impl Counted {
                     counted.limits |= name == "state.limits";
                     counted.budgets |= name == "state.budgets";
                     let shared = counted.shared.take();
-                    counted.shared =
-                        Some(shared.unwrap_or_else(|| Arc::new(RedisLimits::new(redis))));
+                    counted.shared = Some(shared.unwrap_or_else(|| connected(redis)));
                 }
             }
         }
@@ -116,6 +119,11 @@ impl Counted {
         telemetry.count_to(names::LIMIT_STORE_LOST, lost);
     }
 
+    /// Why the store that instances share can't be asked.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.shared.as_ref()?.trouble()
+    }
+
     /// Gives back what is borrowed, and waits a moment until what ended is settled: no request does
     /// any more.
     pub(super) async fn finish(&self) {
@@ -133,6 +141,21 @@ impl Counted {
     pub(super) fn shares(&self, unit: Unit) -> bool {
         if unit == Unit::Usd { self.budgets } else { self.limits }
     }
+}
+
+/// Limits in a Redis, which others may count in. Until it has answered, nobody knows of anybody.
+#[cfg(feature = "redis")]
+fn connected(redis: Redis) -> Arc<dyn SharedLimits> {
+    let limits = RedisLimits::new(redis);
+    limits.on_trouble(|why| match why {
+        Some(why) => tracing::warn!(
+            why,
+            "the Redis of limits can't be asked: each limit does what its when_store_is_away says"
+        ),
+        None => tracing::info!("the Redis of limits is asked again"),
+    });
+    limits.wait_known(FIRST_WORD);
+    Arc::new(limits)
 }
 
 /// Limits in a file, which no other process counts in. One that does may be about to end: it is waited

@@ -1412,3 +1412,25 @@ error: it can't live in two stores
 ",
     );
 }
+
+#[test]
+fn policy_broken_names_of_limits() {
+    for name in ["'a\"b'", "'a\\b'", "grün", &"n".repeat(65)] {
+        let told = told(&format!(
+            "providers: {{ sim: {{ simulate: {{}} }} }}\nlimits:\n  - {{ name: {name}, per: user, requests: 1/s }}\n"
+        ));
+        assert!(
+            told.contains("a limit can't have this name\n --> policy.yaml:3:13 (limits[0].name)"),
+            "{told}"
+        );
+        assert!(told.contains("expected 1 to 64 ASCII characters"), "{told}");
+    }
+    let several = |letters: usize| {
+        told(&format!(
+            "providers: {{ sim: {{ simulate: {{}} }} }}\nlimits: [{{ name: {}, per: user, requests: 1/s, tokens: 9/s }}]\n",
+            "n".repeat(letters)
+        ))
+    };
+    assert_eq!(several(55), "nothing");
+    assert!(several(56).contains("1 to 55"));
+}

@@ -521,3 +521,11 @@ state:
     assert_eq!((keep.days, keep.months), (None, Some(3650)));
     assert!(!format!("{state:?}").contains("secret-of"), "{state:?}");
 }
+
+#[test]
+fn policy_warns_of_folders_that_are_not_there() {
+    let text = |file: &str| format!("{SIM}state: {{ sqlite: {file} }}\n");
+    assert!(warned(&text("t.db")).is_empty());
+    let warned = warned(&text("/nowhere/at/all/t.db"));
+    assert!(warned[0].contains("state.sqlite: there is no folder /nowhere/at/all"), "{warned:?}");
+}

@@ -126,7 +126,7 @@ async fn every_answer_is_as_the_document_says() {
         let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
         if method == Method::GET {
             assert_eq!(api.get(&path).await.status, 200, "{path}");
-        } else if path != "/limits/quotas" || method == Method::POST {
+        } else if method != Method::DELETE || path != "/limits/quotas" {
             assert_eq!(api.send(method, &example(&path), &large).await.status, 413, "{path}");
         }
     }
@@ -165,6 +165,7 @@ async fn every_answer_is_as_the_document_says() {
         }
         let got = match &*name {
             "get" => api.get(&format!("{path}?colour=red")).await,
+            "post" if path == "/reload" => api.post("/reload?colour=red", json!({})).await,
             _ => {
                 let method = Method::from_bytes(name.to_uppercase().as_bytes()).unwrap();
                 let path = example(&path);
@@ -174,6 +175,15 @@ async fn every_answer_is_as_the_document_says() {
         };
         let message = got.body["error"]["message"].as_str().unwrap();
         assert!(got.status == 400 && message.contains("colour"), "{path}: {message}");
+    }
+    for (body, query, said) in [
+        (r#"[null,null,null,null,null,true]"#, "", "no JSON object"),
+        (" [null, \"ann\"]", "", "no JSON object"),
+        (r#"{"user":"ann"}"#, "?all=true", "`all`"),
+    ] {
+        let got = api.send(Method::POST, &format!("/limits/reset{query}"), body).await;
+        let message = got.body["error"]["message"].as_str().unwrap();
+        assert!(got.status == 400 && message.contains(said), "{message}");
     }
     let mut seen = api.seen;
     // With a token nobody is told anything who hasn't got it.
@@ -185,6 +195,12 @@ async fn every_answer_is_as_the_document_says() {
     seen.extend(std::mem::take(&mut api.seen));
     api.token = Some("let-me-see");
     assert_eq!(api.get("/limits").await.status, 200);
+    for (scheme, status) in [("bearer", 200), ("BEARER", 200), ("Basic", 401), ("Bearer ", 401)] {
+        let uri = format!("http://{}/admin/v1/limits", api.proxy.admin_address());
+        let request = Request::get(uri).header("authorization", format!("{scheme} let-me-see"));
+        let got = client().request(request.body(full("")).unwrap()).await.unwrap();
+        assert_eq!(got.status(), status, "{scheme}");
+    }
     // Nor is a page in a browser that posts to what listens on this machine.
     let uri = format!("http://{}/admin/v1/limits/reset", api.proxy.admin_address());
     let request = Request::post(uri).header("authorization", "Bearer let-me-see");
@@ -294,6 +310,18 @@ async fn what_limits_refused_is_told() {
         assert_eq!(user["period"].is_null(), per == "limit");
     }
     assert_eq!(api.get("/limits/stats?from=2020-01&to=2020-02").await.body["rows"], json!([]));
+}
+
+/// At any moment one of them has another day than Greenwich.
+#[tokio::test]
+async fn the_present_day_is_the_policys() {
+    for zone in ["Etc/GMT-14", "Etc/GMT+12"] {
+        let mut api = Api::new(&format!("time_zone: {zone}\n{POLICY}"), None);
+        let today = || jiff::Zoned::now().in_tz(zone).unwrap().date().to_string();
+        let (before, told, after) =
+            (today(), api.get("/limits/stats").await.body["to"].clone(), today());
+        assert!([before, after].iter().any(|day| told == **day), "{zone}: {told}");
+    }
 }
 
 #[tokio::test]

@@ -103,7 +103,8 @@ fn keeping() -> Http {
 /// What Redis has counted for a limit.
 fn counted(server: &RedisServer, limit: &str) -> u64 {
     let script = "local s = redis.call('GET', KEYS[1]) return s and string.format('%.0f', cmsgpack.unpack(s)[2]) or '0'";
-    let answer = server.command(&format!("EVAL \"{script}\" 1 {{tollway}}:limit:{limit}/all:*"));
+    let answer = server
+        .command(&format!("EVAL \"{script}\" 1 {{tollway}}:limit:{limit}.requests.calendar/all:*"));
     answer.lines().last().unwrap().parse().unwrap()
 }
 

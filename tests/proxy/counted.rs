@@ -92,6 +92,11 @@ async fn limits_in_redis_are_those_of_all_instances() {
     ] {
         assert!(told.contains(line), "{line} is not in {told}");
     }
+    let amiss = "ready; the Redis of limits can't be asked:\n";
+    within("its word", async { while !proxy.admin("/readyz").await.text().contains(amiss) {} })
+        .await;
+    server.restart();
+    within("its word", async { while proxy.admin("/readyz").await.text() != "ready\n" {} }).await;
 }
 
 /// A busy instance asks now and then; what it borrowed and did not use is there for others when it

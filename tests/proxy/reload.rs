@@ -571,6 +571,37 @@ impl Running {
     }
 }
 
+#[tokio::test]
+async fn a_second_quota_forgets_nothing_of_the_first() {
+    let limits = |quotas: &str| {
+        policy(&format!(
+            "providers: {{ sim: {{ simulate: {{}} }} }}\nlimits: [{{ name: l, per: all, {quotas} }}]\n"
+        ))
+    };
+    let proxy = Running::started(Proxy::start(limits("tokens: 100k/month")).unwrap());
+    let sent = keeping().request(chat(&proxy, "gpt-4o-mini", false)).await.unwrap();
+    assert_eq!(Reply::read(sent).await.status, 200);
+    until("its end", || proxy.is_idle()).await;
+    let before = used(&proxy, "l");
+    assert!(before > 0);
+    proxy.reloader().apply(limits("tokens: 100k/month, requests: 60/day")).await.unwrap();
+    assert_eq!((used(&proxy, "l.tokens"), used(&proxy, "l.requests")), (before, 0));
+    proxy.reloader().apply(limits("tokens: 100k/month")).await.unwrap();
+    assert_eq!(used(&proxy, "l"), before);
+}
+
+#[tokio::test]
+async fn a_state_that_no_restart_could_open_is_refused() {
+    let with = |state: &str| {
+        policy(&format!("providers: {{ sim: {{ simulate: {{}} }} }}\nstate: {state}\n"))
+    };
+    let proxy = Running::started(Proxy::start(with("memory")).unwrap());
+    let refused = proxy.reloader().apply(with("{ sqlite: /nowhere/at/all/t.db }")).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("no folder /nowhere/at/all"), "{refused}");
+    assert!(proxy.reloader().apply(with("memory")).await.unwrap().is_empty());
+}
+
 /// A policy of two hundred routes takes a multiple of what each reload may leave behind here.
 #[cfg(target_os = "linux")]
 #[tokio::test]

@@ -193,7 +193,7 @@ async fn holds(unit: &str, amount: u64) {
     let rate = fits.unwrap_or(RATES[RATES.len() - 1]);
 
     let model = format!("r{rate}");
-    let watched = Monitor::new(&fleet.server).follow(&model);
+    let watched = Monitor::new(&fleet.server).follow(&format!("{model}.{unit}.bucket"));
     let load = load(&fleet, &model, 8, 4 * rate, u64::MAX).await;
     fleet.server.command("ECHO over");
     let times = watched.join().unwrap();
@@ -231,7 +231,8 @@ async fn five_processes_let_in_the_tokens_that_one_would() {
 /// What the budget has counted, in nano-dollars.
 fn counted(server: &RedisServer) -> u64 {
     let script = "local s = redis.call('GET', KEYS[1]) return s and string.format('%.0f', cmsgpack.unpack(s)[2]) or '0'";
-    let answer = server.command(&format!("EVAL \"{script}\" 1 {{tollway}}:limit:spend/all:*"));
+    let answer =
+        server.command(&format!("EVAL \"{script}\" 1 {{tollway}}:limit:spend.usd.calendar/all:*"));
     answer.lines().last().unwrap().parse().unwrap()
 }
 

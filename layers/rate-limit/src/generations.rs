@@ -32,7 +32,8 @@ impl Core {
                     places.push(at as u32);
                 }
                 None => {
-                    if self.tables.iter().any(|table| table.current && table.name == next.name) {
+                    if self.tables.iter().any(|table| table.current && table.memory == next.memory)
+                    {
                         let (limit, unit) = (next.name.clone(), next.unit);
                         let kind = EventKind::StartedAnew;
                         effects.events.push(Event { limit, unit, key: Key::All, kind });

@@ -138,8 +138,8 @@ impl Table {
     /// Name and scope: what a limit is known by in a journal.
     fn label(&self) -> Arc<str> {
         match &self.scope {
-            Some(scope) => format!("{}/{scope}", self.name).into(),
-            None => self.name.clone(),
+            Some(scope) => format!("{}/{scope}", self.memory).into(),
+            None => self.memory.clone(),
         }
     }
 

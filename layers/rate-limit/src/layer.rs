@@ -99,8 +99,8 @@ impl<T: Settle> RateLimitLayerBuilder<T> {
     /// flows. It happens at the first request (or look, or by [`RateLimitLayer::take_over`]), all at
     /// once; built and not used, it changes nothing.
     ///
-    /// A limit goes on if its name, unit, [scope](Rule::scope) and kind of [`Quota`](crate::Quota)
-    /// are the same; otherwise it begins anew and says so
+    /// A limit goes on if its name (or what it is [known as](Rule::known_as)), unit,
+    /// [scope](Rule::scope) and kind of [`Quota`](crate::Quota) are the same; otherwise it begins anew and says so
     /// ([`StartedAnew`](crate::EventKind::StartedAnew)). A bucket keeps its fill as a share when rate
     /// or burst change, and its debts as amounts; windows and calendars keep what was used, also in
     /// a longer period (a shorter one begins anew); places for concurrent requests stay taken.
@@ -134,8 +134,9 @@ impl<T: Settle> RateLimitLayerBuilder<T> {
     /// [`when_store_is_away`](crate::LimitBuilder::when_store_is_away) says. What is used meanwhile
     /// is charged once when it is back: to a bucket as much as would not have come back since.
     /// [`WhenFull::Wait`](crate::WhenFull::Wait) keeps a line in each instance, of which the first
-    /// asks the store again at the moment that it told. Limits go by their names: instances that
-    /// share one store have the same ones.
+    /// asks the store again at the moment that it told. Limits go by their names and kinds: instances
+    /// that share one store have the same ones. Where a policy is changed at one after the other,
+    /// those with another kind of quota count apart until all have it.
     pub fn shared(mut self, store: Arc<dyn SharedLimits>) -> Self {
         self.remote = Some(store);
         self
@@ -182,11 +183,12 @@ impl<T: Settle> RateLimitLayerBuilder<T> {
     /// Builds it.
     ///
     /// # Errors
-    /// Two limits of one name; room for no key, or for more than a thousand million.
+    /// Two limits of one name, or [known as](Rule::known_as) the same; room for no key, or for more than a thousand million.
     pub fn build(self) -> Result<RateLimitLayer<T>, ConfigError> {
         let Self { rules, settle, hook, wall, max_keys, shared, remote, saved } = self;
         let name = |rule: &Rule| rule.limit.name().clone();
-        let twice = |(at, rule): (usize, &Rule)| rules[..at].iter().any(|r| name(r) == name(rule));
+        let same = |a: &Rule, b: &Rule| name(a) == name(b) || a.memory() == b.memory();
+        let twice = |(at, rule): (usize, &Rule)| rules[..at].iter().any(|other| same(other, rule));
         if rules.iter().enumerate().any(twice) {
             return Err(ConfigError("two limits have the same name"));
         }

@@ -156,6 +156,7 @@ impl Limiter {
             Table::new(name, rule.unit, shape, limit.enforced(), max_wait, self.max_keys);
         (table.terms, table.parts) = (limit.terms(), self.parts(rule));
         (table.scope, table.bounded) = (rule.scope.clone(), rule.bounded);
+        table.memory = rule.memory().clone();
         table.downgrades = limit.when_full() == WhenFull::Downgrade;
         // What a store decides is its own to remember.
         if self.shared.journal().is_some() && self.is_here(rule) {

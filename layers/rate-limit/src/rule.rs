@@ -68,6 +68,7 @@ pub struct Rule {
     pub(crate) key: Arc<KeyFn>,
     pub(crate) estimate: Arc<EstimateFn>,
     pub(crate) scope: Option<Arc<str>>,
+    pub(crate) known_as: Option<Arc<str>>,
     pub(crate) here: bool,
     pub(crate) bounded: bool,
 }
@@ -76,7 +77,8 @@ impl Rule {
     /// One quota for everybody, of which each request takes 1.
     pub fn new(limit: Limit, unit: Unit) -> Self {
         let (key, estimate) = (Arc::new(|_: &Parts| Some(Key::All)), Arc::new(|_: &Parts| 1));
-        Self { limit, unit, key, estimate, scope: None, here: false, bounded: false }
+        let (scope, known_as) = (None, None);
+        Self { limit, unit, key, estimate, scope, known_as, here: false, bounded: false }
     }
 
     /// Whose quota; `None`: the limit doesn't apply to the request.
@@ -112,6 +114,15 @@ impl Rule {
         self
     }
 
+    /// The name under which is remembered what was used, where that is not the limit's own: a rule
+    /// [takes over](crate::RateLimitLayerBuilder::resume) from another with the same one, also if the
+    /// limit is called differently now.
+    #[must_use]
+    pub fn known_as(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.known_as = Some(name.into());
+        self
+    }
+
     /// Decided by this process, also in a layer whose limits are
     /// [shared](crate::RateLimitLayerBuilder::shared): after those, and undone with them.
     #[must_use]
@@ -123,6 +134,11 @@ impl Rule {
     /// The limit.
     pub fn limit(&self) -> &Limit {
         &self.limit
+    }
+
+    /// The name under which is remembered what was used.
+    pub(crate) fn memory(&self) -> &Arc<str> {
+        self.known_as.as_ref().unwrap_or(self.limit.name())
     }
 
     /// What it counts.

@@ -70,6 +70,8 @@ impl Slot {
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: Arc<str>,
+    /// The name under which is remembered what was used.
+    pub(crate) memory: Arc<str>,
     pub(crate) unit: Unit,
     /// Of keys that have no quota of their own.
     pub(crate) shape: Shape,
@@ -116,6 +118,7 @@ impl Table {
     ) -> Self {
         let slots = vec![Slot::new(Key::All, &shape), Slot::new(Key::All, &shape)];
         Self {
+            memory: name.clone(),
             name,
             unit,
             shape,
@@ -181,7 +184,7 @@ impl Table {
     /// Whether what is used here counts on under `next`.
     pub(crate) fn leads_to(&self, next: &Self) -> bool {
         self.current
-            && (&self.name, self.unit, &self.scope) == (&next.name, next.unit, &next.scope)
+            && (&self.memory, self.unit, &self.scope) == (&next.memory, next.unit, &next.scope)
             && self.shape.leads_to(&next.shape)
     }
 
@@ -201,6 +204,7 @@ impl Table {
         }
         (self.shape, self.own) = (next.shape, own);
         (self.terms, self.parts, self.bounded) = (next.terms, next.parts, next.bounded);
+        self.name.clone_from(&next.name);
         (self.enforce, self.max_wait) = (next.enforce, next.max_wait);
         self.downgrades = next.downgrades;
         self.max_keys = next.max_keys;

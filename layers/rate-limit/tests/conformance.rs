@@ -394,7 +394,7 @@ async fn the_places_of_a_dead_instance_are_free_again() {
     while redis.connected().await.is_err() {}
     let dead = RedisLimits::with_lease(redis, lease);
     let shape = Shape { kind: Kind::Concurrent, capacity: 10, warn: None };
-    let want = Want::new("places:*", shape, 7);
+    let want = Want::new("places.places:*", shape, 7);
     let take = Take { id: dead.id(), wants: [want].into(), wall: 0 };
     assert!(matches!(dead.take(take).await.unwrap(), Verdict::Taken(_)));
     let held = alive.call(None, 2, 0).await.unwrap();

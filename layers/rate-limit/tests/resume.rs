@@ -63,6 +63,20 @@ async fn rules_that_are_not_used_change_nothing() {
     assert_eq!(&**exceeded(old.layer(uses(1)).oneshot(request(None, 1)).await).limit(), "tokens");
 }
 
+/// A limit that gets a second quota calls its first one otherwise.
+#[tokio::test(start_paused = true)]
+async fn what_is_known_as_the_same_goes_on_under_another_name() {
+    let named = |name| vec![tokens(limit(name, bucket(100))).known_as("user.tokens")];
+    let (old, _) = layer(named("user"));
+    old.layer(uses(60)).oneshot(request(None, 60)).await.unwrap();
+    let new = next(&old, named("user.tokens"));
+    assert_eq!(remaining(&new, "user.tokens"), 40);
+    assert_eq!(&*new.handle().admitted()[0].0, "user.tokens");
+    assert_eq!(remaining(&next(&new, named("user")), "user"), 40);
+    let other = vec![tokens(limit("user", bucket(100)))];
+    assert_eq!(remaining(&next(&old, other), "user"), 100);
+}
+
 /// A worker may still hold the old rules for a moment: what fits by them is not too large for ever.
 #[tokio::test(start_paused = true)]
 async fn the_old_rules_go_by_limits_that_have_shrunk() {

@@ -100,7 +100,7 @@ impl Redis {
 
     /// Why it can't be asked now; `None` if it can.
     pub fn away(&self) -> Option<String> {
-        self.shared.away.borrow().clone()
+        self.shared.away()
     }
 
     /// Waits until it can be asked; at once if it can.
@@ -170,6 +170,10 @@ impl Redis {
 impl Shared {
     pub(crate) fn config(&self) -> &RedisConfig {
         &self.config
+    }
+
+    pub(crate) fn away(&self) -> Option<String> {
+        self.away.borrow().clone()
     }
 
     /// Tells when it comes and goes.

@@ -33,6 +33,12 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
+    /// Nor is it any.
+    pub(super) fn no_object() -> Self {
+        let message = "the body can't be read: it is no JSON object";
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
     pub(super) fn unauthorized(message: &str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }

@@ -9,7 +9,7 @@ use axum::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tollway_core::{SystemClock, WallClock};
-use tollway_store::ledger::{Period, Refusal, RefusalsOf};
+use tollway_store::ledger::{Period, Refusal, RefusalsOf, millis};
 
 use super::{
     ApiError, App, Query, Reply, blocking,
@@ -22,10 +22,16 @@ const EXPECTED: &str = "a day (2026-11-22) or a month (2026-11)";
 /// Violations told in one answer.
 const MOST: usize = 10_000;
 
+/// The present day, as the ledger counts days.
+fn today(stack: &Stack) -> Period {
+    Period::day_in(millis(SystemClock.now()), &stack.policy().time_zone)
+}
+
 /// `GET /limits/stats`: how many requests each limit let in and refused.
 pub(super) async fn stats(State(admin): App, RawQuery(query): RawQuery) -> Reply {
     let query = Query::parse(query.as_deref(), &["from", "to", "per"])?;
-    let today = Period::day(SystemClock.now());
+    let stack = admin.stack();
+    let today = today(&stack);
     let to = query.read("to", EXPECTED)?.map_or(today, last_day);
     let from = query.read("from", EXPECTED)?.map_or(first_day(to.whole_month()), first_day);
     let per = query.get("per").unwrap_or("day").to_owned();
@@ -33,7 +39,6 @@ pub(super) async fn stats(State(admin): App, RawQuery(query): RawQuery) -> Reply
         let message = format!("per: expected day, month or limit, not `{per}`");
         return Err(ApiError::bad("per", message));
     }
-    let stack = admin.stack();
     blocking(move || {
         let mut sums: BTreeMap<_, (u64, u64)> = BTreeMap::new();
         for day in ledger(&stack)?.limits(from, to)? {
@@ -61,14 +66,14 @@ pub(super) async fn stats(State(admin): App, RawQuery(query): RawQuery) -> Reply
 /// `GET /limits/violations`: whom limits refused, the latest first.
 pub(super) async fn violations(State(admin): App, RawQuery(query): RawQuery) -> Reply {
     let query = Query::parse(query.as_deref(), &["key", "limit", "from", "last"])?;
-    let today = Period::day(SystemClock.now());
+    let stack = admin.stack();
+    let today = today(&stack);
     let from = query.read("from", EXPECTED)?.map_or(first_day(today.whole_month()), first_day);
     let last = query.read("last", "a number")?.unwrap_or(100).min(MOST);
     let limit = query.get("limit").map(str::to_owned);
     // What is asked for by limit is picked out of all.
     let most = if limit.is_some() { usize::MAX } else { last };
     let asked = RefusalsOf { from, key: query.get("key").map(Into::into), most };
-    let stack = admin.stack();
     blocking(move || {
         let mut found = ledger(&stack)?.refusals(&asked)?;
         found.retain(|one| limit.as_ref().is_none_or(|limit| *limit == *one.limit));

@@ -45,6 +45,7 @@ fn configured(in_force: &InForce<'_>) -> Value {
         "quota": quota(in_force.quota),
         "when_full": full,
         "wait_seconds": wait,
+        "when_store_is_away": limit.when_store_is_away.as_str(),
         "enforce": limit.enforce,
         "headroom": limit.headroom,
         "warn_at": limit.warns_at(in_force.quota),

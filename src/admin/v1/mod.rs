@@ -16,7 +16,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Request, State, rejection::BytesRejection},
+    extract::{DefaultBodyLimit, RawQuery, Request, State, rejection::BytesRejection},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, delete, get, post},
@@ -93,6 +93,12 @@ async fn guard(State(admin): App, mut request: Request, next: Next) -> Response 
         return ApiError::unauthorized("pages in a browser may change nothing here")
             .into_response();
     }
+    // No query is known to what changes anything.
+    if *request.method() == Method::POST
+        && let Err(wrong) = Query::parse(request.uri().query(), &[])
+    {
+        return wrong.into_response();
+    }
     next.run(request).await
 }
 
@@ -108,14 +114,19 @@ async fn nothing_here(request: Request) -> ApiError {
     ApiError::not_found(format!("{PREFIX}{path} is not here{help}"))
 }
 
-async fn openapi() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+async fn openapi(RawQuery(query): RawQuery) -> Result<impl IntoResponse, ApiError> {
+    Query::parse(query.as_deref(), &[])?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], OPENAPI))
 }
 
 /// The JSON of a request; an empty body is an empty object.
 fn body<T: DeserializeOwned>(sent: Result<Bytes, BytesRejection>) -> Result<T, ApiError> {
     let sent = sent.map_err(|_| ApiError::too_large(LARGEST))?;
     let text: &[u8] = if sent.is_empty() { b"{}" } else { &sent };
+    // A list would be taken for the fields in their order.
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::no_object());
+    }
     serde_json::from_slice(text).map_err(|error| ApiError::body(&error))
 }
 

@@ -21,6 +21,9 @@ pub(super) fn limits(
             check.unique(&mut names, name, "limits");
         }
         if let Some(limit) = limit(at, targets, check) {
+            if let Some(name) = &at.value.name {
+                named(name, &limit, check);
+            }
             limits.push((limit, at.span, at.path.clone()));
         }
     }
@@ -68,6 +71,17 @@ fn tighter(first: &Quota, than: &Quota) -> bool {
         (Shape::Calendar(a), Shape::Calendar(b)) => amounts && a == b,
         (Shape::Concurrent, Shape::Concurrent) => amounts,
         _ => false,
+    }
+}
+
+/// Names stand in headers, with the unit behind them where there are several.
+fn named(at: &At<Text>, limit: &Limit, check: &mut Check<'_, '_>) {
+    let fits = |b: u8| (b' '..=b'~').contains(&b) && b != b'"' && b != b'\\';
+    let units = limit.quotas.iter().filter(|_| limit.quotas.len() > 1);
+    let unit = units.map(|quota| quota.unit.as_str().len() + 1).max().unwrap_or(0);
+    if limit.name.is_empty() || limit.name.len() + unit > 64 || !limit.name.bytes().all(fits) {
+        let expected = format!("1 to {} ASCII characters, without quotes and `\\`", 64 - unit);
+        check.reader.wrong(at, "a limit can't have this name").expected(expected);
     }
 }
 

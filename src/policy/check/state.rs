@@ -179,7 +179,13 @@ fn sqlite(at: &At<Text>, check: &mut Check<'_, '_>) -> Option<Store> {
         check.reader.wrong(at, "this program was built without SQLite").help(help);
         return None;
     }
-    Some(Store::Sqlite(check.reader.env.folder.join(&at.value.0)))
+    let store = Store::Sqlite(check.reader.env.folder.join(&at.value.0));
+    if let Some(folder) = store.missing() {
+        let message =
+            format!("there is no folder {}: the program could not start", folder.display());
+        check.warn(at.span, &at.path, message);
+    }
+    Some(store)
 }
 
 fn redis(at: &At<RedisWritten>, check: &mut Check<'_, '_>) -> Option<Store> {

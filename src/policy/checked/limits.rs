@@ -50,6 +50,17 @@ pub enum WhenStoreIsAway {
     Closed,
 }
 
+impl WhenStoreIsAway {
+    /// As it is written in a policy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Open => "open",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// Whose requests share a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {

@@ -1,4 +1,9 @@
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use secrecy::ExposeSecret;
 use tollway_store::ledger::Keep;
@@ -42,6 +47,13 @@ pub enum Store {
 }
 
 impl Store {
+    /// The folder that its file would be in, if there is none.
+    pub fn missing(&self) -> Option<&Path> {
+        let Self::Sqlite(file) = self else { return None };
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+        (!folder.is_dir()).then_some(folder)
+    }
+
     /// Whether it is the same place.
     pub fn is(&self, other: &Self) -> bool {
         match (self, other) {

@@ -49,19 +49,22 @@ fn changed(at: &str, old: &Limit, new: &Limit, all: &mut Changes) {
             all.tell(at, format!("{} removed; what was used is forgotten", amount(quota)));
         }
     }
-    // A limit of one quota is known by its own name, each of several by its unit besides.
-    if (old.quotas.len() == 1) != (new.quotas.len() == 1) {
-        all.tell(at, "one quota or several: all of them begin anew");
-    }
     if old.when_full != new.when_full {
         let words = format!("{} -> {}", when_full(&old.when_full), when_full(&new.when_full));
         all.tell(format!("{at}.when_full"), words);
     }
+    if old.when_store_is_away != new.when_store_is_away {
+        let words = [old, new].map(|limit| limit.when_store_is_away.as_str());
+        all.tell(format!("{at}.when_store_is_away"), words.join(" -> "));
+    }
     all.value(&format!("{at}.enforce"), &old.enforce, &new.enforce);
-    all.value(&format!("{at}.headroom"), &old.headroom, &new.headroom);
-    all.value(&format!("{at}.borrow"), &old.borrow, &new.borrow);
+    let shares = [("headroom", old.headroom, new.headroom), ("borrow", old.borrow, new.borrow)];
+    for (name, old, new) in shares.into_iter().filter(|(_, old, new)| old != new) {
+        let words = format!("{}% -> {}%", percent(old), percent(new));
+        all.tell(format!("{at}.{name}"), words);
+    }
     for quota in &new.quotas {
-        let warns_at = |limit: &Limit| limit.warns_at(quota).map(|share| share * 100.0);
+        let warns_at = |limit: &Limit| limit.warns_at(quota).map(percent);
         let (before, now) = (warns_at(old), warns_at(new));
         if before != now {
             let percent = |at: Option<f64>| at.map_or("none".into(), |at| format!("{at}%"));
@@ -71,6 +74,11 @@ fn changed(at: &str, old: &Limit, new: &Limit, all: &mut Changes) {
         }
     }
     all.value(&format!("{at}.models"), &old.models, &new.models);
+}
+
+/// To a hundredth.
+fn percent(share: f64) -> f64 {
+    (share * 10_000.0).round() / 100.0
 }
 
 /// What becomes of what was used: as the layer does it when rules take over.

@@ -4,6 +4,7 @@ mod limits;
 mod providers;
 mod routes;
 mod settings;
+mod shown;
 
 use std::{fmt, hash::Hash};
 
@@ -78,7 +79,7 @@ impl Changes {
     /// One value in place of another.
     fn value<T: PartialEq + fmt::Debug>(&mut self, path: &str, old: &T, new: &T) {
         if old != new {
-            self.tell(path, format!("{} -> {}", shown(old), shown(new)));
+            shown::changes(path, &format!("{old:?}"), &format!("{new:?}"), self);
         }
     }
 
@@ -128,17 +129,6 @@ impl Changes {
         }
         for one in old.iter().filter(|one| find(new, name(one)).is_none()) {
             tell(&format!("{path}.{}", name(one)), (Some(one), None), self);
-        }
-    }
-}
-
-/// A value for people: without what only Rust needs.
-fn shown(value: &impl fmt::Debug) -> String {
-    let text = format!("{value:?}");
-    match text.as_str() {
-        "None" => "none".into(),
-        text => {
-            text.strip_prefix("Some(").and_then(|it| it.strip_suffix(')')).unwrap_or(text).into()
         }
     }
 }

@@ -54,7 +54,12 @@ impl Changes {
             };
             self.0.push(Change { path: path.into(), words, needs_restart: true });
         }
-        self.fixed("state.ledger.keep", &a.ledger.keep, &b.ledger.keep);
+        let (a, b) = (&a.ledger.keep, &b.ledger.keep);
+        let days = |days: Option<u32>| days.map_or("forever".to_owned(), |days| format!("{days}d"));
+        self.fixed("state.ledger.keep", &days(a.rows), &days(b.rows));
+        self.fixed("state.ledger.keep_rows", &a.most_rows, &b.most_rows);
+        self.fixed("state.ledger.keep_days", &days(a.days), &days(b.days));
+        self.fixed("state.ledger.keep_months", &days(a.months), &days(b.months));
     }
 
     fn zone(&mut self, old: &Policy, new: &Policy) {

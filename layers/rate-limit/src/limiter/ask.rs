@@ -10,7 +10,9 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 use tollway_core::BoxError;
-use tollway_store::limits::{Crossing, Had, Lack, Settlement, Shape, Take, Tell, Verdict, Want};
+use tollway_store::limits::{
+    Crossing, Had, Kind, Lack, Settlement, Shape, Take, Tell, Verdict, Want,
+};
 
 use super::{Entry, Limiter, Place};
 use crate::{
@@ -409,9 +411,16 @@ pub(super) fn name(rule: &Rule, key: &Key) -> Arc<str> {
 
 /// What the names of its keys begin with.
 pub(super) fn prefix(rule: &Rule) -> String {
-    let limit = rule.limit.name();
+    let limit = rule.memory();
     let mut name = String::with_capacity(limit.len() + 32);
     name.push_str(limit);
+    // Instances whose policies differ for a while would each take the other's for nothing.
+    name.push_str(match rule.limit.shape().kind {
+        Kind::Bucket { .. } => ".bucket",
+        Kind::Window { .. } => ".sliding",
+        Kind::Calendar(_) => ".calendar",
+        Kind::Concurrent => ".places",
+    });
     if let Some(scope) = &rule.scope {
         name.push('/');
         name.push_str(scope);

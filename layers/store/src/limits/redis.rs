@@ -6,6 +6,7 @@ mod script;
 mod slices_tests;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod writer;
 
 use std::{
@@ -22,10 +23,14 @@ use std::{
 };
 
 use ::redis::{ErrorKind, Pipeline, RedisResult, ServerErrorKind, aio::ConnectionLike};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
 use self::{
     script::{CLOCK, How, Names, Scripts, write},
+    trouble::Trouble,
     writer::Job,
 };
 use super::{
@@ -77,6 +82,9 @@ struct Inner {
     next: AtomicU64,
     counts: Counts,
     instances: AtomicU32,
+    /// Whether the store has told how many instances there are.
+    known: watch::Sender<bool>,
+    trouble: Trouble,
     leases: Mutex<Leases>,
     slices: Mutex<Slices>,
 }
@@ -114,6 +122,8 @@ impl RedisLimits {
             next: AtomicU64::new(0),
             counts: Counts::default(),
             instances: AtomicU32::new(1),
+            known: watch::Sender::new(false),
+            trouble: Trouble::default(),
             leases: Mutex::default(),
             slices: Mutex::default(),
         });
@@ -130,6 +140,24 @@ impl RedisLimits {
         if self.queue.send(Job::Tell(told)).await.is_ok() {
             let _ = done.await;
         }
+    }
+
+    /// Waits until the store has told how many instances there are, but not for longer than `most`;
+    /// whether it has. Before, an instance knows of no other, and its share is the whole. Blocks.
+    pub fn wait_known(&self, most: Duration) -> bool {
+        let mut known = self.inner.known.subscribe();
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        self.redis.spawn(async move {
+            let word = timeout(most, known.wait_for(|known| *known)).await;
+            let _ = tell.send(matches!(word, Ok(Ok(_))));
+        });
+        told.recv().unwrap_or(false)
+    }
+
+    /// Hears once why the store can't be asked, and once that it can be again (`None`): on the store's
+    /// thread. The first who asks to hear does.
+    pub fn on_trouble(&self, hear: impl Fn(Option<&str>) + Send + Sync + 'static) {
+        self.inner.trouble.hear(Box::new(hear));
     }
 
     fn push(&self, job: Job) {
@@ -196,9 +224,13 @@ impl RedisLimits {
             }
             answer
         });
-        let answers = answer.await.inspect_err(|_| {
+        let answers = answer.await.inspect_err(|error| {
             inner.counts.unanswered.fetch_add(1, Ordering::Relaxed);
+            inner.failed(error);
         })?;
+        if let Some(instances) = answers.first().and_then(|answer| answer.last()) {
+            inner.count(*instances);
+        }
         let mut verdicts = answers.iter().map(|answer| verdict(answer));
         let verdict = verdicts.next().flatten().ok_or_else(|| {
             StoreError::wrong(format!(
@@ -281,7 +313,7 @@ impl Inner {
 
     fn take(&self, take: &Take, how: How, known: bool) -> ::redis::Cmd {
         let mut command = self.scripts.take.command(known);
-        self.names.keys(&mut command, take.id, &take.wants);
+        self.names.keys_of_take(&mut command, take.id, &take.wants);
         let force = u8::from(how == How::Forced);
         command.arg(self.names.lease(take.id)).arg(RESERVED).arg(self.lease).arg(force);
         for want in take.wants.iter() {
@@ -301,6 +333,15 @@ impl Inner {
             write(&mut command, want, *spent, *wall, How::Asked);
         }
         command
+    }
+
+    /// So many instances live, this one included once it has told so.
+    fn count(&self, instances: i64) {
+        let instances = u32::try_from(instances).unwrap_or(0);
+        // Who isn't among them was forgotten with the others, and knows better.
+        if instances > 0 && self.instances.load(Ordering::Relaxed) != instances {
+            self.instances.store(instances, Ordering::Relaxed);
+        }
     }
 
     fn slices(&self) -> MutexGuard<'_, Slices> {
@@ -333,7 +374,7 @@ fn is_place(want: &Want) -> bool {
     want.shape.kind == Kind::Concurrent
 }
 
-/// An answer of take.lua.
+/// An answer of take.lua; behind it stands the number of instances, which is let be.
 fn verdict(answer: &[i64]) -> Option<Verdict> {
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
     let nanos = |micros: i64| u64::try_from(micros).ok().map(|m| m.saturating_mul(1_000));
@@ -401,6 +442,10 @@ impl SharedLimits for RedisLimits {
 
     fn is_away(&self) -> bool {
         self.redis.away().is_some()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.inner.trouble.told()
     }
 
     fn keys<'a>(&'a self, prefix: &'a str, from: u64) -> Finding<'a> {

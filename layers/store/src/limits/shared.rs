@@ -178,6 +178,11 @@ pub trait SharedLimits: fmt::Debug + Send + Sync {
     /// Whether it isn't asked at present.
     fn is_away(&self) -> bool;
 
+    /// Why it can't be asked, in words: for people, some moments after it began.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Some of the keys that are kept and whose names begin so, from 0 on: with the place where to
     /// go on, until there is none. What is there all the while is found, if not only once.
     fn keys<'a>(&'a self, prefix: &'a str, from: u64) -> Finding<'a>;

@@ -156,6 +156,10 @@ impl RedisConfig {
         &self.prefix
     }
 
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls
+    }
+
     fn certificates(&self) -> Option<TlsCertificates> {
         let root_cert = self.ca.clone().filter(|_| self.tls)?;
         Some(TlsCertificates { client_tls: None, root_cert: Some(root_cert) })

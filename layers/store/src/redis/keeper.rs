@@ -58,8 +58,16 @@ async fn keep(shared: &Shared) {
 /// A connection over which a ping came back in the time that others will wait for an answer.
 async fn find(shared: &Shared) -> Result<Link, String> {
     let connect = timeout(CONNECT, shared.config.connect()).await;
-    let mut link =
-        connect.map_err(|_| "can't connect in time")?.map_err(|error| in_words(&error))?;
+    // A server that speaks plainly waits for the rest of what it takes for a command.
+    let late = match shared.config.is_tls() {
+        true => "no connection in time; rediss speaks TLS: is it a port that doesn't?",
+        false => "can't connect in time",
+    };
+    let connect = connect.map_err(|_| late)?.map_err(|error| match error.is_timeout() {
+        true => late.to_owned(),
+        false => in_words(&error),
+    });
+    let mut link = connect?;
     let ping = ::redis::cmd("PING");
     let limit = shared.config.timeout.max(Duration::from_millis(1));
     match timeout(limit, ping.query_async::<()>(&mut link)).await {

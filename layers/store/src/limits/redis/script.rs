@@ -69,19 +69,21 @@ impl Scripts {
 pub(super) struct Names {
     prefix: String,
     instance: String,
+    instances: String,
 }
 
 impl Names {
     pub(super) fn new(prefix: &str, instance: String) -> Self {
-        Self { prefix: format!("{{{prefix}}}"), instance }
+        let prefix = format!("{{{prefix}}}");
+        Self { instances: format!("{prefix}:instances"), prefix, instance }
     }
 
     pub(super) fn instance(&self) -> &str {
         &self.instance
     }
 
-    pub(super) fn instances(&self) -> String {
-        format!("{}:instances", self.prefix)
+    pub(super) fn instances(&self) -> &str {
+        &self.instances
     }
 
     pub(super) fn limit(&self, key: &str) -> String {
@@ -96,9 +98,19 @@ impl Names {
         format!("{}:held:{}-{id}", self.prefix, self.instance)
     }
 
-    /// The keys of a take or settlement, with their number before them.
+    /// The keys of a settlement, with their number before them.
     pub(super) fn keys(&self, command: &mut Cmd, id: u64, wants: &Arc<[Want]>) {
-        command.arg(wants.len() + 1).arg(self.reservation(id));
+        self.counted(command, id, wants, wants.len() + 1);
+    }
+
+    /// The same of a take, which is told how many instances there are.
+    pub(super) fn keys_of_take(&self, command: &mut Cmd, id: u64, wants: &Arc<[Want]>) {
+        self.counted(command, id, wants, wants.len() + 2);
+        command.arg(self.instances());
+    }
+
+    fn counted(&self, command: &mut Cmd, id: u64, wants: &Arc<[Want]>, many: usize) {
+        command.arg(many).arg(self.reservation(id));
         for want in wants.iter() {
             command.arg(self.limit(&want.key));
         }

@@ -355,3 +355,40 @@ async fn who_settles_by_an_older_policy_forgets_nothing() {
     server.command(&format!("SET now {}", START + 3_600_000_001));
     assert_eq!(used(&limits, &"key".into(), long, wall).await, 0);
 }
+
+/// Who starts knows the others from the first word on, and those know of it as soon as they ask.
+#[tokio::test]
+async fn instances_know_of_each_other_at_once() {
+    let server = RedisServer::start();
+    let open = async || RedisLimits::with_lease(redis(&server).await, Duration::from_secs(600));
+    let patience = Duration::from_secs(20);
+    let one = open().await;
+    assert!(one.wait_known(patience));
+    let two = open().await;
+    assert!(two.wait_known(patience));
+    assert_eq!(two.instances(), 2);
+    used(&one, &"key".into(), month(9, None), START * 1_000).await;
+    assert_eq!(one.instances(), 2);
+    // Without a word nobody waits for ever.
+    let nobody = Redis::open(RedisConfig::parse("redis://127.0.0.1:1").unwrap()).unwrap();
+    assert!(!RedisLimits::new(nobody).wait_known(Duration::from_millis(1)));
+}
+
+/// A server that answers, and takes no writes, can't be asked: that is told, and when it can.
+#[tokio::test]
+async fn a_redis_of_no_use_is_told() {
+    let server = RedisServer::start();
+    let limits = instance(&server, super::CLOCK).await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    limits.on_trouble(move |why| {
+        let _ = tell.send(why.map(str::to_owned));
+    });
+    assert_eq!(limits.trouble(), None);
+    server.command("CONFIG SET maxmemory 1");
+    let why = told.recv().await.unwrap().unwrap();
+    assert!(why.contains("maxmemory"), "{why}");
+    assert_eq!(limits.trouble(), Some(why));
+    server.command("CONFIG SET maxmemory 0");
+    assert_eq!(told.recv().await, Some(None));
+    assert_eq!(limits.trouble(), None);
+}

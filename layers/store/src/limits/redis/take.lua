@@ -1,13 +1,15 @@
--- KEYS: the reservation, then one for each want. ARGV: id, milliseconds that a reservation is
+-- KEYS: the reservation, one for each want, the instances. ARGV: id, milliseconds that a reservation is
 -- remembered, milliseconds of a lease, 1 if it is taken whether there is room or not; then wants.
+-- Each answer ends with the number of instances.
 -- Answers {2}: settled before; {1, used, flags, ...} (1 taken, 2 climbed over the mark, 4 nothing is left); {0, want, never, wait, used, reset, ...}.
 local id, memory, lease, force = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local before = redis.call('GET', KEYS[1])
-if before == SETTLED then return {2} end
+local instances = redis.call('ZCARD', KEYS[#KEYS])
+if before == SETTLED then return {2, instances} end
 local had = before and cmsgpack.unpack(before)
 
 local wants, lacks = {}, {0}
-for at = 1, #KEYS - 1 do
+for at = 1, #KEYS - 2 do
   local w = want(at)
   open(w)
   wants[at] = w
@@ -19,7 +21,10 @@ for at = 1, #KEYS - 1 do
     end
   end
 end
-if #lacks > 1 then return lacks end
+if #lacks > 1 then
+  lacks[#lacks + 1] = instances
+  return lacks
+end
 
 local answer, receipt = {1}, {}
 for at, w in ipairs(wants) do
@@ -46,4 +51,5 @@ end
 if not had then
   redis.call('SET', KEYS[1], force and SETTLED or cmsgpack.pack(receipt), 'PX', memory)
 end
+answer[#answer + 1] = instances
 return answer

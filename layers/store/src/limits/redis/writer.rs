@@ -21,6 +21,10 @@ const BATCH: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Leases renewed by one command.
 const RENEWED: usize = 100;
+/// How often an instance tells that it lives, at least, and learns of others.
+const SIGN: Duration = Duration::from_millis(500);
+/// How soon it tries again.
+const AGAIN: Duration = Duration::from_millis(50);
 /// A quarter of a slice's life.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -36,12 +40,17 @@ pub(super) enum Job {
 /// Ends when nobody has the limits any more and the queue is empty.
 pub(super) async fn run(inner: Arc<Inner>, mut jobs: mpsc::Receiver<Job>) {
     let every = Duration::from_millis(inner.lease / 3);
-    let mut beat = Instant::now();
+    let (mut beat, mut renew) = (Instant::now(), Instant::now());
     let mut batch = Vec::with_capacity(BATCH);
     loop {
-        if beat <= Instant::now() {
-            inner.beat(true).await;
-            beat = Instant::now() + every;
+        let now = Instant::now();
+        if beat <= now {
+            let renews = renew <= now;
+            let told = inner.beat(true, renews).await;
+            if told && renews {
+                renew = now + every;
+            }
+            beat = Instant::now() + if told { every.min(SIGN) } else { every.min(AGAIN) };
         }
         match timeout_at(beat, jobs.recv_many(&mut batch, BATCH)).await {
             Ok(0) => break,
@@ -49,7 +58,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut jobs: mpsc::Receiver<Job>) {
             Err(_) => {}
         }
     }
-    inner.beat(false).await;
+    inner.beat(false, false).await;
 }
 
 /// Ends the lives of slices, until nobody has the limits any more.
@@ -57,6 +66,7 @@ pub(super) async fn tick(inner: Arc<Inner>, queue: mpsc::WeakSender<Job>) {
     loop {
         sleep(TICK).await;
         let Some(queue) = queue.upgrade() else { return };
+        inner.trouble.look(inner.redis.away());
         inner.slices().tick();
         inner.give_back(&queue);
     }
@@ -111,14 +121,15 @@ impl Inner {
         pipe
     }
 
-    /// Tells that this instance lives (or leaves), renews its leases, and learns of the others.
-    async fn beat(&self, lives: bool) {
+    /// Tells that this instance lives (or leaves), renews its leases if they are due, and learns of the
+    /// others; whether it came through.
+    async fn beat(&self, lives: bool, renews: bool) -> bool {
         let leases: Vec<_> = {
             let leases = self.leases();
             let each = |(id, all): (&u64, &Vec<_>)| {
                 all.iter().map(|(key, amount)| (*id, Arc::clone(key), *amount)).collect::<Vec<_>>()
             };
-            leases.iter().filter(|_| lives).flat_map(each).collect()
+            leases.iter().filter(|_| renews).flat_map(each).collect()
         };
         let pipe = |known| {
             let mut pipe = Pipeline::new();
@@ -141,12 +152,12 @@ impl Inner {
             }
             pipe
         };
-        if let Ok(answers) = self.send(pipe).await {
-            if let Some(Value::Int(instances)) = answers.first() {
-                let instances = u32::try_from(*instances).unwrap_or(u32::MAX);
-                self.instances.store(instances.max(1), Ordering::Relaxed);
-            }
+        let Ok(answers) = self.send(pipe).await else { return false };
+        if let Some(Value::Int(instances)) = answers.first() {
+            self.count(*instances);
+            self.known.send_replace(true);
         }
+        true
     }
 
     async fn send(
@@ -165,7 +176,7 @@ impl Inner {
                 answer => answer,
             }
         };
-        self.redis.ask(PATIENCE, ask).await
+        self.redis.ask(PATIENCE, ask).await.inspect_err(|error| self.failed(error))
     }
 }
 
