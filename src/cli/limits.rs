@@ -309,7 +309,7 @@ fn customs(answer: &Value, name: &str) -> String {
 }
 
 fn config(answer: &Value) -> String {
-    let head = ["limit", "per", "unit", "quota", "when full", "enforced", "models"];
+    let head = ["limit", "per", "unit", "quota", "when full", "store away", "enforced", "models"];
     let row = |row: &Value| {
         let full = match row["wait_seconds"].as_f64() {
             Some(_) => format!("wait {}", time(&row["wait_seconds"])),
@@ -317,9 +317,9 @@ fn config(answer: &Value) -> String {
         };
         let models =
             if rows(row, "models").is_empty() { "all".into() } else { cell(&row["models"]) };
-        let [limit, per, unit, enforce] =
-            ["limit", "per", "unit", "enforce"].map(|name| cell(&row[name]));
-        [limit, per, unit, quota(&row["quota"]), full, enforce, models]
+        let [limit, per, unit, away, enforce] =
+            ["limit", "per", "unit", "when_store_is_away", "enforce"].map(|name| cell(&row[name]));
+        [limit, per, unit, quota(&row["quota"]), full, away, enforce, models]
     };
     table(head, &list(answer, "limits", row))
 }

@@ -284,6 +284,7 @@ fn others(value: &str) -> Vec<String> {
         calendar bucket full none user ip latency openai anthropic large tiny vision retired fast \
         medium simple debug only auto memory redis gpt-4o";
     all.extend(words.split_whitespace().map(str::to_owned));
+    all.push("{ path: /other }".to_owned());
     all.retain(|other| other != value);
     all
 }

@@ -31,7 +31,7 @@ pub enum Quota {
         window: Duration,
     },
     /// `amount` in each hour, day or month of the calendar: quotas and budgets. Of UTC, unless
-    /// the limit has a [zone](LimitBuilder::zone).
+    /// the limit has a [zone](crate::LimitBuilder::zone).
     Calendar {
         /// The most in one period.
         amount: u64,

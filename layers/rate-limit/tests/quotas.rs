@@ -80,7 +80,8 @@ async fn one_key_is_let_in_more_or_less_and_then_as_before() {
     let sliding: fn(u64) -> Quota =
         |amount| Quota::SlidingWindow { amount, window: seconds(86_400) };
     let places: fn(u64) -> Quota = |amount| Quota::Concurrent { amount };
-    let kinds: [(fn(u64) -> Quota, [u64; 2]); 4] = [
+    type Case = (fn(u64) -> Quota, [u64; 2]);
+    let kinds: [Case; 4] = [
         // A bucket keeps its share, all else what was used.
         (slow, [60, 3]),
         (sliding, [96, 1]),

@@ -40,6 +40,7 @@ impl Tell {
         Self(Arc::new(tell))
     }
 
+    #[cfg(feature = "redis")]
     pub(super) fn hear(&self, crossing: Crossing) {
         (self.0)(crossing);
     }
