@@ -1,7 +1,8 @@
 //! Token counts as providers in OpenAI's form write them.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
+use memchr::memmem::Finder;
 use serde::{Deserialize, de::Deserializer};
 use tollway_core::Usage;
 
@@ -40,7 +41,7 @@ pub fn read(json: &[u8]) -> Result<Option<Usage>, serde_json::Error> {
 /// assert_eq!(&chunk[..null.start], r#"{"id":"1","choices":[{"usage":null}]"#);
 /// ```
 pub fn null_member(json: &[u8]) -> Option<Range<usize>> {
-    let first = memchr::memmem::find(json, USAGE)?;
+    let first = FIND_USAGE.find(json)?;
     // One walk from there to the end, where the depth is known to be zero. A member of the top
     // level is deeper than that by one, and no member is less deep.
     let mut depth = 0isize;
@@ -67,6 +68,8 @@ pub fn null_member(json: &[u8]) -> Option<Range<usize>> {
 }
 
 const USAGE: &[u8] = b"\"usage\"";
+/// Made once: nearly every event of a stream is looked through.
+static FIND_USAGE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(USAGE));
 
 /// The member whose key stands at `at`, if its value is null.
 fn null_at(json: &[u8], at: usize) -> Option<Range<usize>> {
