@@ -95,7 +95,7 @@ fn counted(file: &Path) -> u64 {
         let (shape, state) = State::unpack(saved.state.as_deref()?, Now::default())?;
         Some(state.used(&shape))
     };
-    saved.iter().filter(|saved| &*saved.limit == "spend/all").find_map(used).unwrap_or(0)
+    saved.iter().filter(|saved| &*saved.limit == "spend.usd/all").find_map(used).unwrap_or(0)
 }
 
 /// What a client has seen: costs by request id, in their order.
