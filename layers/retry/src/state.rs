@@ -118,7 +118,10 @@ impl Walk<'_> {
     /// Whether the same target comes before a fresh one.
     fn stays(&self, current: usize) -> bool {
         match self.again(current) {
-            Some(Again::At { short, .. }) => short || self.config.prefer == Prefer::SameTarget,
+            // Once: one that asks for a moment again and again would use up all attempts.
+            Some(Again::At { short, .. }) => {
+                short && self.tries(current) == 1 || self.config.prefer == Prefer::SameTarget
+            }
             Some(Again::Backoff) => self.config.prefer == Prefer::SameTarget,
             _ => false,
         }

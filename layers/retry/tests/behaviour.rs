@@ -94,6 +94,14 @@ async fn a_short_hint_is_waited_out_on_the_same_target() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_for_a_moment_again_and_again_is_stayed_with_once() {
+    let again = (0..4).map(|_| hint(429, "1")).collect();
+    let world = World::new([("a", again), ("b", vec![status(200)])]);
+    assert_eq!(world.run(plan(["a", "b"])).await.unwrap().status(), 200);
+    assert_eq!(world.calls().join(" "), "a a b");
+}
+
+#[tokio::test(start_paused = true)]
 async fn hints_choose_the_target_that_is_ready_first() {
     let world = World::new([("a", vec![hint(429, "7")]), ("b", vec![hint(429, "40")])]);
     let start = Instant::now();

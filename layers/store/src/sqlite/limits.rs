@@ -34,7 +34,10 @@ impl SqliteLimits {
     /// When another process still does. A folder in which nothing can be made is no error: nothing
     /// will be saved there, which is told when it is tried.
     pub fn claim(&self, most: Duration) -> Result<(), StoreError> {
-        let mut path = self.file.path().as_os_str().to_owned();
+        // Another name for the same file is no other file.
+        let path = self.file.path();
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let mut path = path.into_os_string();
         path.push("-owner");
         let claim = || {
             let claim = Connection::open(&path)?;

@@ -212,6 +212,13 @@ fn limits_of_a_file_belong_to_one_at_a_time() {
     first.claim(Duration::ZERO).unwrap();
     let error = second.claim(Duration::ZERO).unwrap_err();
     assert!(error.is_away() && error.to_string().contains("another process"), "{error}");
+    #[cfg(unix)]
+    {
+        let other = folder.0.path().join("other.db");
+        std::os::unix::fs::symlink(folder.file(), &other).unwrap();
+        let third = SqliteLimits::new(Arc::new(Sqlite::open(other).unwrap()));
+        assert!(third.claim(Duration::ZERO).is_err(), "another name for it");
+    }
     drop(first);
     second.claim(Duration::ZERO).unwrap();
 }

@@ -187,6 +187,9 @@ impl Thread {
     }
 
     fn lose(&self, rows: u64, why: Loss) {
+        if rows == 0 {
+            return;
+        }
         self.shared.dropped.fetch_add(rows, Ordering::Relaxed);
         self.config.hook.on(&Event::Dropped { rows, why });
     }

@@ -1,12 +1,20 @@
 //! Whether the store can be asked, told to people: once when it can't, and once when it can again.
 
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::{
+    sync::{Mutex, MutexGuard, OnceLock},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 use super::Inner;
 use crate::StoreError;
 
 /// Looks without a failure after which all is well: a store that takes no writes comes and goes.
 const QUIET: u32 = 8;
+
+/// A connection that is only being made is no trouble yet.
+const BEGINNING: Duration = Duration::from_secs(1);
 
 type Hear = Box<dyn Fn(Option<&str>) + Send + Sync>;
 
@@ -22,6 +30,9 @@ struct Seen {
     failed: Option<String>,
     told: Option<String>,
     quiet: u32,
+    /// When it was first looked, until it has been well.
+    begun: Option<Instant>,
+    was_well: bool,
 }
 
 impl Trouble {
@@ -42,9 +53,12 @@ impl Trouble {
     pub(super) fn look(&self, away: Option<String>) {
         let mut seen = self.seen();
         let before = seen.told.is_some();
+        let begun = *seen.begun.get_or_insert_with(Instant::now);
+        let beginning = !seen.was_well && begun.elapsed() < BEGINNING;
         match seen.failed.take().or(away) {
+            Some(_) if beginning => {}
             Some(why) => (seen.told, seen.quiet) = (Some(why), 0),
-            None => seen.quiet = seen.quiet.saturating_add(1),
+            None => (seen.was_well, seen.quiet) = (true, seen.quiet.saturating_add(1)),
         }
         if seen.quiet >= QUIET {
             seen.told = None;
@@ -75,6 +89,16 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_being_made_is_no_trouble_yet() {
+        let trouble = Trouble::default();
+        trouble.look(Some("not connected yet".to_owned()));
+        assert_eq!(trouble.told(), None);
+        tokio::time::advance(BEGINNING).await;
+        trouble.look(Some("not connected yet".to_owned()));
+        assert_eq!(trouble.told().as_deref(), Some("not connected yet"));
+    }
 
     #[test]
     fn what_comes_and_goes_is_told_once() {
