@@ -79,7 +79,7 @@ impl Router {
     /// let group = || Group::new(Strategy::RoundRobin, [target("a").into(), target("b").into()]);
     /// let router = || Router::new([Route::new("all", Match::default(), group())]);
     /// let headers = HeaderMap::new();
-    /// let query = Query::new("/v1/chat/completions", &headers);
+    /// let query = Query::new("/v1/chat/completions", &headers, tokio::time::Instant::now());
     /// let (old, new) = (router()?, router()?);
     /// assert_eq!(old.decide(&query, &())?.candidates[0].target, target("a"));
     /// new.resume(&old);

@@ -343,32 +343,37 @@ impl Branch {
         let usable = self.usable(walk.usable);
         let goes = self.strategy.goes();
         let (mut latency, mut cost, mut peak) = Default::default();
-        let mut in_flight = 0_u32;
+        let (mut in_flight, mut unpriced) = (0_u32, false);
         for (_, limb) in self.limbs.iter().enumerate().filter(|(at, _)| usable.contains(*at)) {
             let (one, weight) = (limb.measured(walk, of), limb.weight.max(1) as f32);
             Whole::add(&mut latency, one.latency, weight, goes);
+            unpriced |= goes == Goes::InTurn && one.cost.is_none();
             Whole::add(&mut cost, one.cost, weight, goes);
             Whole::add(&mut peak, one.peak, weight, goes);
             in_flight = in_flight.saturating_add(one.in_flight);
         }
-        let (latency, cost, peak) = (latency.value, cost.value, peak.value);
+        // Whose turn may be that of one without a price has none either.
+        let cost = cost.value.filter(|_| !unpriced);
+        let (latency, peak) = (latency.value, peak.value);
         Entrant { latency, cost, peak, in_flight, ..Entrant::default() }
     }
 }
 
-/// A figure of a group, of those of its members that have it.
+/// A figure of a group: of the first of its members where that one goes first, else of those that
+/// have it.
 #[derive(Clone, Copy, Default)]
 struct Whole {
     value: Option<f32>,
     weight: f32,
+    begun: bool,
 }
 
 impl Whole {
     fn add(&mut self, one: Option<f32>, weight: f32, goes: Goes) {
-        let Some(one) = one else { return };
+        let follows = std::mem::replace(&mut self.begun, true);
+        let Some(one) = one.filter(|_| goes != Goes::First || !follows) else { return };
         self.value = Some(match (self.value, goes) {
-            (None, _) => one,
-            (Some(first), Goes::First) => first,
+            (None, _) | (_, Goes::First) => one,
             (Some(best), Goes::Best) => best.min(one),
             (Some(mean), Goes::InTurn) => {
                 (mean * self.weight + one * weight) / (self.weight + weight)

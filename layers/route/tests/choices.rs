@@ -294,3 +294,21 @@ fn a_group_is_compared_by_whoever_of_it_goes_first() {
     assert_eq!(first(common::latency(), inner(Strategy::Failover)), "mid");
     assert_eq!(first(common::latency(), inner(common::latency())), "cheap");
 }
+
+/// What isn't known of the first is not what is known of the second.
+#[test]
+fn a_group_whose_first_has_no_price_has_none() {
+    let world = World::default();
+    world.is("mid", costs(10, 10)).is("cheap", costs(1, 1));
+    let first = |strategy| {
+        let inner = Group::new(strategy, ["unpriced", "cheap"].map(|name| target(name).into()));
+        let group = Group::new(Strategy::Cost, [target("mid").into(), Member::from(inner)]);
+        let router = world.router([Route::new("it", Match::default(), group)]);
+        let asked = ask("m").with_prompt(Prompt::new(100_000));
+        let plan = router.decide(&query(&asked), &()).unwrap();
+        plan.candidates[0].target.provider().to_string()
+    };
+    assert_eq!(first(Strategy::Failover), "mid");
+    assert_eq!(first(Strategy::RoundRobin), "mid");
+    assert_eq!(first(Strategy::Cost), "cheap");
+}

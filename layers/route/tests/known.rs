@@ -111,10 +111,6 @@ fn nobody_is_best_by_what_is_known_of_nobody() {
     assert_eq!(two(score()), "by latency alone: no price is known");
     world.is("a", costs(1, 1)).is("b", costs(2_000_000, 2_000_000));
     assert_eq!(two(score()), "best score of latency and cost");
-    // Who is first in the cheapest pool has no price of its own.
-    let pool = group(Strategy::Failover, &["unpriced", "a"]);
-    let pooled = Group::new(Strategy::Cost, [Member::new(pool), target("b").into()]);
-    assert_eq!(reason(pooled), "of the pool with the lowest cost");
 }
 
 /// What a provider gives to those who ask for it by a header.

@@ -45,6 +45,8 @@ pub(super) struct Measures {
 
 /// No reply is longer; keeps one false report from spoiling the sums for good.
 const MOST_TOKENS: u64 = 100_000_000;
+/// A reply this many times as long as usual, and any longer one, counts as no longer.
+const OUT_OF_THE_ORDINARY: f32 = 4.0;
 /// What comes faster after its first token came all at once, and tells no speed.
 const AT_ONCE: Duration = Duration::from_millis(1);
 
@@ -66,7 +68,9 @@ impl Measures {
         self.cached = self.cached.saturating_add(tokens(usage.cached.min(usage.input)));
         self.output = self.output.saturating_add(tokens(usage.output));
         if let Some(usual) = sample.usual {
-            self.told = self.told.saturating_add(tokens(usage.output));
+            // One reply out of the ordinary says nothing of all others.
+            let most = (usual * OUT_OF_THE_ORDINARY).round() as u64;
+            self.told = self.told.saturating_add(tokens(usage.output.min(most)));
             self.foretold = self.foretold.saturating_add(tokens(usual.round() as u64));
         }
         let streaming = sample.first_token.map(|first| sample.whole.saturating_sub(first));
@@ -212,5 +216,31 @@ impl HalfLife {
     /// What is left of a weight of one after so many nanoseconds.
     pub(super) fn keeps(self, age: u64) -> f32 {
         (-(age as f32) * self.per_nano).exp2()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_reply_out_of_the_ordinary_makes_no_target_wordy() {
+        let mut measures = Measures::default();
+        let mut reply = |output| {
+            let mut usage = Usage::default();
+            usage.output = output;
+            measures.add(&Sample {
+                whole: Duration::from_millis(1),
+                first_token: None,
+                beside: 0,
+                usual: Some(5.0),
+                usage: Some(usage),
+                cost: None,
+            });
+        };
+        (0..60).for_each(|_| reply(5));
+        reply(2_000);
+        let wordiness = measures.means().wordiness.unwrap();
+        assert!((1.0..1.1).contains(&wordiness), "{wordiness}");
     }
 }
