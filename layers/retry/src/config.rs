@@ -46,7 +46,7 @@ pub struct Settings {
     /// The longest hint (`Retry-After`) that is waited for. A longer one is not waited for: the
     /// request goes to another target, or its failure goes to the caller with the hint. Default 60 s.
     pub obey_up_to: Duration,
-    /// A hint up to this is waited for even while another target is left. Default 1 s; zero turns
+    /// A hint up to this is waited for even while another target is left, once for each. Default 1 s; zero turns
     /// that off.
     pub stay_up_to: Duration,
     /// What comes first; default: the other target.
