@@ -165,7 +165,7 @@ fn claimed(file: Arc<Sqlite>, drain: Duration) -> Result<SqliteLimits, StoreErro
     let limits = SqliteLimits::new(file);
     if let Err(error) = limits.claim(Duration::ZERO) {
         let most = drain + AFTER_DRAIN;
-        tracing::warn!(most_s = most.as_secs(), "waiting for it to end: {error}");
+        tracing::warn!(most_s = most.as_secs(), %error, "waiting until it has ended");
         limits.claim(most)?;
     }
     Ok(limits)

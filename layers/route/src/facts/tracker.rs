@@ -139,15 +139,19 @@ impl Tracker {
     pub fn probed(&self, whole: &Target, ok: bool, now: Instant) {
         // The one that tells those to come.
         let held = self.tracked(&without_model(whole));
+        let slots = self.by_one_key(whole);
+        slots.iter().for_each(|slot| slot.probed(ok, now));
+        drop(held);
+    }
+
+    /// All targets of one provider by one of its keys.
+    fn by_one_key(&self, whole: &Target) -> Vec<Arc<Slot>> {
         let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
         let same = |slot: &&Arc<Slot>| {
             let target = slot.target();
             (target.provider(), target.key()) == (whole.provider(), whole.key())
         };
-        let slots: Vec<_> = table.slots.values().filter(same).cloned().collect();
-        drop(table);
-        slots.iter().for_each(|slot| slot.probed(ok, now));
-        drop(held);
+        table.slots.values().filter(same).cloned().collect()
     }
 
     /// Somebody else found by probes that a provider is down by one of its keys: all targets of both are
@@ -173,13 +177,7 @@ impl Tracker {
     /// ```
     pub fn advise_down(&self, whole: &Target, found: Instant, until: Option<Instant>) -> bool {
         let Some(held) = self.tracked(&without_model(whole)) else { return false };
-        let table = self.0.table.read().unwrap_or_else(PoisonError::into_inner);
-        let same = |slot: &&Arc<Slot>| {
-            let target = slot.target();
-            (target.provider(), target.key()) == (whole.provider(), whole.key())
-        };
-        let slots: Vec<_> = table.slots.values().filter(same).cloned().collect();
-        drop(table);
+        let slots = self.by_one_key(whole);
         // One model that was served says that the provider is not down.
         let late = slots.iter().filter(|slot| !slot.advise_down(found, until)).count() > 0;
         if late {
