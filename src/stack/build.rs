@@ -37,6 +37,7 @@ use super::{
     models::ModelsLayer,
     pace,
     prices::Prices,
+    quotes::Quotes,
     rehearse::RehearseLayer,
     rescue, retry,
     routes::{self, Decider},
@@ -152,16 +153,16 @@ impl Stack {
         let policy = Arc::new(policy.clone());
         let pen = stores.ledger.as_ref().map(|books| books.writer.pen().clone());
         let prices = Prices::new(&policy)?;
-        let aliases = Aliases::new(&policy);
         let Carried { estimates, input_tokens, totals, tracker, simulators } =
-            Carried::to(&policy, aliases.clone(), before)?;
+            Carried::to(&policy, Aliases::new(&policy), before)?;
         let alerts = match before {
             Some(before) => before.alerts.next(&policy, limits::rule_name),
             None => Alerts::new(&policy, limits::rule_name, telemetry.clone(), SystemClock),
         };
         let alerts = alerts.map_err(|error| StackError::new("alerts", error))?;
         let accounts = Accounts::new(&policy);
-        let settle = limits::BySpending::new(prices.clone(), aliases, accounts, estimates.clone());
+        let quotes = Quotes::new(&policy, prices.clone());
+        let settle = limits::BySpending::new(quotes, accounts, estimates.clone());
         let told = (&telemetry, &alerts, &pen);
         let limits = |side, old: Option<_>| {
             limits::layer(&policy, side, settle.clone(), &stores.limits, told, old)

@@ -12,6 +12,8 @@ use super::names::{self, Table};
 #[derive(Debug, Default)]
 pub(super) struct Estimates {
     learnt: Mutex<Table<u64>>,
+    /// The same of what is paid: of the price at the dearest target of a route, in millionths.
+    shares: Mutex<Table<u64>>,
 }
 
 /// User and model.
@@ -37,20 +39,34 @@ impl Estimates {
         guess.unwrap_or(UNKNOWN).min(ask.max_output_tokens.unwrap_or(u64::MAX))
     }
 
-    /// A reply had this many output tokens.
-    pub(super) fn learn(&self, Key(key): Key, output: u64) {
-        let mut learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner);
-        if learnt.len() >= MAX_KEYS && !learnt.contains_key(&key) {
-            return;
-        }
-        let guess = learnt.entry(key).or_insert(output);
-        let step = (*guess / 128).max(1);
-        *guess = if output > *guess {
-            guess.saturating_add(9 * step)
-        } else {
-            output.max(guess.saturating_sub(step))
-        };
+    /// Of the price at the dearest target of its route, what such a request pays: in millionths.
+    pub(super) fn share(&self, Key(key): Key) -> Option<u64> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
     }
+
+    /// A reply had this many output tokens.
+    pub(super) fn learn(&self, key: Key, output: u64) {
+        learn(&self.learnt, key, output);
+    }
+
+    /// Of the price at the dearest target of its route, this was paid: in millionths.
+    pub(super) fn learn_share(&self, key: Key, share: u64) {
+        learn(&self.shares, key, share);
+    }
+}
+
+fn learn(table: &Mutex<Table<u64>>, Key(key): Key, seen: u64) {
+    let mut learnt = table.lock().unwrap_or_else(PoisonError::into_inner);
+    if learnt.len() >= MAX_KEYS && !learnt.contains_key(&key) {
+        return;
+    }
+    let guess = learnt.entry(key).or_insert(seen);
+    let step = (*guess / 128).max(1);
+    *guess = if seen > *guess {
+        guess.saturating_add(9 * step).min(seen.max(*guess))
+    } else {
+        seen.max(guess.saturating_sub(step))
+    };
 }
 
 /// Whose replies are alike.

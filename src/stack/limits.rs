@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{request, response};
-use tollway_core::{Ask, AtWork, Caller, Ending, Metered, Operation, Target, Usage, Usd};
+use tollway_core::{Ask, AtWork, Caller, Ending, Metered, Operation, Target, Usage};
 use tollway_rate_limit::{
     self as rate_limit, Key, Part, RateLimitLayer, Rule, Settle, WhenFull, WhenStoreIsAway, Zone,
 };
@@ -14,16 +14,15 @@ use tollway_store::ledger::Pen;
 
 use super::{
     StackError,
-    aliases::Aliases,
     estimate::{self, Estimates},
     keys::{self, Accounts},
-    prices::Prices,
+    quotes::{Quotes, Taken},
     stores::Counted,
     tell,
 };
 use crate::{
     alerts::Alerts,
-    policy::{self, Limit, Policy, Quota, Scope, Shape, Unit},
+    policy::{self, Limit, Policy, Quota, Reserve, Scope, Shape, Unit},
     telemetry::{Exchange, Telemetry},
 };
 
@@ -136,8 +135,8 @@ fn rule(
     let built = built.build().map_err(|error| StackError::new(format!("limit {name}"), error))?;
     let (per, models) = (limit.per.clone(), limit.models.clone());
     let scope: Vec<_> = per.iter().map(ToString::to_string).collect();
-    let (unit, settle) = (quota.unit, settle.clone());
-    let (aliases, accounts) = (settle.aliases.clone(), settle.accounts.clone());
+    let (unit, reserve, settle) = (quota.unit, limit.reserve, settle.clone());
+    let (aliases, accounts) = (settle.quotes.aliases.clone(), settle.accounts.clone());
     Ok(Rule::new(built, unit_tag(unit))
         .scope(scope.join(", "))
         .known_as(memory_name(limit, quota))
@@ -150,7 +149,7 @@ fn rule(
         // What is larger than the whole quota waits for all of it and owes the rest: an estimate
         // must not shut out a request that the true count would let in.
         .bounded()
-        .estimate(move |request| settle.estimate(unit, request)))
+        .estimate(move |request| settle.estimate(unit, reserve, request)))
 }
 
 /// Added to the window of a provider's published limit: between our decision and the provider's
@@ -275,8 +274,7 @@ fn part(scope: &Scope, request: &request::Parts, model: Option<&Arc<str>>) -> Op
 /// Reserves what a request will probably use, and settles to what it did.
 #[derive(Clone, Debug)]
 pub(super) struct BySpending {
-    prices: Prices,
-    aliases: Aliases,
+    quotes: Quotes,
     accounts: Accounts,
     estimates: Arc<Estimates>,
 }
@@ -288,6 +286,8 @@ pub(super) struct Ticket {
     input_tokens: u64,
     /// Whose reply is yet to be learnt from.
     who: Cell<Option<estimate::Key>>,
+    /// Of which it is yet to be learnt what they pay, and the route that they take.
+    pays: Cell<Option<(estimate::Key, Taken)>>,
     target: Option<Target>,
     /// Only of a reply that can have used tokens.
     metered: Option<Metered>,
@@ -296,46 +296,29 @@ pub(super) struct Ticket {
 }
 
 impl BySpending {
-    pub(super) fn new(
-        prices: Prices,
-        aliases: Aliases,
-        accounts: Accounts,
-        estimates: Arc<Estimates>,
-    ) -> Self {
-        Self { prices, aliases, accounts, estimates }
+    pub(super) fn new(quotes: Quotes, accounts: Accounts, estimates: Arc<Estimates>) -> Self {
+        Self { quotes, accounts, estimates }
     }
 
-    fn estimate(&self, unit: Unit, request: &request::Parts) -> u64 {
+    fn estimate(&self, unit: Unit, reserve: Reserve, request: &request::Parts) -> u64 {
         if matches!(unit, Unit::Requests | Unit::Concurrent) {
             return 1;
         }
         let Some(ask) = request.extensions.get::<Ask>() else { return 0 };
-        let caller = request.extensions.get::<Caller>();
-        let output = || self.estimates.output(caller, ask);
+        let output = || self.quotes.output(reserve, request, ask, &self.estimates);
         match unit {
             Unit::Requests | Unit::Concurrent => 1,
             Unit::InputTokens => ask.input_tokens,
             Unit::OutputTokens => output(),
             Unit::Tokens => ask.input_tokens.saturating_add(output()),
-            Unit::Usd => {
-                // Before routing, the price of the asked model at whoever sells it.
-                let usage = Usage::new(ask.input_tokens, output());
-                let target = request.extensions.get::<Target>();
-                let asked = ask.model.as_ref().map(|model| &**self.aliases.resolve(model));
-                self.nanos(target, asked, &usage)
-            }
+            Unit::Usd => self.quotes.money(reserve, request, ask, &self.estimates),
         }
     }
 
     /// Input and output tokens that a request will probably use.
     pub(super) fn tokens(&self, request: &request::Parts) -> (u64, u64) {
-        let of = |unit| self.estimate(unit, request);
+        let of = |unit| self.estimate(unit, Reserve::Usual, request);
         (of(Unit::InputTokens), of(Unit::OutputTokens))
-    }
-
-    /// What nobody has priced can't be held against a budget; `tollway check` warns of it.
-    fn nanos(&self, target: Option<&Target>, asked: Option<&str>, usage: &Usage) -> u64 {
-        self.prices.cost(target, asked, usage).map_or(0, Usd::nanos)
     }
 }
 
@@ -355,7 +338,10 @@ impl Settle for BySpending {
         }
         let ask = request.extensions.get::<Ask>();
         let caller = request.extensions.get::<Caller>();
+        let pays = ask
+            .and_then(|ask| Some((estimate::key(caller, ask), self.quotes.taken(request, ask)?)));
         Ticket {
+            pays: Cell::new(pays),
             operation: ask.map(|ask| ask.operation).unwrap_or_default(),
             input_tokens: ask.map_or(0, |ask| ask.input_tokens),
             who: Cell::new(ask.map(|ask| estimate::key(caller, ask))),
@@ -387,7 +373,15 @@ impl Settle for BySpending {
         }
         match unit {
             rate_limit::Unit::InputTokens => Some(usage.input),
-            rate_limit::Unit::NanoUsd => Some(self.nanos(ticket.target.as_ref(), None, &usage)),
+            rate_limit::Unit::NanoUsd => {
+                let nanos = self.quotes.nanos(ticket.target.as_ref(), &usage);
+                if let Some((who, taken)) = ticket.pays.take()
+                    && let Some(share) = self.quotes.share(&taken, &usage, nanos)
+                {
+                    self.estimates.learn_share(who, share);
+                }
+                Some(nanos)
+            }
             rate_limit::Unit::OutputTokens => Some(usage.output),
             rate_limit::Unit::Tokens => Some(usage.total()),
             _ => None,
@@ -402,7 +396,7 @@ impl Settle for BySpending {
         match unit {
             rate_limit::Unit::Requests => reserved,
             rate_limit::Unit::Tokens | rate_limit::Unit::InputTokens if abandoned => asked.input,
-            rate_limit::Unit::NanoUsd if abandoned => self.nanos(asked_of.as_ref(), None, &asked),
+            rate_limit::Unit::NanoUsd if abandoned => self.quotes.nanos(asked_of.as_ref(), &asked),
             _ => 0,
         }
     }

@@ -35,6 +35,7 @@ mod prices;
 mod probes;
 mod providers;
 mod quotas;
+mod quotes;
 mod rehearse;
 mod rescue;
 mod resets;

@@ -58,6 +58,11 @@ impl Prices {
         Some(price?.cost(usage))
     }
 
+    /// The price of a model at whoever sells it.
+    pub(super) fn anywhere(&self, model: &str) -> Option<&Arc<Price>> {
+        self.anywhere.get(model)
+    }
+
     pub(super) fn pricing(&self) -> Pricing {
         let prices = self.clone();
         Arc::new(move |target: &Target, usage: &Usage| prices.cost(Some(target), None, usage))

@@ -297,6 +297,22 @@ error: the key `name` is missing
 }
 
 #[test]
+fn policy_broken_reserve() {
+    check(
+        "providers: { sim: { simulate: {} } }
+limits: [{ name: a, per: user, requests: 1k/s, reserve: most }]
+",
+        r"error: nothing that the limit counts hangs on the reply
+ --> policy.yaml:2:57 (limits[0].reserve)
+  |
+2 | limits: [{ name: a, per: user, requests: 1k/s, reserve: most }]
+  |                                                         ^^^^
+  = help: `reserve` goes with `tokens`, `output_tokens` or `usd`
+",
+    );
+}
+
+#[test]
 fn policy_broken_borrow() {
     let broken = |limit: &str, rest: &str| {
         let text = format!(

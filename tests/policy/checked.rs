@@ -348,6 +348,25 @@ fn policy_warns_of_budgets_without_prices() {
 }
 
 #[test]
+fn policy_warns_of_replies_of_unknown_length() {
+    let most = |limit: &str, rest: &str| {
+        warned(&format!(
+            "limits: [{{ name: a, per: user, {limit} }}]\nproviders: {{ openai: {{}}, lab: {{ base_url: http://lab/v1 }} }}\n{rest}"
+        ))
+    };
+    let routes = "routes: [{ targets: [lab/llama] }]";
+    assert_eq!(
+        most("tokens: 1M/day, reserve: most", routes),
+        [
+            "policy.yaml:1:57 limits[0].reserve: how long replies of `lab/llama` can get is not known, so what is usual is reserved for those without `max_tokens`: give it `max_output_tokens` under `models:`"
+        ]
+    );
+    let known = "models: [{ id: llama, provider: lab, max_output_tokens: 4096 }]";
+    assert_eq!(most("tokens: 1M/day, reserve: most", &format!("{known}\n{routes}")).len(), 0);
+    assert_eq!(most("tokens: 1M/day, reserve: usual", routes).len(), 0);
+}
+
+#[test]
 fn policy_budgets_are_about_the_models_they_match() {
     let budget = |per: &str, model: &str, rest: &str| {
         warned(&format!(

@@ -68,6 +68,7 @@ fn limits_say_what_becomes_of_what_was_used() {
         ),
         ("requests: 60/min", "requests: 60/min, when_full: { wait: 5s }", "reject -> wait 5s".into()),
         ("usd: 5/day", "usd: 5/day, warn_at: 90%", "80% -> 90%".into()),
+        ("usd: 5/day", "usd: 5/day, reserve: most", "usual -> most".into()),
         (
             "usd: 5/day",
             "usd: 5/day, when_full: { downgrade: [openai/gpt-4o, sim, free] }",
@@ -281,7 +282,7 @@ fn others(value: &str) -> Vec<String> {
             + if value.starts_with('"') { "\"" } else { "" },
     );
     let words = "true false reject open drop refuse drain head always whole first_token pretty json \
-        calendar bucket full none user ip latency openai anthropic large tiny vision retired fast \
+        calendar bucket full none user ip latency openai anthropic large tiny vision retired fast most \
         medium simple debug only auto memory redis gpt-4o";
     all.extend(words.split_whitespace().map(str::to_owned));
     all.push("{ path: /other }".to_owned());

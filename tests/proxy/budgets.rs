@@ -322,3 +322,97 @@ async fn a_failure_does_not_lead_out_of_the_cheaper_targets() {
     let tried = failed.header("x-tollway-attempts");
     assert!(tried.contains("lab") && !tried.contains("sim"), "{tried}");
 }
+
+/// A provider of models that cost 1000 and 10 USD a million output tokens, and limits of `usd` and `more`.
+/// It never answers who says `x-hold`; the others get 50 tokens.
+async fn pricing(limit: &str, routes: &str) -> (Running, Arc<AtomicUsize>) {
+    let held = Arc::new(AtomicUsize::new(0));
+    let count = held.clone();
+    let address = provider(move |request| {
+        let count = count.clone();
+        async move {
+            if request.headers().contains_key("x-hold") {
+                count.fetch_add(1, Ordering::Relaxed);
+                std::future::pending::<()>().await;
+            }
+            reply(
+                200,
+                &[JSON],
+                r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":50}}"#,
+            )
+        }
+    })
+    .await;
+    let proxy = Running::new(&format!(
+        "providers: {{ up: {{ base_url: \"http://{address}/v1\", auth: none }} }}
+models:
+  - {{ id: dear, provider: up, price: {{ input: 0, output: 1000 }}, max_output_tokens: 100 }}
+  - {{ id: cheap, provider: up, price: {{ input: 0, output: 10 }}, max_output_tokens: 400 }}
+limits: [{{ name: spend, per: all, {limit} }}]
+{routes}"
+    ));
+    (proxy, held)
+}
+
+/// How many requests for this model are under way at once when the next is refused; `most` at the most.
+async fn fit(proxy: &Running, held: &AtomicUsize, body: &str, most: usize) -> usize {
+    let client = client();
+    let before = held.load(Ordering::Relaxed);
+    for fits in 0..most {
+        let request = http::Request::post(proxy.uri(CHAT))
+            .header("content-type", "application/json")
+            .header("x-hold", "1")
+            .body(full(body.to_owned()))
+            .unwrap();
+        let reply = tokio::spawn(client.request(request));
+        let all = || held.load(Ordering::Relaxed) > before + fits;
+        until("it is held or refused", || all() || reply.is_finished()).await;
+        if !all() {
+            assert_eq!(reply.await.unwrap().unwrap().status(), 429);
+            return fits;
+        }
+    }
+    most
+}
+
+fn about(model: &str, more: &str) -> String {
+    format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"Hi"}}]{more}}}"#)
+}
+
+#[tokio::test]
+async fn a_routes_own_name_is_reserved_at_the_price_of_its_targets() {
+    let targets = "targets: [up/dear, up/cheap]";
+    let routes = format!("routes: [{{ match: {{ model: best }}, {targets} }}]");
+    let (proxy, held) = pricing("usd: 1/day", &routes).await;
+    // 256 tokens, before anything is known.
+    assert_eq!(fit(&proxy, &held, &about("best", ""), 9).await, 3);
+
+    // Which of them it goes to, and what that costs, is learnt.
+    let routes = format!("routes: [{{ match: {{ model: best }}, {targets}, strategy: cost }}]");
+    let (proxy, held) = pricing("usd: 0.3/day", &routes).await;
+    assert_eq!(fit(&proxy, &held, &about("best", ""), 9).await, 1, "the first that is named");
+    let (proxy, held) = pricing("usd: 0.3/day", &routes).await;
+    assert_eq!(proxy.post(CHAT, about("best", "")).await.status, 200);
+    until("it is settled", || proxy.is_idle()).await;
+    assert_eq!(fit(&proxy, &held, &about("best", ""), 9).await, 9);
+}
+
+#[tokio::test]
+async fn most_is_what_the_longest_reply_may_cost() {
+    let (proxy, held) = pricing("usd: 1/day, reserve: most", "").await;
+    assert_eq!(fit(&proxy, &held, &about("dear", ""), 19).await, 10, "100 tokens each");
+    let (proxy, held) = pricing("usd: 1/day, reserve: most", "").await;
+    let two = r#","n":2,"max_tokens":80"#;
+    assert_eq!(fit(&proxy, &held, &about("dear", two), 19).await, 6, "twice 80 tokens");
+    let (proxy, held) = pricing("usd: 1/day, reserve: most", "").await;
+    assert_eq!(proxy.post(CHAT, about("dear", "")).await.status, 200);
+    until("it is settled", || proxy.is_idle()).await;
+    assert_eq!(fit(&proxy, &held, &about("dear", ""), 19).await, 9, "however short others were");
+
+    let routes = "routes: [{ match: { model: best }, targets: [up/cheap, up/dear] }]";
+    let (proxy, held) = pricing("tokens: 3200/day, reserve: most", routes).await;
+    // Those of the question count as well.
+    assert_eq!(fit(&proxy, &held, &about("best", ""), 19).await, 7, "400 tokens each");
+    let (proxy, held) = pricing("usd: 1/day, reserve: most", routes).await;
+    assert_eq!(fit(&proxy, &held, &about("best", ""), 19).await, 10, "the dearest");
+}

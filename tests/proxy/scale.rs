@@ -243,24 +243,36 @@ fn length(nth: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_months_budget_under_two_hundred_callers_is_spent_and_not_overspent() {
+    spends_ten("reject", bounded("dear", 100)).await;
+}
+
+/// Nobody says how long replies may get: the model does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_is_it_by_replies_without_a_bound() {
+    spends_ten("reject, reserve: most", ask(false).replace("gpt-4o-mini", "dear")).await;
+}
+
+/// 200 callers ask for `body` until ten dollars are spent.
+async fn spends_ten(when_full: &str, body: String) {
     // A hundred tokens are four cents, and the question next to nothing.
-    let fleet = Fleet::new(
-        "models: [{ id: dear, provider: up, price: { input: 0.01, output: 400 } }]
+    let fleet = Fleet::new(&format!(
+        "models: [{{ id: dear, provider: up, price: {{ input: 0.01, output: 400 }}, max_output_tokens: 100 }}]
 limits:
-  - { name: spend, per: all, match: { model: dear }, usd: 10/month, when_full: reject }
-  - { name: connect, per: all, match: { model: connect }, requests: 1000000/day, when_store_is_away: closed }
-",
-    );
+  - {{ name: spend, per: all, match: {{ model: dear }}, usd: 10/month, when_full: {when_full} }}
+  - {{ name: connect, per: all, match: {{ model: connect }}, requests: 1000000/day, when_store_is_away: closed }}
+"
+    ));
     fleet.connected().await;
     let (turns, bills) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
     let pay = |proxy: Arc<Served>| {
         let (turns, bills, client) = (turns.clone(), bills.clone(), keeping());
+        let body = body.clone();
         async move {
             // Until it is told that there is no money left.
             loop {
                 let tokens = format!("output_tokens={}", length(turns.fetch_add(1, SeqCst)));
                 let headers = [("x-simulate", &*tokens)];
-                let got = proxy.post(&client, bounded("dear", 100), &headers).await;
+                let got = proxy.post(&client, body.clone(), &headers).await;
                 if got.status == 429 {
                     return;
                 }

@@ -2,10 +2,10 @@ use std::{num::NonZeroU64, time::Duration};
 
 use super::{Check, borrow, globs, targets::Targets};
 use crate::policy::{
-    Cheaper, Limit, Period, Quota, Scope, Shape, Unit, WhenFull, WhenStoreIsAway,
+    Cheaper, Limit, Period, Quota, Reserve, Scope, Shape, Unit, WhenFull, WhenStoreIsAway,
     node::Span,
     read::{At, OneOrMany, Scalar},
-    values::{AwayName, Count, Per, Rate, ShapeName, Text},
+    values::{AwayName, Count, Per, Rate, ReserveName, ShapeName, Text},
     written::{InsteadWritten, LimitWritten, PolicyWritten, WordOr},
 };
 
@@ -113,12 +113,14 @@ fn limit(at: &At<LimitWritten>, targets: &Targets<'_>, check: &mut Check<'_, '_>
         Some(AwayName::Closed) => WhenStoreIsAway::Closed,
         Some(AwayName::Local) | None => WhenStoreIsAway::Local,
     };
+    let reserve = reserve(written, &quotas, check);
     if quotas.is_empty() {
         return None;
     }
     Some(Limit {
         name: written.name.as_ref()?.value.0.as_str().into(),
         per: per?,
+        reserve,
         when_full,
         when_store_is_away,
         borrow: borrow::share(at, &quotas, headroom, check),
@@ -128,6 +130,23 @@ fn limit(at: &At<LimitWritten>, targets: &Targets<'_>, check: &mut Check<'_, '_>
         warn_at,
         models,
     })
+}
+
+/// What is taken for a reply, by limits that count what replies use.
+fn reserve(written: &LimitWritten, quotas: &[Quota], check: &mut Check<'_, '_>) -> Reserve {
+    let Some(at) = &written.reserve else { return Reserve::Usual };
+    let counts = |unit| matches!(unit, Unit::Tokens | Unit::OutputTokens | Unit::Usd);
+    if !quotas.is_empty() && !quotas.iter().any(|quota| counts(quota.unit)) {
+        let message = "nothing that the limit counts hangs on the reply";
+        check
+            .reader
+            .wrong(at, message)
+            .help("`reserve` goes with `tokens`, `output_tokens` or `usd`");
+    }
+    match at.value {
+        ReserveName::Usual => Reserve::Usual,
+        ReserveName::Most => Reserve::Most,
+    }
 }
 
 /// What happens instead of a refusal.

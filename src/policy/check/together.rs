@@ -7,7 +7,7 @@ use crate::policy::{
     Auth, Callers, Endpoint, Glob, Provider, Route, Scope, Source,
     read::{At, OneOrMany},
     registry::{Model, Registry},
-    values::Text,
+    values::{ReserveName, Text},
     written::{KeyWritten, LimitWritten, PolicyWritten, RouteWritten, StrategyWritten},
 };
 
@@ -32,6 +32,7 @@ impl Sections<'_> {
             let matched = at.value.r#match.iter().flat_map(|at| &at.value.model);
             self.no_alias(matched, "a limit", check);
             self.budget(&at.value, check);
+            self.longest(&at.value, check);
         }
         for key in self.keys() {
             self.no_alias(&key.models, "a key", check);
@@ -207,22 +208,31 @@ impl Sections<'_> {
     /// What nobody has priced can't be held against a budget.
     fn budget(&self, limit: &LimitWritten, check: &mut Check<'_, '_>) {
         let (Some(usd), Some(name)) = (&limit.usd, &limit.name) else { return };
-        let Some((seller, model)) = self.unpriced(limit) else { return };
-        let what = match model {
-            Some(id) if Registry::embedded().model(&id).is_some() => format!("`{seller}/{id}`"),
-            Some(id) => format!("`{seller}/{}`", check.name(&id)),
-            None => format!("what is asked of `{seller}`"),
-        };
-        let name = check.reader.quote(name);
+        let Some(lacking) = self.lacking(limit, is_priced) else { return };
+        let (what, name) = (told(&lacking, check), check.reader.quote(name));
         let message = format!(
             "{what} has no known price, so what it costs is not held against `{name}`: give it one under `models:`"
         );
         check.warn(usd.span, &usd.path, message);
     }
 
+    /// Of whose replies nobody knows how long they can get, as much is reserved as usual.
+    fn longest(&self, limit: &LimitWritten, check: &mut Check<'_, '_>) {
+        let Some(reserve) = &limit.reserve else { return };
+        if !matches!(reserve.value, ReserveName::Most) {
+            return;
+        }
+        let Some(lacking) = self.lacking(limit, is_bounded) else { return };
+        let what = told(&lacking, check);
+        let message = format!(
+            "how long replies of {what} can get is not known, so what is usual is reserved for those without `max_tokens`: give it `max_output_tokens` under `models:`"
+        );
+        check.warn(reserve.span, &reserve.path, message);
+    }
+
     /// A provider and its model, or any of its models, that may be asked for under this limit, and
-    /// that has no price.
-    fn unpriced(&self, limit: &LimitWritten) -> Option<Unpriced> {
+    /// that lacks what `has` looks for.
+    fn lacking(&self, limit: &LimitWritten, has: fn(&Model) -> bool) -> Option<Lacking> {
         let only = limit.r#match.iter().filter_map(|at| at.value.model.as_ref());
         let only = only.flat_map(|many| &many.value.0).filter_map(|at| at.value.0.parse().ok());
         let only: Vec<Glob> = only.collect();
@@ -233,11 +243,11 @@ impl Sections<'_> {
             // The first provider takes anything, the others the models that are known to be theirs.
             let mut sellers = self.providers.iter().filter_map(|known| known.checked.as_ref());
             let first = sellers.next()?;
-            return self.unpriced_at(first, &[], &only).or_else(|| {
+            return self.lacking_at(first, &[], &only, has).or_else(|| {
                 sellers.find_map(|seller| {
                     let theirs = self.sold(seller).filter_map(|model| model.id.parse().ok());
                     let theirs: Vec<Glob> = theirs.collect();
-                    self.unpriced_at(seller, &theirs, &only).filter(|_| !theirs.is_empty())
+                    self.lacking_at(seller, &theirs, &only, has).filter(|_| !theirs.is_empty())
                 })
             });
         }
@@ -247,19 +257,27 @@ impl Sections<'_> {
             .flat_map(|route| route.places().map(move |place| (&route.matches.models[..], place)));
         targets.find_map(|(asked, target)| {
             let seller = provider(&target.provider)?.checked.as_ref()?;
-            let Some(model) = &target.model else { return self.unpriced_at(seller, asked, &only) };
+            let Some(model) = &target.model else {
+                return self.lacking_at(seller, asked, &only, has);
+            };
             // A limit with a provider in its scope sees the target's model, others the asked one.
             let counts = match by_target {
                 true => only.is_empty() || only.iter().any(|glob| glob.matches(&**model)),
                 false => overlap(asked, &only),
             };
-            let priced = self.sold(seller).any(|sold| sold.is_called(model) && is_priced(sold));
-            (counts && !priced).then(|| (seller.name.clone(), Some(model.clone())))
+            let known = self.sold(seller).any(|sold| sold.is_called(model) && has(sold));
+            (counts && !known).then(|| (seller.name.clone(), Some(model.clone())))
         })
     }
 
     /// The same of a provider that is sent the model that was asked for.
-    fn unpriced_at(&self, seller: &Provider, asked: &[Glob], only: &[Glob]) -> Option<Unpriced> {
+    fn lacking_at(
+        &self,
+        seller: &Provider,
+        asked: &[Glob],
+        only: &[Glob],
+        has: fn(&Model) -> bool,
+    ) -> Option<Lacking> {
         if !overlap(asked, only) {
             return None;
         }
@@ -267,13 +285,13 @@ impl Sections<'_> {
             let takes = |globs: &[Glob]| globs.is_empty() || globs.iter().any(|g| g.matches(id));
             takes(asked) && takes(only)
         };
-        let priced = |id: &str| self.sold(seller).any(|sold| sold.is_called(id) && is_priced(sold));
+        let known = |id: &str| self.sold(seller).any(|sold| sold.is_called(id) && has(sold));
         let named = asked.iter().chain(only).filter(|glob| glob.is_exact()).map(Glob::as_str);
         let sold = self.sold(seller).map(|model| &*model.id);
-        if let Some(id) = named.chain(sold).find(|id| may(id) && !priced(id)) {
+        if let Some(id) = named.chain(sold).find(|id| may(id) && !known(id)) {
             return Some((seller.name.clone(), Some(id.into())));
         }
-        let none = !self.sold(seller).any(is_priced);
+        let none = !self.sold(seller).any(has);
         none.then(|| (seller.name.clone(), None))
     }
 
@@ -286,10 +304,23 @@ impl Sections<'_> {
     }
 }
 
-type Unpriced = (Arc<str>, Option<Arc<str>>);
+/// A provider and, where one is meant, a model.
+type Lacking = (Arc<str>, Option<Arc<str>>);
+
+fn told((seller, model): &Lacking, check: &Check<'_, '_>) -> String {
+    match model {
+        Some(id) if Registry::embedded().model(id).is_some() => format!("`{seller}/{id}`"),
+        Some(id) => format!("`{seller}/{}`", check.name(id)),
+        None => format!("what is asked of `{seller}`"),
+    }
+}
 
 fn is_priced(model: &Model) -> bool {
     model.price.input.is_some() && model.price.output.is_some()
+}
+
+fn is_bounded(model: &Model) -> bool {
+    model.max_output_tokens.or(model.context_window).is_some()
 }
 
 /// Whether one name can match both, as far as the patterns' own texts tell; empty matches all.

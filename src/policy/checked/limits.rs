@@ -14,6 +14,8 @@ pub struct Limit {
     pub per: Vec<Scope>,
     /// At least one; at most one of a unit.
     pub quotas: Vec<Quota>,
+    /// What is taken for a reply that is yet to come.
+    pub reserve: Reserve,
     /// What happens to a request that finds it full.
     pub when_full: WhenFull,
     /// What happens while the store that instances share is away.
@@ -35,6 +37,26 @@ impl Limit {
     /// Share of use at which this quota warns: where the policy says nothing, money does at 80 %.
     pub fn warns_at(&self, quota: &Quota) -> Option<f64> {
         self.warn_at.or((quota.unit == Unit::Usd).then_some(0.8))
+    }
+}
+
+/// What a limit takes for a reply that is yet to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reserve {
+    /// What such replies needed so far.
+    #[default]
+    Usual,
+    /// All that it may use and cost.
+    Most,
+}
+
+impl Reserve {
+    /// As it is written in a policy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Usual => "usual",
+            Self::Most => "most",
+        }
     }
 }
 

@@ -53,6 +53,10 @@ fn changed(at: &str, old: &Limit, new: &Limit, all: &mut Changes) {
         let words = format!("{} -> {}", when_full(&old.when_full), when_full(&new.when_full));
         all.tell(format!("{at}.when_full"), words);
     }
+    if old.reserve != new.reserve {
+        let words = [old, new].map(|limit| limit.reserve.as_str());
+        all.tell(format!("{at}.reserve"), words.join(" -> "));
+    }
     if old.when_store_is_away != new.when_store_is_away {
         let words = [old, new].map(|limit| limit.when_store_is_away.as_str());
         all.tell(format!("{at}.when_store_is_away"), words.join(" -> "));

@@ -71,6 +71,10 @@ one_of!(
     ShapeName { Bucket = "bucket", Sliding = "sliding", Calendar = "calendar", }
 );
 one_of!(
+    /// What a limit takes for a reply that is yet to come.
+    ReserveName { Usual = "usual", Most = "most", }
+);
+one_of!(
     /// What a limit does while the store that instances share is away.
     AwayName { Local = "local", Open = "open", Closed = "closed", }
 );

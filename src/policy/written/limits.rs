@@ -34,6 +34,10 @@ section! {
         /// bucket (a rate and a burst), sliding (never more in any such time) or calendar.
         /// Default: bucket up to an hour, calendar for a day, a month and for money by the hour.
         may shape: ShapeName,
+        /// What is taken for a reply that is yet to come: `usual` (what such replies needed) or `most`
+        /// (all that it may use and cost, so that replies longer than ever overspend nothing).
+        /// Default usual.
+        may reserve: ReserveName,
         /// `reject` (429 at once), `{ wait: 15s }` (first come, first served), or for money
         /// `{ downgrade: [TARGET, free] }` (goes on, but only there). Default reject.
         may when_full: WhenFullWritten,
