@@ -149,9 +149,9 @@ async fn every_answer_is_as_the_document_says() {
     for (path, said) in [
         ("/limits/status?limit=usr", "did you mean `user`?"),
         ("/limits/status?provider=zz", "there are sim, other"),
-        ("/limits/quotas?limit=zz", "there are everybody, user.requests, user.tokens, pair"),
+        ("/limits/quotas?limit=zz", "there are everybody, user, user.requests, user.tokens, pair"),
         ("/limits/quotas?user=zoe&provider=smi", "did you mean `sim`?"),
-        ("/limits/violations?limit=zz", "there are everybody, user.requests"),
+        ("/limits/violations?limit=zz", "there are everybody, user, "),
         ("/breakers?provider=zz", "there are sim, other"),
     ] {
         let got = api.get(path).await;
@@ -393,6 +393,10 @@ async fn what_limits_refused_is_told() {
     assert_eq!((&ann["limit"], &ann["count"]), (&json!("user.requests"), &json!(2)));
     assert_eq!((&ann["asked"], &ann["available"]), (&json!(1), &json!(0)));
     assert_eq!(told["rows"].as_array().unwrap().len(), 1);
+    for one in ["key=ann", "limit=user", "limit=user.requests", "limit=user&last=1"] {
+        let told = api.get(&format!("/limits/violations?{one}")).await.body;
+        assert_eq!(told["rows"][0]["count"], 2, "{one}");
+    }
     for none in ["key=ben", "limit=everybody", "from=9999-01", "last=0"] {
         let told = api.get(&format!("/limits/violations?{none}")).await.body;
         assert_eq!(told["rows"], json!([]), "{none}");

@@ -183,6 +183,8 @@ async fn a_policy_that_asks_for_no_keys_is_told_of() {
         let (code, made) = api(proxy.admin_address(), TOKEN, Method::POST, "/keys", body).await;
         assert_eq!(code, 201, "{made}");
         assert_eq!(proxy.post(CHAT, ask(false)).await.status, 200, "it shuts nobody out");
+        let (_, all) = api(proxy.admin_address(), TOKEN, Method::GET, "/keys", Value::Null).await;
+        assert_eq!(made["no_use"], all["keys"][0]["no_use"], "the same is said later");
         made["warnings"].as_array().unwrap().iter().map(ToString::to_string).collect::<String>()
     };
     let open = "providers: { sim: { simulate: {} } }\n";

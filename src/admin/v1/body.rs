@@ -32,7 +32,7 @@ impl Fields {
             ApiError::body(if error.is_data() {
                 "can't be read: it is no JSON object".into()
             } else {
-                format!("can't be read: {error}")
+                format!("can't be read as a JSON object: {error}")
             })
         })?;
         for (at, (name, _)) in fields.iter().enumerate() {
@@ -182,7 +182,7 @@ mod tests {
             ("[]", "no JSON object"),
             ("7", "no JSON object"),
             ("\"x\"", "no JSON object"),
-            ("{", "line 1"),
+            ("{", "read as a JSON object: EOF"),
             ("{} {}", "trailing characters"),
             ("name=ann", "line 1 column 2"),
             ("{\"nmae\": 1}", "did you mean `name`?"),

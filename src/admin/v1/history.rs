@@ -73,7 +73,7 @@ pub(super) async fn violations(State(admin): App, RawQuery(query): RawQuery) -> 
     let stack = admin.stack();
     let today = today(&stack);
     let from = query.read("from", EXPECTED)?.map_or(first_day(today.whole_month()), first_day);
-    let last = query.read("last", "a number")?.unwrap_or(100).min(MOST);
+    let last = query.read("last", "a whole number")?.unwrap_or(100).min(MOST);
     let limit = query.get("limit").map(str::to_owned);
     if query.get("key") == Some("") {
         return Err(ApiError::bad("key", "key: expected a name or an address, not nothing"));
@@ -83,9 +83,14 @@ pub(super) async fn violations(State(admin): App, RawQuery(query): RawQuery) -> 
     let asked = RefusalsOf { from, key: query.get("key").map(Into::into), most };
     blocking(move || {
         let mut found = ledger(&stack)?.refusals(&asked)?;
-        found.retain(|one| limit.as_ref().is_none_or(|limit| *limit == *one.limit));
-        if let (Some(limit), true) = (&limit, found.is_empty()) {
-            names::limit(&stack, limit)?;
+        if let Some(limit) = &limit {
+            // By the name of which it is a part, too, as everywhere.
+            let meant = stack.limits_in_force().filter(|one| one.is_called(limit));
+            let meant: Vec<_> = meant.map(|one| one.name).collect();
+            found.retain(|one| *limit == *one.limit || meant.contains(&one.limit));
+            if found.is_empty() {
+                names::limit(&stack, limit)?;
+            }
         }
         found.truncate(last);
         let rows: Vec<_> = found.iter().map(|one| violation(&stack, one)).collect();

@@ -64,7 +64,7 @@ pub(super) async fn create(
         by = &*key.by,
         "a Tollway key was made"
     );
-    let mut answer = of_run_time(&key, None);
+    let mut answer = of_run_time(&key, no_use(&stack, &key));
     answer["key"] = secret.secret().into();
     answer["warnings"] = warnings(&stack, &key).into();
     Ok((StatusCode::CREATED, Json(answer)))

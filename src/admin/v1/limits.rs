@@ -119,7 +119,8 @@ impl Asked {
             Ok(text.transpose()?.map(Into::into))
         };
         let ip = request.text_of("ip")?.map(|text| {
-            let wrong = |_| ApiError::bad("ip", format!("ip: `{text}` is no address"));
+            let wrong =
+                |_| ApiError::bad("ip", format!("ip: `{text}` is no address such as 192.0.2.7"));
             text.parse::<IpAddr>().map(Who::Ip).map_err(wrong)
         });
         let who = [

@@ -53,7 +53,12 @@ pub(super) fn limit<'a>(stack: &Stack, name: &'a str) -> Result<&'a str, ApiErro
     if stack.limits_in_force().any(|limit| limit.is_called(name)) {
         return Ok(name);
     }
-    let names: Vec<_> = stack.limits_in_force().map(|limit| limit.name).collect();
+    let mut names: Vec<_> = Vec::new();
+    for name in stack.limits_in_force().flat_map(|one| [one.limit.name.clone(), one.name]) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
     Err(no_such("limit", name, names.iter().map(|name| &**name)))
 }
 
