@@ -14,8 +14,7 @@ impl Query {
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !known.contains(&name) {
-                let name: String = name.chars().take(80).collect();
-                return Err(unknown(&name, known));
+                return Err(unknown(name, known));
             }
             let value = decoded(value);
             let value =
@@ -52,7 +51,9 @@ impl Query {
     }
 }
 
-fn unknown(name: &str, known: &[&str]) -> ApiError {
+/// Nobody knows a part of this name.
+pub(super) fn unknown(name: &str, known: &[&str]) -> ApiError {
+    let name = &*name.chars().take(80).collect::<String>();
     let message = match nearest(name, known.iter().copied()) {
         Some(near) => format!("unknown: `{name}`; did you mean `{near}`?"),
         None if known.is_empty() => format!("unknown: `{name}`; nothing can be asked here"),

@@ -1,7 +1,7 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tollway_identify::Key;
 
 use super::remote::{Asked, Remote, cell, encoded, printable, rows, table};
@@ -23,7 +23,7 @@ enum KeysCommand {
     List,
     /// Refuse a key that was made at run time, from now on.
     Revoke {
-        /// The key's name.
+        /// The key's name, or its id as `list` has it.
         name: String,
     },
 }
@@ -45,7 +45,8 @@ struct NewArgs {
     /// Models it may use: `gpt-*,claude-*` [default: all].
     #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
     models: Vec<String>,
-    /// From when on it is refused: 30d, 2026-12-31, or a moment [default: never].
+    /// From when on it is refused: 30d, 2026-12-31 or 2026-12-31T18:00 (by the policy's time zone), or
+    /// 2026-12-31T18:00:00Z [default: never].
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
     /// What it is good for: api, admin:read, admin [default: api].
@@ -79,12 +80,14 @@ impl NewArgs {
 pub(super) fn run(args: &KeysArgs) -> anyhow::Result<ExitCode> {
     let remote = &args.remote;
     match &args.command {
-        KeysCommand::New(NewArgs { in_policy: Some(name), .. }) => for_policy(name),
+        KeysCommand::New(NewArgs { in_policy: Some(name), .. }) => for_policy(name, remote.json),
         KeysCommand::New(new) => remote.post("/keys", &new.body(), made),
         KeysCommand::List => remote.get("/keys", &Asked::default(), list),
         KeysCommand::Revoke { name } => {
             remote.delete(&format!("/keys/{}", encoded(name)), &Asked::default(), |answer| {
-                format!("{} is refused from now on\n", cell(&answer["revoked"]))
+                let id = &answer["id"];
+                let id = if id.is_null() { String::new() } else { format!(" ({})", cell(id)) };
+                format!("{}{id} is refused from now on\n", cell(&answer["revoked"]))
             })
         }
     }
@@ -121,20 +124,26 @@ fn list(answer: &Value) -> String {
         let tags = if tags.is_empty() { "-".into() } else { printable(&tags.join(", ")) };
         let models = if key["models"].is_null() { "all".into() } else { cell(&key["models"]) };
         let from = if key["from"] == "policy" { "policy" } else { "run time" };
-        let [name, user, scopes, expires] =
-            ["name", "user", "scopes", "expires"].map(|name| cell(&key[name]));
-        [name, user, scopes, models, tags, from.into(), expires, cell(&key["no_use"])]
+        let [name, user, scopes, expires, id, note] =
+            ["name", "user", "scopes", "expires", "id", "no_use"].map(|name| cell(&key[name]));
+        [name, user, scopes, models, tags, from.into(), expires, id, note]
     };
-    let head = ["name", "user", "scopes", "models", "tags", "from", "expires", "note"];
+    let head = ["name", "user", "scopes", "models", "tags", "from", "expires", "id", "note"];
     table(head, &rows(answer, "keys").iter().map(row).collect::<Vec<_>>())
 }
 
 /// A key for a policy's file: nobody else knows of it.
-fn for_policy(name: &str) -> anyhow::Result<ExitCode> {
+fn for_policy(name: &str, as_json: bool) -> anyhow::Result<ExitCode> {
     let mut random = [0; 32];
     getrandom::fill(&mut random)
         .map_err(|error| anyhow::anyhow!("the system gave no random bytes: {error}"))?;
     let key = Key::generate(random);
+    if as_json {
+        let hash = key.digest().to_string();
+        let shown = json!({ "name": name, "sha256": hash, "key": key.secret() });
+        writeln!(std::io::stdout(), "{shown:#}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     writeln!(std::io::stdout(), "{}", key.secret())?;
     eprintln!(
         "This key is shown only now. Give it to its owner and put its hash into the policy:\n\n\

@@ -75,7 +75,8 @@ struct SetArgs {
     /// What a bucket holds: the most at once [default: the amount].
     #[arg(long, value_name = "N")]
     burst: Option<u64>,
-    /// After which time the limit's own holds again, such as 30d [default: never].
+    /// From when on the limit's own holds again: 30d, 2026-12-31 or 2026-12-31T18:00 (by the policy's
+    /// time zone), or 2026-12-31T18:00:00Z [default: never].
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
 }
@@ -207,7 +208,9 @@ pub(super) fn run(args: &LimitsArgs) -> anyhow::Result<ExitCode> {
             remote.delete("/limits/quotas", &who.query(), |answer| customs(answer, "removed"))
         }
         LimitsCommand::Quotas(who) => {
-            remote.get("/limits/quotas", &who.query(), |answer| customs(answer, "quotas"))
+            let named = who.is_somebody() || who.limit.is_some();
+            let query = who.query().wanting(named.then_some("quotas"));
+            remote.get("/limits/quotas", &query, |answer| customs(answer, "quotas"))
         }
         LimitsCommand::Reset(asked) => {
             let mut body = asked.who.body();

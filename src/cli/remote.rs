@@ -53,7 +53,7 @@ pub(super) struct Remote {
     token: Option<String>,
     /// The answer as JSON, in place of a table.
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// What the API calls its errors.

@@ -42,9 +42,9 @@ const MODELS: &str = include_str!("../../config/models.yaml");
 /// The policy that runs when none is named: simulated providers, no key, no network.
 pub const DEFAULT: &str = include_str!("../../config/default.yaml");
 
-/// Reads a time as a policy has it: `30d`, `1h30m`.
+/// Reads a time as a policy has it, `30d` or `1h30m`, and however long.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    <values::Time as read::Scalar>::parse(text).map(|time| time.0)
+    values::Time::of_any_length(text).map(|time| time.0)
 }
 
 /// Something allowed but probably not meant: an old model, a limit that can never bind.

@@ -95,6 +95,11 @@ pub(super) fn limits_in_force<'a>(
 }
 
 impl InForce<'_> {
+    /// Whether it is meant by this name: its own, or that of the limit of which it is a part.
+    pub fn is_called(&self, name: &str) -> bool {
+        *self.name == *name || *self.limit.name == *name
+    }
+
     /// Scopes that its keys are made of; none: all share one quota.
     pub(super) fn scopes(&self) -> Vec<&Scope> {
         self.limit.per.iter().filter(|scope| **scope != Scope::All).collect()

@@ -1,6 +1,7 @@
 //! Quotas that an operator gave to single keys of limits: documents, and the limits that go by them.
 
 use std::{
+    collections::HashSet,
     fmt,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -73,6 +74,12 @@ impl Custom {
     pub fn is_at(&self, limit: &str) -> bool {
         let with_unit = || limit.strip_prefix(&*self.limit)?.strip_prefix('.');
         *self.limit == *limit || with_unit() == Some(&self.unit)
+    }
+
+    /// Whether only one of the two can be: they are for the same key of the same quota.
+    pub fn replaces(&self, other: &Self) -> bool {
+        [&self.limit, &self.unit, &self.per, &self.key]
+            == [&other.limit, &other.unit, &other.per, &other.key]
     }
 
     /// One document for each; no two are called alike.
@@ -178,8 +185,9 @@ impl State {
 impl InForce<'_> {
     /// Exactly these keys have a quota of their own.
     fn go_by(&self, wanted: &[(Key, KeyQuota)]) {
+        let keys: HashSet<&Key> = wanted.iter().map(|(key, _)| key).collect();
         for (key, _) in self.handle.quotas(&self.name).unwrap_or_default() {
-            if !wanted.iter().any(|(other, _)| *other == key) {
+            if !keys.contains(&key) {
                 self.handle.remove_quota(&self.name, &key);
             }
         }

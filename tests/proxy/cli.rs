@@ -74,6 +74,13 @@ fn schema_keys_and_help_go_to_stdout() {
     assert!(stderr.contains(&hash) && stderr.contains("name: alice"), "{stderr}");
     assert!(!stderr.contains(key));
     assert_ne!(run(&["keys", "new", "alice"]).1, stdout);
+    let (_, json, _) = run(&["keys", "new", "alice", "--json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let hash: String = Sha256::digest(json["key"].as_str().unwrap())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!((&json["name"], &json["sha256"]), (&Value::from("alice"), &Value::from(hash)));
 
     let (code, stdout, stderr) = run(&["--help"]);
     assert_eq!((code, stderr.as_str()), (0, ""));

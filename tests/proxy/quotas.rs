@@ -126,7 +126,14 @@ async fn what_can_not_be_is_told_with_what_could() {
         ),
         (json!({ "ip": "here", "requests": "5/min" }), "ip", "no address"),
         (json!({ "user": "ann", "requests": "5/min", "expires": "soon" }), "expires", "30d"),
-        (json!({ "user": "ann", "requests": "5/min", "expires": "0" }), "expires", "at once"),
+        (json!({ "user": "ann", "requests": "5/min", "expires": "0" }), "expires", "over already"),
+        (json!({ "user": "ann", "requests": "5/min", "expires": "2020-01-01" }), "expires", "over"),
+        (json!({ "user": "", "requests": "5/min" }), "user", "1 to 256 bytes"),
+        (json!({ "user": " ", "requests": "5/min" }), "user", "1 to 256 bytes"),
+        (json!({ "user": "a\u{7}", "requests": "5/min" }), "user", "1 to 256 bytes"),
+        (json!({ "user": "x".repeat(257), "requests": "5/min" }), "user", "1 to 256 bytes"),
+        (json!({ "key": "", "requests": "5/min" }), "key", "1 to 256 bytes"),
+        (json!({ "user": "ann", "concurrent": "5" }), "concurrent", "a whole number"),
     ] {
         let (status, told) = api(&proxy, Method::POST, "quotas", body.clone()).await;
         let error = &told["error"];
@@ -146,6 +153,23 @@ async fn what_can_not_be_is_told_with_what_could() {
     assert_eq!(set(&proxy, body).await["quotas"][0]["limit"], "other");
     let body = json!({ "ip": "192.0.2.7", "requests": "5/min" });
     assert_eq!(set(&proxy, body).await["quotas"][0]["quota"]["shape"], "sliding");
+}
+
+#[tokio::test]
+async fn a_quota_ends_at_a_date_by_the_policys_clock() {
+    let proxy = Running::new(&policy("time_zone: Europe/Berlin\n"));
+    for (text, at) in [
+        ("2099-12-31", "2099-12-30T23:00:00.000Z"),
+        ("2099-12-31T12:00", "2099-12-31T11:00:00.000Z"),
+        ("2099-06-30T12:00", "2099-06-30T10:00:00.000Z"),
+        ("2099-12-31T12:00:00Z", "2099-12-31T12:00:00.000Z"),
+    ] {
+        let body = json!({ "user": "ann", "requests": "9/min", "expires": text });
+        assert_eq!(set(&proxy, body).await["quotas"][0]["expires"], at, "{text}");
+    }
+    // Longer than a time of a policy may be.
+    set(&proxy, json!({ "user": "ann", "requests": "9/min", "expires": "3660d" })).await;
+    assert_eq!(stands(&proxy, "user", "ann").await["capacity"], 9);
 }
 
 #[tokio::test]
@@ -274,4 +298,10 @@ async fn the_command_line_sets_tells_and_removes() {
     assert_eq!(run(&["limits", "remove", "--user", "ann", "--limit", "user"]).0, 0);
     assert_eq!(run(&["limits", "remove", "--user", "ann"]).0, 3);
     assert_eq!(run(&["limits", "quotas"]).1, "");
+    let (code, _, said) = run(&["limits", "quotas", "--user", "ann"]);
+    assert!(code == 3 && said.contains("nothing of that"), "{code} {said}");
+    let (code, _, said) = run(&["limits", "quotas", "--limit", "zz"]);
+    assert!(code == 3 && said.contains("there are user, spend, pair, address"), "{code} {said}");
+    let (code, _, said) = run(&["limits", "set", "--user", "", "--requests", "5/min"]);
+    assert!(code == 2 && said.contains("user: expected"), "{code} {said}");
 }

@@ -71,12 +71,14 @@ async fn limits_are_shown_as_a_table_and_as_json() {
     assert!(code == 3 && said.contains("did you mean `user`?"), "{code} {said}");
     for nothing in [
         &["limits", "violations", "--key", "nobody"][..],
-        &["limits", "violations", "--limit", "nothing", "--json"],
+        &["limits", "violations", "--key", "nobody", "--limit", "user", "--json"],
         &["limits", "status", "--key", "ci"],
     ] {
         let (code, _, said) = asks(&proxy, nothing);
         assert!(code == 3 && said.contains("nothing of that"), "{nothing:?} {code} {said}");
     }
+    let (code, json, said) = asks(&proxy, &["limits", "violations", "--limit", "zz", "--json"]);
+    assert!(code == 3 && json.contains("there are user") && said.is_empty(), "{code} {json}");
     assert_eq!(asks(&proxy, &["limits", "reset"]).0, 2, "whose?");
     assert_eq!(asks(&proxy, &["limits", "cleanup"]).0, 0);
 }
@@ -101,6 +103,8 @@ async fn costs_breakers_and_the_policy_are_shown() {
     assert_eq!(asks(&proxy, &["breakers", "reset", "sim", "gpt-4o-mini"]).0, 0);
     assert_eq!(chat(&proxy, "kim").await, 200);
     assert_eq!(asks(&proxy, &["breakers", "reset", "smi"]).0, 3);
+    let (code, _, said) = asks(&proxy, &["breakers", "status", "--provider", "smi"]);
+    assert!(code == 3 && said.contains("did you mean `sim`?"), "{code} {said}");
 
     let (code, policy, _) = asks(&proxy, &["policy", "show"]);
     assert!(code == 0 && policy.contains("requests: 5/100d, burst: 2"), "{policy}");

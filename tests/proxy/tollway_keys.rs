@@ -158,6 +158,10 @@ async fn what_can_not_be_is_told() {
         (json!({ "scopes": [] }), 400, "api, admin:read, admin"),
         (json!({ "expires": "soon" }), 400, "30d"),
         (json!({ "expires": "2020-01-01" }), 400, "over already"),
+        (json!({ "expires": "2099-01-01T00:00[Europe/Paris]" }), 400, "2026-12-31T18:00:00Z"),
+        (json!({ "name": "sha256:0123456789abcdef" }), 400, "the ids of keys"),
+        (json!({ "name": null }), 400, "a text, not null"),
+        (Value::Null, 400, "send a JSON object"),
     ] {
         let (status, answer) = api(admin, TOKEN, Method::POST, "/keys", body.clone()).await;
         let message = answer["error"]["message"].as_str().unwrap();
@@ -179,6 +183,8 @@ async fn a_policy_that_asks_for_no_keys_is_told_of() {
         let (code, made) = api(proxy.admin_address(), TOKEN, Method::POST, "/keys", body).await;
         assert_eq!(code, 201, "{made}");
         assert_eq!(proxy.post(CHAT, ask(false)).await.status, 200, "it shuts nobody out");
+        let (_, all) = api(proxy.admin_address(), TOKEN, Method::GET, "/keys", Value::Null).await;
+        assert_eq!(made["no_use"], all["keys"][0]["no_use"], "the same is said later");
         made["warnings"].as_array().unwrap().iter().map(ToString::to_string).collect::<String>()
     };
     let open = "providers: { sim: { simulate: {} } }\n";
@@ -217,6 +223,58 @@ async fn a_reload_keeps_keys_and_a_name_of_the_policy_is_the_policys() {
     assert_eq!(status(&proxy, &key).await, 200, "the name is its own again");
     apply(&text.replace(", require_key: true", "").replace("key", "[key, ip]")).await;
     assert_eq!(proxy.post(CHAT, ask(false)).await.status, 200, "nobody is asked for one");
+}
+
+/// A policy that names a key as one at run time is named: neither is taken for the other.
+#[tokio::test]
+async fn of_two_keys_of_one_name_each_is_shown_and_revoked_for_itself() {
+    let text = policy_with("memory");
+    let proxy = Running::new(&text);
+    let admin = proxy.admin_address();
+    let key = make(&proxy, json!({ "name": "ci", "expires": "2099-12-31T12:00" })).await;
+    let digest = tollway_identify::KeyDigest::of(&key).to_string();
+    let id = format!("sha256:{}", &digest[..16]);
+    let keys = format!("keys: [{{ name: ci, sha256: '{}' }}]", "1".repeat(64));
+    let mut policy =
+        Policy::parse("test.yaml", &text.replace("require_key: true", &keys), &Env::new(|_| None))
+            .unwrap();
+    policy.listen.set_port(0);
+    policy.admin.listen.set_port(0);
+    proxy.reloader().apply(policy).await.unwrap();
+    let keys =
+        async || api(admin, TOKEN, Method::GET, "/keys", Value::Null).await.1["keys"].clone();
+    let all = keys().await;
+    assert_eq!((&all[0]["from"], &all[0]["id"]), (&json!("run_time"), &json!(id)), "{all}");
+    assert!(all[0]["no_use"].as_str().unwrap().contains("by its id"), "{all}");
+    assert_eq!(all[0]["expires"], "2099-12-31T12:00:00.000Z");
+    assert_eq!(all[1]["id"], "sha256:1111111111111111");
+    let (code, answer) = revoke(&proxy, "ci").await;
+    let message = answer["error"]["message"].as_str().unwrap();
+    for part in ["callers.keys", "test.yaml", &id] {
+        assert!(code == 409 && message.contains(part), "{code} {message}");
+    }
+    assert_eq!(keys().await, all, "neither is gone");
+    let command = |arguments: &[&str]| {
+        let mut command = tollway(arguments);
+        command.env("TOLLWAY_ADMIN", format!("http://{admin}")).env("TOLLWAY_ADMIN_TOKEN", TOKEN);
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (_, table, _) = command(&["keys", "list"]);
+    assert!(table.contains(&id) && table.contains("the policy has a key of this name"), "{table}");
+    let (code, _, said) = command(&["keys", "revoke", "ci"]);
+    assert!(code == 1 && said.contains(&id), "{code} {said}");
+    let (code, said, _) = command(&["keys", "revoke", &id]);
+    assert!(code == 0 && said.contains(&format!("ci ({id})")), "{code} {said}");
+    let all = keys().await;
+    assert_eq!((all.as_array().unwrap().len(), &all[0]["from"]), (1, &json!("policy")));
+    for called in ["ci", "sha256:1111111111111111"] {
+        let (code, answer) = revoke(&proxy, called).await;
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(code == 409 && !message.contains("run time"), "{code} {message}");
+    }
+    assert_eq!(revoke(&proxy, &id).await.0, 404);
 }
 
 #[tokio::test]

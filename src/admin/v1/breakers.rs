@@ -2,19 +2,17 @@
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{RawQuery, State, rejection::BytesRejection},
+    extract::{RawQuery, State},
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tollway_circuit_breaker as breaker;
 
-use super::{ApiError, App, Query, Reply, body};
-use crate::{
-    policy::nearest,
-    stack::{Circuit, Credential, Stack},
+use super::{
+    ApiError, App, Fields, Query, Reply, Sent,
+    names::{name, provider},
 };
+use crate::stack::{Circuit, Credential, Stack};
 
 /// `GET /breakers`: every circuit that has seen a request, and every key that was ever set aside.
 pub(super) async fn show(State(admin): App, RawQuery(query): RawQuery) -> Reply {
@@ -38,6 +36,9 @@ pub(super) async fn show(State(admin): App, RawQuery(query): RawQuery) -> Reply 
         .map(|status| (format!("{}/{}", status.key.provider, status.key.key), key(status, now)))
         .collect();
     keys.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if let (Some(asked), true) = (query.get("provider"), circuits.is_empty() && keys.is_empty()) {
+        provider(&stack, asked)?;
+    }
     let shown = |all: Vec<(String, Value)>| all.into_iter().map(|(_, it)| it).collect::<Vec<_>>();
     let sharing = stack.sharing();
     let sharing = sharing.map(|it| json!({ "instance": it.instance(), "away": it.away() }));
@@ -86,34 +87,27 @@ fn stands<K>(status: &breaker::Status<K>, now: Instant) -> Value {
 }
 
 /// Which circuits are meant.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    provider: Option<String>,
+struct Asked {
+    provider: String,
     model: Option<String>,
 }
 
 impl Asked {
-    fn provider(&self, stack: &Stack) -> Result<String, ApiError> {
-        let names = || stack.policy().providers.iter().map(|provider| &*provider.name);
-        let Some(asked) = &self.provider else {
+    fn of_body(sent: Sent, stack: &Stack) -> Result<Self, ApiError> {
+        let fields = Fields::parse(sent, &["provider", "model"])?;
+        let model = fields.text("model")?.map(|model| name("model", model)).transpose()?;
+        let Some(asked) = fields.text("provider")? else {
             return Err(ApiError::bad("provider", "say which provider"));
         };
-        if names().any(|name| name == asked) {
-            return Ok(asked.clone());
-        }
-        let near = nearest(asked, names());
-        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        Err(ApiError::not_found(format!("there is no provider `{asked}`{near}")))
+        Ok(Self { provider: provider(stack, asked)?.to_owned(), model: model.map(str::to_owned) })
     }
 }
 
 /// `POST /breakers/reset`: circuits are closed, and their past is forgotten.
-pub(super) async fn reset(State(admin): App, sent: Result<Bytes, BytesRejection>) -> Reply {
-    let asked: Asked = body(sent)?;
+pub(super) async fn reset(State(admin): App, sent: Sent) -> Reply {
     let stack = admin.stack();
-    let provider = asked.provider(&stack)?;
-    match stack.reset_circuits(&provider, asked.model.as_deref()) {
+    let Asked { provider, model } = Asked::of_body(sent, &stack)?;
+    match stack.reset_circuits(&provider, model.as_deref()) {
         0 => Err(ApiError::not_found("no such circuit has seen a request")),
         count => {
             tracing::info!(%provider, count, "an operator reset circuits");
@@ -123,15 +117,14 @@ pub(super) async fn reset(State(admin): App, sent: Result<Bytes, BytesRejection>
 }
 
 /// `POST /breakers/open`: no request goes there until it is reset.
-pub(super) async fn open(State(admin): App, sent: Result<Bytes, BytesRejection>) -> Reply {
-    let asked: Asked = body(sent)?;
+pub(super) async fn open(State(admin): App, sent: Sent) -> Reply {
     let stack = admin.stack();
-    let provider = asked.provider(&stack)?;
+    let Asked { provider, model } = Asked::of_body(sent, &stack)?;
     if stack.policy().circuit_breaker.is_none() {
         let message = "the policy has no `circuit_breaker`, so nothing would hold requests back";
         return Err(ApiError::conflict(message));
     }
-    let opened = stack.open_circuits(&provider, asked.model.as_deref());
+    let opened = stack.open_circuits(&provider, model.as_deref());
     tracing::warn!(%provider, targets = opened.len(), "an operator opened circuits");
     let targets: Vec<_> = opened.iter().map(ToString::to_string).collect();
     Ok(Json(json!({ "opened": targets })))

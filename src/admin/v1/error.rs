@@ -21,22 +21,19 @@ impl ApiError {
         Self { status, kind, message: message.into(), field: None }
     }
 
+    /// This part of the request is to blame.
+    pub(super) fn of(self, field: &str) -> Self {
+        Self { field: Some(field.to_owned()), ..self }
+    }
+
     /// A part of the request can't be.
     pub(in crate::admin) fn bad(field: &str, message: impl Into<String>) -> Self {
-        let error = Self::new(StatusCode::BAD_REQUEST, "bad_request", message);
-        Self { field: Some(field.to_owned()), ..error }
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message).of(field)
     }
 
-    /// The body is no such JSON.
-    pub(super) fn body(error: &serde_json::Error) -> Self {
-        let message = format!("the body can't be read: {error}");
-        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
-    }
-
-    /// Nor is it any.
-    pub(super) fn no_object() -> Self {
-        let message = "the body can't be read: it is no JSON object";
-        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    /// The body as a whole can't be, and why.
+    pub(super) fn body(why: String) -> Self {
+        Self::bad("body", format!("the body {why}"))
     }
 
     pub(super) fn unauthorized(message: &str) -> Self {
@@ -55,7 +52,7 @@ impl ApiError {
 
     pub(super) fn too_large(most: usize) -> Self {
         let message = format!("a body may have {most} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).of("body")
     }
 
     /// It can't be done as things are.

@@ -15,6 +15,7 @@ use super::{
     ApiError, App, Query, Reply, blocking,
     costs::{first_day, last_day, ledger},
     limits::amount,
+    names,
 };
 use crate::{policy::Unit, stack::Stack};
 
@@ -38,6 +39,9 @@ pub(super) async fn stats(State(admin): App, RawQuery(query): RawQuery) -> Reply
     if !["day", "month", "limit"].contains(&&*per) {
         let message = format!("per: expected day, month or limit, not `{per}`");
         return Err(ApiError::bad("per", message));
+    }
+    if from > to {
+        return Err(ApiError::bad("from", format!("from: {from} is later than {to}")));
     }
     blocking(move || {
         let mut sums: BTreeMap<_, (u64, u64)> = BTreeMap::new();
@@ -69,14 +73,25 @@ pub(super) async fn violations(State(admin): App, RawQuery(query): RawQuery) -> 
     let stack = admin.stack();
     let today = today(&stack);
     let from = query.read("from", EXPECTED)?.map_or(first_day(today.whole_month()), first_day);
-    let last = query.read("last", "a number")?.unwrap_or(100).min(MOST);
+    let last = query.read("last", "a whole number")?.unwrap_or(100).min(MOST);
     let limit = query.get("limit").map(str::to_owned);
+    if query.get("key") == Some("") {
+        return Err(ApiError::bad("key", "key: expected a name or an address, not nothing"));
+    }
     // What is asked for by limit is picked out of all.
     let most = if limit.is_some() { usize::MAX } else { last };
     let asked = RefusalsOf { from, key: query.get("key").map(Into::into), most };
     blocking(move || {
         let mut found = ledger(&stack)?.refusals(&asked)?;
-        found.retain(|one| limit.as_ref().is_none_or(|limit| *limit == *one.limit));
+        if let Some(limit) = &limit {
+            // By the name of which it is a part, too, as everywhere.
+            let meant = stack.limits_in_force().filter(|one| one.is_called(limit));
+            let meant: Vec<_> = meant.map(|one| one.name).collect();
+            found.retain(|one| *limit == *one.limit || meant.contains(&one.limit));
+            if found.is_empty() {
+                names::limit(&stack, limit)?;
+            }
+        }
         found.truncate(last);
         let rows: Vec<_> = found.iter().map(|one| violation(&stack, one)).collect();
         Ok(Json(json!({ "from": from.to_string(), "rows": rows })))

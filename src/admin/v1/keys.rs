@@ -4,21 +4,20 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Extension, Json,
-    body::Bytes,
-    extract::{
-        Path, RawQuery, State,
-        rejection::{BytesRejection, PathRejection},
-    },
+    extract::{Path, RawQuery, State, rejection::PathRejection},
 };
 use http::StatusCode;
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tollway_core::{SystemClock, WallClock};
-use tollway_identify::{Key, NewKey};
-use tollway_store::ledger::millis;
+use tollway_identify::{Key, KeyDigest, NewKey};
+use tollway_store::{ledger::millis, records::Record};
 
-use super::{ApiError, App, Query, Reply, body, expiry::expiry};
+use super::{
+    ApiError, App, Fields, Query, Reply, Sent,
+    expiry::expiry,
+    names::{name, no_such},
+};
 use crate::{
     admin::Operator,
     policy::{CallerKey, Glob, Policy, Store, nearest},
@@ -27,46 +26,34 @@ use crate::{
 
 /// Keys made at run time: each list of them is whole, here and in every instance.
 const MOST: usize = 10_000;
-/// The longest name of a key, a user or a tag, and the longest pattern, in bytes.
-const LONGEST: usize = 256;
 /// Tags, or patterns of models, of one key.
 const MANY: usize = 100;
 
-/// What a key is to be.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Asked {
-    name: Option<String>,
-    user: Option<String>,
-    #[serde(default)]
-    tags: BTreeMap<String, String>,
-    models: Option<Vec<String>>,
-    expires: Option<String>,
-    scopes: Option<Vec<String>>,
-}
+/// What a key's id begins with, and its name doesn't.
+const ID: &str = "sha256:";
 
 /// `POST /keys`: makes a key, and shows it this once.
 pub(super) async fn create(
     State(admin): App,
     Extension(Operator(by)): Extension<Operator>,
-    sent: Result<Bytes, BytesRejection>,
+    sent: Sent,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let asked: Asked = body(sent)?;
+    let fields = Fields::parse(sent, &["name", "user", "tags", "models", "expires", "scopes"])?;
     let stack = admin.stack();
     let secret = secret()?;
-    let key = asked.key(&secret, stack.policy(), by)?;
-    let there = || {
-        let message = format!("there is a key `{}` already; revoke it first", key.name);
-        ApiError::conflict(message)
+    let key = asked(&fields, &secret, stack.policy(), by)?;
+    let there = |what: &str| {
+        let message = format!("there is a key `{}` already{what}", key.name);
+        ApiError::conflict(message).of("name")
     };
     if in_policy(&stack, &key.name).is_some() {
-        return Err(there());
+        return Err(there(&format!(", in {}; take another name", stack.policy().origin.name)));
     }
     if stack.documents().list(RuntimeKey::KIND).await?.len() >= MOST {
         return Err(ApiError::conflict(format!("there are {MOST} keys; revoke some first")));
     }
     if !stack.documents().add(RuntimeKey::KIND, key.record()).await? {
-        return Err(there());
+        return Err(there("; revoke it first"));
     }
     let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
     tracing::info!(
@@ -77,7 +64,7 @@ pub(super) async fn create(
         by = &*key.by,
         "a Tollway key was made"
     );
-    let mut answer = of_run_time(&key, None);
+    let mut answer = of_run_time(&key, no_use(&stack, &key));
     answer["key"] = secret.secret().into();
     answer["warnings"] = warnings(&stack, &key).into();
     Ok((StatusCode::CREATED, Json(answer)))
@@ -90,55 +77,52 @@ fn secret() -> Result<NewKey, ApiError> {
     Ok(Key::generate(random))
 }
 
-impl Asked {
-    fn key(self, secret: &NewKey, policy: &Policy, by: Arc<str>) -> Result<RuntimeKey, ApiError> {
-        let now = millis(SystemClock.now());
-        let digest = secret.digest();
-        let name = match &self.name {
-            Some(name) => text("name", name)?,
-            None => format!("key-{:.8}", digest.to_string()).into(),
-        };
-        if self.tags.len() > MANY {
-            return Err(ApiError::bad("tags", format!("tags: at most {MANY}")));
+/// The key that is asked for.
+fn asked(
+    fields: &Fields,
+    secret: &NewKey,
+    policy: &Policy,
+    by: Arc<str>,
+) -> Result<RuntimeKey, ApiError> {
+    let now = millis(SystemClock.now());
+    let digest = secret.digest();
+    let called: Arc<str> = match fields.text("name")? {
+        Some(text) if text.starts_with(ID) => {
+            let message = format!("name: `{ID}` is what the ids of keys begin with");
+            return Err(ApiError::bad("name", message));
         }
-        let tag = |(name, value): (&String, &String)| -> Result<_, ApiError> {
-            Ok((text("tags", name)?, text("tags", value)?))
-        };
-        let expires = self.expires.as_ref();
-        let expires = expires.map(|text| expiry(text, now, &policy.time_zone)).transpose()?;
-        Ok(RuntimeKey {
-            user: self.user.as_ref().map_or(Ok(name.clone()), |user| text("user", user))?,
-            name,
-            sha256: digest,
-            tags: self.tags.iter().map(tag).collect::<Result<_, _>>()?,
-            models: self.models.map(|all| models(&all, policy)).transpose()?,
-            scopes: self.scopes.map_or(Ok(vec![KeyScope::Api]), |all| scopes(&all))?,
-            created: now,
-            by,
-            expires,
-        })
-    }
-}
-
-/// A name as logs and tables can show it.
-fn text(field: &str, text: &str) -> Result<Arc<str>, ApiError> {
-    let fits = (1..=LONGEST).contains(&text.len())
-        && text.trim() == text
-        && !text.chars().any(char::is_control);
-    let wrong = || {
-        let expected = format!("1 to {LONGEST} bytes without line breaks and blanks around them");
-        ApiError::bad(field, format!("{field}: expected {expected}"))
+        Some(text) => name("name", text)?.into(),
+        None => format!("key-{:.8}", digest.to_string()).into(),
     };
-    fits.then(|| text.into()).ok_or_else(wrong)
+    let tags = fields.pairs("tags")?;
+    if tags.len() > MANY {
+        return Err(ApiError::bad("tags", format!("tags: at most {MANY}")));
+    }
+    let tag = |(tag, value): (&str, &str)| -> Result<_, ApiError> {
+        Ok((name("tags", tag)?.into(), name("tags", value)?.into()))
+    };
+    let expires = fields.text("expires")?;
+    let user = fields.text("user")?.map(|user| name("user", user)).transpose()?;
+    Ok(RuntimeKey {
+        user: user.map_or_else(|| called.clone(), Into::into),
+        name: called,
+        sha256: digest,
+        tags: tags.into_iter().map(tag).collect::<Result<_, _>>()?,
+        models: fields.texts("models")?.map(|all| models(&all, policy)).transpose()?,
+        scopes: fields.texts("scopes")?.map_or(Ok(vec![KeyScope::Api]), |all| scopes(&all))?,
+        created: now,
+        by,
+        expires: expires.map(|text| expiry(text, now, &policy.time_zone)).transpose()?,
+    })
 }
 
-fn models(all: &[String], policy: &Policy) -> Result<Arc<[Glob]>, ApiError> {
+fn models(all: &[&str], policy: &Policy) -> Result<Arc<[Glob]>, ApiError> {
     let wrong = |why: String| ApiError::bad("models", format!("models: {why}"));
     if !(1..=MANY).contains(&all.len()) {
         let why = format!("1 to {MANY} patterns; leave it out to allow all models");
         return Err(wrong(why));
     }
-    let one = |pattern: &String| {
+    let one = |pattern: &&str| {
         // As in a policy: an alias is replaced before keys look at a model.
         if let Some(alias) = policy.aliases.iter().find(|alias| *alias.name == **pattern) {
             let model = &alias.model;
@@ -146,14 +130,14 @@ fn models(all: &[String], policy: &Policy) -> Result<Arc<[Glob]>, ApiError> {
                 "`{pattern}` is an alias; name what it stands for: `{model}`"
             )));
         }
-        text("models", pattern)?
+        name("models", pattern)?
             .parse()
             .map_err(|_| wrong("an empty pattern matches nothing".into()))
     };
     all.iter().map(one).collect()
 }
 
-fn scopes(all: &[String]) -> Result<Vec<KeyScope>, ApiError> {
+fn scopes(all: &[&str]) -> Result<Vec<KeyScope>, ApiError> {
     let names = || KeyScope::ALL.map(KeyScope::as_str);
     let wrong = |why: String| ApiError::bad("scopes", format!("scopes: {why}"));
     if all.is_empty() {
@@ -224,10 +208,14 @@ fn in_policy<'a>(stack: &'a Stack, name: &str) -> Option<&'a CallerKey> {
     stack.policy().callers.keys.iter().find(|key| *key.name == *name)
 }
 
+fn digest(key: &CallerKey) -> KeyDigest {
+    KeyDigest::from_bytes(key.sha256)
+}
+
 /// Why the key lets nobody in at present.
 fn no_use(stack: &Stack, key: &RuntimeKey) -> Option<&'static str> {
     if in_policy(stack, &key.name).is_some() {
-        return Some("the policy has a key of this name");
+        return Some("the policy has a key of this name; this one can be revoked by its id");
     }
     let asked_for = stack.policy().callers.require_key || key.may(KeyScope::AdminRead);
     (!asked_for).then_some("the policy asks for no keys")
@@ -245,6 +233,7 @@ fn patterns(models: Option<&[Glob]>) -> Option<Vec<&str>> {
 fn of_run_time(key: &RuntimeKey, no_use: Option<&str>) -> Value {
     json!({
         "name": &*key.name,
+        "id": id(&key.sha256),
         "user": &*key.user,
         "tags": key.tags.iter().map(|(name, value)| (&**name, &**value)).collect::<BTreeMap<_, _>>(),
         "models": patterns(key.models.as_deref()),
@@ -260,6 +249,7 @@ fn of_run_time(key: &RuntimeKey, no_use: Option<&str>) -> Value {
 fn of_policy(key: &CallerKey) -> Value {
     json!({
         "name": &*key.name,
+        "id": id(&digest(key)),
         "user": &*key.user,
         "tags": key.tags.iter().map(|(name, value)| (&**name, &**value)).collect::<BTreeMap<_, _>>(),
         "models": patterns(key.models.as_deref()),
@@ -272,33 +262,52 @@ fn of_policy(key: &CallerKey) -> Value {
     })
 }
 
-/// `DELETE /keys/{name}`: the key is refused from the next request on.
+/// A quarter of the hash: it tells keys apart, and lets nobody in.
+fn id(digest: &KeyDigest) -> String {
+    format!("{ID}{:.16}", digest.to_string())
+}
+
+/// `DELETE /keys/{name}`, by the name or the id: the key is refused from the next request on.
 pub(super) async fn revoke(
     State(admin): App,
     Extension(Operator(by)): Extension<Operator>,
-    name: Result<Path<String>, PathRejection>,
-    sent: Result<Bytes, BytesRejection>,
+    called: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    sent: Sent,
 ) -> Reply {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Nothing {}
-    let Nothing {} = body(sent)?;
-    let Path(name) = name.map_err(|_| ApiError::bad("name", "name: bad encoding"))?;
+    Query::parse(query.as_deref(), &[])?;
+    Fields::none(sent)?;
+    let Path(called) = called.map_err(|_| ApiError::bad("name", "name: bad encoding"))?;
     let stack = admin.stack();
-    if stack.documents().remove(RuntimeKey::KIND, &name).await? {
-        tracing::info!(key = name, by = &*by, "a Tollway key was revoked");
-        return Ok(Json(json!({ "revoked": name })));
+    let all = stack.documents().list(RuntimeKey::KIND).await?;
+    let id_of = |record: &Record| Some(id(&RuntimeKey::read(record).ok()?.sha256));
+    let named = all.iter().find(|record| *record.name == *called);
+    if in_policy(&stack, &called).is_some() {
+        return Err(of_the_policys(&stack, &called, named.and_then(id_of)));
     }
+    let found = named.or_else(|| all.iter().find(|record| id_of(record).as_ref() == Some(&called)));
+    if let Some(record) = found
+        && stack.documents().remove(RuntimeKey::KIND, &record.name).await?
+    {
+        let (key, id) = (&*record.name, id_of(record));
+        tracing::info!(key, id, by = &*by, "a Tollway key was revoked");
+        return Ok(Json(json!({ "revoked": key, "id": id })));
+    }
+    if let Some(key) = stack.policy().callers.keys.iter().find(|key| id(&digest(key)) == called) {
+        return Err(of_the_policys(&stack, &key.name, None));
+    }
+    Err(no_such("key", &called, all.iter().map(|record| &*record.name)).of("name"))
+}
+
+/// Which of two keys of one name is meant can't be told, and one of them is none that ends here.
+fn of_the_policys(stack: &Stack, name: &str, beside: Option<String>) -> ApiError {
     let file = &stack.policy().origin.name;
-    if in_policy(&stack, &name).is_some() {
-        let message = format!(
-            "the key `{name}` is one of `callers.keys` of {file}: take it out there, and reload"
-        );
-        return Err(ApiError::conflict(message));
-    }
-    let known = stack.documents().list(RuntimeKey::KIND).await?;
-    let near = nearest(&name, known.iter().map(|record| &*record.name));
-    let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    let name: String = name.chars().take(80).collect();
-    Err(ApiError::not_found(format!("there is no key `{name}`{near}")))
+    let beside = beside.map(|id| {
+        format!(". The key `{name}` that was made at run time lets nobody in meanwhile; its id revokes it: `{id}`")
+    });
+    let message = format!(
+        "the key `{name}` is one of `callers.keys` of {file}: take it out there, and reload{}",
+        beside.unwrap_or_default()
+    );
+    ApiError::conflict(message).of("name")
 }

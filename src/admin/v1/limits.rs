@@ -1,20 +1,23 @@
 //! What limits allow, how they stand, and who begins anew.
 
-use std::{cmp::Reverse, net::IpAddr, time::Duration};
+use std::{cmp::Reverse, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{RawQuery, State, rejection::BytesRejection},
+    extract::{RawQuery, State},
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tollway_core::Usd;
 use tollway_rate_limit::{Key, KeyQuota, Standing};
 
-use super::{ApiError, App, Query, Reply, blocking, body, quotas::custom};
+use super::{
+    ApiError, App, Fields, Query, Reply, Sent, blocking,
+    body::Texts,
+    names::{self, name},
+    quotas::custom,
+};
 use crate::{
-    policy::{Quota, Shape, Unit, WhenFull, nearest},
+    policy::{Quota, Shape, Unit, WhenFull},
     stack::{InForce, Stack, Who},
 };
 
@@ -100,84 +103,73 @@ fn seconds(time: Duration) -> f64 {
 }
 
 /// Whom a query or a body asks for.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Asked {
-    #[serde(default)]
     pub(super) limit: Option<String>,
-    #[serde(default)]
-    pub(super) user: Option<String>,
-    #[serde(default)]
-    pub(super) key: Option<String>,
-    #[serde(default)]
-    pub(super) ip: Option<String>,
-    #[serde(default)]
-    pub(super) provider: Option<String>,
-    #[serde(default)]
-    pub(super) all: bool,
+    pub(super) who: Vec<Who>,
 }
 
-const NAMES: [&str; 6] = ["limit", "user", "key", "ip", "provider", "all"];
+/// What names somebody, and a limit.
+pub(super) const NAMES: [&str; 5] = ["limit", "user", "key", "ip", "provider"];
+const NAMES_OR_ALL: [&str; 6] = ["limit", "user", "key", "ip", "provider", "all"];
 
 impl Asked {
-    pub(super) fn of_query(query: Option<&str>, names: &[&str]) -> Result<Self, ApiError> {
-        let query = Query::parse(query, names)?;
-        let name = |name| query.get(name).map(str::to_owned);
-        Ok(Self {
-            limit: name("limit"),
-            user: name("user"),
-            key: name("key"),
-            ip: name("ip"),
-            provider: name("provider"),
-            all: query.flag("all")?,
-        })
-    }
-
-    pub(super) fn who(&self) -> Result<Vec<Who>, ApiError> {
-        let ip = self.ip.as_deref().map(|text| {
-            let wrong = |_| ApiError::bad("ip", format!("`{text}` is no address"));
+    pub(super) fn of(request: &impl Texts) -> Result<Self, ApiError> {
+        let named = |field| -> Result<Option<Arc<str>>, ApiError> {
+            let text = request.text_of(field)?.map(|text| name(field, text));
+            Ok(text.transpose()?.map(Into::into))
+        };
+        let ip = request.text_of("ip")?.map(|text| {
+            let wrong =
+                |_| ApiError::bad("ip", format!("ip: `{text}` is no address such as 192.0.2.7"));
             text.parse::<IpAddr>().map(Who::Ip).map_err(wrong)
         });
-        let named = [
-            self.user.as_deref().map(|name| Who::User(name.into())),
-            self.key.as_deref().map(|name| Who::Key(name.into())),
+        let who = [
+            named("user")?.map(Who::User),
+            named("key")?.map(Who::Key),
             ip.transpose()?,
-            self.provider.as_deref().map(|name| Who::Provider(name.into())),
+            named("provider")?.map(Who::Provider),
         ];
-        Ok(named.into_iter().flatten().collect())
+        let limit = request.text_of("limit")?.map(str::to_owned);
+        Ok(Self { limit, who: who.into_iter().flatten().collect() })
+    }
+
+    /// Fails if the policy has no such limit or provider.
+    pub(super) fn check(&self, stack: &Stack) -> Result<(), ApiError> {
+        if let Some(limit) = &self.limit {
+            names::limit(stack, limit)?;
+        }
+        for who in &self.who {
+            if let Who::Provider(name) = who {
+                names::provider(stack, name)?;
+            }
+        }
+        Ok(())
     }
 
     /// The limits asked for: one by its name, or by the name of which it is a part; or all.
     pub(super) fn among<'a>(&self, stack: &'a Stack) -> Result<Vec<InForce<'a>>, ApiError> {
-        let Some(name) = &self.limit else { return Ok(stack.limits_in_force().collect()) };
-        let is = |one: &InForce<'_>| *one.name == **name || *one.limit.name == **name;
-        let found: Vec<_> = stack.limits_in_force().filter(is).collect();
-        if !found.is_empty() {
-            return Ok(found);
-        }
-        let names: Vec<_> = stack.limits_in_force().map(|one| one.name).collect();
-        let near = nearest(name, names.iter().map(|name| &**name));
-        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        Err(ApiError::not_found(format!("there is no limit `{name}`{near}")))
+        self.check(stack)?;
+        let is = |one: &InForce<'_>| self.limit.as_ref().is_none_or(|name| one.is_called(name));
+        Ok(stack.limits_in_force().filter(is).collect())
     }
 }
 
 /// `GET /limits/status`: how limits stand for somebody, or for those who have used the most.
 pub(super) async fn status(State(admin): App, RawQuery(query): RawQuery) -> Reply {
-    let asked = Asked::of_query(query.as_deref(), &NAMES)?;
+    let query = Query::parse(query.as_deref(), &NAMES_OR_ALL)?;
+    let (asked, everybody) = (Asked::of(&query)?, query.flag("all")?);
     let stack = admin.stack();
     blocking(move || {
-        let who = asked.who()?;
         let (mut told, mut more) = (Vec::new(), false);
         for limit in asked.among(&stack)? {
-            let mut found: Vec<(Key, Standing)> = match who.as_slice() {
+            let mut found: Vec<(Key, Standing)> = match asked.who.as_slice() {
                 [] => limit.all(),
                 who => who.iter().flat_map(|who| limit.of(who)).collect(),
             };
             found.sort_by_key(|(key, standing)| {
                 (Reverse(standing.capacity.saturating_sub(standing.remaining)), key.to_string())
             });
-            let most = if who.is_empty() && !asked.all { FULLEST } else { MOST };
+            let most = if asked.who.is_empty() && !everybody { FULLEST } else { MOST };
             more |= found.len() > most;
             found.truncate(most);
             told.extend(found.iter().map(|(key, standing)| standing_of(&limit, key, standing)));
@@ -220,24 +212,25 @@ pub(super) async fn buckets(State(admin): App, RawQuery(query): RawQuery) -> Rep
 }
 
 /// `POST /limits/reset`: somebody has their whole quota again.
-pub(super) async fn reset(State(admin): App, sent: Result<Bytes, BytesRejection>) -> Reply {
-    let asked: Asked = body(sent)?;
-    let (stack, who) = (admin.stack(), asked.who()?);
-    if who.is_empty() && !asked.all {
+pub(super) async fn reset(State(admin): App, sent: Sent) -> Reply {
+    let fields = Fields::parse(sent, &NAMES_OR_ALL)?;
+    let (asked, everybody) = (Asked::of(&fields)?, fields.flag("all")?);
+    let (stack, who) = (admin.stack(), &asked.who);
+    if who.is_empty() && !everybody {
         let message = "say whose: `user`, `key`, `ip` or `provider`, or `all`: true";
         return Err(ApiError::bad("user", message));
     }
     let limits = asked.among(&stack)?;
     let (mut reset, mut shared): (Vec<Value>, _) = (Vec::new(), Vec::new());
     for limit in &limits {
-        for key in limit.reset(&who).await? {
+        for key in limit.reset(who).await? {
             if reset.len() < MOST {
                 reset.push(json!({ "limit": &*limit.name, "key": key.to_string() }));
             }
         }
         shared.extend(limit.is_shared().then(|| limit.name.clone()));
     }
-    stack.tell_reset(&shared, &who).await?;
+    stack.tell_reset(&shared, who).await?;
     if reset.is_empty() {
         return Err(ApiError::not_found("nothing of that was used"));
     }
@@ -246,11 +239,8 @@ pub(super) async fn reset(State(admin): App, sent: Result<Bytes, BytesRejection>
 }
 
 /// `POST /limits/cleanup`: keys are forgotten that can't be told from new ones.
-pub(super) async fn cleanup(State(admin): App, sent: Result<Bytes, BytesRejection>) -> Reply {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Nothing {}
-    let Nothing {} = body(sent)?;
+pub(super) async fn cleanup(State(admin): App, sent: Sent) -> Reply {
+    Fields::none(sent)?;
     let stack = admin.stack();
     blocking(move || {
         let clean = |limit: InForce<'_>| {

@@ -1,6 +1,7 @@
 //! The API: JSON in, JSON out, every route behind the token. `openapi.json` says what each takes and
 //! gives, and a test holds it to that.
 
+mod body;
 mod breakers;
 mod costs;
 mod error;
@@ -8,6 +9,7 @@ mod expiry;
 mod history;
 mod keys;
 mod limits;
+mod names;
 mod policy;
 mod quotas;
 
@@ -15,14 +17,12 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, RawQuery, Request, State, rejection::BytesRejection},
+    extract::{DefaultBodyLimit, RawQuery, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, delete, get, post},
 };
 use http::{Method, header};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Admin, query::Query};
@@ -30,6 +30,8 @@ use super::{Admin, query::Query};
 use crate::stack::KeyScope;
 
 pub(super) use error::ApiError;
+
+use body::{Fields, Sent};
 
 /// What all its paths begin with.
 pub(super) const PREFIX: &str = "/admin/v1";
@@ -117,17 +119,6 @@ async fn nothing_here(request: Request) -> ApiError {
 async fn openapi(RawQuery(query): RawQuery) -> Result<impl IntoResponse, ApiError> {
     Query::parse(query.as_deref(), &[])?;
     Ok(([(header::CONTENT_TYPE, "application/json")], OPENAPI))
-}
-
-/// The JSON of a request; an empty body is an empty object.
-fn body<T: DeserializeOwned>(sent: Result<Bytes, BytesRejection>) -> Result<T, ApiError> {
-    let sent = sent.map_err(|_| ApiError::too_large(LARGEST))?;
-    let text: &[u8] = if sent.is_empty() { b"{}" } else { &sent };
-    // A list would be taken for the fields in their order.
-    if text.trim_ascii_start().first() == Some(&b'[') {
-        return Err(ApiError::no_object());
-    }
-    serde_json::from_slice(text).map_err(|error| ApiError::body(&error))
 }
 
 /// For what may take longer than a moment: reading a store, walking many keys.

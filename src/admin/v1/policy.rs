@@ -2,15 +2,14 @@
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{RawQuery, State, rejection::BytesRejection},
+    extract::{RawQuery, State},
     response::{IntoResponse, Response},
 };
 use http::header;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{ApiError, App, Query, Reply};
+use super::{ApiError, App, Fields, Query, Reply, Sent};
 
 /// `GET /policy`: the file as it may be shown.
 pub(super) async fn show(State(admin): App, RawQuery(query): RawQuery) -> Reply {
@@ -31,12 +30,8 @@ pub(super) async fn show(State(admin): App, RawQuery(query): RawQuery) -> Reply 
 }
 
 /// `POST /reload`: the policy is read again.
-pub(super) async fn reload(
-    State(admin): App,
-    sent: Result<Bytes, BytesRejection>,
-) -> Result<Response, ApiError> {
-    // Nothing is asked; what is sent is let be.
-    sent.map_err(|_| ApiError::too_large(super::LARGEST))?;
+pub(super) async fn reload(State(admin): App, sent: Sent) -> Result<Response, ApiError> {
+    Fields::none(sent)?;
     let (status, answer) = (admin.views.reload)().await;
     Ok((status, [(header::CONTENT_TYPE, "application/json")], answer).into_response())
 }

@@ -2,86 +2,65 @@
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{RawQuery, State, rejection::BytesRejection},
+    extract::{RawQuery, State},
 };
-use jiff::Timestamp;
-use serde::Deserialize;
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 use tollway_core::{SystemClock, WallClock};
 use tollway_store::ledger::millis;
 
 use super::{
-    ApiError, App, Reply, body,
-    limits::{Asked, quota},
+    ApiError, App, Fields, Query, Reply, Sent,
+    expiry::expiry,
+    limits::{Asked, NAMES, quota},
 };
 use crate::{
-    policy::{Quota, Unit, duration},
+    policy::{Quota, Unit},
     stack::{Custom, CustomQuota, InForce, Stack, Who},
 };
 
+/// Quotas of single keys: each list of them is whole, here and in every instance.
+const MOST: usize = 10_000;
+
 /// What a key is to have, as it is sent.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
-    limit: Option<String>,
-    user: Option<String>,
-    key: Option<String>,
-    ip: Option<String>,
-    provider: Option<String>,
-    requests: Option<String>,
-    tokens: Option<String>,
-    input_tokens: Option<String>,
-    output_tokens: Option<String>,
-    usd: Option<String>,
-    concurrent: Option<u64>,
+struct Wanted {
+    asked: Asked,
+    /// What of each unit.
+    amounts: Vec<(Unit, String)>,
     burst: Option<u64>,
-    expires: Option<String>,
+    /// In milliseconds since 1970.
+    until: Option<u64>,
 }
 
+/// What is counted by rates.
+const RATES: [Unit; 5] =
+    [Unit::Requests, Unit::Tokens, Unit::InputTokens, Unit::OutputTokens, Unit::Usd];
+
 impl Wanted {
-    fn asked(&self) -> Asked {
-        Asked {
-            limit: self.limit.clone(),
-            user: self.user.clone(),
-            key: self.key.clone(),
-            ip: self.ip.clone(),
-            provider: self.provider.clone(),
-            all: false,
+    fn of_body(sent: Sent, zone: &TimeZone) -> Result<Self, ApiError> {
+        let units = RATES.iter().chain(&[Unit::Concurrent]).map(|unit| unit.as_str());
+        let known: Vec<_> = NAMES.into_iter().chain(units).chain(["burst", "expires"]).collect();
+        let fields = Fields::parse(sent, &known)?;
+        let mut amounts = Vec::new();
+        for unit in RATES {
+            amounts.extend(fields.text(unit.as_str())?.map(|text| (unit, text.to_owned())));
         }
-    }
-
-    /// What of each unit.
-    fn amounts(&self) -> Vec<(Unit, String)> {
-        let given = [
-            (Unit::Requests, self.requests.clone()),
-            (Unit::Tokens, self.tokens.clone()),
-            (Unit::InputTokens, self.input_tokens.clone()),
-            (Unit::OutputTokens, self.output_tokens.clone()),
-            (Unit::Usd, self.usd.clone()),
-            (Unit::Concurrent, self.concurrent.map(|count| count.to_string())),
-        ];
-        given.into_iter().filter_map(|(unit, text)| Some((unit, text?))).collect()
-    }
-
-    fn until(&self) -> Result<Option<u64>, ApiError> {
-        let Some(text) = &self.expires else { return Ok(None) };
-        let wrong = |why: &str| {
-            ApiError::bad("expires", format!("`{text}` {why}: expected a time such as 30d or 12h"))
-        };
-        let time = duration(text).map_err(|why| wrong(&why))?;
-        if time.is_zero() {
-            return Err(wrong("is over at once"));
-        }
-        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        Ok(Some(millis(SystemClock.now()).saturating_add(time)))
+        let places = fields.number(Unit::Concurrent.as_str())?;
+        amounts.extend(places.map(|count| (Unit::Concurrent, count.to_string())));
+        let now = millis(SystemClock.now());
+        let expires = fields.text("expires")?;
+        Ok(Self {
+            asked: Asked::of(&fields)?,
+            amounts,
+            burst: fields.number("burst")?,
+            until: expires.map(|text| expiry(text, now, zone)).transpose()?,
+        })
     }
 
     /// What is to be written down; nothing of it, if one part can't be.
     fn customs(&self, stack: &Stack) -> Result<Vec<Custom>, ApiError> {
-        let asked = self.asked();
-        let who = one(&asked)?;
-        let amounts = self.amounts();
+        let (asked, amounts) = (&self.asked, &self.amounts);
+        let who = one(asked)?;
         if amounts.is_empty() {
             let message = "say how much: `requests`, `tokens`, `input_tokens`, `output_tokens`, \
                            `usd` or `concurrent`";
@@ -98,24 +77,24 @@ impl Wanted {
             let message = "a burst goes with `requests`, or with the only rate that is given";
             return Err(ApiError::bad("burst", message));
         }
-        let custom = |(unit, text): (Unit, String)| {
-            let limit = meant(stack, &asked, &who, unit)?;
+        let custom = |(unit, text): &(Unit, String)| {
+            let unit = *unit;
+            let limit = meant(stack, asked, &who, unit)?;
             let burst = self.burst.filter(|_| bursts == Some(unit));
-            limit.quota.instead(&text, burst).map_err(|wrong| {
+            limit.quota.instead(text, burst).map_err(|wrong| {
                 let field = if wrong.burst { "burst" } else { unit.as_str() };
                 ApiError::bad(field, format!("{field}: {wrong}"))
             })?;
-            Ok(Custom::new(&limit, &who, text, burst))
+            Ok(Custom::new(&limit, &who, text.clone(), burst))
         };
-        amounts.into_iter().map(custom).collect()
+        amounts.iter().map(custom).collect()
     }
 }
 
 /// Exactly one.
 fn one(asked: &Asked) -> Result<Who, ApiError> {
-    let mut who = asked.who()?;
-    match (who.pop(), who.pop()) {
-        (Some(one), None) => Ok(one),
+    match asked.who.as_slice() {
+        [one] => Ok(one.clone()),
         _ => Err(ApiError::bad("user", "say whose: one of `user`, `key`, `ip` and `provider`")),
     }
 }
@@ -160,55 +139,76 @@ fn meant<'a>(
     Err(ApiError::bad("limit", message))
 }
 
+/// Whether these may be written down beside those.
+fn room(there: &[CustomQuota], customs: &[Custom]) -> Result<(), ApiError> {
+    let is_new = |one: &&Custom| !there.iter().any(|other| other.custom.replaces(one));
+    let new = customs.iter().filter(is_new).count();
+    if new > 0 && there.len() + new > MOST {
+        let message =
+            format!("there are {} quotas, and may be {MOST}; remove some first", there.len());
+        return Err(ApiError::conflict(message));
+    }
+    Ok(())
+}
+
 /// `POST /limits/quotas`: somebody has this quota from now on.
-pub(super) async fn set(State(admin): App, sent: Result<Bytes, BytesRejection>) -> Reply {
-    let wanted: Wanted = body(sent)?;
+pub(super) async fn set(State(admin): App, sent: Sent) -> Reply {
     let stack = admin.stack();
-    let (customs, until) = (wanted.customs(&stack)?, wanted.until()?);
+    let wanted = Wanted::of_body(sent, &stack.policy().time_zone)?;
+    let customs = wanted.customs(&stack)?;
+    room(&stack.custom_quotas().await?, &customs)?;
     for custom in &customs {
-        stack.set_quota(custom, until).await?;
+        stack.set_quota(custom, wanted.until).await?;
         let Custom { limit, unit, per, key, quota, .. } = custom;
         tracing::info!(limit, unit, per, key, quota, "an operator gave a key its own quota");
     }
-    tell(&stack, |one| customs.contains(&one.custom)).await
+    let all = stack.custom_quotas().await?;
+    let all: Vec<_> = all.iter().filter(|one| customs.contains(&one.custom)).collect();
+    Ok(Json(json!({ "quotas": tell(&stack, all) })))
 }
 
 /// `GET /limits/quotas`: all of them, or somebody's.
 pub(super) async fn show(State(admin): App, RawQuery(query): RawQuery) -> Reply {
-    let asked = Asked::of_query(query.as_deref(), &NAMES)?;
-    let (who, stack) = (asked.who()?, admin.stack());
-    tell(&stack, |one| {
-        asked.limit.as_ref().is_none_or(|limit| one.custom.is_at(limit))
-            && (who.is_empty() || who.iter().any(|who| one.custom.is_of(who)))
-    })
-    .await
+    let asked = Asked::of(&Query::parse(query.as_deref(), &NAMES)?)?;
+    let stack = admin.stack();
+    let all = stack.custom_quotas().await?;
+    let all: Vec<_> = all.iter().filter(|one| is_meant(&asked, one)).collect();
+    // A limit may be gone whose quotas are still there.
+    if all.is_empty() {
+        asked.check(&stack)?;
+    }
+    Ok(Json(json!({ "quotas": tell(&stack, all) })))
+}
+
+fn is_meant(asked: &Asked, one: &CustomQuota) -> bool {
+    asked.limit.as_ref().is_none_or(|limit| one.custom.is_at(limit))
+        && (asked.who.is_empty() || asked.who.iter().any(|who| one.custom.is_of(who)))
 }
 
 /// `DELETE /limits/quotas`: somebody has the limit's quota again.
-pub(super) async fn remove(State(admin): App, RawQuery(query): RawQuery) -> Reply {
-    let asked = Asked::of_query(query.as_deref(), &NAMES)?;
-    let (who, stack) = (one(&asked)?, admin.stack());
+pub(super) async fn remove(State(admin): App, RawQuery(query): RawQuery, sent: Sent) -> Reply {
+    Fields::none(sent)?;
+    let asked = Asked::of(&Query::parse(query.as_deref(), &NAMES)?)?;
+    one(&asked)?;
+    let stack = admin.stack();
+    let all = stack.custom_quotas().await?;
     let mut removed = Vec::new();
-    for one in stack.custom_quotas().await? {
-        let meant = asked.limit.as_ref().is_none_or(|limit| one.custom.is_at(limit));
-        if meant && one.custom.is_of(&who) && stack.remove_quota(&one.custom).await? {
+    for one in all.iter().filter(|one| is_meant(&asked, one)) {
+        if stack.remove_quota(&one.custom).await? {
             let Custom { limit, unit, per, key, .. } = &one.custom;
             tracing::info!(limit, unit, per, key, "an operator took a key's own quota back");
-            removed.push(told(&stack, &one));
+            removed.push(one);
         }
     }
     if removed.is_empty() {
+        asked.check(&stack)?;
         return Err(ApiError::not_found("nobody of that name has a quota of their own there"));
     }
-    Ok(Json(json!({ "removed": removed })))
+    Ok(Json(json!({ "removed": tell(&stack, removed) })))
 }
 
-const NAMES: [&str; 5] = ["limit", "user", "key", "ip", "provider"];
-
-async fn tell(stack: &Stack, wanted: impl Fn(&CustomQuota) -> bool) -> Reply {
-    let all = stack.custom_quotas().await?;
-    let all: Vec<_> = all.iter().filter(|one| wanted(one)).map(|one| told(stack, one)).collect();
-    Ok(Json(json!({ "quotas": all })))
+fn tell(stack: &Stack, all: Vec<&CustomQuota>) -> Vec<Value> {
+    all.into_iter().map(|one| told(stack, one)).collect()
 }
 
 fn told(stack: &Stack, one: &CustomQuota) -> Value {
@@ -241,4 +241,28 @@ fn expires(until: Option<u64>) -> Option<String> {
 /// A key's own quota, where it stands beside the limit's.
 pub(super) fn custom(limit: &InForce<'_>, own: &tollway_rate_limit::KeyQuota) -> (Quota, Value) {
     (limit.quota_of(own), json!({ "expires": expires(own.until.map(millis)) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn custom(key: usize) -> Custom {
+        let [limit, unit, per] = ["l", "requests", "user"].map(str::to_owned);
+        Custom { limit, unit, per, key: key.to_string(), quota: "1/min".into(), burst: None }
+    }
+
+    #[test]
+    fn there_are_so_many_and_no_more() {
+        let quota =
+            |key| CustomQuota { custom: custom(key), until: None, quota: Err(String::new()) };
+        let mut there: Vec<_> = (0..MOST - 1).map(quota).collect();
+        assert!(room(&there, &[custom(MOST)]).is_ok());
+        assert!(room(&there, &[custom(MOST), custom(MOST + 1)]).is_err());
+        there.push(quota(MOST));
+        let error = room(&there, &[custom(MOST + 1)]).unwrap_err();
+        assert!(error.message().contains("there are 10000 quotas"), "{}", error.message());
+        let larger = Custom { quota: "9/min".into(), ..custom(7) };
+        assert!(room(&there, &[larger]).is_ok(), "one in the place of another");
+    }
 }

@@ -44,10 +44,9 @@ fn unit(unit: &str) -> Option<Duration> {
     })
 }
 
-impl Scalar for Time {
-    const EXPECTED: &'static str = "a time with its unit, such as 250ms, 15s, 5m, 1h or 1d";
-
-    fn parse(text: &str) -> Result<Self, String> {
+impl Time {
+    /// However long it is.
+    pub(in crate::policy) fn of_any_length(text: &str) -> Result<Self, String> {
         let (mut rest, mut total) = (text, Duration::ZERO);
         if text.is_empty() {
             return Err("is empty".into());
@@ -71,7 +70,16 @@ impl Scalar for Time {
             total = total.saturating_add(Duration::from_nanos(nanos));
             rest = next.trim_start();
         }
-        if total > YEAR { Err("is longer than a year".into()) } else { Ok(Self(total)) }
+        Ok(Self(total))
+    }
+}
+
+impl Scalar for Time {
+    const EXPECTED: &'static str = "a time with its unit, such as 250ms, 15s, 5m, 1h or 1d";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let time = Self::of_any_length(text)?;
+        if time.0 > YEAR { Err("is longer than a year".into()) } else { Ok(time) }
     }
 
     fn schema() -> Schema {
