@@ -25,7 +25,25 @@ static TASK_NAME: HeaderName = HeaderName::from_static(TASK);
 static REGION_NAME: HeaderName = HeaderName::from_static(REGION);
 
 /// How the names of headers begin that are Tollway's own.
-pub const OWN: &str = "x-tollway-";
+const OWN: &[u8] = b"x-tollway";
+
+/// Whether a header is Tollway's own by its name: what begins so is said to a proxy or by one, however
+/// the words are joined.
+///
+/// ```
+/// use http::HeaderName;
+/// use tollway_route::is_own;
+///
+/// for own in ["x-tollway-max-cost", "x-tollway_max_cost", "x_tollway_max_cost", "x-tollway"] {
+///     assert!(is_own(&HeaderName::from_static(own)), "{own}");
+/// }
+/// assert!(!is_own(&HeaderName::from_static("x-toll-way")));
+/// ```
+pub fn is_own(name: &HeaderName) -> bool {
+    let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
+    let start = name.as_str().as_bytes().get(..OWN.len());
+    start.is_some_and(|start| start.iter().map(dashed).eq(OWN.iter().copied()))
+}
 
 /// Bytes that a task or a region may have.
 const MAX_TEXT: usize = 256;
@@ -156,7 +174,7 @@ impl std::error::Error for BadHeader {}
 /// Whether all that is said can be understood.
 pub(crate) fn check(headers: &HeaderMap) -> Result<(), BadHeader> {
     // Most requests have none, and to look through the names is cheaper than to search for each.
-    if headers.keys().any(|name| name.as_str().starts_with(OWN)) {
+    if headers.keys().any(is_own) {
         max_cost(headers)?;
         max_latency(headers)?;
         task(headers)?;
