@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName};
 use tollway_core::Usd;
 
-use crate::nearest::nearest;
+use crate::nearest::{distance, nearest};
 
 /// Header in which a client says how much a request may cost, in USD: `0.02`.
 pub const MAX_COST: &str = "x-tollway-max-cost";
@@ -94,7 +94,13 @@ impl BadHeader {
     /// ```
     pub fn unknown(name: &HeaderName, known: &[&str]) -> Self {
         let known: Vec<Arc<str>> = known.iter().map(|name| (*name).into()).collect();
-        let nearest = nearest(name.as_str(), &known).into_iter().next().map(Into::into);
+        // All share how they begin, which makes none of them alike.
+        let part = |name: &str| name.get(OWN.len()..).unwrap_or_default().to_owned();
+        let alike = |near: &String| {
+            let (a, b) = (part(name.as_str()), part(near));
+            3 * distance(a.as_bytes(), b.as_bytes()) <= 2 * a.len().max(b.len())
+        };
+        let nearest = nearest(name.as_str(), &known).into_iter().find(alike).map(Into::into);
         Self { name: name.clone(), wrong: Wrong::Name { nearest } }
     }
 
@@ -284,6 +290,26 @@ mod tests {
             refused(name, &[b"\xff"]);
             let long = "x".repeat(MAX_TEXT + 1);
             assert!(refused(name, &[long.as_bytes()]).len() < 300, "cut off");
+        }
+    }
+
+    /// The words behind `x-tollway` have to be alike.
+    #[test]
+    fn only_a_likely_name_is_suggested() {
+        for (name, near) in [
+            ("x-tollway-max-price", Some(MAX_COST)),
+            ("x-tollway-maxlatency", Some(MAX_LATENCY)),
+            ("x_tollway_max_cost", Some(MAX_COST)),
+            ("x-tollway_tsak", Some(TASK)),
+            ("x-tollway-bogus", None),
+            ("x-tollway-", None),
+            ("x-tollway", None),
+        ] {
+            let said = BadHeader::unknown(&HeaderName::from_static(name), &HEADERS).to_string();
+            match near {
+                Some(near) => assert!(said.ends_with(&format!("Did you mean `{near}`?")), "{said}"),
+                None => assert!(said.ends_with("are Tollway's own."), "{said}"),
+            }
         }
     }
 
