@@ -69,3 +69,25 @@ where
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, future::ready};
+
+    use http::HeaderMap;
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_said_to_this_proxy_behind_a_body_goes_no_further() {
+        let names = ["x-tollway-task", "x_tollway", "x-checksum"];
+        let named = |name: &str| (name.parse().unwrap(), "1".parse().unwrap());
+        let trailers: HeaderMap = names.into_iter().map(named).collect();
+        let body =
+            Full::new(Bytes::from("x")).with_trailers(ready(Some(Ok::<_, Infallible>(trailers))));
+        let sent = SentBody::new(body, None).collect().await.unwrap();
+        let left: Vec<_> = sent.trailers().unwrap().keys().map(|name| name.as_str()).collect();
+        assert_eq!(left, ["x-checksum"]);
+    }
+}
