@@ -3,7 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use tollway_core::Target;
-use tollway_route::{Catalog, PriceTier, Traits};
+use tollway_dialect::translate::{Form, goes_along};
+use tollway_route::{Catalog, PriceTier, Traits, Wider};
 
 use crate::policy::{
     Endpoint, Policy, Provider,
@@ -33,6 +34,7 @@ impl Known {
                 let mut traits = traits(model);
                 traits.free |= provider.free;
                 traits.region = provider.region.clone();
+                widen(&mut traits, model, provider);
                 for id in std::iter::once(&model.id).chain(&model.aliases) {
                     models.entry(id.clone()).or_insert_with(|| traits.clone());
                 }
@@ -62,13 +64,41 @@ fn traits(model: &Model) -> Traits {
     Traits {
         can: model.can(),
         window: model.max_input_tokens.or(model.context_window),
-        wider: model.windows.as_slice().into(),
         max_output: model.max_output_tokens,
         size: model.size,
         free: model.is_free(),
         region: None,
         prices: prices(model),
+        ..Traits::default()
     }
+}
+
+/// Windows that clients may ask for, as far as what they say reaches the provider: a translation drops
+/// some headers, and one that the policy sets itself takes the place of the client's.
+fn widen(traits: &mut Traits, model: &Model, provider: &Provider) {
+    let set = match &provider.endpoint {
+        Endpoint::Http(http) => &http.headers[..],
+        Endpoint::Simulate(_) => &[],
+    };
+    let mut open = vec![];
+    for wider in &model.windows {
+        match set.iter().rev().find(|(name, _)| *name == wider.header) {
+            Some((_, line)) if wider.is_asked_by(line) => {
+                traits.window = traits.window.map(|window| window.max(wider.window));
+            }
+            Some(_) => {}
+            None => {
+                let is_lost = |asked: &Form| {
+                    let (forms, to) = (&provider.forms, provider.forms.first());
+                    !forms.contains(asked)
+                        && to.is_some_and(|to| !goes_along(&wider.header, *asked, *to))
+                };
+                let lost = Form::ALL.into_iter().filter(is_lost).map(Form::operation).collect();
+                open.push(Wider { lost, ..wider.clone() });
+            }
+        }
+    }
+    traits.wider = open.into();
 }
 
 /// Tiers by rising bound; a tier without a price ends what is known.

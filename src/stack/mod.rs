@@ -30,6 +30,7 @@ mod ledger;
 mod limits;
 mod models;
 mod names;
+mod opening;
 mod pace;
 mod prices;
 mod probes;

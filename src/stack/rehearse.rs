@@ -16,11 +16,11 @@ use http_body_util::{Either, Full};
 use pin_project::pin_project;
 use tollway_core::BoxError;
 use tollway_dialect::RequestBody;
-use tollway_route::BadHeader;
+use tollway_route::{BadHeader, is_own};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{routes::Decider, said::is_own};
+use super::routes::Decider;
 
 pub(super) static DRY_RUN: HeaderName = HeaderName::from_static("x-tollway-dry-run");
 const YES: [&str; 5] = ["true", "1", "?1", "yes", "on"];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
-use tollway_route::{BadHeader, HEADERS, OWN, Route};
+use tollway_route::{BadHeader, HEADERS, Route, is_own};
 
 use super::rehearse::DRY_RUN;
 use crate::policy::{Policy, Source};
@@ -43,17 +43,12 @@ impl Said {
         };
         match headers.keys().find(|name| is_own(name) && !known(name)) {
             None => Ok(()),
+            // Names of the policy's are its operator's to tell: by one that says who asks, a stranger
+            // could be somebody else.
             Some(name) => {
-                let own = self.0.iter().map(HeaderName::as_str);
-                let all: Vec<_> =
-                    HEADERS.into_iter().chain([DRY_RUN.as_str()]).chain(own).collect();
+                let all: Vec<_> = HEADERS.into_iter().chain([DRY_RUN.as_str()]).collect();
                 Err(BadHeader::unknown(name, &all))
             }
         }
     }
-}
-
-/// Whether a name begins as Tollway's own do.
-pub(super) fn is_own(name: &HeaderName) -> bool {
-    name.as_str().starts_with(OWN)
 }

@@ -1,11 +1,7 @@
 //! What only some routes ask of a request: read when they ask.
 
-use std::{
-    borrow::Cow,
-    hash::{BuildHasher, Hasher},
-};
+use std::borrow::Cow;
 
-use foldhash::fast::FixedState;
 use http::Request;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
@@ -18,6 +14,8 @@ use tollway_route::{
     Moment, ReadSignals,
     auto::{self, Scanner, Signals},
 };
+
+use super::opening::Opening;
 
 /// Reads bodies that are held; of one that streams through nothing is known.
 #[derive(Clone, Debug)]
@@ -90,22 +88,10 @@ impl<B> ReadSignals<RequestBody<B>> for Reads {
         (found(request, seen), read.map(|()| scanner.finish()))
     }
 
-    /// Of all that stands before the model's first word: the same for every turn of a conversation, and
-    /// another for another, however long a start they share. By the start alone, all who ask by one long
-    /// system prompt would ask one place.
     fn prefix(&self, request: &Request<RequestBody<B>>) -> Option<u64> {
-        // The same number in every process, so that several proxies agree.
-        let mut hash = FixedState::with_seed(0).build_hasher();
-        let (mut before, mut any) = (true, false);
-        visit(request, &mut |piece: Piece<'_>| match piece {
-            Piece::Message(Role::Assistant) => before = false,
-            Piece::Text { text, .. } if before && !text.is_empty() => {
-                hash.write(text.as_bytes());
-                any = true;
-            }
-            _ => {}
-        })?;
-        any.then(|| hash.finish())
+        let mut opening = Opening::new();
+        visit(request, &mut |piece: Piece<'_>| opening.see(&piece))?;
+        opening.number()
     }
 
     /// `metadata.task`. A body that streams through, or is no JSON, says none.
@@ -181,28 +167,6 @@ mod tests {
         assert_eq!(at("Europe/Berlin", "2026-07-05T22:30:00Z"), (0, 30));
         assert_eq!(at("Europe/Berlin", "2026-01-04T22:30:00Z"), (6, 23 * 60 + 30));
         assert_eq!(at("America/New_York", "2026-07-05T22:30:00Z"), (6, 18 * 60 + 30));
-    }
-
-    /// A conversation keeps its number as it grows, and one that only begins alike has another.
-    #[test]
-    fn a_conversation_is_known_by_all_that_it_began_with() {
-        let system = "You are of help. ".repeat(1_000);
-        let prefix = |turns: &[(&str, &str)]| {
-            let turns = turns.iter();
-            let turns =
-                turns.map(|(role, said)| serde_json::json!({ "role": role, "content": said }));
-            let body = serde_json::json!({ "model": "m", "messages": turns.collect::<Vec<_>>() });
-            let mut request = Request::new(RequestBody::<()>::buffered(body.to_string()));
-            request.extensions_mut().insert(Ask::new(Operation::ChatCompletions));
-            Reads::new(false, TimeZone::UTC).prefix(&request)
-        };
-        let began = prefix(&[("system", &system), ("user", "Why?")]);
-        let grown =
-            [("system", &*system), ("user", "Why?"), ("assistant", "So."), ("user", "How?")];
-        assert!(began.is_some());
-        assert_eq!(prefix(&grown), began);
-        assert_ne!(prefix(&[("system", &system), ("user", "How?")]), began);
-        assert_eq!(prefix(&[("user", "")]), None);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use hyper_util::{
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
 use tollway_core::{Ask, BoxError, Caller, ErrorClass, Failure, NameMap, ProxyCredential, Target};
 use tollway_dialect::translate::Form;
+use tollway_route::is_own;
 use tower_service::Service;
 
 use super::{
@@ -219,8 +220,7 @@ where
             remove_where(headers, is_credential);
         }
         // What is said to this proxy, or by it, is no provider's business.
-        let own = |name: &HeaderName| name.as_str().starts_with(tollway_route::OWN);
-        remove_where(headers, |name| own(name) || self.private.contains(name));
+        remove_where(headers, |name| is_own(name) || self.private.contains(name));
         for (name, value) in self.headers.iter().chain(credential) {
             headers.insert(name, value.clone());
         }

@@ -2,6 +2,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{CONNECTION, COOKIE},
 };
+use tollway_route::is_own;
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
@@ -19,15 +20,17 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 }
 
 /// Takes out the headers that concern one connection only: the fixed ones and those that
-/// `Connection` names (RFC 9110, section 7.6.1).
+/// `Connection` names (RFC 9110, section 7.6.1). What is said to Tollway itself stays to be heeded:
+/// it is who the connection is to, and passes none of it on.
 ///
 /// ```
 /// let mut headers = http::HeaderMap::new();
-/// headers.insert("connection", "close, x-private".parse().unwrap());
+/// headers.insert("connection", "close, x-private, x-tollway-max-cost".parse().unwrap());
 /// headers.insert("x-private", "1".parse().unwrap());
+/// headers.insert("x-tollway-max-cost", "0.01".parse().unwrap());
 /// headers.insert("x-kept", "1".parse().unwrap());
 /// tollway::upstream::remove_hop_by_hop(&mut headers);
-/// assert_eq!(headers.len(), 1);
+/// assert_eq!(headers.len(), 2);
 /// ```
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     // Goes anyway, and is nearly always all there is.
@@ -40,6 +43,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
             .flat_map(|value| value.split(',').map(str::trim))
             .filter(|name| !is_usual(name.as_bytes()))
             .filter_map(|name| name.parse().ok())
+            .filter(|name| !is_own(name))
             .collect();
         for name in named {
             headers.remove(name);

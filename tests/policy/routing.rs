@@ -1139,3 +1139,48 @@ fn policy_free_models_and_providers() {
     let free: Vec<bool> = policy.providers.iter().map(|one| one.free).collect();
     assert_eq!(free, [true, false]);
 }
+
+#[test]
+fn policy_broken_windows() {
+    let window = |text: &str| format!("context_window: 128k, max_input: 100k, windows: [{text}]");
+    for (model, right) in [
+        (
+            "windows: [{ header: x-b, value: a, tokens: 1M }]".to_owned(),
+            "nothing says what the model takes without the header",
+        ),
+        (
+            window("{ header: X-Tollway-Long, value: a, tokens: 1M }"),
+            "is for Tollway alone, and no provider sees it",
+        ),
+        (window("{ header: x-tollway_long, value: a, tokens: 1M }"), "is for Tollway alone"),
+        (
+            window("{ header: authorization, value: '*', tokens: 1M }"),
+            "it says who asks, and nothing of prompts",
+        ),
+        (
+            window("{ header: x-b, value: a, tokens: 0 }"),
+            "`0` is no more than the model takes without the header",
+        ),
+        (
+            window("{ header: x-b, value: a, tokens: 100k }"),
+            "`100k` is no more than the model takes without the header",
+        ),
+        (window("{ header: x-b, value: a, tokens: 100k }"), "expected more than 100000 tokens"),
+        (
+            window("{ header: x-b, value: a, tokens: 1M }, { header: X-B, value: a, tokens: 2M }"),
+            "the same value of this header stands here twice",
+        ),
+    ] {
+        let text = format!(
+            "providers: {{ openai: {{}} }}\nmodels: [{{ id: my, provider: openai, {model} }}]\n"
+        );
+        let told = told(&text);
+        assert!(told.contains(right), "{text}told:\n{told}");
+        assert_eq!(told.matches("error:").count(), 1, "{told}");
+    }
+    let two = "{ header: x-b, value: a, tokens: 100001 }, { header: x-b, value: b, tokens: 1M }";
+    let right = window(two);
+    parse(&format!(
+        "providers: {{ openai: {{}} }}\nmodels: [{{ id: my, provider: openai, {right} }}]\n"
+    ));
+}

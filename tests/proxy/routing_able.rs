@@ -241,3 +241,56 @@ routes: [{ targets: [a/small, c/large] }]
     let asks = ("anthropic-beta", "files-api-2025-04-14, context-1m-2025-08-07");
     assert_eq!(world.would(&[asks], &long).await["target"], "a/small");
 }
+
+/// What a translation leaves out, or the policy writes itself, asks for nothing.
+#[tokio::test(start_paused = true)]
+async fn a_header_that_does_not_arrive_widens_no_window() {
+    let policy = "providers:
+  a: { simulate: {}, forms: [messages] }
+  b: { base_url: 'http://127.0.0.1:9/v1', auth: none, headers: { x-beta: 'long, other' } }
+  c: { simulate: {} }
+models:
+  - { id: small, provider: a, context_window: 1k, windows: [
+      { header: anthropic-beta, value: 'context-1m-*', tokens: 1M }, { header: x-long, value: 'yes', tokens: 1M }] }
+  - { id: set, provider: b, context_window: 1k, windows: [{ header: x-beta, value: long, tokens: 1M }] }
+  - { id: unset, provider: b, context_window: 1k, windows: [{ header: x-beta, value: longer, tokens: 1M }] }
+  - { id: large, provider: c, context_window: 100k }
+routes:
+  - { match: { model: set }, targets: [b/set, c/large] }
+  - { match: { model: unset }, targets: [b/unset, c/large] }
+  - { targets: [a/small, c/large] }
+";
+    let world = World::new(policy).await;
+    let goes = async |to: &str, header: (&str, &str), model: &str| {
+        let mut body = says(model, &"word ".repeat(4_000));
+        body["max_tokens"] = 9.into();
+        let reply = world.post(to, &[header, ("x-tollway-dry-run", "true")], &body).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()["target"].as_str().unwrap().to_owned()
+    };
+    let beta = ("anthropic-beta", "context-1m-2025-08-07");
+    assert_eq!(goes(MESSAGES, beta, "m").await, "a/small");
+    assert_eq!(goes(CHAT, beta, "m").await, "c/large", "it is no header of this API");
+    assert_eq!(goes(CHAT, ("x-long", "yes"), "m").await, "a/small", "any other goes along");
+    assert_eq!(goes(CHAT, ("x-none", "1"), "set").await, "b/set", "the policy asks for it");
+    assert_eq!(goes(CHAT, ("x-beta", "longer"), "unset").await, "c/large", "the policy's is sent");
+}
+
+/// Which header that would be is for the operator to tell.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_tells_the_window_and_not_how_to_widen_it() {
+    let policy = "providers: { a: { simulate: {} } }
+models:
+  - { id: one, provider: a, context_window: 1k, windows: [{ header: x-house-beta, value: 'long-*', tokens: 3k }] }
+  - { id: two, provider: a, context_window: 2k }
+routes: [{ targets: [a/one, a/two] }]
+";
+    let world = World::new(policy).await;
+    let long = says("m", &"word ".repeat(20_000));
+    for (header, window) in [(("x-none", "1"), "2000"), (("x-house-beta", "long-1"), "3000")] {
+        let reply = world.send(&[header], &long).await;
+        let message = reply.error().message;
+        assert!(message.contains(&format!("is {window} tokens")), "{message}");
+        assert!(!message.contains("x-house") && !message.contains("long-"), "{message}");
+    }
+}

@@ -152,6 +152,13 @@ async fn a_header_of_ours_that_cant_be_understood_is_refused_in_the_clients_dial
         (&[("x-tollway-max-price", "0.02")], "Did you mean `x-tollway-max-cost`?"),
         (&[("x-tollway-max-letency", "1s"), (dry, "1")], "Did you mean `x-tollway-max-latency`?"),
         (&[("x-tollway-nonsense", "1")], "are Tollway's own"),
+        (&[("x-tollway_max_cost", "0.02")], "Did you mean `x-tollway-max-cost`?"),
+        (&[("x_tollway_max_cost", "0.02")], "There is no header"),
+        (&[("x-tollway", "1")], "are Tollway's own"),
+        (&[("x-tollwaymaxcost", "0.02")], "There is no header"),
+        // It is to this proxy that the connection is.
+        (&[(cost, "abc"), ("connection", cost)], "`0.02`"),
+        (&[("x-tollway_max_cost", "1"), ("connection", "x-tollway_max_cost")], "Did you mean"),
         (&[("x-tollway-task", &long)], "256"),
         (&[("x-tollway-region", &long)], "256"),
     ] {
@@ -178,7 +185,7 @@ async fn a_header_of_ours_that_cant_be_understood_is_refused_in_the_clients_dial
 #[tokio::test]
 async fn what_is_said_to_the_proxy_is_not_said_to_providers() {
     let provider = Recording::new(|_| reply(200, &[JSON], COMPLETION)).await;
-    let own = "routes: [{ match: { header: { x-tollway-team: '*' } }, targets: [up] }]";
+    let own = "routes: [{ match: { header: { x-tollway-team: '*', x_tollway_squad: '*' } }, targets: [up] }]";
     let proxy = Running::new(&format!("{}{own}\n", provider_at(provider.address)));
     let headers = [
         JSON,
@@ -186,6 +193,8 @@ async fn what_is_said_to_the_proxy_is_not_said_to_providers() {
         ("x-tollway-decision", "target=\"a/m\""),
         ("x-tollway-attempts", "a/m;200"),
         ("x-tollway-team", "red"),
+        ("x_tollway_squad", "one"),
+        ("connection", "x-tollway-team"),
         ("x-tollway-max-cost", "0.1"),
         ("x-tollway-max-latency", "20s"),
         ("x-tollway-task", "code"),
@@ -199,6 +208,26 @@ async fn what_is_said_to_the_proxy_is_not_said_to_providers() {
     let ours: Vec<_> = seen.headers.keys().filter(|it| it.as_str().contains("tollway")).collect();
     assert!(ours.is_empty(), "{ours:?}");
     assert_eq!(seen.header("x-other"), "kept");
+}
+
+/// Who learnt by which header users are told apart could be any of them.
+#[tokio::test]
+async fn names_of_the_policys_own_are_told_to_nobody() {
+    let provider = Recording::new(|_| reply(200, &[JSON], COMPLETION)).await;
+    let own = "callers: { identify: [header x-tollway-who] }
+routes: [{ match: { header: { x-tollway-team: '*' } }, targets: [up] }, { targets: [up] }]";
+    let proxy = Running::new(&format!("{}{own}\n", provider_at(provider.address)));
+    for (name, is_known) in [("who", true), ("team", true), ("wh", false), ("teams", false)] {
+        let header = format!("x-tollway-{name}");
+        let reply = proxy.send(http::Method::POST, CHAT, &[JSON, (&header, "x")], ask(false)).await;
+        assert_eq!(reply.status == 200, is_known, "{header}: {reply:?}");
+        if !is_known {
+            let message = reply.error().message;
+            let told =
+                ["x-tollway-who`", "x-tollway-team`"].iter().any(|own| message.contains(own));
+            assert!(message.contains(&header) && !told, "{message}");
+        }
+    }
 }
 
 /// Three providers, the quicker the earlier in the alphabet; `x-to` gives one figures.

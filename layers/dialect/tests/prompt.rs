@@ -65,7 +65,7 @@ fn responses() {
     told(
         Operation::Responses,
         r#"{"input":"Hi","instructions":"Be kind."}"#,
-        "| u:Hi | s:Be kind.",
+        "| u:Hi Instructions | s:Be kind.",
     );
     told(
         Operation::Responses,
@@ -79,8 +79,45 @@ fn responses() {
             {"role":"assistant","content":[{"type":"output_text","text":"So"}]}],
             "tools":[{"type":"web_search"}],"reasoning":{"effort":"low","summary":"auto"},
             "text":{"verbosity":"low","format":{"type":"json_object"}}}"#,
-        "| u:See Image File | t:42 | a:So Tool Reasoning Json",
+        "| u:See Image File Act Act | t:42 | a:So Tool Reasoning Json",
     );
+}
+
+/// By their names alone, wherever those stand; whoever says a role, speaks.
+#[test]
+fn what_the_model_did_in_responses() {
+    for kind in [
+        "reasoning",
+        "function_call",
+        "custom_tool_call",
+        "computer_call",
+        "web_search_call",
+        "mcp_list_tools",
+        "item_reference",
+    ] {
+        let body =
+            format!(r#"{{"input":[{{"content":["hm"],"type":"{kind}"}},{{"content":"Hi"}}]}}"#);
+        told(Operation::Responses, &body, "Act | u:Hi");
+    }
+    told(
+        Operation::Responses,
+        r#"{"input":[{"output":"42","type":"mcp_call"},{"type":"message","content":"Hi"},
+            {"type":"reasoning","role":"user","content":"Hm"}]}"#,
+        "| t:42 Act | u:Hi | u:Hm",
+    );
+}
+
+#[test]
+fn names_of_conversations() {
+    for (field, expected) in [
+        (r#""conversation":"c""#, "Session(\"c\")"),
+        (r#""conversation":{"id":"c","metadata":{"id":"d"}}"#, "Session(\"c\")"),
+        (r#""prompt_cache_key":"k""#, "Session(\"k\")"),
+        (r#""cachedContent":"cachedContents/1""#, "Session(\"cachedContents/1\")"),
+        (r#""conversation":null,"prompt_cache_key":3"#, ""),
+    ] {
+        told(Operation::Responses, &format!("{{{field}}}"), expected);
+    }
 }
 
 #[test]
@@ -98,7 +135,7 @@ fn messages() {
             "tools":[{"name":"f","input_schema":{"type":"object"}}],
             "thinking":{"type":"enabled","budget_tokens":1024},
             "output_config":{"format":{"type":"json_schema","schema":{}}}}"#,
-        "| s:A s:B | u:Hi | | t:42 Image File u:and? Tool Reasoning Schema",
+        "Instructions | s:A s:B | u:Hi | | t:42 Image File u:and? Tool Reasoning Schema",
     );
 }
 
@@ -117,7 +154,7 @@ fn generate_content() {
             "generationConfig":{"responseMimeType":"application/json","responseSchema":{"type":"OBJECT"},
                 "responseModalities":["AUDIO"],
                 "thinkingConfig":{"thinkingBudget":-1,"includeThoughts":true}}}"#,
-        "| s:Be brief. | u:What Image Audio File | | t:42 | u:one Tool Tool Tool \
+        "Instructions | s:Be brief. | u:What Image Audio File | | t:42 | u:one Tool Tool Tool \
          Json Schema Audio Reasoning",
     );
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
-use tollway_core::{Ask, Needs, PerMille, Target, Usd};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tollway_core::{Ask, Needs, Operation, PerMille, Target, Usd};
 
 use crate::{Glob, Lack};
 
@@ -40,6 +40,30 @@ pub struct Wider {
     pub value: Glob,
     /// Tokens of the window.
     pub window: u64,
+    /// Calls on whose way to the target the header is lost, such as those that are translated.
+    pub lost: Vec<Operation>,
+}
+
+impl Wider {
+    /// Whether one of the values in a line of the header is what opens the window.
+    ///
+    /// ```
+    /// use http::{HeaderName, HeaderValue};
+    /// use tollway_route::Wider;
+    ///
+    /// let wider = Wider {
+    ///     header: HeaderName::from_static("anthropic-beta"),
+    ///     value: "context-1m-*".parse().unwrap(),
+    ///     window: 1_000_000,
+    ///     lost: vec![],
+    /// };
+    /// assert!(wider.is_asked_by(&HeaderValue::from_static("files-api, context-1m-2025-08-07")));
+    /// assert!(!wider.is_asked_by(&HeaderValue::from_static("context-1m")));
+    /// ```
+    pub fn is_asked_by(&self, line: &HeaderValue) -> bool {
+        let mut values = line.as_bytes().split(|byte| *byte == b',');
+        values.any(|value| self.value.matches(value.trim_ascii()))
+    }
 }
 
 /// Prices in pico-dollars (1e-12 USD) a token, for prompts of some length.
@@ -106,12 +130,11 @@ impl Traits {
         Lack::of(self, ask, needs(ask), self.window)
     }
 
-    /// Its window for a request with these headers.
-    pub(crate) fn window_for(&self, headers: &HeaderMap) -> Option<u64> {
+    /// Its window for such a call with these headers.
+    pub(crate) fn window_for(&self, ask: &Ask, headers: &HeaderMap) -> Option<u64> {
         let asks = |wider: &&Wider| {
-            let lines = headers.get_all(&wider.header).iter();
-            let mut values = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-            values.any(|value| wider.value.matches(value.trim_ascii()))
+            let mut lines = headers.get_all(&wider.header).iter();
+            !wider.lost.contains(&ask.operation) && lines.any(|line| wider.is_asked_by(line))
         };
         let asked = self.wider.iter().filter(asks).map(|wider| wider.window).max();
         self.window.map(|window| asked.unwrap_or(window).max(window))

@@ -225,4 +225,4 @@ pub use service::RouteService;
 pub use signals::{ReadSignals, Reading};
 pub use strategy::{By, Of, Strategy};
 pub use unable::NoneAble;
-pub use wishes::{BadHeader, HEADERS, MAX_COST, MAX_LATENCY, OWN, REGION, TASK};
+pub use wishes::{BadHeader, HEADERS, MAX_COST, MAX_LATENCY, REGION, TASK, is_own};

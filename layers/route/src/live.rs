@@ -249,7 +249,7 @@ fn refuse(head: &write::Head<'_>, among: &Resolved, out: &Out, query: &Query<'_>
     let needs = query.needs();
     let lack = |(at, _): &(usize, &str)| {
         let traits = among.traits.get(*at);
-        let window = traits.and_then(|traits| traits.window_for(query.headers));
+        let window = traits.and_then(|traits| traits.window_for(query.ask?, query.headers));
         Some((lack(among, *at, query, needs)?, window))
     };
     let lacks: Vec<_> = out.iter().filter_map(lack).collect();
@@ -263,7 +263,7 @@ fn lack(among: &Resolved, at: usize, query: &Query<'_>, needs: Needs) -> Option<
     // Few ask for a wider window, and only where the usual one is too short does it matter.
     match traits.wider.is_empty() {
         true => Some(lack),
-        false => Lack::of(traits, ask, needs, traits.window_for(query.headers)),
+        false => Lack::of(traits, ask, needs, traits.window_for(ask, query.headers)),
     }
 }
 

@@ -34,7 +34,7 @@ fn likeness(asked: &str, name: &str) -> Option<usize> {
 }
 
 /// Levenshtein distance of two names of at most [`MAX_NAME`] bytes, without regard to ASCII case.
-fn distance(a: &[u8], b: &[u8]) -> usize {
+pub(crate) fn distance(a: &[u8], b: &[u8]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut diagonal = i;

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName};
 use tollway_core::Usd;
 
-use crate::nearest::nearest;
+use crate::nearest::{distance, nearest};
 
 /// Header in which a client says how much a request may cost, in USD: `0.02`.
 pub const MAX_COST: &str = "x-tollway-max-cost";
@@ -25,7 +25,25 @@ static TASK_NAME: HeaderName = HeaderName::from_static(TASK);
 static REGION_NAME: HeaderName = HeaderName::from_static(REGION);
 
 /// How the names of headers begin that are Tollway's own.
-pub const OWN: &str = "x-tollway-";
+const OWN: &[u8] = b"x-tollway";
+
+/// Whether a header is Tollway's own by its name: what begins so is said to a proxy or by one, however
+/// the words are joined.
+///
+/// ```
+/// use http::HeaderName;
+/// use tollway_route::is_own;
+///
+/// for own in ["x-tollway-max-cost", "x-tollway_max_cost", "x_tollway_max_cost", "x-tollway"] {
+///     assert!(is_own(&HeaderName::from_static(own)), "{own}");
+/// }
+/// assert!(!is_own(&HeaderName::from_static("x-toll-way")));
+/// ```
+pub fn is_own(name: &HeaderName) -> bool {
+    let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
+    let start = name.as_str().as_bytes().get(..OWN.len());
+    start.is_some_and(|start| start.iter().map(dashed).eq(OWN.iter().copied()))
+}
 
 /// Bytes that a task or a region may have.
 const MAX_TEXT: usize = 256;
@@ -76,7 +94,13 @@ impl BadHeader {
     /// ```
     pub fn unknown(name: &HeaderName, known: &[&str]) -> Self {
         let known: Vec<Arc<str>> = known.iter().map(|name| (*name).into()).collect();
-        let nearest = nearest(name.as_str(), &known).into_iter().next().map(Into::into);
+        // All share how they begin, which makes none of them alike.
+        let part = |name: &str| name.get(OWN.len()..).unwrap_or_default().to_owned();
+        let alike = |near: &String| {
+            let (a, b) = (part(name.as_str()), part(near));
+            3 * distance(a.as_bytes(), b.as_bytes()) <= 2 * a.len().max(b.len())
+        };
+        let nearest = nearest(name.as_str(), &known).into_iter().find(alike).map(Into::into);
         Self { name: name.clone(), wrong: Wrong::Name { nearest } }
     }
 
@@ -156,7 +180,7 @@ impl std::error::Error for BadHeader {}
 /// Whether all that is said can be understood.
 pub(crate) fn check(headers: &HeaderMap) -> Result<(), BadHeader> {
     // Most requests have none, and to look through the names is cheaper than to search for each.
-    if headers.keys().any(|name| name.as_str().starts_with(OWN)) {
+    if headers.keys().any(is_own) {
         max_cost(headers)?;
         max_latency(headers)?;
         task(headers)?;
@@ -266,6 +290,26 @@ mod tests {
             refused(name, &[b"\xff"]);
             let long = "x".repeat(MAX_TEXT + 1);
             assert!(refused(name, &[long.as_bytes()]).len() < 300, "cut off");
+        }
+    }
+
+    /// The words behind `x-tollway` have to be alike.
+    #[test]
+    fn only_a_likely_name_is_suggested() {
+        for (name, near) in [
+            ("x-tollway-max-price", Some(MAX_COST)),
+            ("x-tollway-maxlatency", Some(MAX_LATENCY)),
+            ("x_tollway_max_cost", Some(MAX_COST)),
+            ("x-tollway_tsak", Some(TASK)),
+            ("x-tollway-bogus", None),
+            ("x-tollway-", None),
+            ("x-tollway", None),
+        ] {
+            let said = BadHeader::unknown(&HeaderName::from_static(name), &HEADERS).to_string();
+            match near {
+                Some(near) => assert!(said.ends_with(&format!("Did you mean `{near}`?")), "{said}"),
+                None => assert!(said.ends_with("are Tollway's own."), "{said}"),
+            }
         }
     }
 

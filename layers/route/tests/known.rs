@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use common::*;
 use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
-use tollway_core::{PerMille, Prompt, Target};
+use tollway_core::{Ask, Operation, PerMille, Prompt, Target};
 use tollway_route::{
     Availability, By, Group, MAX_COST, Match, Member, Of, Query, Route, Strategy, Traits, Wider,
 };
@@ -121,6 +121,7 @@ fn a_header_may_widen_a_window() {
         header: HeaderName::from_static("x-beta"),
         value: "context-1m-*".parse().unwrap(),
         window: 1_000_000,
+        lost: vec![Operation::Responses],
     };
     world.is("wide", Traits { window: Some(200_000), wider: [wider].into(), ..Traits::default() });
     world.is("usual", Traits { window: Some(400_000), ..Traits::default() });
@@ -136,4 +137,9 @@ fn a_header_may_widen_a_window() {
     assert_eq!(first(300_000, "other, context-1m-2025").as_deref(), Some("wide"));
     assert_eq!(first(900_000, "context-1m-2025").as_deref(), Some("wide"));
     assert_eq!(first(900_000, "context-1").as_deref(), None);
+    let ask = Ask::new(Operation::Responses).with_model("m").with_prompt(Prompt::new(900_000));
+    let name = HeaderName::from_static("x-beta");
+    let headers = HeaderMap::from_iter([(name, "context-1m-2025".parse().unwrap())]);
+    let query = Query::new("/", &headers, Instant::now()).with_ask(&ask);
+    assert!(router.decide(&query, &()).is_err(), "it doesn't arrive");
 }

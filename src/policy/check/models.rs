@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
+use http::HeaderName;
 use tollway_dialect::translate::{Form, Reasoning};
-use tollway_route::Wider;
+use tollway_route::{Glob, Wider, is_own};
 
-use super::{Check, globs, when::needs};
+use super::{Check, globs, together::CREDENTIALS, when::needs};
 use crate::policy::{
     read::{At, List, Reader},
     registry::{Deviation, KnownProvider, Model, Price, Registry, Status, Tier},
@@ -183,6 +184,8 @@ fn model(
         (None, None, Some(before)) => before.tiers.clone(),
         _ => vec![],
     };
+    let context_window = count(&written.context_window, before.and_then(|m| m.context_window));
+    let max_input_tokens = count(&written.max_input, before.and_then(|m| m.max_input_tokens));
     Some(Model {
         provider: provider.value.0.as_str().into(),
         id: before.map_or_else(|| id.value.0.as_str().into(), |before| before.id.clone()),
@@ -190,10 +193,10 @@ fn model(
             (Some(at), _) => texts(&at.value),
             (None, before) => before.map(|before| before.aliases.clone()).unwrap_or_default(),
         },
-        context_window: count(&written.context_window, before.and_then(|m| m.context_window)),
-        max_input_tokens: count(&written.max_input, before.and_then(|m| m.max_input_tokens)),
+        context_window,
+        max_input_tokens,
         windows: match (&written.windows, before) {
-            (Some(list), _) => windows(&list.value.0, check),
+            (Some(list), _) => windows(list, max_input_tokens.or(context_window), check),
             (None, before) => before.map(|before| before.windows.clone()).unwrap_or_default(),
         },
         max_output_tokens: count(
@@ -225,20 +228,54 @@ fn model(
     })
 }
 
-fn windows(written: &[At<WindowWritten>], check: &mut Check<'_, '_>) -> Vec<Wider> {
-    let window = |at: &At<WindowWritten>| {
-        let (value, tokens) = (at.value.value.as_ref()?, at.value.tokens.as_ref()?);
-        let glob = value.value.0.parse();
-        if glob.is_err() {
-            check.reader.wrong(value, "no value looks like this");
+/// `usual`: the window without any header.
+fn windows(
+    written: &At<List<WindowWritten>>,
+    usual: Option<u64>,
+    check: &mut Check<'_, '_>,
+) -> Vec<Wider> {
+    if usual.is_none() && !written.value.0.is_empty() {
+        check
+            .reader
+            .wrong(written, "nothing says what the model takes without the header")
+            .expected("its `context_window`, or `max_input`, beside `windows`");
+    }
+    let mut all: Vec<Wider> = vec![];
+    for at in &written.value.0 {
+        let WindowWritten { header: Some(header), value: Some(value), tokens: Some(tokens) } =
+            &at.value
+        else {
+            continue;
+        };
+        goes_upstream(header, check);
+        if let Some(usual) = usual.filter(|usual| tokens.value.0 <= *usual) {
+            let quote = check.reader.quote(tokens);
+            let message = format!("`{quote}` is no more than the model takes without the header");
+            check.reader.wrong(tokens, message).expected(format!("more than {usual} tokens"));
         }
-        Some(Wider {
-            header: at.value.header.as_ref()?.value.clone(),
-            value: glob.ok()?,
-            window: tokens.value.0,
-        })
+        let Ok(glob) = value.value.0.parse::<Glob>() else {
+            check.reader.wrong(value, "no value looks like this");
+            continue;
+        };
+        if all.iter().any(|one| one.header == header.value && one.value == glob) {
+            check.reader.wrong(value, "the same value of this header stands here twice");
+        }
+        let (header, window) = (header.value.clone(), tokens.value.0);
+        all.push(Wider { header, value: glob, window, lost: vec![] });
+    }
+    all
+}
+
+/// A provider can go only by what it is sent.
+fn goes_upstream(header: &At<HeaderName>, check: &mut Check<'_, '_>) {
+    let why = if is_own(&header.value) {
+        "what clients say in headers that begin so is for Tollway alone, and no provider sees it"
+    } else if CREDENTIALS.contains(&header.value.as_str()) {
+        "it says who asks, and nothing of prompts"
+    } else {
+        return;
     };
-    written.iter().filter_map(window).collect()
+    check.reader.wrong(header, why).expected("the header that the provider goes by");
 }
 
 fn pico(at: &Option<At<PerMillion>>) -> Option<u64> {

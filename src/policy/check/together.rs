@@ -12,7 +12,8 @@ use crate::policy::{
 };
 
 /// Headers that carry a credential. A policy may set one itself instead of an `api_key`.
-const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+pub(super) const CREDENTIALS: [&str; 4] =
+    ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
 
 /// The sections that are looked at together.
 pub(super) struct Sections<'s> {

@@ -27,6 +27,15 @@ pub enum Role {
 pub enum Piece<'a> {
     /// A message begins.
     Message(Role),
+    /// The message that begins now stands before all others, wherever in the body it is:
+    /// `instructions`, `system`, `systemInstruction`.
+    Instructions,
+    /// The model did something earlier on that is no message: thought, or called a tool, by an item
+    /// of its own in Responses. Elsewhere that is part of a message.
+    Act,
+    /// What the client calls the conversation, or what it shares with others: `conversation`,
+    /// `prompt_cache_key`, `cachedContent`.
+    Session(&'a str),
     /// A text of a message, or one of several; escapes are undone.
     Text {
         /// Whose it is. Within a user's message it may be a tool's.
@@ -120,7 +129,12 @@ impl Needs {
             Piece::Reasoning => self.reasoning = true,
             Piece::Audio => self.audio = true,
             Piece::Stream => self.streaming = true,
-            Piece::Message(_) | Piece::Text { .. } | Piece::File => {}
+            Piece::Message(_)
+            | Piece::Instructions
+            | Piece::Act
+            | Piece::Session(_)
+            | Piece::Text { .. }
+            | Piece::File => {}
         }
     }
 }

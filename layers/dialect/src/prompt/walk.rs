@@ -35,6 +35,8 @@ enum At {
     Content(Role),
     /// The content of a system message of its own.
     Instructions,
+    /// What the client calls the conversation.
+    Session,
     /// Any JSON whose strings are text.
     Strings(Role),
     /// What kind of part it is.
@@ -77,6 +79,11 @@ impl At {
                 Self::Body,
                 "system" | "instructions" | "systemInstruction" | "system_instruction",
             ) => Self::Instructions,
+            (
+                Self::Body,
+                "conversation" | "prompt_cache_key" | "cachedContent" | "cached_content",
+            )
+            | (Self::Session, "id") => Self::Session,
             (Self::Body, "tools" | "functions") => Self::Tools,
             (Self::Body, "response_format" | "output_format") => Self::Format,
             (Self::Body, "text" | "output_config") => Self::Output,
@@ -148,6 +155,7 @@ impl<'e> Walk<'_, 'e> {
     /// Instructions are a message, once there are any.
     fn enter(&mut self) {
         if self.at == At::Instructions {
+            self.tell(Piece::Instructions);
             self.tell(Piece::Message(Role::System));
             self.at = At::Content(Role::System);
         }
@@ -155,6 +163,7 @@ impl<'e> Walk<'_, 'e> {
 
     fn message<'de, A: MapAccess<'de>>(mut self, map: &mut A) -> Result<(), A::Error> {
         let (mut role, mut held) = (None, [None::<&'de RawValue>; 2]);
+        let mut acts = false;
         while let Some(key) = map.next_key_seed(Name(|key: &str| Member::try_from(key).ok()))? {
             match key {
                 Some(Member::Role) => {
@@ -174,10 +183,16 @@ impl<'e> Walk<'_, 'e> {
                     self.tell(Piece::Message(Role::Tool));
                     map.next_value_seed(self.below(At::Content(Role::Tool)))?;
                 }
+                Some(Member::Kind) => acts = map.next_value_seed(Name(is_act))?,
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
+        }
+        if role.is_none() && acts {
+            // What stands in it are its thoughts.
+            self.tell(Piece::Act);
+            return Ok(());
         }
         if role.is_none() && held.iter().any(Option::is_some) {
             self.tell(Piece::Message(Role::User));
@@ -222,6 +237,8 @@ enum Member {
     Content(usize),
     /// What a tool of Responses answered.
     Output,
+    /// What an item of Responses is.
+    Kind,
 }
 
 impl TryFrom<&str> for Member {
@@ -233,6 +250,7 @@ impl TryFrom<&str> for Member {
             "content" => Ok(Self::Content(0)),
             "parts" => Ok(Self::Content(1)),
             "output" => Ok(Self::Output),
+            "type" => Ok(Self::Kind),
             _ => Err(()),
         }
     }
@@ -245,6 +263,14 @@ fn role_named(name: &str) -> Role {
         "tool" | "function" => Role::Tool,
         _ => Role::User,
     }
+}
+
+/// Whether an item of Responses, which says no role, is something that the model did but for speaking.
+/// Of what is only referred to, nobody can tell; it comes after the model has begun.
+fn is_act(kind: &str) -> bool {
+    kind.ends_with("_call")
+        || kind.starts_with("mcp_")
+        || matches!(kind, "reasoning" | "compaction" | "item_reference")
 }
 
 /// What media are, by their type (`image/png`).
@@ -302,6 +328,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_> {
                 self.tell(Piece::Text { role: Role::User, text });
             }
             At::Content(role) | At::Strings(role) => self.tell(Piece::Text { role, text }),
+            At::Session => self.tell(Piece::Session(text)),
             at => {
                 if let Some(piece) = asked_by(at, text) {
                     self.tell(piece);

@@ -62,7 +62,7 @@ pub use future::TranslateFuture;
 pub use layer::{Fits, TranslateLayer};
 pub(crate) use losses::Losses;
 pub use losses::Strictness;
-pub use service::Translate;
+pub use service::{Translate, goes_along};
 pub use stream::Stream;
 pub(crate) use stream::{StreamReader, StreamWriter};
 

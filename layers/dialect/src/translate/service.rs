@@ -19,9 +19,10 @@ use crate::{BadRequest, RequestBody};
 const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
-const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+/// What means something in the client's form alone.
+static FORMAL: [HeaderName; 2] = [HeaderName::from_static("anthropic-beta"), VERSION];
 /// What of a client's account at its own vendor is no other vendor's concern.
-const ACCOUNT: [HeaderName; 4] = [
+static ACCOUNT: [HeaderName; 4] = [
     HeaderName::from_static("openai-organization"),
     HeaderName::from_static("openai-project"),
     HeaderName::from_static("openai-beta"),
@@ -130,19 +131,37 @@ impl<S> Translate<S> {
         let headers = request.headers_mut();
         carry_credential(headers, in_query, fit.form.dialect());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.remove(BETA);
-        if form.dialect() != fit.form.dialect() {
-            ACCOUNT.iter().for_each(|name| drop(headers.remove(name)));
-        }
-        match fit.form {
+        lost(form, fit.form).for_each(|name| drop(headers.remove(name)));
+        if fit.form == Form::Messages {
             // The version that takes what older models take; newer ones take what is left of it.
-            Form::Messages => headers.insert(VERSION, HeaderValue::from_static("2023-06-01")),
-            _ => headers.remove(VERSION),
-        };
+            headers.insert(VERSION, HeaderValue::from_static("2023-06-01"));
+        }
         request.extensions_mut().insert(fit.form.ask(&ask));
         let max_reply = self.shared.max_reply;
         Ok(Exchange { asked, from: fit.form, dropped, max_reply })
     }
+}
+
+/// Headers that are left out where a client's form is translated to another one.
+fn lost(from: Form, to: Form) -> impl Iterator<Item = &'static HeaderName> {
+    let other = from.dialect() != to.dialect();
+    FORMAL.iter().chain(ACCOUNT.iter().filter(move |_| other))
+}
+
+/// Whether a header of a client that speaks `from` goes along to a target that is called in `to`,
+/// for whoever wants to know what the target makes of it.
+///
+/// ```
+/// use http::HeaderName;
+/// use tollway_dialect::translate::{Form, goes_along};
+///
+/// let beta = HeaderName::from_static("anthropic-beta");
+/// assert!(goes_along(&beta, Form::Messages, Form::Messages));
+/// assert!(!goes_along(&beta, Form::Chat, Form::Messages));
+/// assert!(goes_along(&HeaderName::from_static("x-beta"), Form::Chat, Form::Messages));
+/// ```
+pub fn goes_along(header: &HeaderName, from: Form, to: Form) -> bool {
+    from == to || lost(from, to).all(|name| name != header)
 }
 
 /// Gemini's clients may send their key as `?key=`.
