@@ -63,7 +63,8 @@ limits:
     let client = client();
     for proxy in &proxies {
         while proxy.chat(&client, "shared", &[]).await.status == 503 {}
-        (asked.fetch_add(1, SeqCst), admitted.fetch_add(1, SeqCst));
+        asked.fetch_add(1, SeqCst);
+        admitted.fetch_add(1, SeqCst);
     }
     let before = scripts(&server);
     let callers = (0..CALLERS).flat_map(|_| proxies.iter());
