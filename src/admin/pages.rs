@@ -92,6 +92,9 @@ impl Admin {
             unwritten.map(|why| ("; the ledger can't be written", why)),
             unsaved.map(|why| ("; what limits have counted can't be saved", why)),
             stack.limits_trouble().map(|why| ("; the Redis of limits can't be asked", why)),
+            stack
+                .documents_trouble()
+                .map(|why| ("; keys and quotas made at run time can't be read or kept", why)),
         ];
         let (mut what, mut whys) = ("ready".to_owned(), String::new());
         for (told, why) in amiss.into_iter().flatten() {

@@ -6,13 +6,24 @@
 //! How fresh: what this instance changes, its follower has been told when the change is answered. What
 //! another instance changes is told within two seconds (it is looked for every second), and so is what
 //! expires. While a store is away, the last list holds, less what expires meanwhile.
+//!
+//! What a store has lost, this process still knows. The store's [`Mark`] tells which it is:
+//!
+//! | the mark there | what is the matter | what is done |
+//! |---|---|---|
+//! | is gone, and all documents with it | a file was deleted, a Redis emptied | what is known is written anew |
+//! | is the same with fewer changes | it went back to an older state, or who knew less was here first | the same |
+//! | is another | somebody put another store in its place | what that one says holds |
+//!
+//! What is known goes with the mark that it was known under, so of several instances the one that
+//! knows of most changes has the last word: a key that it knows to be revoked stays so.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU64, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -23,10 +34,11 @@ use tollway_core::{SystemClock, WallClock};
 use tollway_store::{
     StoreError,
     ledger::millis,
-    records::{MemoryRecords, Record, Records},
+    records::{Mark, MemoryRecords, Record, Records, Snapshot},
 };
 
 use super::stores::Place;
+use crate::telemetry::{Telemetry, names};
 
 /// How often others' changes are looked for, and what has expired.
 const EVERY: Duration = Duration::from_secs(1);
@@ -48,16 +60,37 @@ struct Inner {
     /// Others write there, too.
     shared: bool,
     clock: Arc<dyn WallClock>,
-    /// By kind. Held while the store is asked, so that nobody is told of an older state later.
-    followed: Mutex<HashMap<String, Followed>>,
-    failing: AtomicBool,
+    /// Held while the store is asked, so that nobody is told of an older state later.
+    known: Mutex<Known>,
+    /// Why the store can't be read, or what it lost can't be written anew.
+    trouble: Mutex<Option<String>>,
+    losses: Losses,
     /// The thread that looks ends with it.
     open: OnceLock<mpsc::Sender<()>>,
+}
+
+/// What is known of a store.
+#[derive(Default)]
+struct Known {
+    /// By kind.
+    followed: BTreeMap<String, Followed>,
+    /// Of the moment of which it is known.
+    mark: Option<Mark>,
 }
 
 struct Followed {
     follower: Follower,
     told: Vec<Record>,
+    /// Whether the follower was told anything, and whether the store was ever read.
+    heard: bool,
+    read: bool,
+}
+
+/// How often a store had lost what was known.
+#[derive(Default)]
+struct Losses {
+    restored: AtomicU64,
+    let_go: AtomicU64,
 }
 
 impl fmt::Debug for Documents {
@@ -104,8 +137,9 @@ impl Documents {
             records,
             shared,
             clock,
-            followed: Mutex::default(),
-            failing: AtomicBool::new(false),
+            known: Mutex::default(),
+            trouble: Mutex::default(),
+            losses: Losses::default(),
             open: OnceLock::new(),
         }))
     }
@@ -128,10 +162,14 @@ impl Documents {
     pub async fn put(&self, kind: &str, record: Record) -> Result<(), StoreError> {
         let kind = kind.to_owned();
         self.blocking(move |inner| {
-            let mut followed = inner.followed();
-            inner.records.put(&kind, &record)?;
-            inner.wrote(&mut followed, &kind, record);
-            Ok(())
+            inner.write(
+                &kind,
+                |records, _| records.put(&kind, &record),
+                |told, ()| {
+                    set(told, &record);
+                    true
+                },
+            )
         })
         .await
     }
@@ -144,12 +182,13 @@ impl Documents {
     pub async fn add(&self, kind: &str, record: Record) -> Result<bool, StoreError> {
         let kind = kind.to_owned();
         self.blocking(move |inner| {
-            let mut followed = inner.followed();
-            let added = inner.records.add(&kind, &record, inner.now())?;
-            if added {
-                inner.wrote(&mut followed, &kind, record);
-            }
-            Ok(added)
+            let added = |told: &mut Vec<_>, added: &bool| {
+                if *added {
+                    set(told, &record);
+                }
+                *added
+            };
+            inner.write(&kind, |records, now| records.add(&kind, &record, now), added)
         })
         .await
     }
@@ -162,12 +201,11 @@ impl Documents {
     pub async fn remove(&self, kind: &str, name: &str) -> Result<bool, StoreError> {
         let (kind, name) = (kind.to_owned(), name.to_owned());
         self.blocking(move |inner| {
-            let mut followed = inner.followed();
-            let removed = inner.records.remove(&kind, &name, inner.now())?;
-            inner.changed(&mut followed, &kind, |told| {
+            let remove = |told: &mut Vec<Record>, removed: &bool| {
                 told.retain(|record| *record.name != *name);
-            });
-            Ok(removed)
+                *removed
+            };
+            inner.write(&kind, |records, now| records.remove(&kind, &name, now), remove)
         })
         .await
     }
@@ -176,15 +214,30 @@ impl Documents {
     /// follows a kind later takes the place of who did before. Blocks for as long as the store takes to
     /// be read; one that is away has no documents until it is back.
     pub fn follow(&self, kind: &str, follower: Follower) {
-        let mut followed = self.0.followed();
-        let before = followed.remove(kind).map(|before| before.told).unwrap_or_default();
-        let now = self.0.now();
-        let told = self.0.list(kind, now).unwrap_or_else(|| there(before, now));
-        follower(&told);
-        if self.0.shared || !told.is_empty() {
+        let mut known = self.0.known();
+        let before = known.followed.remove(kind).map(|it| (it.told, it.read));
+        let (told, read) = before.unwrap_or_default();
+        let followed = Followed { follower, told, heard: false, read };
+        known.followed.insert(kind.to_owned(), followed);
+        self.0.look(&mut known, Look::Whole);
+        let told = known.followed.get(kind).map(|followed| followed.told.len());
+        if self.0.shared || told.is_some_and(|told| told > 0) {
             self.0.watch();
         }
-        followed.insert(kind.to_owned(), Followed { follower, told });
+    }
+
+    /// Why the store can't be read, or what it lost can't be written anew: what is known holds.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.0.trouble().clone()
+    }
+
+    /// Tells how the store does, and what it had lost.
+    pub(super) fn refresh_metrics(&self, telemetry: &Telemetry) {
+        let Losses { restored, let_go } = &self.0.losses;
+        let failing = f64::from(u8::from(self.trouble().is_some()));
+        telemetry.set(names::DOCUMENTS_FAILING, vec![], failing);
+        telemetry.count_to(names::DOCUMENTS_RESTORED, restored.load(Ordering::Relaxed));
+        telemetry.count_to(names::DOCUMENTS_LET_GO, let_go.load(Ordering::Relaxed));
     }
 
     async fn blocking<T: Send + 'static>(
@@ -199,6 +252,36 @@ impl Documents {
     }
 }
 
+/// How closely a store is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Only if its mark is another one.
+    Changes,
+    Whole,
+}
+
+trait Lost {
+    /// Whether a store is without what was known under this mark.
+    fn is_lost_in(&self, seen: &Snapshot) -> bool;
+}
+
+impl Lost for Mark {
+    fn is_lost_in(&self, seen: &Snapshot) -> bool {
+        match seen.mark {
+            None => seen.kinds.iter().all(Vec::is_empty),
+            Some(mark) => mark.era == self.era && mark.changes < self.changes,
+        }
+    }
+}
+
+/// A document, in the order of names.
+fn set(told: &mut Vec<Record>, record: &Record) {
+    match told.binary_search_by(|other| other.name.cmp(&record.name)) {
+        Ok(at) => told[at] = record.clone(),
+        Err(at) => told.insert(at, record.clone()),
+    }
+}
+
 fn there(mut records: Vec<Record>, now: u64) -> Vec<Record> {
     records.retain(|record| record.is_there(now));
     records
@@ -209,60 +292,125 @@ impl Inner {
         millis(self.clock.now())
     }
 
-    fn followed(&self) -> MutexGuard<'_, HashMap<String, Followed>> {
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None`: the store is away, which is told once.
-    fn list(&self, kind: &str, now: u64) -> Option<Vec<Record>> {
-        let listed = self.records.list(kind, now);
-        let failed_before = self.failing.swap(listed.is_err(), Ordering::Relaxed);
-        match (&listed, failed_before) {
-            (Err(error), false) => {
-                tracing::warn!(%error, "keys and quotas made at run time can't be read: those last known hold");
-            }
-            (Ok(_), true) => tracing::info!("keys and quotas made at run time are read again"),
-            _ => {}
-        }
-        listed.ok()
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wrote(
+    /// Writes, into a store that has what it lost again; then those who follow the kind are told.
+    fn write<T>(
         self: &Arc<Self>,
-        followed: &mut HashMap<String, Followed>,
         kind: &str,
-        record: Record,
-    ) {
+        write: impl FnOnce(&dyn Records, u64) -> Result<T, StoreError>,
+        changes: impl FnOnce(&mut Vec<Record>, &T) -> bool,
+    ) -> Result<T, StoreError> {
+        let mut known = self.known();
+        self.look(&mut known, Look::Changes);
+        let written = write(&*self.records, self.now())?;
         self.watch();
-        self.changed(followed, kind, |told| {
-            match told.binary_search_by(|other| other.name.cmp(&record.name)) {
-                Ok(at) => told[at] = record,
-                Err(at) => told.insert(at, record),
-            }
-        });
-    }
-
-    /// What this instance changed is known without asking the store again.
-    fn changed(
-        &self,
-        followed: &mut HashMap<String, Followed>,
-        kind: &str,
-        change: impl FnOnce(&mut Vec<Record>),
-    ) {
+        // It is known whatever becomes of the store from here on, and so is that it is the latest.
+        let Known { followed, mark } = &mut *known;
         if let Some(followed) = followed.get_mut(kind) {
             let mut fresh = followed.told.clone();
-            change(&mut fresh);
+            if let (true, Some(mark)) = (changes(&mut fresh, &written), mark) {
+                mark.changes = mark.changes.saturating_add(1);
+            }
             followed.tell(there(fresh, self.now()));
+        }
+        self.look(&mut known, Look::Changes);
+        Ok(written)
+    }
+
+    /// Tells what others changed, and what has expired, and mends what the store has lost.
+    fn look(&self, known: &mut Known, how: Look) {
+        let seen = self.see(known, how).transpose();
+        let failed = seen.as_ref().and_then(|seen| seen.as_ref().err());
+        self.note(failed);
+        let now = self.now();
+        let Some(Ok(Snapshot { mark, kinds })) = seen else {
+            for followed in known.followed.values_mut() {
+                followed.tell(there(followed.told.clone(), now));
+            }
+            return;
+        };
+        known.mark = mark;
+        for (followed, fresh) in known.followed.values_mut().zip(kinds) {
+            followed.read = true;
+            followed.tell(fresh);
         }
     }
 
-    /// Tells what others changed, and what has expired.
-    fn look(&self) {
-        let mut followed = self.followed();
-        for (kind, followed) in followed.iter_mut() {
-            let now = self.now();
-            let fresh = if self.shared { self.list(kind, now) } else { None };
-            followed.tell(fresh.unwrap_or_else(|| there(followed.told.clone(), now)));
+    /// What the store has; `None`: what is known already.
+    fn see(&self, known: &Known, how: Look) -> Result<Option<Snapshot>, StoreError> {
+        let all_read = known.followed.values().all(|followed| followed.read);
+        if how == Look::Changes && all_read {
+            let mark = self.records.mark()?;
+            if mark.is_some() && mark == known.mark {
+                return Ok(None);
+            }
+        }
+        let kinds: Vec<_> = known.followed.keys().map(String::as_str).collect();
+        let seen = self.records.snapshot(&kinds, self.now())?;
+        match known.mark {
+            Some(mine) if mine.is_lost_in(&seen) => self.mend(known, mine, seen),
+            mine => {
+                let other = mine.is_some_and(|mine| seen.mark.is_none_or(|it| it.era != mine.era));
+                let count = known.count();
+                if other && count > 0 {
+                    self.losses.let_go.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(
+                        documents = count,
+                        "another store is in the place of the one of keys and quotas made at run time: \
+                         what it says holds, and what was known is let go"
+                    );
+                }
+                Ok(Some(seen))
+            }
+        }
+    }
+
+    /// The store has lost what is known: it is written anew, unless somebody has done so meanwhile.
+    fn mend(
+        &self,
+        known: &Known,
+        mine: Mark,
+        seen: Snapshot,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        let now = self.now();
+        let there = |it: &Followed| there(it.told.clone(), now);
+        let read = known.followed.iter().filter(|(_, followed)| followed.read);
+        let all: Vec<_> = read.map(|(kind, followed)| (&**kind, there(followed))).collect();
+        let kinds: Vec<_> = all.iter().map(|(kind, records)| (*kind, &**records)).collect();
+        let documents: usize = kinds.iter().map(|(_, records)| records.len()).sum();
+        if self.records.restore(seen.mark, mine, &kinds)? {
+            if documents > 0 {
+                self.losses.restored.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(
+                    documents,
+                    "keys and quotas made at run time were lost in their store, and are written anew"
+                );
+            }
+            return Ok(None);
+        }
+        // Whoever was first; who knows more than they has another go in a second.
+        let kinds: Vec<_> = known.followed.keys().map(String::as_str).collect();
+        let seen = self.records.snapshot(&kinds, now)?;
+        Ok(Some(seen).filter(|seen| !mine.is_lost_in(seen)))
+    }
+
+    /// Tells once that the store can't be used, and once that it can.
+    fn note(&self, failed: Option<&StoreError>) {
+        let why = failed.map(ToString::to_string);
+        let before = std::mem::replace(&mut *self.trouble(), why);
+        match (failed, before) {
+            (Some(error), None) => {
+                tracing::warn!(%error, "keys and quotas made at run time can't be read: those last known hold");
+            }
+            (None, Some(_)) => tracing::info!("keys and quotas made at run time are read again"),
+            _ => {}
         }
     }
 
@@ -283,7 +431,7 @@ impl Inner {
                 let mut looks = 0_u32;
                 while let Err(RecvTimeoutError::Timeout) = closed.recv_timeout(EVERY) {
                     let Some(inner) = inner.upgrade() else { return };
-                    inner.look();
+                    inner.look(&mut inner.known(), Look::Changes);
                     looks = looks.wrapping_add(1);
                     if looks.is_multiple_of(CLEAN) {
                         inner.clean();
@@ -299,11 +447,17 @@ impl Inner {
     }
 }
 
+impl Known {
+    fn count(&self) -> usize {
+        self.followed.values().map(|followed| followed.told.len()).sum()
+    }
+}
+
 impl Followed {
     fn tell(&mut self, fresh: Vec<Record>) {
-        if fresh != self.told {
+        if fresh != self.told || !self.heard {
             (self.follower)(&fresh);
-            self.told = fresh;
+            (self.told, self.heard) = (fresh, true);
         }
     }
 }
@@ -404,6 +558,59 @@ mod tests {
         assert_eq!(next(&told(&open(), "key")), pairs(&[("d", "4")]), "it outlives them");
     }
 
+    /// What a store had lost and was written anew, and what was let go.
+    fn losses(documents: &Documents) -> [u64; 2] {
+        let Losses { restored, let_go } = &documents.0.losses;
+        [restored, let_go].map(|count| count.load(Ordering::SeqCst))
+    }
+
+    #[cfg(all(unix, feature = "sqlite"))]
+    #[tokio::test]
+    async fn what_a_file_lost_is_written_anew_and_nothing_revoked_comes_back() {
+        use std::fs;
+        use tollway_store::sqlite::{Sqlite, SqliteRecords};
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::new());
+        let place = folder.path().join("state");
+        fs::create_dir(&place).unwrap();
+        let file = place.join("state.db");
+        let open = || {
+            let file = Arc::new(Sqlite::open(&file).unwrap());
+            Documents::over(Arc::new(SqliteRecords::new(file)), false, clock.wall())
+        };
+        let one = open();
+        let keys = told(&one, "key");
+        assert_eq!(next(&keys), pairs(&[]));
+        one.put("key", Record::new("a", "1")).await.unwrap();
+        one.put("key", Record::new("b", "2").expiring(NOW + 9)).await.unwrap();
+        let look = || one.0.look(&mut one.0.known(), Look::Changes);
+        let aside = folder.path().join("aside");
+        fs::rename(&place, &aside).unwrap();
+        fs::create_dir(&place).unwrap();
+        look();
+        let anew = open().list("key").await.unwrap();
+        assert_eq!(anew, [Record::new("a", "1"), Record::new("b", "2").expiring(NOW + 9)]);
+        assert_eq!(losses(&one), [1, 0]);
+        // The old file comes back, as it was before a key was revoked.
+        assert!(one.remove("key", "a").await.unwrap());
+        fs::remove_dir_all(&place).unwrap();
+        fs::rename(&aside, &place).unwrap();
+        look();
+        assert_eq!(open().list("key").await.unwrap().len(), 1);
+        assert_eq!(losses(&one), [2, 0]);
+        // An operator is the first who finds it gone.
+        fs::remove_file(&file).unwrap();
+        assert!(one.remove("key", "b").await.unwrap());
+        fs::remove_dir_all(&place).unwrap();
+        one.put("key", Record::new("c", "3")).await.unwrap_err();
+        assert!(one.trouble().is_some());
+        fs::create_dir(&place).unwrap();
+        one.put("key", Record::new("c", "3")).await.unwrap();
+        assert_eq!(one.trouble(), None);
+        assert_eq!(open().list("key").await.unwrap(), [Record::new("c", "3")]);
+        let last = std::iter::from_fn(|| keys.try_recv().ok()).last();
+        assert_eq!(last, Some(pairs(&[("c", "3")])));
+    }
+
     #[cfg(feature = "redis")]
     mod shared {
         use tollway_store::redis::{Redis, RedisConfig, RedisRecords};
@@ -436,12 +643,66 @@ mod tests {
             while next(&seen).len() < 2 {}
             server.kill();
             assert!(one.list("key").await.is_err());
-            one.0.look();
+            one.0.look(&mut one.0.known(), Look::Changes);
             assert!(seen.try_recv().is_err(), "away: as it was");
             clock.0.store(NOW + 9, Ordering::SeqCst);
             assert_eq!(next(&seen), pairs(&[("a", "1")]), "it expires all the same");
             server.restart();
-            assert_eq!(next(&seen), pairs(&[]), "back, and empty");
+            while two.list("key").await.map_or(true, |all| all.is_empty()) {}
+            two.put("key", Record::new("c", "1")).await.unwrap();
+            assert_eq!(next(&seen), pairs(&[("a", "1"), ("c", "1")]), "back, and not empty");
+        }
+
+        fn block<T>(act: impl Future<Output = T>) -> T {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(act)
+        }
+
+        /// No thread looks while its documents are held.
+        #[test]
+        fn of_several_the_one_that_knows_of_most_changes_has_the_last_word() {
+            let (server, clock) = (RedisServer::start(), Clock::new());
+            let (one, two) = (at(&server, &clock), at(&server, &clock));
+            let (of_one, of_two) = (told(&one, "key"), told(&two, "key"));
+            block(one.put("key", Record::new("a", "1"))).unwrap();
+            block(one.put("key", Record::new("b", "1"))).unwrap();
+            while next(&of_two).len() < 2 {}
+            let mut second = two.0.known();
+            assert!(block(one.remove("key", "b")).unwrap());
+            let mut first = one.0.known();
+            server.flush();
+            two.0.look(&mut second, Look::Changes);
+            assert!(server.command("HKEYS {tollway:records}:key").contains('b'), "as it knew");
+            one.0.look(&mut first, Look::Changes);
+            two.0.look(&mut second, Look::Changes);
+            let listed = server.command("HKEYS {tollway:records}:key");
+            assert_eq!(listed.lines().last(), Some("a"), "{listed}");
+            assert!(!listed.contains('b'), "a revoked key stays so: {listed}");
+            assert_eq!(next(&of_two), pairs(&[("a", "1")]));
+            assert_eq!((losses(&one), losses(&two)), ([1, 0], [1, 0]));
+            // Both know the same: one of them writes.
+            server.flush();
+            two.0.look(&mut second, Look::Changes);
+            one.0.look(&mut first, Look::Changes);
+            assert_eq!((losses(&one), losses(&two)), ([1, 0], [2, 0]));
+            let last = std::iter::from_fn(|| of_one.try_recv().ok()).last();
+            assert_eq!(last, Some(pairs(&[("a", "1")])));
+        }
+
+        #[test]
+        fn what_another_store_says_holds() {
+            let (server, clock) = (RedisServer::start(), Clock::new());
+            let (one, two) = (at(&server, &clock), at(&server, &clock));
+            let of_one = told(&one, "key");
+            block(one.put("key", Record::new("a", "1"))).unwrap();
+            let mut first = one.0.known();
+            server.flush();
+            block(two.put("key", Record::new("b", "1"))).unwrap();
+            one.0.look(&mut first, Look::Changes);
+            one.0.look(&mut first, Look::Changes);
+            let last = std::iter::from_fn(|| of_one.try_recv().ok()).last();
+            assert_eq!(last, Some(pairs(&[("b", "1")])), "it is told, and let go");
+            assert_eq!(losses(&one), [0, 1]);
         }
     }
 

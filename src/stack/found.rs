@@ -80,10 +80,16 @@ impl Stack {
         self.stores.limits.trouble()
     }
 
+    /// Why keys and quotas made at run time can't be read or kept.
+    pub(crate) fn documents_trouble(&self) -> Option<String> {
+        self.documents().trouble()
+    }
+
     /// Sets the gauges of what providers told and of how targets and the store of limits stand: once a
     /// scrape, not once a reply.
     pub(crate) fn refresh_metrics(&self) {
         self.stores.limits.refresh_metrics(&self.telemetry);
+        self.stores.documents.refresh_metrics(&self.telemetry);
         // Models that nobody knows share their labels: the worst of them is told.
         let mut worst: HashMap<Vec<Label>, Health> = HashMap::new();
         for facts in self.known_targets().targets {

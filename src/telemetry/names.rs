@@ -133,6 +133,12 @@ metrics! {
         "1 while the ledger can't be written.";
     LIMITS_UNSAVED = "tollway_limits_unsaved", Kind::Gauge,
         "1 while what limits have counted can't be saved to its file.";
+    DOCUMENTS_FAILING = "tollway_documents_failing", Kind::Gauge,
+        "1 while keys and quotas made at run time can't be read, or what their store lost can't be written anew.";
+    DOCUMENTS_RESTORED = "tollway_documents_restored_total", Kind::Counter,
+        "Times that keys and quotas made at run time were lost in their store, and written anew.";
+    DOCUMENTS_LET_GO = "tollway_documents_let_go_total", Kind::Counter,
+        "Times that another store was in the place of theirs, and keys and quotas that were known were let go.";
     HEALTH = "tollway_target_health", Kind::Gauge,
         "0 healthy, 1 degraded, 2 down; by provider, model and key.";
 }

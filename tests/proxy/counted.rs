@@ -92,7 +92,8 @@ async fn limits_in_redis_are_those_of_all_instances() {
     ] {
         assert!(told.contains(line), "{line} is not in {told}");
     }
-    let amiss = "ready; the Redis of limits can't be asked:\n";
+    let amiss = "ready; the Redis of limits can't be asked; \
+                 keys and quotas made at run time can't be read or kept:\n";
     within("its word", async { while !proxy.admin("/readyz").await.text().contains(amiss) {} })
         .await;
     server.restart();

@@ -6,6 +6,7 @@ mod admin;
 mod away;
 mod bad_input;
 mod bad_provider;
+mod borrowing;
 mod budgets;
 mod bytes;
 mod cli;

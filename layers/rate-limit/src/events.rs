@@ -42,8 +42,8 @@ pub enum EventKind {
         capacity: u64,
     },
     /// What was really used, reservations aside, reached the whole capacity of a limit that has a
-    /// `warn_at`. Told once, and again after it fell below. Of a limit that instances share, what
-    /// others have reserved counts as used, and it is told by the one whose request filled it.
+    /// `warn_at`. Told once, and again after it fell below. Of a limit that instances share it is told by
+    /// the one whose request filled it.
     Filled {
         /// What is used.
         used: u64,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use tollway_store::records::{MemoryRecords, Record, Records};
+use tollway_store::records::{Mark, MemoryRecords, Record, Records, Snapshot};
 
 /// One that is empty.
 type Make = fn() -> Made;
@@ -53,6 +53,8 @@ conformance! {
     what_has_expired_is_not_there,
     removed_once,
     added_where_there_is_none,
+    a_mark_is_another_after_each_change,
+    what_was_lost_is_written_anew_once,
 }
 
 const NOW: u64 = 1_795_305_600_000;
@@ -144,4 +146,56 @@ fn added_where_there_is_none(make: Make) {
         all.into_iter().map(|one| one.join().unwrap()).filter(|added| *added).count()
     });
     assert_eq!(tries, 1);
+}
+
+fn a_mark_is_another_after_each_change(make: Make) {
+    let Made(records, _held) = make();
+    let changes = || records.mark().unwrap().map(|mark| mark.changes);
+    assert!(!records.remove("key", "a", NOW).unwrap());
+    assert_eq!(changes(), None, "nothing was ever there");
+    records.put("key", &Record::new("a", "1")).unwrap();
+    let first = records.mark().unwrap().unwrap();
+    assert_eq!(first.changes, 1);
+    records.put("key", &Record::new("a", "1").expiring(NOW)).unwrap();
+    assert!(records.add("key", &Record::new("b", "1"), NOW).unwrap());
+    assert!(!records.add("key", &Record::new("b", "2"), NOW).unwrap());
+    assert!(!records.remove("key", "c", NOW).unwrap());
+    assert_eq!(changes(), Some(3));
+    records.clean(NOW).unwrap();
+    assert_eq!(changes(), Some(3), "what had expired was there for nobody");
+    assert!(records.remove("key", "b", NOW).unwrap());
+    assert_eq!(records.mark().unwrap(), Some(Mark { changes: 4, ..first }));
+    records.put("quota", &Record::new("c", "1").expiring(NOW)).unwrap();
+    records.put("quota", &Record::new("d", "1")).unwrap();
+    let seen = records.snapshot(&["quota", "none"], NOW).unwrap();
+    let kinds = vec![vec![Record::new("d", "1")], vec![]];
+    assert_eq!(seen, Snapshot { mark: Some(Mark { changes: 6, ..first }), kinds });
+}
+
+fn what_was_lost_is_written_anew_once(make: Make) {
+    let Made(records, _held) = make();
+    let mark = Mark { era: u64::MAX, changes: 7 };
+    let keys = [Record::new("a", vec![0, 255]), Record::new("b", "").expiring(NOW + 1)];
+    let all: [(&str, &[Record]); 2] = [("key", &keys), ("quota", &[])];
+    // Of many that find it empty, one writes.
+    let wrote = std::thread::scope(|scope| {
+        let one = |_| scope.spawn(|| records.restore(None, mark, &all).unwrap());
+        let each: Vec<_> = (0..8).map(one).collect();
+        each.into_iter().map(|one| one.join().unwrap()).filter(|wrote| *wrote).count()
+    });
+    assert_eq!(wrote, 1);
+    assert_eq!(records.mark().unwrap(), Some(mark));
+    assert_eq!(records.list("key", NOW).unwrap(), keys);
+    records.put("key", &Record::new("c", "1")).unwrap();
+    records.put("other", &Record::new("d", "1")).unwrap();
+    let now = Mark { changes: 9, ..mark };
+    assert!(
+        !records.restore(Some(mark), Mark { changes: 12, ..mark }, &all).unwrap(),
+        "not as it was"
+    );
+    assert_eq!(records.mark().unwrap(), Some(now));
+    assert!(records.restore(Some(now), Mark { changes: 12, ..mark }, &all).unwrap());
+    assert_eq!(names(&*records, "key", NOW), ["a", "b"], "whole, in the place of what was there");
+    assert_eq!(names(&*records, "other", NOW), ["d"], "of these kinds alone");
+    assert_eq!(records.clean(NOW + 1).unwrap(), 1);
 }

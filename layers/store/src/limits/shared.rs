@@ -71,7 +71,7 @@ pub enum Crossing {
     },
     /// The capacity, by a request that has ended.
     Filled {
-        /// What is used now, by all; what others have reserved is among it.
+        /// What is used now, by all, and also what others have reserved beyond the capacity.
         used: u64,
     },
 }

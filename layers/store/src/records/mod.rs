@@ -15,7 +15,7 @@
 
 mod memory;
 
-use std::sync::Arc;
+use std::{collections::hash_map::RandomState, hash::BuildHasher, sync::Arc};
 
 pub use memory::MemoryRecords;
 
@@ -50,8 +50,37 @@ impl Record {
     }
 }
 
+/// Which state of a store's documents one knows: of which store, and after how many changes there.
+///
+/// A store gets its mark with its first document, and keeps it when the last one is removed. So one
+/// without a mark and without documents has lost what somebody knows a mark of, and one with the same
+/// `era` and fewer changes has gone back behind that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// A number of chance, made with the first document.
+    pub era: u64,
+    /// Changes since then.
+    pub changes: u64,
+}
+
+impl Mark {
+    /// A number for a store that has none yet.
+    pub(crate) fn chance() -> u64 {
+        RandomState::new().hash_one(std::process::id())
+    }
+}
+
+/// All documents of some kinds at one moment, those that have expired aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Which moment; `None`: no document was ever written there.
+    pub mark: Option<Mark>,
+    /// For each kind asked for, by name.
+    pub kinds: Vec<Vec<Record>>,
+}
+
 /// Where documents are kept. Every method may block: call it from a thread that may wait. `now` is
-/// in milliseconds since 1970.
+/// in milliseconds since 1970. The kind of no name is the store's own.
 pub trait Records: Send + Sync + 'static {
     /// Writes a document, over the one of its name if there is one.
     ///
@@ -89,4 +118,29 @@ pub trait Records: Send + Sync + 'static {
     /// # Errors
     /// When they could not be removed.
     fn clean(&self, now: u64) -> Result<u64, StoreError>;
+
+    /// Which state of the documents this is: another one after each change, but for cleaning.
+    ///
+    /// # Errors
+    /// When it could not be read.
+    fn mark(&self) -> Result<Option<Mark>, StoreError>;
+
+    /// All documents of these kinds, and the mark they have.
+    ///
+    /// # Errors
+    /// When they could not be read.
+    fn snapshot(&self, kinds: &[&str], now: u64) -> Result<Snapshot, StoreError>;
+
+    /// Writes kinds of documents whole, in the place of what there is of these kinds, and `mark`: if
+    /// the mark there is `was` until then and, where that is none, no such document is there. Whether
+    /// it did; of several that try at the same moment, one does.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    fn restore(
+        &self,
+        was: Option<Mark>,
+        mark: Mark,
+        kinds: &[(&str, &[Record])],
+    ) -> Result<bool, StoreError>;
 }

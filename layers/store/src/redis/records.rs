@@ -5,10 +5,11 @@ use ::redis::{FromRedisValue, Pipeline};
 use super::Redis;
 use crate::{
     StoreError,
-    records::{Record, Records},
+    records::{Mark, Record, Records, Snapshot},
 };
 
-/// Documents that several instances share: a hash for each kind, under `PREFIX:records:KIND`.
+/// Documents that several instances share: a hash for each kind, `{PREFIX:records}:KIND`, and one that
+/// is their mark, `{PREFIX:records}`.
 #[derive(Clone, Debug)]
 pub struct RedisRecords(Redis);
 
@@ -36,9 +37,43 @@ impl RedisRecords {
     fn all(&self, kind: &str) -> Result<Vec<Record>, StoreError> {
         let mut pipe = ::redis::pipe();
         pipe.cmd("HGETALL").arg(self.place(kind));
-        let (all,): (BTreeMap<String, Vec<u8>>,) = self.pipe(pipe)?;
-        all.iter().map(|(name, stored)| decode(name, stored)).collect()
+        self.pipe(pipe).and_then(|(all,)| decode_all(&all))
     }
+
+    /// Where the mark is.
+    fn mark_place(&self) -> String {
+        format!("{{{}:records}}", self.0.config().key_prefix())
+    }
+
+    /// Runs a script over the mark, the kinds and the hashes of some of them.
+    fn script<T: FromRedisValue + Send + 'static>(
+        &self,
+        text: &str,
+        kinds: &[&str],
+        arguments: &[&[u8]],
+    ) -> Result<T, StoreError> {
+        let mut pipe = ::redis::pipe();
+        let script = pipe.cmd("EVAL").arg(text).arg(2 + kinds.len());
+        script.arg(self.mark_place()).arg(self.place(""));
+        for kind in kinds {
+            script.arg(self.place(kind));
+        }
+        script.arg(arguments);
+        self.pipe(pipe).map(|(answer,)| answer)
+    }
+}
+
+type Stored = BTreeMap<String, Vec<u8>>;
+
+fn decode_all(all: &Stored) -> Result<Vec<Record>, StoreError> {
+    all.iter().map(|(name, stored)| decode(name, stored)).collect()
+}
+
+/// As the mark's hash has them.
+type Marked = (Option<u64>, Option<u64>);
+
+fn mark((era, changes): Marked) -> Option<Mark> {
+    Some(Mark { era: era?, changes: changes? })
 }
 
 /// The expiry in eight bytes, none of them set for never; then the value.
@@ -60,6 +95,8 @@ impl Records for RedisRecords {
     fn put(&self, kind: &str, record: &Record) -> Result<(), StoreError> {
         let mut pipe = ::redis::pipe();
         pipe.atomic();
+        pipe.cmd("HSETNX").arg(self.mark_place()).arg("era").arg(Mark::chance()).ignore();
+        pipe.cmd("HINCRBY").arg(self.mark_place()).arg("changes").arg(1).ignore();
         pipe.cmd("SADD").arg(self.place("")).arg(kind).ignore();
         pipe.cmd("HSET").arg(self.place(kind)).arg(&*record.name).arg(encode(record)).ignore();
         self.pipe(pipe)
@@ -87,11 +124,14 @@ impl Records for RedisRecords {
     }
 
     fn remove(&self, kind: &str, name: &str, now: u64) -> Result<bool, StoreError> {
-        let mut pipe = ::redis::pipe();
-        pipe.atomic();
-        pipe.cmd("HGET").arg(self.place(kind)).arg(name);
-        pipe.cmd("HDEL").arg(self.place(kind)).arg(name).ignore();
-        let (stored,): (Option<Vec<u8>>,) = self.pipe(pipe)?;
+        const REMOVE: &str = "local is = redis.call('HGET', KEYS[3], ARGV[1])
+                              if not is then return false end
+                              redis.call('HDEL', KEYS[3], ARGV[1])
+                              redis.call('HSETNX', KEYS[1], 'era', ARGV[2])
+                              redis.call('HINCRBY', KEYS[1], 'changes', 1) return is";
+        let era = Mark::chance().to_string();
+        let stored: Option<Vec<u8>> =
+            self.script(REMOVE, &[kind], &[name.as_bytes(), era.as_bytes()])?;
         let record = stored.map(|stored| decode(name, &stored)).transpose()?;
         Ok(record.is_some_and(|record| record.is_there(now)))
     }
@@ -109,6 +149,60 @@ impl Records for RedisRecords {
         }
         Ok(removed)
     }
+
+    fn mark(&self) -> Result<Option<Mark>, StoreError> {
+        let mut pipe = ::redis::pipe();
+        pipe.cmd("HMGET").arg(self.mark_place()).arg("era").arg("changes");
+        self.pipe(pipe).map(|(marked,)| mark(marked))
+    }
+
+    fn snapshot(&self, kinds: &[&str], now: u64) -> Result<Snapshot, StoreError> {
+        // One script, as it is one moment.
+        const ALL: &str = "local all = {redis.call('HMGET', KEYS[1], 'era', 'changes'), {}}
+                           for at = 3, #KEYS do all[2][at - 2] = redis.call('HGETALL', KEYS[at]) end
+                           return all";
+        let (marked, all): (Marked, Vec<Stored>) = self.script(ALL, kinds, &[])?;
+        let mut kinds = all.iter().map(decode_all).collect::<Result<Vec<_>, _>>()?;
+        kinds.iter_mut().for_each(|all| all.retain(|record| record.is_there(now)));
+        Ok(Snapshot { mark: mark(marked), kinds })
+    }
+
+    fn restore(
+        &self,
+        was: Option<Mark>,
+        mark: Mark,
+        kinds: &[(&str, &[Record])],
+    ) -> Result<bool, StoreError> {
+        const RESTORE: &str = "local is = redis.call('HMGET', KEYS[1], 'era', 'changes')
+            if (is[1] or '') ~= ARGV[1] or (is[2] or '') ~= ARGV[2] then return 0 end
+            for at = 3, #KEYS do
+              if ARGV[1] == '' and redis.call('EXISTS', KEYS[at]) == 1 then return 0 end
+            end
+            redis.call('HSET', KEYS[1], 'era', ARGV[3], 'changes', ARGV[4])
+            local next = 5
+            for at = 3, #KEYS do
+              redis.call('DEL', KEYS[at])
+              redis.call('SADD', KEYS[2], ARGV[next])
+              local last = next + 1 + 2 * tonumber(ARGV[next + 1])
+              for each = next + 2, last, 2 do
+                redis.call('HSET', KEYS[at], ARGV[each], ARGV[each + 1])
+              end
+              next = last + 1
+            end
+            return 1";
+        let text = |number: u64| number.to_string().into_bytes();
+        let (era, changes) = was.map(|was| (text(was.era), text(was.changes))).unwrap_or_default();
+        let mut arguments = vec![era, changes, text(mark.era), text(mark.changes)];
+        for (kind, records) in kinds {
+            arguments.extend([kind.as_bytes().to_vec(), text(records.len() as u64)]);
+            for record in *records {
+                arguments.extend([record.name.as_bytes().to_vec(), encode(record)]);
+            }
+        }
+        let arguments: Vec<_> = arguments.iter().map(Vec::as_slice).collect();
+        let kinds: Vec<_> = kinds.iter().map(|(kind, _)| *kind).collect();
+        self.script(RESTORE, &kinds, &arguments).map(|written: u64| written > 0)
+    }
 }
 
 impl RedisRecords {
@@ -125,15 +219,17 @@ impl RedisRecords {
         (name, was): (&str, Option<&[u8]>),
         value: &[u8],
     ) -> Result<bool, StoreError> {
-        const SAME: &str = "local is = redis.call('HGET', KEYS[1], ARGV[1])
+        const SAME: &str = "local is = redis.call('HGET', KEYS[3], ARGV[1])
                             if (is or '') ~= ARGV[2] then return 0 end
+                            redis.call('HSETNX', KEYS[1], 'era', ARGV[5])
+                            redis.call('HINCRBY', KEYS[1], 'changes', 1)
                             redis.call('SADD', KEYS[2], ARGV[4])
-                            redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) return 1";
-        let mut pipe = ::redis::pipe();
-        let script = pipe.cmd("EVAL").arg(SAME).arg(2).arg(self.place(kind)).arg(self.place(""));
+                            redis.call('HSET', KEYS[3], ARGV[1], ARGV[3]) return 1";
         // What is stored has eight bytes at least, so that none is none.
-        script.arg(name).arg(was.unwrap_or_default()).arg(value).arg(kind);
-        self.pipe(pipe).map(|(written,): (u64,)| written > 0)
+        let was = was.unwrap_or_default();
+        let era = Mark::chance().to_string();
+        let arguments = [name.as_bytes(), was, value, kind.as_bytes(), era.as_bytes()];
+        self.script(SAME, &[kind], &arguments).map(|written: u64| written > 0)
     }
 
     /// Removes a document unless it was written anew meanwhile.

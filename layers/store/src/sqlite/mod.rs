@@ -51,12 +51,12 @@ const BUSY: Duration = Duration::from_secs(5);
 /// One that can't be used at present (its disk is full, say) is opened anew when it is next needed.
 pub struct Sqlite {
     path: PathBuf,
-    write: Mutex<Option<Writing>>,
-    read: Mutex<Option<Connection>>,
+    write: Mutex<Option<Opened>>,
+    read: Mutex<Option<Opened>>,
 }
 
-/// A connection that writes, and which file it does that to.
-struct Writing {
+/// A connection, and which file it is to.
+struct Opened {
     connection: Connection,
     file: Option<FileId>,
 }
@@ -76,11 +76,11 @@ impl Sqlite {
     /// may be mended while the process runs.
     ///
     /// # Errors
-    /// When the file is of a newer version, of another program, no database, damaged, or its folder
-    /// is not there.
+    /// When the file is of a newer version, of another program, no database, damaged, has hard links, or
+    /// its folder is not there.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
-        let write = match Writing::open(&path) {
+        let write = match Opened::to_write(&path) {
             Ok(writing) => Some(writing),
             Err(error) if error.is_away() => None,
             Err(error) => return Err(error),
@@ -101,7 +101,7 @@ impl Sqlite {
         let mut slot = self.write.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writing = match slot.take() {
             Some(writing) => writing,
-            None => Writing::open(&self.path).inspect_err(|_| self.forget_reader())?,
+            None => Opened::to_write(&self.path).inspect_err(|_| self.forget_reader())?,
         };
         if writing.file != file_id(&self.path) {
             // What it read from is not there either.
@@ -129,24 +129,31 @@ impl Sqlite {
         look: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let mut slot = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let connection = match slot.take() {
-            Some(connection) => connection,
+        // What was moved or deleted is still there for who has it open.
+        let there = file_id(&self.path);
+        let opened = match slot.take().filter(|opened| opened.file == there) {
+            Some(opened) => opened,
             None => {
                 let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
                 let opened = Connection::open_with_flags(&self.path, flags);
                 let opened = opened.and_then(|connection| {
                     connection.busy_timeout(BUSY)?;
                     connection.pragma_update(None, "query_only", true)?;
-                    Ok(connection)
+                    Ok(Opened { connection, file: there })
                 });
                 opened.map_err(|error| self.describe(error))?
             }
         };
-        let seen = look(&connection);
+        let seen = look(&opened.connection);
         if seen.is_ok() {
-            *slot = Some(connection);
+            *slot = Some(opened);
         }
         seen.map_err(|error| self.describe(error))
+    }
+
+    /// Whether there is no file of that name any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.path.try_exists(), Ok(false))
     }
 
     /// SQLite shares between a process's connections what it found when it opened the first of them:
@@ -175,8 +182,16 @@ impl Sqlite {
     }
 }
 
-impl Writing {
-    fn open(path: &Path) -> Result<Self, StoreError> {
+impl Opened {
+    fn to_write(path: &Path) -> Result<Self, StoreError> {
+        // By another name it has another write-ahead log, and each would overwrite what is in the other.
+        if links(path) > 1 {
+            let path = path.display();
+            return Err(StoreError::wrong(format!(
+                "`{path}` has another name (a hard link), which SQLite can't know of: remove the others, \
+                 or make a copy"
+            )));
+        }
         let connection = connect(path)?;
         Ok(Self { connection, file: file_id(path) })
     }
@@ -187,6 +202,18 @@ fn file_id(path: &Path) -> Option<FileId> {
     use std::os::unix::fs::MetadataExt;
     let file = path.metadata().ok()?;
     Some((file.dev(), file.ino()))
+}
+
+/// How many names a file has, one that is not there none.
+#[cfg(unix)]
+fn links(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    path.metadata().map_or(0, |file| file.nlink())
+}
+
+#[cfg(not(unix))]
+fn links(_: &Path) -> u64 {
+    1
 }
 
 #[cfg(not(unix))]

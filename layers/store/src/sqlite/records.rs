@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Sqlite, int, uint};
 use crate::{
     StoreError,
-    records::{Record, Records},
+    records::{Mark, Record, Records, Snapshot},
 };
 
 /// Documents in a file.
@@ -17,25 +17,75 @@ impl SqliteRecords {
     pub fn new(file: Arc<Sqlite>) -> Self {
         Self(file)
     }
+
+    /// Looks, unless the file isn't there or is a bare one: then it has lost all that was in it.
+    fn seek<T>(
+        &self,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        const BARE: &str = "SELECT count(*) = 0 FROM sqlite_schema WHERE name = 'record'";
+        let seen = self.0.look(|file| match look(file) {
+            Err(_) if file.query_row(BARE, [], |row| row.get(0))? => Ok(None),
+            seen => seen.map(Some),
+        });
+        if seen.is_err() && self.0.is_gone() { Ok(None) } else { seen }
+    }
 }
+
+const PUT: &str = "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4)";
+const LIST: &str = "SELECT name, value, expires FROM record WHERE kind = ?1
+                    AND (expires IS NULL OR expires > ?2) ORDER BY name";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
     let expires = row.get::<_, Option<i64>>(2)?.map(uint);
     Ok(Record { name: row.get(0)?, value: row.get(1)?, expires })
 }
 
+fn list(file: &Connection, kind: &str, now: u64) -> rusqlite::Result<Vec<Record>> {
+    file.prepare(LIST)?.query_map(params![kind, int(now)], read)?.collect()
+}
+
+/// The mark is the document of no kind and no name: two numbers in text.
+fn mark(file: &Connection) -> rusqlite::Result<Option<Mark>> {
+    let get = "SELECT value FROM record WHERE kind = '' AND name = ''";
+    let text: Option<Vec<u8>> = file.query_row(get, [], |row| row.get(0)).optional()?;
+    Ok(text.and_then(|text| {
+        let (era, changes) = std::str::from_utf8(&text).ok()?.split_once(' ')?;
+        Some(Mark { era: era.parse().ok()?, changes: changes.parse().ok()? })
+    }))
+}
+
+fn set_mark(file: &Connection, Mark { era, changes }: Mark) -> rusqlite::Result<()> {
+    let text = format!("{era} {changes}").into_bytes();
+    file.execute(PUT, params!["", "", text, None::<i64>]).map(drop)
+}
+
+fn changed(file: &Connection) -> rusqlite::Result<()> {
+    let Mark { era, changes } =
+        mark(file)?.unwrap_or_else(|| Mark { era: Mark::chance(), changes: 0 });
+    set_mark(file, Mark { era, changes: changes.saturating_add(1) })
+}
+
 impl Records for SqliteRecords {
     fn put(&self, kind: &str, record: &Record) -> Result<(), StoreError> {
-        let put = "INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4)";
         let values = params![kind, &*record.name, record.value, record.expires.map(int)];
-        self.0.change(|transaction| transaction.execute(put, values)).map(drop)
+        self.0.change(|transaction| {
+            transaction.execute(PUT, values)?;
+            changed(transaction)
+        })
     }
 
     fn add(&self, kind: &str, record: &Record, now: u64) -> Result<bool, StoreError> {
         let add = "INSERT INTO record VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE
                    SET value = excluded.value, expires = excluded.expires WHERE expires <= ?5";
         let values = params![kind, &*record.name, record.value, record.expires.map(int), int(now)];
-        self.0.change(|transaction| transaction.execute(add, values)).map(|rows| rows > 0)
+        self.0.change(|transaction| {
+            let added = transaction.execute(add, values)? > 0;
+            if added {
+                changed(transaction)?;
+            }
+            Ok(added)
+        })
     }
 
     fn get(&self, kind: &str, name: &str, now: u64) -> Result<Option<Record>, StoreError> {
@@ -45,9 +95,7 @@ impl Records for SqliteRecords {
     }
 
     fn list(&self, kind: &str, now: u64) -> Result<Vec<Record>, StoreError> {
-        let list = "SELECT name, value, expires FROM record WHERE kind = ?1
-                    AND (expires IS NULL OR expires > ?2) ORDER BY name";
-        self.0.look(|file| file.prepare(list)?.query_map(params![kind, int(now)], read)?.collect())
+        Ok(self.seek(|file| list(file, kind, now))?.unwrap_or_default())
     }
 
     fn remove(&self, kind: &str, name: &str, now: u64) -> Result<bool, StoreError> {
@@ -59,6 +107,9 @@ impl Records for SqliteRecords {
             let there = rows.next()?.map(|row| row.get(0)).transpose()?;
             // It is done when it was stepped to its end.
             while rows.next()?.is_some() {}
+            if there.is_some() {
+                changed(transaction)?;
+            }
             Ok(there)
         })?;
         Ok(removed.unwrap_or(false))
@@ -68,5 +119,51 @@ impl Records for SqliteRecords {
         let clean = "DELETE FROM record WHERE expires <= ?1";
         let removed = self.0.change(|transaction| transaction.execute(clean, params![int(now)]))?;
         Ok(removed as u64)
+    }
+
+    fn mark(&self) -> Result<Option<Mark>, StoreError> {
+        Ok(self.seek(mark)?.flatten())
+    }
+
+    fn snapshot(&self, kinds: &[&str], now: u64) -> Result<Snapshot, StoreError> {
+        let seen = self.seek(|file| {
+            let moment = file.unchecked_transaction()?;
+            let mark = mark(&moment)?;
+            let kinds = kinds.iter().map(|kind| list(&moment, kind, now)).collect::<Result<_, _>>();
+            Ok(Snapshot { mark, kinds: kinds? })
+        })?;
+        Ok(seen.unwrap_or_else(|| Snapshot { mark: None, kinds: vec![Vec::new(); kinds.len()] }))
+    }
+
+    fn restore(
+        &self,
+        was: Option<Mark>,
+        mark_of: Mark,
+        kinds: &[(&str, &[Record])],
+    ) -> Result<bool, StoreError> {
+        const SOME: &str = "SELECT EXISTS (SELECT 1 FROM record WHERE kind = ?1)";
+        let restore = || {
+            self.0.change(|transaction| {
+                let mut is_as_it_was = mark(transaction)? == was;
+                for (kind, _) in kinds.iter().filter(|_| was.is_none()) {
+                    let some = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
+                    is_as_it_was &= !transaction.query_row(SOME, [kind], some)?;
+                }
+                if !is_as_it_was {
+                    return Ok(false);
+                }
+                let mut put = transaction.prepare(PUT)?;
+                for (kind, records) in kinds {
+                    transaction.execute("DELETE FROM record WHERE kind = ?1", [kind])?;
+                    for Record { name, value, expires } in *records {
+                        put.execute(params![kind, &**name, value, expires.map(int)])?;
+                    }
+                }
+                set_mark(transaction, mark_of)?;
+                Ok(true)
+            })
+        };
+        // Where the file was just found to be another one, the next try has that one.
+        restore().or_else(|error| if error.is_away() { restore() } else { Err(error) })
     }
 }

@@ -204,6 +204,26 @@ fn room_of_what_is_removed_goes_back_to_the_disk() {
     assert!(after < before / 2, "{before} pages, then {after}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_reader_reads_the_file_that_is_there() {
+    use crate::records::{Record, Records};
+    let folder = Folder::new();
+    let records = || super::SqliteRecords::new(folder.open().0);
+    let one = records();
+    one.put("key", &Record::new("a", "1")).unwrap();
+    let mark = one.mark().unwrap();
+    assert!(mark.is_some());
+    std::fs::rename(folder.file(), folder.0.path().join("aside")).unwrap();
+    assert_eq!(one.mark().unwrap(), None, "gone with all that was in it");
+    assert_eq!(one.snapshot(&["key"], 0).unwrap().kinds, [[]; 1]);
+    std::fs::write(folder.file(), "").unwrap();
+    assert_eq!(one.snapshot(&["key"], 0).unwrap().kinds, [[]; 1], "there, and bare");
+    records().put("key", &Record::new("b", "1")).unwrap();
+    assert_eq!(one.list("key", 0).unwrap(), [Record::new("b", "1")], "another one of its name");
+    assert!(!one.restore(None, mark.unwrap(), &[]).unwrap());
+}
+
 #[test]
 fn limits_of_a_file_belong_to_one_at_a_time() {
     let folder = Folder::new();
@@ -221,6 +241,44 @@ fn limits_of_a_file_belong_to_one_at_a_time() {
     }
     drop(first);
     second.claim(Duration::ZERO).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lock_that_was_taken_away_lets_one_of_them_count() {
+    use crate::limits::{LimitJournal, Saved};
+    let folder = Folder::new();
+    let limits = || SqliteLimits::new(folder.open().0);
+    let saves = |limits: &SqliteLimits, count: u8| {
+        let state = Some(vec![count]);
+        limits.save(&[Saved { limit: "l".into(), key: "k".into(), state }])
+    };
+    let owner = folder.0.path().join("tollway.db-owner");
+    let (first, second) = (limits(), limits());
+    first.claim(Duration::ZERO).unwrap();
+    std::fs::remove_file(&owner).unwrap();
+    saves(&first, 1).unwrap();
+    assert!(second.claim(Duration::ZERO).is_err(), "it was locked anew");
+    std::fs::remove_file(&owner).unwrap();
+    second.claim(Duration::ZERO).unwrap();
+    saves(&second, 2).unwrap();
+    let error = saves(&first, 3).unwrap_err();
+    assert!(error.is_away() && error.to_string().contains("another process"), "{error}");
+    assert_eq!(second.load().unwrap()[0].state, Some(vec![2]));
+    drop(second);
+    saves(&first, 4).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_of_two_names_is_refused() {
+    let folder = Folder::new();
+    drop(folder.open());
+    let other = folder.0.path().join("other.db");
+    std::fs::hard_link(folder.file(), &other).unwrap();
+    assert!(folder.why_not().contains("a hard link"));
+    std::fs::remove_file(other).unwrap();
+    drop(folder.open());
 }
 
 #[cfg(unix)]

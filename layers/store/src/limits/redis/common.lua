@@ -32,8 +32,8 @@ end
 
 local load = {}
 
--- All of them have `full`, once it was told that nothing is left; a bucket has `since`, once it was
--- reset: the moment.
+-- All of them have `full`, once it was told that nothing is left, and `held`, where that is to be told:
+-- what of `used` is only reserved. A bucket has `since`, once it was reset: the moment.
 
 -- {kind, used, at, per, capacity}; used is in units of amount * per. a: a microsecond's refill.
 load[BUCKET] = function(w, s)
@@ -62,7 +62,7 @@ end
 -- {kind, used, start, end}. a, b, c: bounds; d: what no period is shorter than.
 load[CALENDAR] = function(w, s)
   if not s[2] or now >= s[4] then
-    s[1], s[2] = CALENDAR, 0
+    s[1], s[2], s.held = CALENDAR, 0, nil
     s[3], s[4] = period(w)
   elseif now < s[3] - w.d then
     s[3], s[4] = period(w)
@@ -100,11 +100,17 @@ local function open(w, settles)
   if w.state.full and used(w) < w.cap then w.state.full = nil end
 end
 
--- Whether it is to be told now that nothing is left: once, until something is.
+-- Whether it is to be told now that nothing is left, also of what may come back: once, until something is.
 local function fills(w)
-  local full, told = w.warn > 0 and used(w) >= w.cap, w.state.full
-  w.state.full = full or nil
+  local full, told = w.warn > 0 and used(w) - (w.state.held or 0) >= w.cap, w.state.full
+  if full then w.state.full = true end
   return full and not told
+end
+
+-- So much more is reserved, or less. What an instance that died had reserved goes with what it counts in.
+local function reserve(w, amount)
+  local held = math.max(0, math.min(used(w), (w.state.held or 0) + amount))
+  w.state.held = w.warn > 0 and held > 0 and held or nil
 end
 
 local function warns(w)

@@ -22,11 +22,13 @@ for at = 1, #KEYS - 1 do
     open(w, true)
     local s, rest, mark = w.state, amount - w.amount, had[2 * at]
     local warned = warns(w)
+    -- Whether it is of what is counted now: not of a period that is over, nor from before a reset.
+    local counts = w.kind == WINDOW or w.kind == CALENDAR and s[3] <= mark or mark == (s.since or 0)
     if rest < 0 then
       take(w, -rest)
-    elseif w.kind == BUCKET and mark == (s.since or 0) then
+    elseif w.kind == BUCKET and counts then
       s[2] = math.max(0, s[2] - rest * w.b)
-    elseif w.kind == CALENDAR and s[3] <= mark then
+    elseif w.kind == CALENDAR and counts then
       s[2] = math.max(0, s[2] - rest)
     elseif w.kind == WINDOW then
       for slice = 3, #s, 3 do
@@ -36,6 +38,7 @@ for at = 1, #KEYS - 1 do
         end
       end
     end
+    if counts then reserve(w, (lives and w.amount or 0) - amount) end
     flags = (not warned and warns(w) and 2 or 0) + (fills(w) and 4 or 0)
     had[2 * at - 1] = w.amount
     save(w, true)

@@ -332,6 +332,51 @@ async fn who_crosses_a_mark_is_told() {
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [("two", Crossing::Filled { used: 100 })]);
 }
 
+/// What others have reserved may come back: that nothing is left is told when it was used.
+#[tokio::test]
+async fn what_is_reserved_is_not_used_up() {
+    let server = RedisServer::start();
+    let (one, two) = (instance(&server, super::CLOCK).await, instance(&server, super::CLOCK).await);
+    let (tell, told) = std::sync::mpsc::channel();
+    for (name, kind) in [
+        ("calendar", month(100, None).kind),
+        ("window", Kind::Window { window: 86_400_000_000_000 }),
+        ("bucket", Kind::Bucket { rate: 1, per: 86_400_000_000_000 }),
+    ] {
+        let shape = Shape { kind, capacity: 100, warn: Some(80) };
+        let wall = START * 1_000;
+        let want = |amount| {
+            let tell = tell.clone();
+            let tell = Tell::new(move |crossing| {
+                if let Crossing::Filled { used } = crossing {
+                    tell.send(used).unwrap();
+                }
+            });
+            Want { tell: Some(tell), ..Want::new(name, shape, amount) }
+        };
+        let took = async |limits: &RedisLimits, amount| {
+            let take = take(limits, want(amount), wall);
+            let verdict = limits.take(take.clone()).await.unwrap();
+            assert!(matches!(verdict, Verdict::Taken(_)), "{name}: {verdict:?}");
+            take
+        };
+        let settled = async |limits: &RedisLimits, take, spent| {
+            limits.settle(settlement(take, spent));
+            limits.written().await;
+            told.try_iter().collect::<Vec<_>>()
+        };
+        let (first, second) = (took(&one, 60).await, took(&two, 40).await);
+        assert_eq!(settled(&one, first, 60).await, [0; 0], "{name}: the rest is reserved");
+        assert_eq!(settled(&two, second, 10).await, [0; 0], "{name}: and came back");
+        let (first, second) = (took(&one, 10).await, took(&two, 20).await);
+        assert_eq!(settled(&two, second, 25).await, [0; 0], "{name}: more than was there");
+        assert_eq!(settled(&one, first, 10).await, [105], "{name}: used up");
+        two.charge(take(&two, want(5), wall));
+        two.written().await;
+        assert_eq!(told.try_iter().count(), 0, "{name}: told already");
+    }
+}
+
 /// A window became longer while a request of the old policy was under way.
 #[tokio::test]
 async fn who_settles_by_an_older_policy_forgets_nothing() {

@@ -40,7 +40,7 @@ for at, w in ipairs(wants) do
     end
     flags = 1 + (not warned and warns(w) and 2 or 0)
     -- What is charged was really used.
-    if force and fills(w) then flags = flags + 4 end
+    if not force then reserve(w, w.amount) elseif fills(w) then flags = flags + 4 end
     save(w)
   else
     receipt[2 * at - 1], receipt[2 * at] = -1, 0
