@@ -32,6 +32,8 @@ mod scale;
 mod served;
 #[cfg(feature = "redis")]
 mod sharing;
+#[cfg(feature = "sqlite")]
+mod stopping;
 mod streams;
 mod support;
 mod tollway_keys;
