@@ -1443,14 +1443,14 @@ fn a_ca_of_a_redis_is_a_file_of_certificates_for_one_that_speaks_tls() {
 state: { redis: { url: redis://one, extra_ca: missing.pem } }
 ",
         r"error: the file cannot be read (entity not found)
- --> policy.yaml:2:44 (state.redis.extra_ca)
+ --> policy.yaml:2:47 (state.redis.extra_ca)
   |
 2 | state: { redis: { url: ***********, extra_ca: missing.pem } }
   |                                               ^^^^^^^^^^^
   = expected a PEM file
 
 error: no certificate is looked at: the address speaks no TLS
- --> policy.yaml:2:44 (state.redis.extra_ca)
+ --> policy.yaml:2:47 (state.redis.extra_ca)
   |
 2 | state: { redis: { url: ***********, extra_ca: missing.pem } }
   |                                               ^^^^^^^^^^^
