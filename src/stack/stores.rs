@@ -67,8 +67,9 @@ pub(super) struct Stores {
     pub(super) quotas: Arc<Quotas>,
     /// Where instances tell each other what breakers found.
     pub(super) sharing: Option<Sharing>,
+    /// Files of any of these.
     #[cfg(feature = "sqlite")]
-    files: Vec<Arc<Sqlite>>,
+    pub(super) files: Vec<Arc<Sqlite>>,
 }
 
 /// Where limits are counted besides in memory.
