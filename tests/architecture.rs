@@ -188,7 +188,7 @@ const MODULES: &[(&str, &[&str], &str)] = &[
     ("proxy", &["policy", "stack", "server", "admin", "telemetry"], "the whole program as a value"),
     (
         "cli",
-        &["policy", "stack", "telemetry", "simulate", "Proxy", "StartError"],
+        &["policy", "stack", "telemetry", "simulate", "Proxy", "Reloader", "StartError"],
         "arguments in, exit code out",
     ),
 ];

@@ -1,13 +1,14 @@
 use std::process::ExitCode;
 
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, sync::oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     ServeArgs, USAGE,
     signals::{Signals, Told},
 };
 use crate::{
-    Proxy, StartError,
+    Proxy, Reloader, StartError,
     policy::{Policy, PolicyFile},
     telemetry,
 };
@@ -43,8 +44,10 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         tracing::warn!("{}: {}: {}", warning.place, warning.path, warning.message);
     }
     let demo = file.is_none();
-    // Caught before anybody can connect: from then on a SIGHUP is no reason to die.
+    // Obeyed before anybody can connect: a start may have to wait for others, and from here on a
+    // SIGHUP is no reason to die.
     let (runtime, signals) = signals()?;
+    let running = obey(!demo, runtime, signals)?;
     let started = match file {
         Some(file) => Proxy::start_from(policy, file),
         None => Proxy::start(policy),
@@ -53,8 +56,8 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         StartError::Stack(error) => anyhow::Error::new(error).context("the policy can't be run"),
         other => other.into(),
     })?;
+    let _ = running.send(Running { stop: proxy.stop_token(), reloader: proxy.reloader() });
     greet(&proxy, demo);
-    obey(&proxy, !demo, runtime, signals)?;
     let cut_off = proxy.join();
     if cut_off > 0 {
         tracing::warn!(cut_off, "stopped; connections still open at the deadline were cut off");
@@ -85,35 +88,76 @@ fn signals() -> anyhow::Result<(Runtime, Signals)> {
     Ok((runtime, signals))
 }
 
+/// What signals are for, once it runs.
+struct Running {
+    stop: CancellationToken,
+    reloader: Reloader,
+}
+
 /// SIGHUP reads the policy again, where there is a file of it. The first SIGTERM or SIGINT drains, a
-/// second one ends at once.
+/// second one ends at once. Before there is a proxy to drain, the first one does that.
 fn obey(
-    proxy: &Proxy,
     has_file: bool,
     runtime: Runtime,
-    mut signals: Signals,
-) -> anyhow::Result<()> {
-    let (stop, reloader) = (proxy.stop_token(), proxy.reloader());
+    signals: Signals,
+) -> anyhow::Result<oneshot::Sender<Running>> {
+    let (send, started) = oneshot::channel();
     std::thread::Builder::new().name("tollway-signals".into()).spawn(move || {
         runtime.block_on(async move {
-            loop {
-                match signals.recv().await {
-                    Told::ReadAgain if has_file => {
-                        let reloader = reloader.clone();
-                        // How it went is told by who does it.
-                        tokio::spawn(async move { reloader.read_again().await });
-                    }
-                    _ if stop.is_cancelled() => {
-                        tracing::warn!("told to stop again: stopping at once");
-                        std::process::exit(1);
-                    }
-                    _ => {
-                        tracing::info!("draining: no new connections, open requests may finish");
-                        stop.cancel();
-                    }
-                }
+            let mut signals = signals;
+            // Without a proxy there is nothing left to obey for: it could not start.
+            let Some((running, again)) = start(has_file, &mut signals, started).await else {
+                return;
+            };
+            if again {
+                read_again(&running);
             }
+            run_on(has_file, &mut signals, &running).await;
         });
     })?;
-    Ok(())
+    Ok(send)
+}
+
+/// Waits until it runs; whether it was told meanwhile to read its policy again.
+async fn start(
+    has_file: bool,
+    signals: &mut Signals,
+    mut started: oneshot::Receiver<Running>,
+) -> Option<(Running, bool)> {
+    let mut again = false;
+    loop {
+        tokio::select! {
+            biased;
+            running = &mut started => return Some((running.ok()?, again)),
+            told = signals.recv() => match told {
+                Told::ReadAgain if has_file => again = true,
+                _ => {
+                    tracing::info!("told to stop while starting: stopped; nobody was served yet");
+                    std::process::exit(0);
+                }
+            },
+        }
+    }
+}
+
+async fn run_on(has_file: bool, signals: &mut Signals, running: &Running) {
+    loop {
+        match signals.recv().await {
+            Told::ReadAgain if has_file => read_again(running),
+            _ if running.stop.is_cancelled() => {
+                tracing::warn!("told to stop again: stopping at once");
+                std::process::exit(1);
+            }
+            _ => {
+                tracing::info!("draining: no new connections, open requests may finish");
+                running.stop.cancel();
+            }
+        }
+    }
+}
+
+fn read_again(running: &Running) {
+    let reloader = running.reloader.clone();
+    // How it went is told by who does it.
+    tokio::spawn(async move { reloader.read_again().await });
 }

@@ -47,4 +47,11 @@ impl LimitJournal for Told {
         }
         saved
     }
+
+    fn lost(&self, keys: usize) {
+        tracing::warn!(
+            keys,
+            "what limits have last counted is lost: the process ends, and it can't be saved"
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! The ledger of the policy: where it is, what it tells, and what it knew before.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tollway_core::{SystemClock, WallClock};
 use tollway_cost::{Dimension, Totals};
@@ -21,6 +21,10 @@ use crate::{
     telemetry::{Telemetry, names},
 };
 
+/// How long it is tried at the end to write what still waits. A file waits for its locks itself.
+const LAST: Duration = Duration::from_secs(3);
+const LAST_FILE: Duration = Duration::from_secs(1);
+
 /// A Redis is held up by a batch, so they are smaller.
 const BATCH_SHARED: usize = 200;
 
@@ -39,6 +43,7 @@ pub(super) fn open(
     let mut written = WriterConfig {
         keep: config.keep,
         zone: policy.time_zone.clone(),
+        last: if let Store::Sqlite(_) = config.store { LAST_FILE } else { LAST },
         hook: Box::new(move |event: &Event| tell(&telemetry, event)),
         ..WriterConfig::default()
     };
@@ -119,10 +124,17 @@ pub(super) fn count(books: &Books, limits: [rate_limit::Handle; 2]) {
 }
 
 impl Stack {
-    /// Tells stores that instances share what this one still has to tell; for the end of a process.
+    /// Tells stores what this one still has to tell; for the end of a process. From here on nothing
+    /// waits for long for a store that can't be written.
     pub async fn finish(&self) {
+        self.stores.leave();
         [self.request_limits(), self.attempt_limits()].iter().for_each(rate_limit::Handle::repay);
         self.stores.limits.finish().await;
+        let limits = [self.request_limits.clone(), self.attempt_limits.clone()];
+        let saved = tokio::task::spawn_blocking(move || {
+            limits.iter().for_each(rate_limit::RateLimitLayer::finish);
+        });
+        let _ = saved.await;
     }
 
     /// The ledger to read; `None`: this stack only shows what it would do. Reading blocks.

@@ -1,9 +1,13 @@
 //! The policy's stores, open.
 
+#[cfg(feature = "redis")]
+use std::io;
 #[cfg(feature = "sqlite")]
 use std::{collections::HashMap, path::PathBuf};
 use std::{sync::Arc, time::Duration};
 
+#[cfg(feature = "sqlite")]
+use tokio::time::Instant;
 #[cfg(feature = "sqlite")]
 use tollway_store::sqlite::{Sqlite, SqliteLimits};
 use tollway_store::{
@@ -27,7 +31,7 @@ use super::{
     shared_advice::{Sharing, Wake},
 };
 #[cfg(feature = "redis")]
-use crate::policy::RedisStore;
+use crate::{policy::RedisStore, upstream};
 use crate::{
     policy::{Policy, Store, Unit},
     telemetry::{Telemetry, names},
@@ -40,6 +44,10 @@ const AFTER_DRAIN: Duration = Duration::from_secs(15);
 /// At the start, a Redis that is there has this long to say how many instances there are.
 #[cfg(feature = "redis")]
 const FIRST_WORD: Duration = Duration::from_secs(1);
+
+/// What another process holds a file for is waited for so long at the end of this one.
+#[cfg(feature = "sqlite")]
+const LOCKED: Duration = Duration::from_secs(3);
 
 /// At the end of a process its last settlements have this long.
 const LEAVE: Duration = Duration::from_secs(1);
@@ -59,6 +67,9 @@ pub(super) struct Stores {
     pub(super) quotas: Arc<Quotas>,
     /// Where instances tell each other what breakers found.
     pub(super) sharing: Option<Sharing>,
+    /// Files of any of these.
+    #[cfg(feature = "sqlite")]
+    pub(super) files: Vec<Arc<Sqlite>>,
 }
 
 /// Where limits are counted besides in memory.
@@ -164,9 +175,10 @@ fn connected(redis: Redis) -> Arc<dyn SharedLimits> {
 fn claimed(file: Arc<Sqlite>, drain: Duration) -> Result<SqliteLimits, StoreError> {
     let limits = SqliteLimits::new(file);
     if let Err(error) = limits.claim(Duration::ZERO) {
-        let most = drain + AFTER_DRAIN;
-        tracing::warn!(most_s = most.as_secs(), %error, "waiting until it has ended");
+        let (most, begun) = (drain + AFTER_DRAIN, Instant::now());
+        tracing::warn!(most_s = most.as_secs(), %error, "waiting until it has ended; the port opens then");
         limits.claim(most)?;
+        tracing::info!(waited_s = begun.elapsed().as_secs(), "it has ended");
     }
     Ok(limits)
 }
@@ -203,7 +215,15 @@ impl Stores {
             keys: Arc::default(),
             quotas: Arc::default(),
             sharing: board(policy, &mut places)?,
+            #[cfg(feature = "sqlite")]
+            files: places.files.into_values().collect(),
         })
+    }
+
+    /// For the end of a process: from here on none of its files is waited for for long.
+    pub(super) fn leave(&self) {
+        #[cfg(feature = "sqlite")]
+        self.files.iter().for_each(|file| file.leave(LOCKED));
     }
 
     /// Wakes whoever tells others; of no effect where nobody is told.
@@ -265,7 +285,14 @@ impl Places {
                     return Ok(Place::Shared(redis.clone()));
                 }
                 let config = RedisConfig::parse(at.url.expose_secret())?;
-                let redis = Redis::open(config.timeout(at.timeout).prefix(&*at.prefix)?)?;
+                let mut config = config.timeout(at.timeout).prefix(&*at.prefix)?;
+                if let Some(path) = at.extra_ca.clone() {
+                    let pem = move || upstream::authorities(&path).map_err(io::Error::other);
+                    // What is wrong with the file shows now.
+                    pem().map_err(|error| StoreError::wrong(error.to_string()))?;
+                    config = config.ca_from(pem);
+                }
+                let redis = Redis::open(config)?;
                 self.shared.push((at.clone(), redis.clone()));
                 Ok(Place::Shared(redis))
             }

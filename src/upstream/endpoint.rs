@@ -1,6 +1,5 @@
 use std::{
     fmt,
-    path::PathBuf,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -18,7 +17,7 @@ use hyper_util::{
     client::legacy::{Client, ResponseFuture, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::pem::PemObject};
+use rustls::ClientConfig;
 use tollway_core::{Ask, BoxError, Caller, ErrorClass, Failure, NameMap, ProxyCredential, Target};
 use tollway_dialect::translate::Form;
 use tollway_route::is_own;
@@ -33,7 +32,7 @@ use crate::policy::{Auth, Http2, HttpEndpoint, ProviderKey, Timeouts};
 
 /// Why an endpoint can't be built.
 #[derive(Debug)]
-pub struct EndpointError(String);
+pub struct EndpointError(pub(super) String);
 
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -254,35 +253,4 @@ where
         // take 4 MB less.
         .http1_read_buf_exact_size(4 * 1024)
         .build(Dial { connector: https, to: config.base_url.clone() })
-}
-
-/// TLS settings shared by all pools: the system's roots, Mozilla's where there are none, and the
-/// authorities in `extra_ca`.
-pub fn tls_config(extra_ca: Option<&PathBuf>) -> Result<Arc<ClientConfig>, EndpointError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    if let Some(path) = extra_ca {
-        let name = path.display();
-        let certificates = CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| EndpointError(format!("extra_ca {name}: {error}")))?;
-        if certificates.is_empty() {
-            return Err(EndpointError(format!("extra_ca {name}: holds no PEM certificate")));
-        }
-        for certificate in certificates {
-            roots
-                .add(certificate)
-                .map_err(|error| EndpointError(format!("extra_ca {name}: {error}")))?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| EndpointError(format!("TLS: {error}")))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }

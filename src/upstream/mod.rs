@@ -11,6 +11,7 @@ mod headers;
 mod phrase;
 mod sent;
 mod timeouts;
+mod trust;
 mod whole;
 
 use std::{
@@ -25,11 +26,14 @@ use tollway_core::{BoxError, ErrorClass, Failure, NameMap, Target};
 use tower_service::Service;
 
 pub use blanked::BlankedBody;
-pub use endpoint::{Endpoint, EndpointError, tls_config};
+pub use endpoint::{Endpoint, EndpointError};
 pub use headers::remove_hop_by_hop;
 pub use phrase::drop_stale_phrase;
 pub use sent::SentBody;
 pub use timeouts::{SendFuture, TimedBody};
+#[cfg(feature = "redis")]
+pub use trust::authorities;
+pub use trust::tls_config;
 pub use whole::WholeBody;
 
 use crate::{

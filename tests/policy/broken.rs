@@ -1450,3 +1450,27 @@ fn policy_broken_names_of_limits() {
     assert_eq!(several(55), "nothing");
     assert!(several(56).contains("1 to 55"));
 }
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_ca_of_a_redis_is_a_file_of_certificates_for_one_that_speaks_tls() {
+    check(
+        r"providers: { sim: { simulate: {} } }
+state: { redis: { url: redis://one, extra_ca: missing.pem } }
+",
+        r"error: the file cannot be read (entity not found)
+ --> policy.yaml:2:47 (state.redis.extra_ca)
+  |
+2 | state: { redis: { url: ***********, extra_ca: missing.pem } }
+  |                                               ^^^^^^^^^^^
+  = expected a PEM file
+
+error: no certificate is looked at: the address speaks no TLS
+ --> policy.yaml:2:47 (state.redis.extra_ca)
+  |
+2 | state: { redis: { url: ***********, extra_ca: missing.pem } }
+  |                                               ^^^^^^^^^^^
+  = help: write `rediss` in the place of `redis`, or take this away
+",
+    );
+}

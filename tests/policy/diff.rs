@@ -163,7 +163,7 @@ fn where_state_lives_is_decided_at_the_start() {
     assert!(told(&redis("one"), &redis("one")).is_empty());
     let other = told(&redis("one"), &redis("other"));
     assert!(
-        other[0].starts_with("state.ledger: another address or timeout of a Redis"),
+        other[0].starts_with("state.ledger: another address, timeout or CA of a Redis"),
         "{other:?}"
     );
     assert!(!format!("{other:?}").contains("other@"), "{other:?}");

@@ -33,6 +33,8 @@ mod scale;
 mod served;
 #[cfg(feature = "redis")]
 mod sharing;
+#[cfg(feature = "sqlite")]
+mod stopping;
 mod streams;
 mod support;
 mod tollway_keys;

@@ -67,8 +67,7 @@ impl Served {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+        kill(self.id(), name);
     }
 
     /// As `kill -9` does.
@@ -158,8 +157,16 @@ impl Drop for Simulated {
     }
 }
 
+/// Sends it `-TERM` or another signal.
+pub(crate) fn kill(id: u32, name: &str) {
+    assert!(Command::new("kill").args([name, &id.to_string()]).status().unwrap().success());
+}
+
 /// Starts it and reads what it says until the line with `word`; what comes behind it there.
-fn spawn(mut command: Command, word: &str) -> (Child, BufReader<ChildStderr>, String, String) {
+pub(crate) fn spawn(
+    mut command: Command,
+    word: &str,
+) -> (Child, BufReader<ChildStderr>, String, String) {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     let (said, rest) = until_line(&mut lines, word);

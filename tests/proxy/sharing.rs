@@ -14,7 +14,7 @@ use tollway::{
 use tollway_core::Target;
 use tollway_testkit::RedisServer;
 
-use super::support::*;
+use super::{served::Served, support::*};
 
 /// A provider whose every answer has the same status, and two instances in front of it.
 struct Fleet {
@@ -236,4 +236,179 @@ async fn what_an_operator_opens_is_open_everywhere_until_it_is_reset() {
     assert_eq!(tell(&fleet.two, "reset").await, 200);
     assert_eq!(fleet.two.chat("").await.status, 200);
     assert_eq!((state(&fleet.one), state(&fleet.two)), ("forced_open", "closed"));
+}
+
+/// Processes of their own on one Redis, in front of a provider that fails and one whose key is no good.
+struct Processes {
+    ill: Recording,
+    locked: Recording,
+    status: Arc<AtomicU16>,
+    policy: String,
+    folder: tempfile::TempDir,
+    _redis: RedisServer,
+}
+
+impl Processes {
+    async fn new(recover_after: &str) -> Self {
+        let status = Arc::new(AtomicU16::new(500));
+        let answers = status.clone();
+        let ill = Recording::new(move |_| match answers.load(SeqCst) {
+            200 => reply(200, &[JSON], COMPLETION),
+            status => reply(status, &[JSON], "{}"),
+        });
+        let locked = Recording::new(|_| reply(401, &[JSON], "{}"));
+        let (ill, locked, redis) = (ill.await, locked.await, RedisServer::start());
+        let policy = format!(
+            "
+state: {{ redis: '{}', ledger: memory, limits: memory, budgets: memory }}
+server: {{ workers: 1 }}
+providers:
+  ill: {{ base_url: 'http://{}/v1', api_key: secret-number-one }}
+  locked: {{ base_url: 'http://{}/v1', api_key: secret-number-two }}
+circuit_breaker: {{ open_after: 3 failures, recover_after: {recover_after}, trial_requests: 1 }}
+routes:
+  - {{ name: locked, match: {{ model: locked-* }}, targets: [locked/gpt-4o-mini] }}
+  - {{ name: all, targets: [ill/gpt-4o-mini] }}
+",
+            redis.url(),
+            ill.address,
+            locked.address
+        );
+        let folder = tempfile::tempdir().unwrap();
+        Self { ill, locked, status, policy, folder, _redis: redis }
+    }
+
+    fn start(&self) -> Served {
+        Served::with(&self.folder, &self.policy)
+    }
+
+    async fn ask(&self, proxy: &Served, model: &str) -> u16 {
+        proxy.chat(&client(), model, &[]).await.status.as_u16()
+    }
+
+    /// It opens a circuit; and a key, where that is asked for too.
+    async fn finds_out(&self, proxy: &Served) {
+        for _ in 0..3 {
+            assert_eq!(self.ask(proxy, "gpt-4o-mini").await, 500);
+        }
+        told(proxy, "told", "circuit").await;
+    }
+}
+
+/// Until a process has told or heard of one.
+async fn told(proxy: &Served, direction: &str, of: &str) {
+    let labels = format!("{{direction=\"{direction}\",of=\"{of}\"}}");
+    let name = format!("tollway_circuit_breaker_advice_total{labels}");
+    within((direction, of), async { while proxy.metric(&name).await != Some(1.0) {} }).await;
+}
+
+/// Until its circuit is in this state.
+async fn stands(proxy: &Served, state: &str) {
+    within(state, async {
+        loop {
+            let shown = proxy.admin("/admin/v1/breakers").await.json();
+            let circuits = shown["breakers"].as_array().unwrap().iter();
+            let mut ill = circuits.filter(|circuit| circuit["provider"] == "ill");
+            if ill.any(|circuit| circuit["state"] == state) {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_process_found_outlives_it_and_is_known_to_one_that_comes_late() {
+    let all = Processes::new("300s").await;
+    let (one, two, three) = (all.start(), all.start(), all.start());
+    all.finds_out(&one).await;
+    assert_eq!(all.ask(&one, "locked-1").await, 401);
+    told(&one, "told", "key").await;
+    for other in [&two, &three] {
+        told(other, "heard", "circuit").await;
+        told(other, "heard", "key").await;
+        assert_eq!(all.ask(other, "gpt-4o-mini").await, 503);
+        assert_eq!(all.ask(other, "locked-1").await, 503);
+    }
+    one.kill();
+    let late = all.start();
+    told(&late, "heard", "circuit").await;
+    told(&late, "heard", "key").await;
+    for other in [&two, &three, &late] {
+        stands(other, "advised").await;
+        assert_eq!(all.ask(other, "gpt-4o-mini").await, 503);
+        assert_eq!(all.ask(other, "locked-1").await, 503);
+    }
+    assert_eq!(
+        (all.ill.count(), all.locked.count()),
+        (3, 1),
+        "nobody but the first has asked them"
+    );
+}
+
+#[tokio::test]
+async fn what_a_dead_process_found_ends_by_itself() {
+    let all = Processes::new("6s").await;
+    let (one, two, three) = (all.start(), all.start(), all.start());
+    all.finds_out(&one).await;
+    for other in [&two, &three] {
+        told(other, "heard", "circuit").await;
+    }
+    one.kill();
+    all.status.store(200, SeqCst);
+    for other in [&two, &three] {
+        stands(other, "half_open").await;
+        assert_eq!(all.ask(other, "gpt-4o-mini").await, 200);
+        stands(other, "closed").await;
+    }
+    assert_eq!(all.ill.count(), 5);
+}
+
+#[tokio::test]
+async fn a_redis_behind_tls_is_trusted_where_the_policy_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let certificate = file("cert.pem", signed.cert.pem());
+    let key = file("key.pem", signed.signing_key.serialize_pem());
+    let server = RedisServer::with(&[
+        "--tls-port",
+        "{port}",
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let policy = |ca: &str| {
+        let url = format!("rediss://localhost:{}", server.port());
+        format!(
+            "
+state: {{ redis: {{ url: '{url}', timeout: 10s{ca} }} }}
+providers: {{ sim: {{ simulate: {{}} }} }}
+limits: [{{ name: few, per: all, requests: 2/day, when_store_is_away: closed }}]
+"
+        )
+    };
+    let trusting = policy(&format!(", extra_ca: '{certificate}'"));
+    let (one, two) = (Running::new(&trusting), Running::new(&trusting));
+    for proxy in [&one, &two] {
+        within("it is there", async { while proxy.chat("").await.status == 503 {} }).await;
+    }
+    assert_eq!(one.chat("").await.status, 429, "they share it");
+    let wary = Running::new(&policy(""));
+    assert_eq!(wary.chat("").await.status, 503);
+    let ready = wary.admin("/readyz").await.text();
+    assert!(ready.contains("certificate") || ready.contains("UnknownIssuer"), "{ready}");
+
+    let nothing = file("nothing.pem", "-----BEGIN CERTIFICATE-----\nno\n".to_owned());
+    let nothing =
+        tollway::Proxy::start(super::support::policy(&policy(&format!(", extra_ca: '{nothing}'"))));
+    let told = nothing.unwrap_err().to_string();
+    assert!(told.contains("extra_ca") && told.contains("nothing.pem"), "{told}");
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, MutexGuard, Weak,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -27,6 +27,8 @@ pub(crate) struct Journal {
     store: Arc<dyn LimitJournal>,
     /// Why the last attempt failed.
     failed: Mutex<Option<String>>,
+    /// What was saved once, and is worth no memory. Held while something is saved: one at a time.
+    stale: Mutex<Vec<Saved>>,
     /// The thread ends when this does.
     _open: mpsc::SyncSender<()>,
 }
@@ -55,7 +57,17 @@ impl Journal {
         thread.spawn(run).map_err(|error| {
             StoreError::wrong("no thread for what limits remember").because(error)
         })?;
-        Ok((Self { store, failed: Mutex::default(), _open: open }, saved))
+        let (failed, stale) = (Mutex::default(), Mutex::default());
+        Ok((Self { store, failed, stale, _open: open }, saved))
+    }
+
+    /// Has these forgotten, before anything is saved again.
+    pub(crate) fn forget(&self, stale: Vec<Saved>) {
+        *self.stale() = stale;
+    }
+
+    fn stale(&self) -> MutexGuard<'_, Vec<Saved>> {
+        self.stale.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     pub(crate) fn failed(&self) -> Option<String> {
@@ -67,13 +79,33 @@ impl Shared {
     /// Saves what has changed since the last time.
     pub(crate) fn save(&self) -> Result<(), StoreError> {
         let Some(journal) = self.journal() else { return Ok(()) };
-        let saved = self.save_all(journal);
+        self.save_with(journal, &mut journal.stale())
+    }
+
+    fn save_with(&self, journal: &Journal, stale: &mut Vec<Saved>) -> Result<(), StoreError> {
+        let saved = self.save_all(journal, stale);
         let failed = saved.as_ref().err().map(ToString::to_string);
         *journal.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = failed;
         saved
     }
 
-    fn save_all(&self, journal: &Journal) -> Result<(), StoreError> {
+    /// Saves for the last time; what can't be is given up, and told.
+    pub(crate) fn finish(&self) {
+        let Some(journal) = self.journal() else { return };
+        let mut stale = journal.stale();
+        if self.save_with(journal, &mut stale).is_err() {
+            let (_, keys) = self.lock().changed(usize::MAX);
+            if !keys.is_empty() {
+                journal.store.lost(keys.len());
+            }
+        }
+    }
+
+    fn save_all(&self, journal: &Journal, stale: &mut Vec<Saved>) -> Result<(), StoreError> {
+        if !stale.is_empty() {
+            journal.store.save(stale)?;
+            *stale = Vec::new();
+        }
         loop {
             let (places, saved) = self.lock().changed(BATCH);
             if saved.is_empty() {
@@ -87,6 +119,13 @@ impl Shared {
                 return Err(error);
             }
         }
+    }
+}
+
+impl Drop for Shared {
+    /// The last of its generations is gone.
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 

@@ -53,6 +53,12 @@ impl<T: Settle> RateLimitLayer<T> {
         self.limiter.shared().save()
     }
 
+    /// The same for the end of a process: what can't be saved is given up, and the journal is
+    /// [told](LimitJournal::lost) of how many keys. Blocks.
+    pub fn finish(&self) {
+        self.limiter.shared().finish();
+    }
+
     /// A view of the limits, alive as long as anybody holds it.
     pub fn handle(&self) -> Handle {
         Handle::new(self.limiter.clone())
@@ -91,7 +97,7 @@ pub struct RateLimitLayerBuilder<T> {
     max_keys: usize,
     shared: Option<Arc<Shared>>,
     remote: Option<Arc<dyn SharedLimits>>,
-    saved: Option<(Arc<dyn LimitJournal>, Vec<Saved>)>,
+    saved: Option<Vec<Saved>>,
 }
 
 impl<T: Settle> RateLimitLayerBuilder<T> {
@@ -153,9 +159,9 @@ impl<T: Settle> RateLimitLayerBuilder<T> {
     /// # Errors
     /// When it can't be read.
     pub fn journal(mut self, store: Arc<dyn LimitJournal>) -> Result<Self, StoreError> {
-        let (shared, saved) = Shared::durable(store.clone(), &*self.wall)?;
+        let (shared, saved) = Shared::durable(store, &*self.wall)?;
         self.shared = Some(shared);
-        self.saved = Some((store, saved));
+        self.saved = Some(saved);
         Ok(self)
     }
 
@@ -198,9 +204,8 @@ impl<T: Settle> RateLimitLayerBuilder<T> {
         let shared = shared.unwrap_or_else(Shared::new);
         let remote = remote.map(|store| Arc::new(Remote::new(store)));
         let limiter = Arc::new(Limiter::new(rules, shared, hook, wall, max_keys, remote));
-        if let Some((store, saved)) = saved {
-            // What can't be forgotten now is read, and found stale, at the next start too.
-            let _ = store.save(&limiter.restore(saved));
+        if let (Some(saved), Some(journal)) = (saved, limiter.shared().journal()) {
+            journal.forget(limiter.restore(saved));
         }
         Ok(RateLimitLayer { limiter, settle: Arc::new(settle) })
     }

@@ -307,14 +307,6 @@ impl Limiter {
     }
 }
 
-impl Drop for Shared {
-    /// The last of its generations is gone.
-    fn drop(&mut self) {
-        // What fails is lost: nobody is left to be told.
-        let _ = self.save();
-    }
-}
-
 impl Drop for Limiter {
     /// Nobody of its requests is left.
     fn drop(&mut self) {

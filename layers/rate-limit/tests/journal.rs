@@ -210,3 +210,63 @@ fn a_process_that_is_killed_loses_nothing_that_was_saved() {
     }
     assert!(saved > 0);
 }
+
+/// Remembers who saved what, and what was lost.
+#[derive(Debug, Default)]
+struct Watched {
+    fails: AtomicBool,
+    saved: std::sync::Mutex<Vec<(Option<String>, Saved)>>,
+    lost: std::sync::Mutex<Vec<usize>>,
+}
+
+impl LimitJournal for Watched {
+    fn load(&self) -> Result<Vec<Saved>, StoreError> {
+        let of = |key: &str| Saved { limit: "gone".into(), key: key.into(), state: Some(vec![9]) };
+        Ok(vec![of("n3:ann")])
+    }
+
+    fn save(&self, keys: &[Saved]) -> Result<(), StoreError> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(StoreError::wrong("the disk is full"));
+        }
+        let who = std::thread::current().name().map(str::to_owned);
+        self.saved.lock().unwrap().extend(keys.iter().map(|key| (who.clone(), key.clone())));
+        Ok(())
+    }
+
+    fn lost(&self, keys: usize) {
+        self.lost.lock().unwrap().push(keys);
+    }
+}
+
+/// A start waits for no store that can't be written.
+#[tokio::test]
+async fn what_is_worth_no_memory_is_forgotten_behind_the_start() {
+    let journal = Arc::new(Watched::default());
+    let layer = durable(journal.clone(), vec![tokens(month(100))]);
+    while journal.saved.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    drop(layer);
+    let saved = journal.saved.lock().unwrap();
+    let (who, stale) = &saved[0];
+    assert_eq!((who.as_deref(), &stale.state), (Some("tollway-journal"), &None));
+    assert_eq!(saved.len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_saved_at_the_end_is_told_once() {
+    let journal = Arc::new(Watched::default());
+    let layer = durable(journal.clone(), vec![tokens(month(100))]);
+    layer.save().unwrap();
+    journal.fails.store(true, Ordering::Relaxed);
+    for who in ["ann", "bob"] {
+        drop(call(&layer, Some(who), 7, 7).await.unwrap());
+    }
+    layer.finish();
+    assert_eq!(*journal.lost.lock().unwrap(), [2]);
+    layer.finish();
+    drop(layer);
+    assert_eq!(*journal.lost.lock().unwrap(), [2]);
+    assert_eq!(journal.saved.lock().unwrap().len(), 1, "what was stale");
+}

@@ -88,6 +88,51 @@ async fn tls_with_a_ca_of_ones_own() {
     assert!(stranger.connected().await.unwrap_err().is_away(), "nobody vouches for it");
 }
 
+/// Who is trusted is asked for at each connection.
+#[tokio::test]
+async fn another_ca_is_good_for_the_next_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let sign = || {
+        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(file("cert.pem"), signed.cert.pem()).unwrap();
+        std::fs::write(file("key.pem"), signed.signing_key.serialize_pem()).unwrap();
+        signed.cert.pem()
+    };
+    let trusted = file("ca.pem");
+    std::fs::write(&trusted, sign()).unwrap();
+    let (certificate, key) = (file("cert.pem"), file("key.pem"));
+    let mut server = RedisServer::with(&[
+        "--tls-port",
+        "{port}",
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let url = format!("rediss://localhost:{}", server.port());
+    let redis = open(config(&url).ca_from({
+        let trusted = trusted.clone();
+        move || std::fs::read(&trusted)
+    }))
+    .await;
+    let another = sign();
+    server.restart();
+    while redis.connected().await.is_ok() {
+        let _ = redis.ping().await;
+    }
+    std::fs::write(&trusted, another).unwrap();
+    back(&redis).await;
+    redis.ping().await.unwrap();
+    std::fs::remove_file(&trusted).unwrap();
+    server.kill();
+    while redis.away().is_none_or(|why| !why.contains("No such file")) {
+        let _ = redis.ping().await;
+    }
+}
+
 /// The clock stands still but for timers: what passes is what the code waited.
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_longer_than_the_timeout() {

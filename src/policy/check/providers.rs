@@ -188,7 +188,8 @@ fn no_place(name: &At<String>, check: &mut Check<'_, '_>) {
     check.reader.wrong(name, message).help(help);
 }
 
-fn certificates(at: &At<Text>, check: &mut Check<'_, '_>) -> Option<std::path::PathBuf> {
+/// A file of certificates.
+pub(super) fn certificates(at: &At<Text>, check: &mut Check<'_, '_>) -> Option<std::path::PathBuf> {
     match check.reader.env.file(&at.value.0) {
         Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => {
             Some(check.reader.env.folder.join(&at.value.0))

@@ -2,7 +2,11 @@ use std::{sync::Arc, time::Duration};
 
 use tollway_store::ledger::Keep;
 
-use super::{Check, providers::secret, server::positive};
+use super::{
+    Check,
+    providers::{certificates, secret},
+    server::positive,
+};
 use crate::policy::{
     Ledger, RedisStore, State, Store,
     read::At,
@@ -195,13 +199,14 @@ fn redis(at: &At<RedisWritten>, check: &mut Check<'_, '_>) -> Option<Store> {
         return None;
     }
     const TIMEOUT: Duration = Duration::from_millis(20);
-    let (url, timeout, prefix): (&At<Hidden>, _, _) = match &at.value {
-        WordOr::Word(url) => (url, TIMEOUT, None),
+    let (url, timeout, prefix, ca): (&At<Hidden>, _, _, _) = match &at.value {
+        WordOr::Word(url) => (url, TIMEOUT, None, None),
         WordOr::Section(own) => {
             let timeout = positive(&own.timeout, TIMEOUT, check);
-            (own.url.as_ref()?, timeout, own.prefix.as_ref())
+            (own.url.as_ref()?, timeout, own.prefix.as_ref(), own.extra_ca.as_ref())
         }
     };
+    let extra_ca = ca.and_then(|at| certificates(at, check));
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
     if let Some(prefix) = prefix.filter(|prefix| !prefix.value.0.bytes().all(fits)) {
         let expected = "letters, digits, `-`, `_`, `.` and `:`";
@@ -213,12 +218,21 @@ fn redis(at: &At<RedisWritten>, check: &mut Check<'_, '_>) -> Option<Store> {
     {
         use secrecy::ExposeSecret;
         // What it says of an address holds no password.
-        if let Err(wrong) = tollway_store::redis::RedisConfig::parse(secret.expose_secret()) {
-            let expected =
-                "redis://USER:PASSWORD@HOST:PORT/DATABASE, of which only the host must be";
-            check.reader.wrong(url, format!("no address of a Redis: {wrong}")).expected(expected);
-            return None;
+        match (tollway_store::redis::RedisConfig::parse(secret.expose_secret()), ca) {
+            (Err(wrong), _) => {
+                let expected =
+                    "redis://USER:PASSWORD@HOST:PORT/DATABASE, of which only the host must be";
+                let message = format!("no address of a Redis: {wrong}");
+                check.reader.wrong(url, message).expected(expected);
+                return None;
+            }
+            (Ok(config), Some(at)) if !config.is_tls() => {
+                let message = "no certificate is looked at: the address speaks no TLS";
+                let help = "write `rediss` in the place of `redis`, or take this away";
+                check.reader.wrong(at, message).help(help);
+            }
+            _ => {}
         }
     }
-    Some(Store::Redis(Arc::new(RedisStore { url: secret, timeout, prefix })))
+    Some(Store::Redis(Arc::new(RedisStore { url: secret, timeout, prefix, extra_ca })))
 }

@@ -85,11 +85,14 @@ pub struct RedisStore {
     pub timeout: Duration,
     /// What its keys begin with.
     pub prefix: Arc<str>,
+    /// A PEM file with certificate authorities, besides the usual ones.
+    pub extra_ca: Option<PathBuf>,
 }
 
 impl PartialEq for RedisStore {
     fn eq(&self, other: &Self) -> bool {
         let url = |one: &Self| one.url.expose_secret().to_owned();
-        (url(self), self.timeout, &self.prefix) == (url(other), other.timeout, &other.prefix)
+        let rest = |one: &Self| (one.timeout, one.prefix.clone(), one.extra_ca.clone());
+        (url(self), rest(self)) == (url(other), rest(other))
     }
 }

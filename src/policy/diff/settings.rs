@@ -49,7 +49,7 @@ impl Changes {
         for (path, one, other) in kinds.into_iter().filter(|(_, one, other)| one != other) {
             let place = |store: &Store| store.to_string();
             let words = match (place(one), place(other)) {
-                (one, other) if one == other => format!("another address or timeout of {one}"),
+                (one, other) if one == other => format!("another address, timeout or CA of {one}"),
                 (one, other) => format!("{one} -> {other}"),
             };
             self.0.push(Change { path: path.into(), words, needs_restart: true });

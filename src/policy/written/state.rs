@@ -63,6 +63,8 @@ section! {
         may timeout: Time,
         /// What its keys begin with. Default tollway.
         may prefix: Text,
+        /// A PEM file with certificate authorities, besides the usual ones; relative to the policy's folder.
+        may extra_ca: Text,
     }
 }
 

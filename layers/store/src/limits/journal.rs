@@ -31,6 +31,11 @@ pub trait LimitJournal: fmt::Debug + Send + Sync {
     /// # Errors
     /// As for [`load`](Self::load).
     fn save(&self, keys: &[Saved]) -> Result<(), StoreError>;
+
+    /// The limits end, and what so many keys have used since they were last saved could not be.
+    fn lost(&self, keys: usize) {
+        let _ = keys;
+    }
 }
 
 /// The format's version.

@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use ::redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult,
@@ -39,12 +39,15 @@ pub struct RedisConfig {
     hosts: Vec<ConnectionInfo>,
     place: Place,
     tls: bool,
-    ca: Option<Vec<u8>>,
+    ca: Option<Authorities>,
     sentinel_password: Option<String>,
     pub(crate) timeout: Duration,
     pub(super) patience: u32,
     prefix: String,
 }
+
+/// Gives certificates in PEM.
+type Authorities = Arc<dyn Fn() -> io::Result<Vec<u8>> + Send + Sync>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
@@ -140,8 +143,19 @@ impl RedisConfig {
 
     /// Certificates in PEM that servers are checked against, in the place of the machine's own.
     #[must_use]
-    pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.ca = Some(pem.into());
+    pub fn ca_pem(self, pem: impl Into<Vec<u8>>) -> Self {
+        let pem = pem.into();
+        self.ca_from(move || Ok(pem.clone()))
+    }
+
+    /// The same by somebody who is asked for them at each connection: what others sign from
+    /// tomorrow on is good for the connections of tomorrow.
+    #[must_use]
+    pub fn ca_from(
+        mut self,
+        pem: impl Fn() -> io::Result<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        self.ca = Some(Arc::new(pem));
         self
     }
 
@@ -156,13 +170,14 @@ impl RedisConfig {
         &self.prefix
     }
 
-    pub(super) fn is_tls(&self) -> bool {
+    /// Whether it is spoken to by TLS.
+    pub fn is_tls(&self) -> bool {
         self.tls
     }
 
-    fn certificates(&self) -> Option<TlsCertificates> {
-        let root_cert = self.ca.clone().filter(|_| self.tls)?;
-        Some(TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
+    fn certificates(&self) -> RedisResult<Option<TlsCertificates>> {
+        let Some(ca) = self.ca.as_ref().filter(|_| self.tls) else { return Ok(None) };
+        Ok(Some(TlsCertificates { client_tls: None, root_cert: Some(ca()?) }))
     }
 
     /// A connection that has been greeted.
@@ -174,7 +189,7 @@ impl RedisConfig {
         match &self.place {
             Place::One => {
                 let info = self.hosts.first().cloned().unwrap_or_else(nowhere);
-                let client = match self.certificates() {
+                let client = match self.certificates()? {
                     Some(certificates) => Client::build_with_tls(info, certificates)?,
                     None => Client::open(info)?,
                 };
@@ -190,7 +205,7 @@ impl RedisConfig {
                     .connection_timeout(CONNECT)
                     .response_timeout(CONNECT)
                     .retries(2);
-                if let Some(certificates) = self.certificates() {
+                if let Some(certificates) = self.certificates()? {
                     builder = builder.certs(certificates);
                 }
                 Ok(Link::Cluster(builder.build()?.get_async_connection().await?))
@@ -214,7 +229,7 @@ impl RedisConfig {
         if self.tls {
             builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
         }
-        if let Some(certificates) = self.certificates() {
+        if let Some(certificates) = self.certificates()? {
             builder = builder
                 .set_client_to_redis_certificates(certificates.clone())
                 .set_client_to_sentinel_certificates(certificates);

@@ -25,11 +25,12 @@ mod tests;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use tokio::time::Instant;
 
 use crate::StoreError;
 
@@ -44,7 +45,7 @@ const MIGRATIONS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql")];
 const APPLICATION: i32 = 0x544C_5759;
 
 /// How long a lock of another process is waited for.
-const BUSY: Duration = Duration::from_secs(5);
+const BUSY: Duration = Duration::from_secs(3);
 
 /// An open file: one connection that writes, one that reads.
 ///
@@ -53,6 +54,8 @@ pub struct Sqlite {
     path: PathBuf,
     write: Mutex<Option<Opened>>,
     read: Mutex<Option<Opened>>,
+    /// From then on nobody waits for a lock any more.
+    last: OnceLock<Instant>,
 }
 
 /// A connection, and which file it is to.
@@ -80,12 +83,25 @@ impl Sqlite {
     /// its folder is not there.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
-        let write = match Opened::to_write(&path) {
+        let write = match Opened::to_write(&path, BUSY) {
             Ok(writing) => Some(writing),
             Err(error) if error.is_away() => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { path, write: Mutex::new(write), read: Mutex::default() })
+        let (read, last) = (Mutex::default(), OnceLock::new());
+        Ok(Self { path, write: Mutex::new(write), read, last })
+    }
+
+    /// For the end of a process: what is written from now on waits for locks of other processes for
+    /// `most` in all, and what waits already for three seconds at the most. Of effect once.
+    pub fn leave(&self, most: Duration) {
+        let _ = self.last.set(Instant::now() + most);
+    }
+
+    /// How long a lock is waited for now.
+    fn patience(&self) -> Duration {
+        let left = |last: &Instant| last.saturating_duration_since(Instant::now());
+        self.last.get().map_or(BUSY, left).min(BUSY)
     }
 
     /// Where it is.
@@ -101,7 +117,10 @@ impl Sqlite {
         let mut slot = self.write.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writing = match slot.take() {
             Some(writing) => writing,
-            None => Opened::to_write(&self.path).inspect_err(|_| self.forget_reader())?,
+            None => {
+                let opened = Opened::to_write(&self.path, self.patience());
+                opened.inspect_err(|_| self.forget_reader())?
+            }
         };
         if writing.file != file_id(&self.path) {
             // What it read from is not there either.
@@ -113,7 +132,8 @@ impl Sqlite {
                 "what was in it is gone with it; it is opened anew",
             ));
         }
-        let changed = within(&mut writing.connection, change);
+        let patient = writing.connection.busy_timeout(self.patience());
+        let changed = patient.and_then(|()| within(&mut writing.connection, change));
         // A connection that failed for another reason than these may be good for nothing any more.
         if changed.as_ref().map_or_else(is_passing, |_| true) {
             *slot = Some(writing);
@@ -183,7 +203,7 @@ impl Sqlite {
 }
 
 impl Opened {
-    fn to_write(path: &Path) -> Result<Self, StoreError> {
+    fn to_write(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         // By another name it has another write-ahead log, and each would overwrite what is in the other.
         if links(path) > 1 {
             let path = path.display();
@@ -192,7 +212,7 @@ impl Opened {
                  or make a copy"
             )));
         }
-        let connection = connect(path)?;
+        let connection = connect(path, patience)?;
         Ok(Self { connection, file: file_id(path) })
     }
 }
@@ -269,18 +289,21 @@ fn describe(path: &Path, error: rusqlite::Error) -> StoreError {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+fn connect(path: &Path, patience: Duration) -> Result<Connection, StoreError> {
     let said = |error| describe(path, error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(said)?;
-    connection.busy_timeout(BUSY).map_err(said)?;
+    connection.busy_timeout(patience).map_err(said)?;
     // Reads the file, so that one of somebody else is left as it is.
     let version = version(&connection, path)?;
-    // The first has an effect on new files only.
-    let settings = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
-                    PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 67108864;";
+    if version == 0 {
+        // It has an effect on new files only, and waits for whoever writes another one.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(said)?;
+    }
+    let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                    PRAGMA journal_size_limit = 67108864;";
     connection.execute_batch(settings).map_err(said)?;
     if version < MIGRATIONS.len() {
         migrate(&mut connection, path)?;

@@ -296,3 +296,21 @@ fn a_file_that_was_taken_away_is_told_and_made_anew() {
     assert_eq!(ledger.rows(&RowsOf::default()).unwrap().len(), 1);
     assert_eq!(folder.open().1.rows(&RowsOf::default()).unwrap().len(), 1);
 }
+
+/// Who opens it reads at once, and does not wait for who writes.
+#[test]
+fn a_file_that_another_process_writes_is_opened_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("held.db");
+    drop(Sqlite::open(&path).unwrap());
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let file = Sqlite::open(&path).unwrap();
+    assert!(file.write.lock().unwrap().is_some(), "nothing had to be waited for");
+    file.leave(Duration::ZERO);
+    assert_eq!(file.patience(), Duration::ZERO);
+    let error = file.change(|_| Ok(())).unwrap_err();
+    assert!(error.is_away() && error.to_string().contains("another process"), "{error}");
+    other.execute_batch("ROLLBACK").unwrap();
+    file.change(|_| Ok(())).unwrap();
+}

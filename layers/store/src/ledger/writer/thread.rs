@@ -82,6 +82,9 @@ impl Thread {
             shared.lock()
         };
         let (closed, done) = (waiting.closed, waiting.done);
+        if closed {
+            self.end.get_or_insert_with(|| Instant::now() + self.config.last);
+        }
         let refusals = std::mem::take(&mut waiting.refusals);
         let limits = std::mem::take(&mut waiting.limits);
         let most = self.taken.len().min(shared.batch);
