@@ -19,6 +19,8 @@ pub(crate) struct Claim {
     pub(crate) rule: u32,
     pub(crate) amount: u64,
     pub(crate) key: Key,
+    /// The key's.
+    pub(crate) hash: u32,
     pub(crate) slot: u32,
     pub(crate) receipt: Receipt,
     /// What was used, set before it is settled.
@@ -42,8 +44,8 @@ pub(crate) enum Stage {
 
 impl Claim {
     pub(crate) fn new(rule: u32, key: Key, amount: u64) -> Self {
-        let (receipt, stage) = (Receipt::default(), Stage::Open);
-        Self { rule, amount, key, slot: 0, receipt, spent: 0, stage, over: None }
+        let (receipt, stage, hash) = (Receipt::default(), Stage::Open, key.hash());
+        Self { rule, amount, key, hash, slot: 0, receipt, spent: 0, stage, over: None }
     }
 }
 
@@ -135,7 +137,7 @@ impl Core {
         if !self.waiters.is_empty() {
             // Whoever can go by now goes before the newcomer.
             let place = |claim: &Claim| {
-                let slot = self.tables[claim.rule as usize].find(&claim.key)?;
+                let slot = self.tables[claim.rule as usize].find(&claim.key, claim.hash)?;
                 Some((claim.rule, slot))
             };
             let places = claims.iter().filter_map(place).collect();
@@ -162,7 +164,7 @@ impl Core {
             if claim.stage == Stage::Queued {
                 table.advance(claim.slot, now);
             } else {
-                claim.slot = table.resolve(&claim.key, now);
+                claim.slot = table.resolve(&claim.key, claim.hash, now);
                 if table.bounded {
                     claim.amount = claim.amount.min(table.shape_at(claim.slot).capacity);
                 }
@@ -179,8 +181,8 @@ impl Core {
                 claim.over = (!fits).then(|| Box::new(self.refusal(claim, 0, now)));
                 continue;
             }
-            let front = table.slot(claim.slot).queue.front();
-            let overtakes = front.is_some_and(|front| seq.is_none_or(|seq| *front < seq));
+            let front = table.slot(claim.slot).front();
+            let overtakes = front.is_some_and(|front| seq.is_none_or(|seq| front < seq));
             if fits && !overtakes {
                 continue;
             }
@@ -205,22 +207,16 @@ impl Core {
             let table = &mut self.tables[claim.rule as usize];
             if claim.stage == Stage::Passed {
                 if table.current {
-                    effects.events.push(table.event(claim.slot, EventKind::WouldHaveRefused));
+                    effects.events.push(table.event_of(claim, EventKind::WouldHaveRefused));
                 }
                 continue;
             }
             if claim.over.is_some() {
                 claim.amount = 0;
-                effects.events.push(table.event(claim.slot, EventKind::Downgraded));
+                effects.events.push(table.event_of(claim, EventKind::Downgraded));
             }
-            let shape = *table.shape_at(claim.slot);
-            let slot = table.slot_mut(claim.slot);
-            claim.receipt = slot.state.take(&shape, claim.amount, now);
-            slot.holds = slot.holds.saturating_add(1);
-            slot.held = slot.held.saturating_add(claim.amount);
+            claim.receipt = table.take(claim.slot, claim.amount, now);
             claim.stage = Stage::Taken;
-            table.touch(claim.slot);
-            table.admitted = table.admitted.saturating_add(1);
             table.watch(claim.slot, &mut effects.events);
         }
     }
@@ -234,22 +230,13 @@ impl Core {
                 continue;
             }
             let table = &mut self.tables[claim.rule as usize];
-            table.advance(claim.slot, now);
-            let (shape, spent) = (*table.shape_at(claim.slot), claim.spent);
-            let slot = table.slot_mut(claim.slot);
-            slot.state.settle(&shape, claim.receipt, spent, now);
-            slot.holds = slot.holds.saturating_sub(1);
-            slot.held = slot.held.saturating_sub(claim.amount);
-            if spent != claim.amount {
-                table.touch(claim.slot);
-            }
-            let slot = table.slot_mut(claim.slot);
-            if !slot.queue.is_empty() {
+            table.settle(claim, now);
+            if table.slot(claim.slot).waiting() > 0 {
                 places.push((claim.rule, claim.slot));
             }
-            if spent > claim.amount {
-                let kind = EventKind::Debt { reserved: claim.amount, spent };
-                effects.events.push(table.event(claim.slot, kind));
+            if claim.spent > claim.amount {
+                let kind = EventKind::Debt { reserved: claim.amount, spent: claim.spent };
+                effects.events.push(table.event_of(claim, kind));
             }
             table.watch(claim.slot, &mut effects.events);
         }
@@ -265,7 +252,7 @@ impl Core {
         let shape = table.shape_at(claim.slot);
         let never_fits = claim.amount > shape.capacity;
         let wait = table.wait(claim.slot, ahead, claim.amount, now);
-        let others = slot.queue.len() - usize::from(claim.stage == Stage::Queued);
+        let others = slot.waiting() - usize::from(claim.stage == Stage::Queued);
         let own = table.quota_at(claim.slot);
         let standing = View { own, ..View::new(shape, &slot.state, slot.held, others, now) };
         let retry_after = wait.filter(|_| !never_fits);

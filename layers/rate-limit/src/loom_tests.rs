@@ -78,7 +78,7 @@ impl Shared {
         for table in &core.tables {
             let (state, slot) = table.peek(&Key::All, Now::default());
             assert_eq!((state.used(&table.shape), slot.unwrap().held), (0, 0));
-            assert!(slot.unwrap().queue.is_empty());
+            assert_eq!(slot.unwrap().waiting(), 0);
         }
     }
 }

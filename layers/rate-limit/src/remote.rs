@@ -106,7 +106,7 @@ impl Core {
     pub(crate) fn mirror(&mut self, claims: &mut [Claim], now: Now, effects: &mut Effects) {
         let now = self.clock(now);
         for claim in claims.iter_mut() {
-            claim.slot = self.tables[claim.rule as usize].resolve(&claim.key, now);
+            claim.slot = self.tables[claim.rule as usize].resolve(&claim.key, claim.hash, now);
         }
         self.take(claims, now, effects);
     }
