@@ -32,7 +32,8 @@ fn at(mono: u64) -> Now {
 }
 
 fn arrive(core: &mut Core, claims: &[(u32, Key, u64)], now: u64) -> Arrival {
-    let claims = claims.iter().map(|(rule, key, n)| Claim::new(*rule, key.clone(), *n)).collect();
+    let claims =
+        claims.iter().map(|(rule, key, n)| Claim::new(*rule, key.clone(), *n, None)).collect();
     core.arrive(claims, at(now), &mut Effects::default())
 }
 

@@ -43,8 +43,13 @@ pub(crate) enum Stage {
 }
 
 impl Claim {
-    pub(crate) fn new(rule: u32, key: Key, amount: u64) -> Self {
-        let (receipt, stage, hash) = (Receipt::default(), Stage::Open, key.hash());
+    /// `last` is one of the same request, since most of its limits go by the same key.
+    pub(crate) fn new(rule: u32, key: Key, amount: u64, last: Option<&Self>) -> Self {
+        let hash = match last {
+            Some(last) if last.key.is_same(&key) => last.hash,
+            _ => key.hash(),
+        };
+        let (receipt, stage) = (Receipt::default(), Stage::Open);
         Self { rule, amount, key, hash, slot: 0, receipt, spent: 0, stage, over: None }
     }
 }
@@ -165,13 +170,14 @@ impl Core {
                 table.advance(claim.slot, now);
             } else {
                 claim.slot = table.resolve(&claim.key, claim.hash, now);
-                if table.bounded {
-                    claim.amount = claim.amount.min(table.shape_at(claim.slot).capacity);
-                }
             }
-            let capacity = table.shape_at(claim.slot).capacity;
+            let (slot, shape) = table.at(claim.slot);
+            if table.bounded && claim.stage != Stage::Queued {
+                claim.amount = claim.amount.min(shape.capacity);
+            }
+            let (capacity, front) = (shape.capacity, slot.front());
             let fits =
-                table.wait(claim.slot, 0, claim.amount, now) == Some(0) && claim.amount <= capacity;
+                claim.amount <= capacity && slot.state.wait(shape, 0, claim.amount, now) == Some(0);
             claim.over = None;
             if !table.enforce {
                 claim.stage = if fits { Stage::Open } else { Stage::Passed };
@@ -181,7 +187,6 @@ impl Core {
                 claim.over = (!fits).then(|| Box::new(self.refusal(claim, 0, now)));
                 continue;
             }
-            let front = table.slot(claim.slot).front();
             let overtakes = front.is_some_and(|front| seq.is_none_or(|seq| front < seq));
             if fits && !overtakes {
                 continue;
@@ -230,8 +235,7 @@ impl Core {
                 continue;
             }
             let table = &mut self.tables[claim.rule as usize];
-            table.settle(claim, now);
-            if table.slot(claim.slot).waiting() > 0 {
+            if table.settle(claim, now) {
                 places.push((claim.rule, claim.slot));
             }
             if claim.spent > claim.amount {
@@ -248,8 +252,7 @@ impl Core {
     /// The refusal of `claim` by its limit, behind `ahead` that wait there.
     pub(crate) fn refusal(&self, claim: &Claim, ahead: u128, now: Now) -> Refusal {
         let table = &self.tables[claim.rule as usize];
-        let slot = table.slot(claim.slot);
-        let shape = table.shape_at(claim.slot);
+        let (slot, shape) = table.at(claim.slot);
         let never_fits = claim.amount > shape.capacity;
         let wait = table.wait(claim.slot, ahead, claim.amount, now);
         let others = slot.waiting() - usize::from(claim.stage == Stage::Queued);

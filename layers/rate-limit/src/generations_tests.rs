@@ -36,7 +36,7 @@ fn adopt(core: &mut Core, tables: Vec<Table>) -> Box<[u32]> {
 }
 
 fn arrive(core: &mut Core, table: u32, amount: u64) -> Arrival {
-    core.arrive(vec![Claim::new(table, Key::All, amount)], at(0), &mut Effects::default())
+    core.arrive(vec![Claim::new(table, Key::All, amount, None)], at(0), &mut Effects::default())
 }
 
 fn ask(core: &mut Core, seq: u64, now: u64) -> Option<Outcome> {
@@ -205,7 +205,7 @@ impl World {
         let generation = self.generations.len().saturating_sub(1 + back);
         let claim = |table: &u32| {
             let most = self.core.tables[*table as usize].shape.capacity;
-            Claim::new(*table, Key::All, tokens.min(most))
+            Claim::new(*table, Key::All, tokens.min(most), None)
         };
         let claims = self.generations[generation].iter().map(claim).collect();
         match self.core.arrive(claims, at(self.now), &mut Effects::default()) {

@@ -61,6 +61,14 @@ impl Key {
 static HASH: LazyLock<NameHash> = LazyLock::new(NameHash::default);
 
 impl Key {
+    /// Whether it is the very same name, which is seen at a glance.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::One(Part::Name(one)), Self::One(Part::Name(other))) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
     /// By which tables find it.
     pub(crate) fn hash(&self) -> u32 {
         match self {

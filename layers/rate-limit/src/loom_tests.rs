@@ -42,7 +42,7 @@ impl Shared {
     }
 
     fn arrive(&self, rules: &[u32]) -> Arrival {
-        let claims = rules.iter().map(|rule| Claim::new(*rule, Key::All, 1)).collect();
+        let claims = rules.iter().map(|rule| Claim::new(*rule, Key::All, 1, None)).collect();
         self.with(|core, effects| core.arrive(claims, Now::default(), effects))
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tollway_core::NameMap;
 
-use tollway_store::limits::{Now, Receipt, Shape, State};
+use tollway_store::limits::{Kind, Now, Receipt, Shape, State};
 
 use self::{
     chunks::Chunks,
@@ -195,9 +195,7 @@ impl Table {
 
     /// As if nothing had been used but what is held now.
     pub(crate) fn renew(&mut self, slot: u32, now: Now) {
-        let Self { slots, shape, own, .. } = self;
-        let entry = &mut slots[slot as usize];
-        let shape = shape_of(entry, own, shape);
+        let (entry, shape) = self.at_mut(slot);
         entry.state = State::new(shape);
         entry.state.advance(shape, now);
         entry.state.take(shape, entry.held, now);
@@ -212,10 +210,21 @@ impl Table {
         &mut self.slots[slot as usize]
     }
 
-    pub(crate) fn advance(&mut self, slot: u32, now: Now) {
+    /// A slot, and the shape that its key goes by.
+    pub(crate) fn at(&self, slot: u32) -> (&Slot, &Shape) {
+        let entry = &self.slots[slot as usize];
+        (entry, shape_of(entry, &self.own, &self.shape))
+    }
+
+    fn at_mut(&mut self, slot: u32) -> (&mut Slot, &Shape) {
         let Self { slots, shape, own, .. } = self;
         let entry = &mut slots[slot as usize];
         let shape = shape_of(entry, own, shape);
+        (entry, shape)
+    }
+
+    pub(crate) fn advance(&mut self, slot: u32, now: Now) {
+        let (entry, shape) = self.at_mut(slot);
         entry.state.advance(shape, now);
         // A period may have ended since: the next that crosses the mark is told.
         if entry.warned && !entry.state.warns(shape) {
@@ -225,9 +234,7 @@ impl Table {
 
     /// Takes `amount` for one request more.
     pub(crate) fn take(&mut self, slot: u32, amount: u64, now: Now) -> Receipt {
-        let Self { slots, shape, own, .. } = self;
-        let entry = &mut slots[slot as usize];
-        let shape = shape_of(entry, own, shape);
+        let (entry, shape) = self.at_mut(slot);
         entry.holds = entry.holds.saturating_add(1);
         entry.held = entry.held.saturating_add(amount);
         let receipt = entry.state.take(shape, amount, now);
@@ -236,23 +243,29 @@ impl Table {
         receipt
     }
 
-    /// Puts what was used in the place of what a request took.
-    pub(crate) fn settle(&mut self, claim: &Claim, now: Now) {
-        self.advance(claim.slot, now);
-        let Self { slots, shape, own, .. } = self;
-        let entry = &mut slots[claim.slot as usize];
-        let shape = shape_of(entry, own, shape);
+    /// Puts what was used in the place of what a request took; whether anybody waits for it.
+    pub(crate) fn settle(&mut self, claim: &Claim, now: Now) -> bool {
+        let (entry, shape) = self.at_mut(claim.slot);
         entry.holds = entry.holds.saturating_sub(1);
         entry.held = entry.held.saturating_sub(claim.amount);
+        let (waits, as_taken) = (entry.waiting() > 0, claim.spent == claim.amount);
+        // As of each limit of requests: what was taken stays, and needs no look at the clock.
+        if as_taken && shape.kind != Kind::Concurrent && shape.warn.is_none() {
+            return waits;
+        }
+        self.advance(claim.slot, now);
+        let (entry, shape) = self.at_mut(claim.slot);
         entry.state.settle(shape, claim.receipt, claim.spent, now);
-        if claim.spent != claim.amount {
+        if !as_taken {
             self.touch(claim.slot);
         }
+        waits
     }
 
     /// Nanoseconds until `amount` can be taken behind `ahead` that wait already.
     pub(crate) fn wait(&self, slot: u32, ahead: u128, amount: u64, now: Now) -> Option<u64> {
-        self.slots[slot as usize].state.wait(self.shape_at(slot), ahead, amount, now)
+        let (entry, shape) = self.at(slot);
+        entry.state.wait(shape, ahead, amount, now)
     }
 
     /// Notes whether use has climbed over the mark and to the brim, or fallen below them.
@@ -260,9 +273,7 @@ impl Table {
         if self.shape.warn.is_none() {
             return;
         }
-        let Self { slots, shape, own, .. } = self;
-        let entry = &mut slots[slot as usize];
-        let shape = shape_of(entry, own, shape);
+        let (entry, shape) = self.at_mut(slot);
         let warns = entry.state.warns(shape);
         let (warned, filled) = (entry.warned, entry.filled);
         let (used, capacity) = (if warns { entry.state.used(shape) } else { 0 }, shape.capacity);

@@ -67,11 +67,11 @@ impl Table {
             _ => true,
         };
         let stands = |at: usize| {
-            let (slot, at) = (&self.slots[at], at as u32);
-            let (mut state, shape) = (slot.state.clone(), self.shape_at(at));
+            let (slot, shape) = self.at(at as u32);
+            let mut state = slot.state.clone();
             state.advance(shape, now);
             let view = View::new(shape, &state, slot.held, slot.waiting(), now);
-            (Key::from(&slot.key), View { own: self.quota_at(at), ..view })
+            (Key::from(&slot.key), View { own: self.quota_at(at as u32), ..view })
         };
         (from < self.slots.len()).then(|| slots.filter(used).map(stands).collect())
     }

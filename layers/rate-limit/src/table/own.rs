@@ -50,11 +50,6 @@ pub(super) fn shape_of<'a>(
 }
 
 impl Table {
-    /// The shape that a slot's key goes by.
-    pub(crate) fn shape_at(&self, slot: u32) -> &Shape {
-        shape_of(&self.slots[slot as usize], &self.own, &self.shape)
-    }
-
     /// The same of a key, whether it is in memory or not.
     pub(crate) fn shape_for(&self, key: &Key) -> &Shape {
         self.own_of(key).map_or(&self.shape, |own| &own.shape)
