@@ -166,13 +166,12 @@ impl Core {
         let (mut refusal, mut wait) = (None::<Refusal>, false);
         for claim in claims {
             let table = &mut self.tables[claim.rule as usize];
-            if claim.stage == Stage::Queued {
-                table.advance(claim.slot, now);
-            } else {
+            let bounded = table.bounded && claim.stage != Stage::Queued;
+            if claim.stage != Stage::Queued {
                 claim.slot = table.resolve(&claim.key, claim.hash, now);
             }
-            let (slot, shape) = table.at(claim.slot);
-            if table.bounded && claim.stage != Stage::Queued {
+            let (slot, shape) = table.advance(claim.slot, now);
+            if bounded {
                 claim.amount = claim.amount.min(shape.capacity);
             }
             let (capacity, front) = (shape.capacity, slot.front());

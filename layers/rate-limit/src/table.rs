@@ -223,13 +223,15 @@ impl Table {
         (entry, shape)
     }
 
-    pub(crate) fn advance(&mut self, slot: u32, now: Now) {
+    /// The same, brought up to `now`.
+    pub(crate) fn advance(&mut self, slot: u32, now: Now) -> (&Slot, &Shape) {
         let (entry, shape) = self.at_mut(slot);
         entry.state.advance(shape, now);
         // A period may have ended since: the next that crosses the mark is told.
         if entry.warned && !entry.state.warns(shape) {
             (entry.warned, entry.filled) = (false, false);
         }
+        (entry, shape)
     }
 
     /// Takes `amount` for one request more.
@@ -269,10 +271,14 @@ impl Table {
     }
 
     /// Notes whether use has climbed over the mark and to the brim, or fallen below them.
+    #[inline]
     pub(crate) fn watch(&mut self, slot: u32, events: &mut Vec<Event>) {
-        if self.shape.warn.is_none() {
-            return;
+        if self.shape.warn.is_some() {
+            self.note(slot, events);
         }
+    }
+
+    fn note(&mut self, slot: u32, events: &mut Vec<Event>) {
         let (entry, shape) = self.at_mut(slot);
         let warns = entry.state.warns(shape);
         let (warned, filled) = (entry.warned, entry.filled);

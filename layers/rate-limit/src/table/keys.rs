@@ -18,16 +18,13 @@ impl Table {
         self.index.len()
     }
 
-    /// The slot of `key`, brought up to `now`. A key that finds no place shares one slot with all
-    /// others that found none: neither memory nor quota grows with the number of keys. `hash` is
-    /// the key's.
+    /// The slot of `key`, whose hash it is. A key that finds no place shares one slot with all
+    /// others that found none: neither memory nor quota grows with the number of keys.
     pub(crate) fn resolve(&mut self, key: &Key, hash: u32, now: Now) -> u32 {
-        let slot = match self.own(key, hash) {
+        match self.own(key, hash) {
             Some(slot) => slot,
             None => self.insert(key, hash, now),
-        };
-        self.advance(slot, now);
-        slot
+        }
     }
 
     /// The state of `key` as it is at `now`; changes nothing.

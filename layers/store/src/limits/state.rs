@@ -2,7 +2,7 @@
 
 use super::{
     calendar::{self, Calendar},
-    window::Slices,
+    window::Window,
 };
 
 /// Both clocks in nanoseconds.
@@ -84,7 +84,7 @@ pub(super) enum Use {
         used: Level,
         at: u64,
     },
-    Window(Slices),
+    Window(Window),
     Calendar {
         start: u64,
         end: u64,
@@ -122,7 +122,7 @@ impl State {
     pub fn new(shape: &Shape) -> Self {
         Self(match shape.kind {
             Kind::Bucket { .. } => Use::Bucket { used: Level::default(), at: 0 },
-            Kind::Window { .. } => Use::Window(Slices::default()),
+            Kind::Window { .. } => Use::Window(Window::default()),
             Kind::Calendar(_) => Use::Calendar { start: 0, end: 0, used: 0 },
             Kind::Concurrent => Use::Concurrent { used: 0 },
         })

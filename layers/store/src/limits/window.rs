@@ -13,10 +13,10 @@ pub(super) struct Slice {
     pub(super) amount: u64,
 }
 
-/// The slices of one key. Where keys are many, most have one at a time: it needs no memory beside
+/// The slices of one key's window. Where keys are many, most have one at a time: it needs no memory beside
 /// the key's own.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Slices {
+pub(super) enum Window {
     #[default]
     None,
     One(Slice),
@@ -48,7 +48,7 @@ impl Slice {
     }
 }
 
-impl Slices {
+impl Window {
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Slice> {
         let (one, many) = match self {
             Self::None => (None, None),
@@ -128,13 +128,13 @@ impl Slices {
     }
 }
 
-impl From<Option<Slice>> for Slices {
+impl From<Option<Slice>> for Window {
     fn from(slice: Option<Slice>) -> Self {
         slice.map_or(Self::None, Self::One)
     }
 }
 
-impl FromIterator<Slice> for Slices {
+impl FromIterator<Slice> for Window {
     fn from_iter<I: IntoIterator<Item = Slice>>(slices: I) -> Self {
         let slices = VecDeque::from_iter(slices);
         if slices.len() < 2 {
@@ -158,7 +158,7 @@ mod tests {
             window in 64..2_000u64,
             steps in vec((prop_oneof![0..8u64, 0..300u64], 0..40u64, 0..40u64), 1..100),
         ) {
-            let (mut slices, mut list, mut now) = (Slices::default(), Vec::<Slice>::new(), 0);
+            let (mut slices, mut list, mut now) = (Window::default(), Vec::<Slice>::new(), 0);
             let mut marks = Vec::new();
             for (gap, amount, back) in steps {
                 now += gap;
