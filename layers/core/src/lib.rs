@@ -47,7 +47,7 @@ pub use failure::{ErrorClass, Failure, Severity, SuggestedAction};
 pub use hook::Hook;
 pub use meter::{Meter, Metered};
 pub use money::{ParseUsdError, Usd};
-pub use names::NameMap;
+pub use names::{NameHash, NameMap};
 pub use needs::Needs;
 pub use plan::{Candidate, PerMille, Plan, Rejected};
 pub use target::{AtWork, Target};

@@ -10,4 +10,14 @@ use std::collections::HashMap;
 /// *seen.entry("gpt-4o").or_default() += 1;
 /// assert_eq!(seen["gpt-4o"], 1);
 /// ```
-pub type NameMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+pub type NameMap<K, V> = HashMap<K, V, NameHash>;
+
+/// The hash of a [`NameMap`], for those who keep names in another way.
+///
+/// ```
+/// use std::hash::BuildHasher;
+///
+/// let hash = tollway_core::NameHash::default();
+/// assert_eq!(hash.hash_one("gpt-4o"), hash.hash_one("gpt-4o"));
+/// ```
+pub type NameHash = foldhash::fast::RandomState;

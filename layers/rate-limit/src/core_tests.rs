@@ -32,7 +32,8 @@ fn at(mono: u64) -> Now {
 }
 
 fn arrive(core: &mut Core, claims: &[(u32, Key, u64)], now: u64) -> Arrival {
-    let claims = claims.iter().map(|(rule, key, n)| Claim::new(*rule, key.clone(), *n)).collect();
+    let claims =
+        claims.iter().map(|(rule, key, n)| Claim::new(*rule, key.clone(), *n, None)).collect();
     core.arrive(claims, at(now), &mut Effects::default())
 }
 
@@ -161,7 +162,7 @@ impl World {
     }
 
     fn queues(&self, user: u8) -> bool {
-        !self.core.tables[0].peek(&key(user), at(self.now)).1.is_none_or(|s| s.queue.is_empty())
+        self.core.tables[0].peek(&key(user), at(self.now)).1.is_some_and(|s| s.waiting() > 0)
     }
 
     /// Polls every waiter once, newest first, so that order can't come from the polling.
@@ -221,7 +222,7 @@ proptest! {
         for table in &world.core.tables {
             for key in [key(0), key(1), key(2), Key::All] {
                 if let Some(slot) = table.peek(&key, at(world.now)).1 {
-                    prop_assert!(slot.queue.is_empty() && slot.backlog == 0);
+                    prop_assert!(slot.waiting() == 0 && slot.backlog() == 0);
                 }
             }
         }

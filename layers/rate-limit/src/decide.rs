@@ -19,6 +19,8 @@ pub(crate) struct Claim {
     pub(crate) rule: u32,
     pub(crate) amount: u64,
     pub(crate) key: Key,
+    /// The key's.
+    pub(crate) hash: u32,
     pub(crate) slot: u32,
     pub(crate) receipt: Receipt,
     /// What was used, set before it is settled.
@@ -41,9 +43,14 @@ pub(crate) enum Stage {
 }
 
 impl Claim {
-    pub(crate) fn new(rule: u32, key: Key, amount: u64) -> Self {
+    /// `last` is one of the same request, since most of its limits go by the same key.
+    pub(crate) fn new(rule: u32, key: Key, amount: u64, last: Option<&Self>) -> Self {
+        let hash = match last {
+            Some(last) if last.key.is_same(&key) => last.hash,
+            _ => key.hash(),
+        };
         let (receipt, stage) = (Receipt::default(), Stage::Open);
-        Self { rule, amount, key, slot: 0, receipt, spent: 0, stage, over: None }
+        Self { rule, amount, key, hash, slot: 0, receipt, spent: 0, stage, over: None }
     }
 }
 
@@ -135,7 +142,7 @@ impl Core {
         if !self.waiters.is_empty() {
             // Whoever can go by now goes before the newcomer.
             let place = |claim: &Claim| {
-                let slot = self.tables[claim.rule as usize].find(&claim.key)?;
+                let slot = self.tables[claim.rule as usize].find(&claim.key, claim.hash)?;
                 Some((claim.rule, slot))
             };
             let places = claims.iter().filter_map(place).collect();
@@ -159,17 +166,17 @@ impl Core {
         let (mut refusal, mut wait) = (None::<Refusal>, false);
         for claim in claims {
             let table = &mut self.tables[claim.rule as usize];
-            if claim.stage == Stage::Queued {
-                table.advance(claim.slot, now);
-            } else {
-                claim.slot = table.resolve(&claim.key, now);
-                if table.bounded {
-                    claim.amount = claim.amount.min(table.shape_at(claim.slot).capacity);
-                }
+            let bounded = table.bounded && claim.stage != Stage::Queued;
+            if claim.stage != Stage::Queued {
+                claim.slot = table.resolve(&claim.key, claim.hash, now);
             }
-            let capacity = table.shape_at(claim.slot).capacity;
+            let (slot, shape) = table.advance(claim.slot, now);
+            if bounded {
+                claim.amount = claim.amount.min(shape.capacity);
+            }
+            let (capacity, front) = (shape.capacity, slot.front());
             let fits =
-                table.wait(claim.slot, 0, claim.amount, now) == Some(0) && claim.amount <= capacity;
+                claim.amount <= capacity && slot.state.wait(shape, 0, claim.amount, now) == Some(0);
             claim.over = None;
             if !table.enforce {
                 claim.stage = if fits { Stage::Open } else { Stage::Passed };
@@ -179,8 +186,7 @@ impl Core {
                 claim.over = (!fits).then(|| Box::new(self.refusal(claim, 0, now)));
                 continue;
             }
-            let front = table.slot(claim.slot).queue.front();
-            let overtakes = front.is_some_and(|front| seq.is_none_or(|seq| *front < seq));
+            let overtakes = front.is_some_and(|front| seq.is_none_or(|seq| front < seq));
             if fits && !overtakes {
                 continue;
             }
@@ -205,22 +211,16 @@ impl Core {
             let table = &mut self.tables[claim.rule as usize];
             if claim.stage == Stage::Passed {
                 if table.current {
-                    effects.events.push(table.event(claim.slot, EventKind::WouldHaveRefused));
+                    effects.events.push(table.event_of(claim, EventKind::WouldHaveRefused));
                 }
                 continue;
             }
             if claim.over.is_some() {
                 claim.amount = 0;
-                effects.events.push(table.event(claim.slot, EventKind::Downgraded));
+                effects.events.push(table.event_of(claim, EventKind::Downgraded));
             }
-            let shape = *table.shape_at(claim.slot);
-            let slot = table.slot_mut(claim.slot);
-            claim.receipt = slot.state.take(&shape, claim.amount, now);
-            slot.holds = slot.holds.saturating_add(1);
-            slot.held = slot.held.saturating_add(claim.amount);
+            claim.receipt = table.take(claim.slot, claim.amount, now);
             claim.stage = Stage::Taken;
-            table.touch(claim.slot);
-            table.admitted = table.admitted.saturating_add(1);
             table.watch(claim.slot, &mut effects.events);
         }
     }
@@ -234,22 +234,12 @@ impl Core {
                 continue;
             }
             let table = &mut self.tables[claim.rule as usize];
-            table.advance(claim.slot, now);
-            let (shape, spent) = (*table.shape_at(claim.slot), claim.spent);
-            let slot = table.slot_mut(claim.slot);
-            slot.state.settle(&shape, claim.receipt, spent, now);
-            slot.holds = slot.holds.saturating_sub(1);
-            slot.held = slot.held.saturating_sub(claim.amount);
-            if spent != claim.amount {
-                table.touch(claim.slot);
-            }
-            let slot = table.slot_mut(claim.slot);
-            if !slot.queue.is_empty() {
+            if table.settle(claim, now) {
                 places.push((claim.rule, claim.slot));
             }
-            if spent > claim.amount {
-                let kind = EventKind::Debt { reserved: claim.amount, spent };
-                effects.events.push(table.event(claim.slot, kind));
+            if claim.spent > claim.amount {
+                let kind = EventKind::Debt { reserved: claim.amount, spent: claim.spent };
+                effects.events.push(table.event_of(claim, kind));
             }
             table.watch(claim.slot, &mut effects.events);
         }
@@ -261,11 +251,10 @@ impl Core {
     /// The refusal of `claim` by its limit, behind `ahead` that wait there.
     pub(crate) fn refusal(&self, claim: &Claim, ahead: u128, now: Now) -> Refusal {
         let table = &self.tables[claim.rule as usize];
-        let slot = table.slot(claim.slot);
-        let shape = table.shape_at(claim.slot);
+        let (slot, shape) = table.at(claim.slot);
         let never_fits = claim.amount > shape.capacity;
         let wait = table.wait(claim.slot, ahead, claim.amount, now);
-        let others = slot.queue.len() - usize::from(claim.stage == Stage::Queued);
+        let others = slot.waiting() - usize::from(claim.stage == Stage::Queued);
         let own = table.quota_at(claim.slot);
         let standing = View { own, ..View::new(shape, &slot.state, slot.held, others, now) };
         let retry_after = wait.filter(|_| !never_fits);

@@ -78,7 +78,7 @@ impl Core {
                 if claim.amount > most {
                     if claim.stage == Stage::Queued {
                         let slot = table.slot_mut(claim.slot);
-                        slot.backlog = slot.backlog.saturating_sub((claim.amount - most).into());
+                        slot.want_less(claim.amount - most);
                     }
                     claim.amount = most;
                 }

@@ -36,7 +36,7 @@ fn adopt(core: &mut Core, tables: Vec<Table>) -> Box<[u32]> {
 }
 
 fn arrive(core: &mut Core, table: u32, amount: u64) -> Arrival {
-    core.arrive(vec![Claim::new(table, Key::All, amount)], at(0), &mut Effects::default())
+    core.arrive(vec![Claim::new(table, Key::All, amount, None)], at(0), &mut Effects::default())
 }
 
 fn ask(core: &mut Core, seq: u64, now: u64) -> Option<Outcome> {
@@ -61,7 +61,7 @@ fn who_waits_goes_by_the_new_rules() {
     // A tenth of it: the first takes all there is, after ten times as long.
     assert_eq!(adopt(&mut core, line(1))[..], [a]);
     assert!(ask(&mut core, first, SECOND * 99 / 100).is_none());
-    assert_eq!(core.tables[a as usize].peek(&Key::All, at(0)).1.unwrap().backlog, 2, "one each");
+    assert_eq!(core.tables[a as usize].peek(&Key::All, at(0)).1.unwrap().backlog(), 2, "one each");
     assert!(matches!(ask(&mut core, first, SECOND), Some(Outcome::Admitted(_))));
     // It waits no more for anybody, but who waits already still does.
     adopt(&mut core, vec![table("a", bucket(1), None, true)]);
@@ -205,7 +205,7 @@ impl World {
         let generation = self.generations.len().saturating_sub(1 + back);
         let claim = |table: &u32| {
             let most = self.core.tables[*table as usize].shape.capacity;
-            Claim::new(*table, Key::All, tokens.min(most))
+            Claim::new(*table, Key::All, tokens.min(most), None)
         };
         let claims = self.generations[generation].iter().map(claim).collect();
         match self.core.arrive(claims, at(self.now), &mut Effects::default()) {
@@ -286,7 +286,7 @@ impl World {
             let queued =
                 queued.iter().filter(|c| c.rule as usize == index && c.stage == Stage::Queued);
             let queued: Vec<u128> = queued.map(|claim| claim.amount.into()).collect();
-            assert_eq!((slot.backlog, slot.queue.len()), (queued.iter().sum(), queued.len()));
+            assert_eq!((slot.backlog(), slot.waiting()), (queued.iter().sum(), queued.len()));
         }
     }
 }
@@ -312,7 +312,7 @@ proptest! {
         world.generations.iter().for_each(|places| world.core.forget(places));
         for (index, table) in world.core.tables.iter().enumerate() {
             let slot = table.peek(&Key::All, at(world.now)).1.unwrap();
-            prop_assert_eq!((slot.held, slot.holds, slot.backlog, slot.queue.len()), (0, 0, 0, 0));
+            prop_assert_eq!((slot.held, slot.holds, slot.backlog(), slot.waiting()), (0, 0, 0, 0));
             let current = latest.contains(&(index as u32));
             prop_assert_eq!((table.current, table.users), (current, u32::from(current)));
             if table.shape.kind == Kind::Concurrent {

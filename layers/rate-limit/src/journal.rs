@@ -183,8 +183,8 @@ impl Table {
     }
 
     fn save(&self, slot: u32) -> Saved {
-        let found = self.slot(slot);
-        self.saved(&found.key, found.state.pack(self.shape_at(slot)))
+        let (found, shape) = self.at(slot);
+        self.saved(&Key::from(&found.key), found.state.pack(shape))
     }
 
     fn saved(&self, key: &Key, state: Option<Vec<u8>>) -> Saved {

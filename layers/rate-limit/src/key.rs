@@ -1,8 +1,15 @@
+mod compact;
+
 use std::{
     fmt,
+    hash::BuildHasher,
     net::{IpAddr, Ipv6Addr},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
+
+use tollway_core::NameHash;
+
+pub(crate) use compact::Compact;
 
 /// One half of a [`Key`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +54,27 @@ impl Key {
             IpAddr::V4(ip) => IpAddr::V4(ip),
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) & !u128::from(u64::MAX))),
         }))
+    }
+}
+
+/// One for all limits, so that a request's key is hashed before any of them is asked.
+static HASH: LazyLock<NameHash> = LazyLock::new(NameHash::default);
+
+impl Key {
+    /// Whether it is the very same name, which is seen at a glance.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::One(Part::Name(one)), Self::One(Part::Name(other))) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
+    /// By which tables find it.
+    pub(crate) fn hash(&self) -> u32 {
+        match self {
+            Self::All => 0,
+            key => HASH.hash_one(key) as u32,
+        }
     }
 }
 
@@ -171,6 +199,7 @@ mod tests {
         prop_oneof![
             ".{0,12}".prop_map(|name| Part::from(&*name)),
             "[ni0-9:* ]{0,6}".prop_map(|name| Part::from(&*name)),
+            "[a-c]{20,25}".prop_map(|name| Part::from(&*name)),
             any::<IpAddr>().prop_map(Part::from),
         ]
     }
@@ -182,6 +211,25 @@ mod tests {
                 let mut text = String::new();
                 key.write(&mut text);
                 prop_assert_eq!(Key::read(&text), Some(key));
+            }
+        }
+
+        #[test]
+        fn a_compact_key_is_the_same_key(
+            one in part(), two in part(), other in part(), another in part(),
+        ) {
+            let keys = |one: &Part, two: &Part| {
+                [Key::All, Key::One(one.clone()), Key::Two(one.clone(), two.clone())]
+            };
+            for key in keys(&one, &two) {
+                let compact = Compact::from(&key);
+                prop_assert_eq!(&Key::from(&compact), &key);
+                for other in keys(&one, &two).iter().chain(&keys(&other, &another)) {
+                    let another = Compact::from(other);
+                    prop_assert_eq!(compact == *other, key == *other);
+                    prop_assert_eq!(compact == another, key == *other);
+                    prop_assert!(key != *other || key.hash() == other.hash());
+                }
             }
         }
 

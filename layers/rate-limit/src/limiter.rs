@@ -221,7 +221,8 @@ impl Limiter {
                 if claims.is_empty() {
                     claims.reserve_exact(self.rules.len() - at);
                 }
-                claims.push(Claim::new(*table, key, (rule.estimate)(request)));
+                let amount = (rule.estimate)(request);
+                claims.push(Claim::new(*table, key, amount, claims.last()));
             }
         }
         claims

@@ -42,7 +42,7 @@ impl Shared {
     }
 
     fn arrive(&self, rules: &[u32]) -> Arrival {
-        let claims = rules.iter().map(|rule| Claim::new(*rule, Key::All, 1)).collect();
+        let claims = rules.iter().map(|rule| Claim::new(*rule, Key::All, 1, None)).collect();
         self.with(|core, effects| core.arrive(claims, Now::default(), effects))
     }
 
@@ -78,7 +78,7 @@ impl Shared {
         for table in &core.tables {
             let (state, slot) = table.peek(&Key::All, Now::default());
             assert_eq!((state.used(&table.shape), slot.unwrap().held), (0, 0));
-            assert!(slot.unwrap().queue.is_empty());
+            assert_eq!(slot.unwrap().waiting(), 0);
         }
     }
 }

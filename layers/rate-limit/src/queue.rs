@@ -89,13 +89,13 @@ impl Core {
                 None => continue,
             };
             let slot = table.slot(claim.slot);
-            let place = slot.queue.partition_point(|other| *other < seq);
+            let place = slot.place(seq);
             // What those in front want is known without a walk only at the two ends. In between
             // the timer is left alone: whoever lets it come to the front sets it.
             let ahead = match claim.stage {
                 _ if place == 0 => Some(0),
                 Stage::Queued => None,
-                _ => (place == slot.queue.len()).then_some(slot.backlog),
+                _ => (place == slot.waiting()).then(|| slot.backlog()),
             };
             let wait = ahead.and_then(|ahead| table.wait(claim.slot, ahead, claim.amount, now));
             if claim.stage != Stage::Queued {
@@ -103,9 +103,7 @@ impl Core {
                     continue;
                 }
                 claim.stage = Stage::Queued;
-                let slot = table.slot_mut(claim.slot);
-                slot.queue.insert(place, seq);
-                slot.backlog = slot.backlog.saturating_add(claim.amount.into());
+                table.slot_mut(claim.slot).join(seq, claim.amount);
                 let deadline = waiter.arrived.saturating_add(max_wait);
                 waiter.deadline = waiter.deadline.min(deadline);
             }
@@ -128,10 +126,7 @@ impl Core {
             if claim.stage == Stage::Queued {
                 claim.stage = Stage::Open;
                 let slot = self.tables[claim.rule as usize].slot_mut(claim.slot);
-                if let Ok(place) = slot.queue.binary_search(&seq) {
-                    slot.queue.remove(place);
-                }
-                slot.backlog = slot.backlog.saturating_sub(claim.amount.into());
+                slot.leave(seq, claim.amount);
                 places.push((claim.rule, claim.slot));
             }
         }
@@ -141,7 +136,7 @@ impl Core {
     /// Lets go whoever is first at these keys and can go, and then whoever is first behind them.
     pub(crate) fn pump(&mut self, mut places: Vec<(u32, u32)>, now: Now, effects: &mut Effects) {
         while let Some((rule, slot)) = places.pop() {
-            let front = self.tables[rule as usize].slot(slot).queue.front().copied();
+            let front = self.tables[rule as usize].slot(slot).front();
             let Some((seq, mut waiter)) = front.and_then(|seq| self.waiters.remove_entry(&seq))
             else {
                 continue;
@@ -192,7 +187,7 @@ impl Core {
                 for claim in claims.iter().filter(|claim| queued.contains(&claim.rule)) {
                     let kind = EventKind::Waited(std::time::Duration::from_nanos(waited));
                     let table = &self.tables[claim.rule as usize];
-                    effects.events.push(table.event(claim.slot, kind));
+                    effects.events.push(table.event_of(claim, kind));
                 }
                 Outcome::Admitted(claims)
             }
@@ -205,8 +200,7 @@ impl Core {
     fn hold_up(&self, seq: u64, waiter: &Waiter, now: Now) -> Option<Refusal> {
         let queued = waiter.claims.iter().filter(|claim| claim.stage == Stage::Queued);
         let refusals = queued.map(|claim| {
-            let queue = &self.tables[claim.rule as usize].slot(claim.slot).queue;
-            let ahead = queue.iter().take_while(|other| **other < seq);
+            let ahead = self.tables[claim.rule as usize].slot(claim.slot).before(seq);
             let ahead = ahead.filter_map(|other| self.waiters.get(other)).flat_map(|w| &w.claims);
             let ahead = ahead.filter(|c| c.rule == claim.rule && c.slot == claim.slot);
             self.refusal(claim, ahead.map(|c| u128::from(c.amount)).sum(), now)

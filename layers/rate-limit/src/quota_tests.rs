@@ -117,7 +117,7 @@ impl World {
         let (now, mut effects) = (self.now(), Effects::default());
         match step {
             Step::Arrive { key: name, tokens } => {
-                let claims = vec![Claim::new(0, key(name), tokens)];
+                let claims = vec![Claim::new(0, key(name), tokens, None)];
                 let admitted = self.core.arrive(claims, now, &mut effects);
                 let most = self.in_force(name) as f64;
                 let count = self.counts.get_mut(&name).unwrap();

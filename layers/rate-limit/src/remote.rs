@@ -106,7 +106,9 @@ impl Core {
     pub(crate) fn mirror(&mut self, claims: &mut [Claim], now: Now, effects: &mut Effects) {
         let now = self.clock(now);
         for claim in claims.iter_mut() {
-            claim.slot = self.tables[claim.rule as usize].resolve(&claim.key, now);
+            let table = &mut self.tables[claim.rule as usize];
+            claim.slot = table.resolve(&claim.key, claim.hash, now);
+            table.advance(claim.slot, now);
         }
         self.take(claims, now, effects);
     }

@@ -1,18 +1,27 @@
 //! One limit with the state of all its keys.
 
+mod chunks;
+mod index;
 mod keys;
 mod own;
+mod slot;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use tollway_core::NameMap;
 
-use tollway_store::limits::{Now, Shape, State};
+use tollway_store::limits::{Kind, Now, Receipt, Shape, State};
 
-use self::own::{Own, shape_of};
+use self::{
+    chunks::Chunks,
+    index::Index,
+    own::{Own, shape_of},
+    slot::Slot,
+};
 use crate::{
+    decide::Claim,
     events::{Event, EventKind},
-    key::Key,
+    key::{Compact, Key},
     quota::Terms,
     rule::Unit,
 };
@@ -21,50 +30,6 @@ use crate::{
 const ALL: u32 = 0;
 /// The slot that keys share which found no place.
 const OVERFLOW: u32 = 1;
-
-/// One key's state.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) key: Key,
-    pub(crate) state: State,
-    /// Requests that hold a reservation here, and how much they hold.
-    pub(crate) holds: u32,
-    pub(crate) held: u64,
-    pub(crate) warned: bool,
-    pub(crate) filled: bool,
-    /// Requests that wait here, by the order in which they came, and what they want in all.
-    pub(crate) queue: VecDeque<u64>,
-    pub(crate) backlog: u128,
-    /// To be saved.
-    touched: bool,
-    /// The key has a quota of its own.
-    own: bool,
-}
-
-impl Slot {
-    fn new(key: Key, shape: &Shape) -> Self {
-        Self {
-            key,
-            state: State::new(shape),
-            holds: 0,
-            held: 0,
-            warned: false,
-            filled: false,
-            queue: VecDeque::new(),
-            backlog: 0,
-            touched: false,
-            own: false,
-        }
-    }
-
-    fn evictable(&self) -> bool {
-        self.holds == 0 && !self.touched && self.is_unused()
-    }
-
-    fn is_unused(&self) -> bool {
-        self.queue.is_empty() && self.state.is_fresh()
-    }
-}
 
 /// One limit with all its keys.
 #[derive(Debug)]
@@ -95,16 +60,16 @@ pub(crate) struct Table {
     pub(crate) users: u32,
     /// Belongs to the latest of them.
     pub(crate) current: bool,
-    slots: Vec<Slot>,
+    slots: Chunks<Slot>,
     free: Vec<u32>,
-    index: NameMap<Key, u32>,
+    index: Index,
     hand: usize,
     /// Slots that are to be saved; `None`: none ever is.
     touched: Option<Vec<u32>>,
     /// Keys that were evicted since this was last asked for.
-    evicted: Vec<Key>,
+    evicted: Vec<Compact>,
     /// Quotas that keys have of their own.
-    own: NameMap<Key, Own>,
+    own: NameMap<Compact, Own>,
 }
 
 impl Table {
@@ -116,7 +81,10 @@ impl Table {
         max_wait: Option<u64>,
         max_keys: usize,
     ) -> Self {
-        let slots = vec![Slot::new(Key::All, &shape), Slot::new(Key::All, &shape)];
+        let mut slots = Chunks::default();
+        for _ in [ALL, OVERFLOW] {
+            slots.push(Slot::new(Compact::All, &shape));
+        }
         Self {
             memory: name.clone(),
             name,
@@ -135,7 +103,7 @@ impl Table {
             current: true,
             slots,
             free: Vec::new(),
-            index: NameMap::default(),
+            index: Index::default(),
             hand: 0,
             touched: None,
             evicted: Vec::new(),
@@ -170,12 +138,12 @@ impl Table {
 
     /// A key whose memory is of no use any more.
     pub(crate) fn take_evicted(&mut self) -> Option<Key> {
-        self.evicted.pop()
+        self.evicted.pop().as_ref().map(Key::from)
     }
 
     /// Gives `key` a state, if there is room for it.
     pub(crate) fn put(&mut self, key: &Key, state: State, now: Now) {
-        let slot = self.resolve(key, now);
+        let slot = self.resolve(key, key.hash(), now);
         if slot != OVERFLOW {
             self.slot_mut(slot).state = state;
         }
@@ -193,7 +161,7 @@ impl Table {
         let own = self.own_under(next);
         let Self { slots, shape, own: before, .. } = self;
         if *shape != next.shape || !before.is_empty() {
-            for slot in slots {
+            for slot in slots.iter_mut() {
                 let old = *shape_of(slot, before, shape);
                 slot.own &= own.contains_key(&slot.key);
                 let new = shape_of(slot, &own, &next.shape);
@@ -214,8 +182,7 @@ impl Table {
     pub(crate) fn close_if_unused(&mut self) {
         if self.users == 0 && !self.current {
             self.slots.truncate(OVERFLOW as usize + 1);
-            self.slots.shrink_to_fit();
-            (self.free, self.index, self.hand) = (Vec::new(), NameMap::default(), 0);
+            (self.free, self.index, self.hand) = (Vec::new(), Index::default(), 0);
             self.own = NameMap::default();
             self.touched = self.touched.take().map(|_| Vec::new());
         }
@@ -223,17 +190,12 @@ impl Table {
 
     /// Lets go of all queues; whoever stood there is to be told.
     pub(crate) fn disperse(&mut self) {
-        for slot in &mut self.slots {
-            slot.queue.clear();
-            slot.backlog = 0;
-        }
+        self.slots.iter_mut().for_each(|slot| slot.line = None);
     }
 
     /// As if nothing had been used but what is held now.
     pub(crate) fn renew(&mut self, slot: u32, now: Now) {
-        let Self { slots, shape, own, .. } = self;
-        let entry = &mut slots[slot as usize];
-        let shape = shape_of(entry, own, shape);
+        let (entry, shape) = self.at_mut(slot);
         entry.state = State::new(shape);
         entry.state.advance(shape, now);
         entry.state.take(shape, entry.held, now);
@@ -248,30 +210,76 @@ impl Table {
         &mut self.slots[slot as usize]
     }
 
-    pub(crate) fn advance(&mut self, slot: u32, now: Now) {
+    /// A slot, and the shape that its key goes by.
+    pub(crate) fn at(&self, slot: u32) -> (&Slot, &Shape) {
+        let entry = &self.slots[slot as usize];
+        (entry, shape_of(entry, &self.own, &self.shape))
+    }
+
+    fn at_mut(&mut self, slot: u32) -> (&mut Slot, &Shape) {
         let Self { slots, shape, own, .. } = self;
         let entry = &mut slots[slot as usize];
         let shape = shape_of(entry, own, shape);
+        (entry, shape)
+    }
+
+    /// The same, brought up to `now`.
+    pub(crate) fn advance(&mut self, slot: u32, now: Now) -> (&Slot, &Shape) {
+        let (entry, shape) = self.at_mut(slot);
         entry.state.advance(shape, now);
         // A period may have ended since: the next that crosses the mark is told.
         if entry.warned && !entry.state.warns(shape) {
             (entry.warned, entry.filled) = (false, false);
         }
+        (entry, shape)
+    }
+
+    /// Takes `amount` for one request more.
+    pub(crate) fn take(&mut self, slot: u32, amount: u64, now: Now) -> Receipt {
+        let (entry, shape) = self.at_mut(slot);
+        entry.holds = entry.holds.saturating_add(1);
+        entry.held = entry.held.saturating_add(amount);
+        let receipt = entry.state.take(shape, amount, now);
+        self.admitted = self.admitted.saturating_add(1);
+        self.touch(slot);
+        receipt
+    }
+
+    /// Puts what was used in the place of what a request took; whether anybody waits for it.
+    pub(crate) fn settle(&mut self, claim: &Claim, now: Now) -> bool {
+        let (entry, shape) = self.at_mut(claim.slot);
+        entry.holds = entry.holds.saturating_sub(1);
+        entry.held = entry.held.saturating_sub(claim.amount);
+        let (waits, as_taken) = (entry.waiting() > 0, claim.spent == claim.amount);
+        // As of each limit of requests: what was taken stays, and needs no look at the clock.
+        if as_taken && shape.kind != Kind::Concurrent && shape.warn.is_none() {
+            return waits;
+        }
+        self.advance(claim.slot, now);
+        let (entry, shape) = self.at_mut(claim.slot);
+        entry.state.settle(shape, claim.receipt, claim.spent, now);
+        if !as_taken {
+            self.touch(claim.slot);
+        }
+        waits
     }
 
     /// Nanoseconds until `amount` can be taken behind `ahead` that wait already.
     pub(crate) fn wait(&self, slot: u32, ahead: u128, amount: u64, now: Now) -> Option<u64> {
-        self.slots[slot as usize].state.wait(self.shape_at(slot), ahead, amount, now)
+        let (entry, shape) = self.at(slot);
+        entry.state.wait(shape, ahead, amount, now)
     }
 
     /// Notes whether use has climbed over the mark and to the brim, or fallen below them.
+    #[inline]
     pub(crate) fn watch(&mut self, slot: u32, events: &mut Vec<Event>) {
-        if self.shape.warn.is_none() {
-            return;
+        if self.shape.warn.is_some() {
+            self.note(slot, events);
         }
-        let Self { slots, shape, own, .. } = self;
-        let entry = &mut slots[slot as usize];
-        let shape = shape_of(entry, own, shape);
+    }
+
+    fn note(&mut self, slot: u32, events: &mut Vec<Event>) {
+        let (entry, shape) = self.at_mut(slot);
         let warns = entry.state.warns(shape);
         let (warned, filled) = (entry.warned, entry.filled);
         let (used, capacity) = (if warns { entry.state.used(shape) } else { 0 }, shape.capacity);
@@ -287,7 +295,13 @@ impl Table {
     }
 
     pub(crate) fn event(&self, slot: u32, kind: EventKind) -> Event {
-        let key = self.slots[slot as usize].key.clone();
+        let key = Key::from(&self.slots[slot as usize].key);
+        Event { limit: self.name.clone(), unit: self.unit, key, kind }
+    }
+
+    /// The same of a claim, whose key is at hand unless it found no place.
+    pub(crate) fn event_of(&self, claim: &Claim, kind: EventKind) -> Event {
+        let key = if claim.slot == OVERFLOW { Key::All } else { claim.key.clone() };
         Event { limit: self.name.clone(), unit: self.unit, key, kind }
     }
 }

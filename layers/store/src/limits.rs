@@ -20,6 +20,7 @@ mod slices_tests;
 mod state;
 #[cfg(test)]
 mod state_tests;
+mod window;
 
 pub use calendar::{Calendar, Period, Zone, span};
 pub use journal::{LimitJournal, Saved};

@@ -87,7 +87,7 @@ impl Limiter {
 
 fn view(table: &Table, key: &Key, now: Now) -> View {
     let (state, slot) = table.peek(key, now);
-    let (held, waiting) = slot.map_or((0, 0), |slot| (slot.held, slot.queue.len()));
+    let (held, waiting) = slot.map_or((0, 0), |slot| (slot.held, slot.waiting()));
     let view = View::new(table.shape_for(key), &state, held, waiting, now);
     View { own: table.quota_of(key), ..view }
 }
@@ -99,6 +99,6 @@ fn admits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {
 fn fits(table: &Table, key: &Key, amount: u64, most: u64, now: Now) -> bool {
     let ((state, slot), shape) = (table.peek(key, now), table.shape_for(key));
     amount <= most
-        && slot.is_none_or(|slot| slot.queue.is_empty())
+        && slot.is_none_or(|slot| slot.waiting() == 0)
         && state.wait(shape, 0, amount.min(shape.capacity), now) == Some(0)
 }

@@ -103,7 +103,7 @@ impl Core {
     fn reset(&mut self, table: u32, key: &Key, now: Now, effects: &mut Effects) -> bool {
         let now = self.clock(now);
         let limit = &mut self.tables[table as usize];
-        let Some(slot) = limit.own(key) else { return false };
+        let Some(slot) = limit.own(key, key.hash()) else { return false };
         limit.renew(slot, now);
         limit.touch(slot);
         limit.watch(slot, &mut effects.events);

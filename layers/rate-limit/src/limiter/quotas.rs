@@ -72,7 +72,7 @@ impl Limiter {
         // Those that are over go first.
         self.now();
         let core = self.lock();
-        Some(core.tables[at].quotas().map(|(key, quota)| (key.clone(), *quota)).collect())
+        Some(core.tables[at].quotas().map(|(key, quota)| (key, *quota)).collect())
     }
 
     /// Ends what is over.
@@ -123,7 +123,7 @@ impl Core {
         let limit = &mut self.tables[table as usize];
         let changed = limit.set_own(key, quota, now)?;
         if changed {
-            if let Some(slot) = limit.own(key) {
+            if let Some(slot) = limit.own(key, key.hash()) {
                 limit.touch(slot);
                 limit.watch(slot, &mut effects.events);
             }

@@ -3,7 +3,10 @@
 use tollway_store::limits::{Now, State};
 
 use super::{ALL, OVERFLOW, Slot, Table, own::shape_of};
-use crate::{decide::View, key::Key};
+use crate::{
+    decide::View,
+    key::{Compact, Key},
+};
 
 /// Slots looked at for one to evict: each new key, and each new key that finds the table full.
 const SWEEP: usize = 2;
@@ -15,23 +18,18 @@ impl Table {
         self.index.len()
     }
 
-    /// The slot of `key`, brought up to `now`. A key that finds no place shares one slot with all
+    /// The slot of `key`, whose hash it is. A key that finds no place shares one slot with all
     /// others that found none: neither memory nor quota grows with the number of keys.
-    pub(crate) fn resolve(&mut self, key: &Key, now: Now) -> u32 {
-        let slot = match key {
-            Key::All => ALL,
-            key => match self.index.get(key) {
-                Some(slot) => *slot,
-                None => self.insert(key, now),
-            },
-        };
-        self.advance(slot, now);
-        slot
+    pub(crate) fn resolve(&mut self, key: &Key, hash: u32, now: Now) -> u32 {
+        match self.own(key, hash) {
+            Some(slot) => slot,
+            None => self.insert(key, hash, now),
+        }
     }
 
     /// The state of `key` as it is at `now`; changes nothing.
     pub(crate) fn peek(&self, key: &Key, now: Now) -> (State, Option<&Slot>) {
-        let slot = self.find(key).map(|slot| self.slot(slot));
+        let slot = self.find(key, key.hash()).map(|slot| self.slot(slot));
         let shape = self.shape_for(key);
         let mut state = slot.map_or_else(|| State::new(shape), |slot| slot.state.clone());
         state.advance(shape, now);
@@ -39,17 +37,17 @@ impl Table {
     }
 
     /// The slot of `key` if it has one, be it the shared one.
-    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
-        if *key == Key::All {
-            return Some(ALL);
-        }
+    pub(crate) fn find(&self, key: &Key, hash: u32) -> Option<u32> {
         let shares = || self.index.len() >= self.max_keys && !self.has_own(key);
-        self.index.get(key).copied().or_else(|| shares().then_some(OVERFLOW))
+        self.own(key, hash).or_else(|| shares().then_some(OVERFLOW))
     }
 
     /// The slot that `key` has to itself.
-    pub(crate) fn own(&self, key: &Key) -> Option<u32> {
-        if *key == Key::All { Some(ALL) } else { self.index.get(key).copied() }
+    pub(crate) fn own(&self, key: &Key, hash: u32) -> Option<u32> {
+        match key {
+            Key::All => Some(ALL),
+            key => self.index.find(hash, |slot| self.slot(slot).key == *key),
+        }
     }
 
     /// Slots in memory.
@@ -59,30 +57,30 @@ impl Table {
 
     /// Keys and how they stand, of some slots; `None` if there are none from `from` on.
     pub(crate) fn page(&self, from: usize, many: usize, now: Now) -> Option<Vec<(Key, View)>> {
-        let slots = self.slots.get(from..).filter(|slots| !slots.is_empty())?;
-        let used = slots.iter().zip(from..).take(many).filter(|(slot, at)| match &slot.key {
+        let slots = from..self.slots.len().min(from.saturating_add(many));
+        let used = |at: &usize| match &self.slots[*at] {
             // A place that is free, or that the keys share which found none.
-            Key::All => *at == ALL as usize && !slot.is_unused(),
+            slot if slot.key == Compact::All => *at == ALL as usize && !slot.is_unused(),
             _ => true,
-        });
-        let stands = |(slot, _): (&Slot, usize)| {
-            let (mut state, shape) = (slot.state.clone(), self.shape_for(&slot.key));
-            state.advance(shape, now);
-            let own = self.quota_of(&slot.key);
-            let view = View::new(shape, &state, slot.held, slot.queue.len(), now);
-            (slot.key.clone(), View { own, ..view })
         };
-        Some(used.map(stands).collect())
+        let stands = |at: usize| {
+            let (slot, shape) = self.at(at as u32);
+            let mut state = slot.state.clone();
+            state.advance(shape, now);
+            let view = View::new(shape, &state, slot.held, slot.waiting(), now);
+            (Key::from(&slot.key), View { own: self.quota_at(at as u32), ..view })
+        };
+        (from < self.slots.len()).then(|| slots.filter(used).map(stands).collect())
     }
 
-    fn insert(&mut self, key: &Key, now: Now) -> u32 {
+    fn insert(&mut self, key: &Key, hash: u32, now: Now) -> u32 {
         let full = self.index.len() >= self.max_keys;
         self.sweep(if full { SWEEP_FULL } else { SWEEP }, now);
         let own = self.has_own(key);
         if self.index.len() >= self.max_keys && !own {
             return OVERFLOW;
         }
-        let entry = Slot { own, ..Slot::new(key.clone(), &self.shape) };
+        let entry = Slot { own, ..Slot::new(key.into(), &self.shape) };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = entry;
@@ -94,7 +92,7 @@ impl Table {
                 (self.slots.len() - 1) as u32
             }
         };
-        self.index.insert(key.clone(), slot);
+        self.index.insert(hash, slot);
         slot
     }
 
@@ -107,13 +105,13 @@ impl Table {
             self.hand = self.hand.max(first);
             let slot = &mut self.slots[self.hand];
             // A slot that is free already has no key in the index.
-            if slot.key == Key::All {
+            if slot.key == Compact::All {
                 continue;
             }
             slot.state.advance(shape_of(slot, &self.own, &self.shape), now);
             if slot.evictable() {
                 let key = std::mem::take(&mut slot.key);
-                self.index.remove(&key);
+                self.index.remove(self.hand as u32);
                 if self.touched.is_some() {
                     self.evicted.push(key);
                 }

@@ -6,7 +6,12 @@ use tollway_core::NameMap;
 use tollway_store::limits::{Now, Shape};
 
 use super::{Slot, Table};
-use crate::{ConfigError, key::Key, quota::KeyQuota, remote::share};
+use crate::{
+    ConfigError,
+    key::{Compact, Key},
+    quota::KeyQuota,
+    remote::share,
+};
 
 /// A quota in the place of the table's.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +38,11 @@ impl Own {
 }
 
 /// The shape that a slot's key goes by.
-pub(super) fn shape_of<'a>(slot: &Slot, own: &'a NameMap<Key, Own>, shape: &'a Shape) -> &'a Shape {
+pub(super) fn shape_of<'a>(
+    slot: &Slot,
+    own: &'a NameMap<Compact, Own>,
+    shape: &'a Shape,
+) -> &'a Shape {
     if !slot.own {
         return shape;
     }
@@ -41,11 +50,6 @@ pub(super) fn shape_of<'a>(slot: &Slot, own: &'a NameMap<Key, Own>, shape: &'a S
 }
 
 impl Table {
-    /// The shape that a slot's key goes by.
-    pub(crate) fn shape_at(&self, slot: u32) -> &Shape {
-        shape_of(&self.slots[slot as usize], &self.own, &self.shape)
-    }
-
     /// The same of a key, whether it is in memory or not.
     pub(crate) fn shape_for(&self, key: &Key) -> &Shape {
         self.own_of(key).map_or(&self.shape, |own| &own.shape)
@@ -62,7 +66,7 @@ impl Table {
 
     pub(crate) fn quota_at(&self, slot: u32) -> Option<KeyQuota> {
         let slot = &self.slots[slot as usize];
-        if slot.own { self.quota_of(&slot.key) } else { None }
+        if slot.own { self.own.get(&slot.key).map(|own| own.quota) } else { None }
     }
 
     pub(super) fn has_own(&self, key: &Key) -> bool {
@@ -70,18 +74,18 @@ impl Table {
     }
 
     fn own_of(&self, key: &Key) -> Option<&Own> {
-        if self.own.is_empty() { None } else { self.own.get(key) }
+        if self.own.is_empty() { None } else { self.own.get(&Compact::from(key)) }
     }
 
     /// All of them.
-    pub(crate) fn quotas(&self) -> impl Iterator<Item = (&Key, &KeyQuota)> {
-        self.own.iter().map(|(key, own)| (key, &own.quota))
+    pub(crate) fn quotas(&self) -> impl Iterator<Item = (Key, &KeyQuota)> {
+        self.own.iter().map(|(key, own)| (key.into(), &own.quota))
     }
 
     /// Keys whose own quota is over.
     pub(crate) fn over(&self, wall: SystemTime) -> Vec<Key> {
         let over = self.quotas().filter(|(_, quota)| quota.until.is_some_and(|end| end <= wall));
-        over.map(|(key, _)| key.clone()).collect()
+        over.map(|(key, _)| key).collect()
     }
 
     /// From now on `key` has this quota, or the limit's again; what it has used goes on. Whether
@@ -95,7 +99,7 @@ impl Table {
         let next = quota.map(|quota| Own::new(quota, self)).transpose()?;
         let (old, before) = (*self.shape_for(key), self.quota_of(key));
         let new = next.map_or(self.shape, |own| own.shape);
-        if let Some(slot) = self.own(key) {
+        if let Some(slot) = self.own(key, key.hash()) {
             let slot = self.slot_mut(slot);
             slot.own = next.is_some();
             if old != new {
@@ -103,15 +107,16 @@ impl Table {
             }
         }
         match next {
-            Some(own) => drop(self.own.insert(key.clone(), own)),
-            None => drop(self.own.remove(key)),
+            Some(own) => drop(self.own.insert(key.into(), own)),
+            None => drop(self.own.remove(&Compact::from(key))),
         }
         Ok(before != quota)
     }
 
     /// Those that mean something once this table goes on as `next`.
-    pub(super) fn own_under(&self, next: &Self) -> NameMap<Key, Own> {
-        let under = |(key, own): (&Key, &Own)| Some((key.clone(), Own::new(own.quota, next).ok()?));
+    pub(super) fn own_under(&self, next: &Self) -> NameMap<Compact, Own> {
+        let under =
+            |(key, own): (&Compact, &Own)| Some((key.clone(), Own::new(own.quota, next).ok()?));
         self.own.iter().filter_map(under).collect()
     }
 }

@@ -1,9 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use super::{
-    Kind, Now, Period, Shape, State,
-    state::{Slice, Use},
-};
+use super::{Kind, Now, Period, Shape, State, state::Use, window::Slice};
 use crate::StoreError;
 
 /// What one key of a limit has used, as it outlives the process.
@@ -69,12 +66,13 @@ impl State {
         };
         match (&self.0, shape.kind) {
             (Use::Bucket { used, at }, Kind::Bucket { rate, per }) => {
-                let [low, high] = [*used as u64, (*used >> 64) as u64];
+                let used = used.get();
+                let [low, high] = [used as u64, (used >> 64) as u64];
                 put(&[0, shape.capacity, rate, per, low, high, *at]);
             }
-            (Use::Window { slices, .. }, Kind::Window { window }) => {
+            (Use::Window(slices), Kind::Window { window }) => {
                 put(&[1, shape.capacity, window]);
-                for slice in slices {
+                for slice in slices.iter() {
                     put(&[slice.start, slice.last, slice.amount]);
                 }
             }
@@ -99,7 +97,7 @@ impl State {
         let (kind, capacity, state) = match *numbers.as_slice() {
             [0, capacity, rate, per, low, high, at] => {
                 let used = u128::from(low) | u128::from(high) << 64;
-                let state = Use::Bucket { used, at: at.min(now.mono) };
+                let state = Use::Bucket { used: used.into(), at: at.min(now.mono) };
                 (Kind::Bucket { rate: rate.max(1), per: per.max(1) }, capacity, state)
             }
             [1, capacity, window, ref slices @ ..] => {
@@ -110,10 +108,8 @@ impl State {
                     }
                     _ => None,
                 });
-                let slices: std::collections::VecDeque<_> = slices.collect();
-                let add = |sum: u64, slice: &Slice| sum.saturating_add(slice.amount);
-                let used = slices.iter().fold(0, add);
-                (Kind::Window { window: window.max(1) }, capacity, Use::Window { slices, used })
+                let state = Use::Window(slices.collect());
+                (Kind::Window { window: window.max(1) }, capacity, state)
             }
             [2, capacity, period, start, end, used] => {
                 let periods = [Period::Hour, Period::Day, Period::Month];

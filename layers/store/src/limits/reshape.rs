@@ -35,14 +35,16 @@ impl State {
                 Kind::Bucket { per: new_per, .. },
             ) => {
                 let (old_per, new_per) = (u128::from(old_per), u128::from(new_per));
-                let held = (u128::from(held) * old_per).min(*used);
+                let before = used.get();
+                let held = (u128::from(held) * old_per).min(before);
                 let full = u128::from(old.capacity) * old_per;
-                let filled = (*used - held).min(full);
-                let owed = *used - held - filled;
+                let filled = (before - held).min(full);
+                let owed = before - held - filled;
                 let full = (u128::from(new.capacity) * new_per, full);
                 *used = scaled(filled, full)
                     .saturating_add(scaled(held, (new_per, old_per)))
-                    .saturating_add(scaled(owed, (new_per, old_per)));
+                    .saturating_add(scaled(owed, (new_per, old_per)))
+                    .into();
             }
             (Use::Calendar { start, end, .. }, Kind::Calendar(old), Kind::Calendar(new))
                 if old != new =>

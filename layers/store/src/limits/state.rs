@@ -1,8 +1,9 @@
 //! The algorithms of one limit and key: whole numbers only, `now` is an argument.
 
-use std::collections::VecDeque;
-
-use super::calendar::{self, Calendar};
+use super::{
+    calendar::{self, Calendar},
+    window::Window,
+};
 
 /// Both clocks in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,17 +54,6 @@ pub struct Receipt {
     mark: u64,
 }
 
-/// Slices that a window remembers at most, and by whose length it errs.
-pub(super) const SLICES: u64 = 64;
-
-/// Takes close to each other, which leave the window with the last of them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Slice {
-    pub(super) start: u64,
-    pub(super) last: u64,
-    pub(super) amount: u64,
-}
-
 /// How much of its quota one key has used.
 ///
 /// ```
@@ -91,13 +81,10 @@ pub struct State(pub(super) Use);
 pub(super) enum Use {
     /// `used` is in units of amount * per, in which a refill of `rate` a nanosecond is exact.
     Bucket {
-        used: u128,
+        used: Level,
         at: u64,
     },
-    Window {
-        slices: VecDeque<Slice>,
-        used: u64,
-    },
+    Window(Window),
     Calendar {
         start: u64,
         end: u64,
@@ -108,12 +95,34 @@ pub(super) enum Use {
     },
 }
 
+// A million keys have a million of them.
+const _: () = assert!(size_of::<State>() <= 32, "a key's state has grown: see benches/README.md");
+
+/// A `u128` in two halves: whole, it would have every state begin at a multiple of 16.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Level {
+    low: u64,
+    high: u64,
+}
+
+impl Level {
+    pub(super) fn get(self) -> u128 {
+        u128::from(self.low) | u128::from(self.high) << 64
+    }
+}
+
+impl From<u128> for Level {
+    fn from(level: u128) -> Self {
+        Self { low: level as u64, high: (level >> 64) as u64 }
+    }
+}
+
 impl State {
     /// Of a key that was never seen.
     pub fn new(shape: &Shape) -> Self {
         Self(match shape.kind {
-            Kind::Bucket { .. } => Use::Bucket { used: 0, at: 0 },
-            Kind::Window { .. } => Use::Window { slices: VecDeque::new(), used: 0 },
+            Kind::Bucket { .. } => Use::Bucket { used: Level::default(), at: 0 },
+            Kind::Window { .. } => Use::Window(Window::default()),
             Kind::Calendar(_) => Use::Calendar { start: 0, end: 0, used: 0 },
             Kind::Concurrent => Use::Concurrent { used: 0 },
         })
@@ -124,18 +133,11 @@ impl State {
         match (&mut self.0, shape.kind) {
             (Use::Bucket { used, at }, Kind::Bucket { rate, .. }) => {
                 let passed = now.mono.saturating_sub(*at);
-                *used = used.saturating_sub(u128::from(passed) * u128::from(rate));
+                let back = u128::from(passed) * u128::from(rate);
+                *used = used.get().saturating_sub(back).into();
                 *at = (*at).max(now.mono);
             }
-            (Use::Window { slices, used }, Kind::Window { window }) => {
-                while let Some(slice) = slices.front() {
-                    if slice.last.saturating_add(window) > now.mono {
-                        break;
-                    }
-                    *used = used.saturating_sub(slice.amount);
-                    slices.pop_front();
-                }
-            }
+            (Use::Window(slices), Kind::Window { window }) => slices.advance(window, now.mono),
             (Use::Calendar { start, end, used }, Kind::Calendar(period)) => {
                 if now.wall >= *end {
                     *used = 0;
@@ -158,19 +160,22 @@ impl State {
         match (&self.0, shape.kind) {
             (Use::Bucket { used, .. }, Kind::Bucket { rate, per }) => {
                 let per = u128::from(per);
-                let level = need.saturating_mul(per).saturating_add(*used);
+                let level = need.saturating_mul(per).saturating_add(used.get());
                 match level.saturating_sub(capacity * per) {
                     0 => Some(0),
                     missing => Some(clamp(missing.div_ceil(rate.max(1).into()))),
                 }
             }
-            (Use::Window { slices, used }, Kind::Window { window }) => {
+            (Use::Window(slices), Kind::Window { window }) => {
+                let mut used = u128::from(slices.used());
+                if need.saturating_add(used) <= capacity {
+                    return Some(0);
+                }
                 // What comes after a whole capacity goes one window after what it displaces.
                 let rounds = need.saturating_sub(1) / capacity;
                 let need = need - rounds * capacity;
-                let mut used = u128::from(*used);
                 let mut wait = 0;
-                for slice in slices {
+                for slice in slices.iter() {
                     if used + need <= capacity {
                         break;
                     }
@@ -200,21 +205,11 @@ impl State {
         let mut mark = 0;
         match (&mut self.0, shape.kind) {
             (Use::Bucket { used, .. }, Kind::Bucket { per, .. }) => {
-                *used = used.saturating_add(u128::from(amount) * u128::from(per));
+                let more = u128::from(amount) * u128::from(per);
+                *used = used.get().saturating_add(more).into();
             }
-            (Use::Window { slices, used }, Kind::Window { window }) if amount > 0 => {
-                *used = used.saturating_add(amount);
-                match slices.back_mut() {
-                    Some(slice) if now.mono <= slice.start.saturating_add(window / SLICES) => {
-                        slice.last = slice.last.max(now.mono);
-                        slice.amount = slice.amount.saturating_add(amount);
-                        mark = slice.start;
-                    }
-                    _ => {
-                        slices.push_back(Slice { start: now.mono, last: now.mono, amount });
-                        mark = now.mono;
-                    }
-                }
+            (Use::Window(slices), Kind::Window { window }) if amount > 0 => {
+                mark = slices.take(window, now.mono, amount);
             }
             (Use::Calendar { start, used, .. }, _) => {
                 *used = used.saturating_add(amount);
@@ -240,16 +235,10 @@ impl State {
         let rest = receipt.amount - spent;
         match (&mut self.0, shape.kind) {
             (Use::Bucket { used, .. }, Kind::Bucket { per, .. }) => {
-                *used = used.saturating_sub(u128::from(rest) * u128::from(per));
+                let back = u128::from(rest) * u128::from(per);
+                *used = used.get().saturating_sub(back).into();
             }
-            (Use::Window { slices, used }, _) => {
-                let found = slices.binary_search_by_key(&receipt.mark, |slice| slice.start);
-                if let Some(slice) = found.ok().and_then(|at| slices.get_mut(at)) {
-                    let rest = rest.min(slice.amount);
-                    slice.amount -= rest;
-                    *used = used.saturating_sub(rest);
-                }
-            }
+            (Use::Window(slices), _) => slices.give_back(receipt.mark, rest),
             // Taken in this period, or in one that this has come to hold.
             (Use::Calendar { start, used, .. }, _) if *start <= receipt.mark => {
                 *used = used.saturating_sub(rest);
@@ -262,10 +251,10 @@ impl State {
     pub fn used(&self, shape: &Shape) -> u64 {
         match (&self.0, shape.kind) {
             (Use::Bucket { used, .. }, Kind::Bucket { per, .. }) => {
-                clamp(used.div_ceil(per.max(1).into()))
+                clamp(used.get().div_ceil(per.max(1).into()))
             }
-            (Use::Window { used, .. } | Use::Calendar { used, .. }, _) => *used,
-            (Use::Concurrent { used }, _) => *used,
+            (Use::Window(slices), _) => slices.used(),
+            (Use::Calendar { used, .. } | Use::Concurrent { used }, _) => *used,
             _ => 0,
         }
     }
@@ -276,7 +265,7 @@ impl State {
         match (&self.0, shape.kind) {
             // Without the division.
             (Use::Bucket { used, .. }, Kind::Bucket { per, .. }) => {
-                *used >= u128::from(warn) * u128::from(per)
+                used.get() >= u128::from(warn) * u128::from(per)
             }
             _ => self.used(shape) >= warn,
         }
@@ -286,10 +275,10 @@ impl State {
     pub fn reset(&self, shape: &Shape, now: Now) -> Option<u64> {
         match (&self.0, shape.kind) {
             (Use::Bucket { used, .. }, Kind::Bucket { rate, .. }) => {
-                Some(clamp(used.div_ceil(rate.max(1).into())))
+                Some(clamp(used.get().div_ceil(rate.max(1).into())))
             }
-            (Use::Window { slices, .. }, Kind::Window { window }) => {
-                let last = slices.back().map(|slice| slice.last.saturating_add(window));
+            (Use::Window(slices), Kind::Window { window }) => {
+                let last = slices.iter().next_back().map(|slice| slice.last.saturating_add(window));
                 Some(last.map_or(0, |last| last.saturating_sub(now.mono)))
             }
             (Use::Calendar { end, .. }, _) => Some(end.saturating_sub(now.wall)),
@@ -300,9 +289,9 @@ impl State {
     /// Whether it can't be told from a new one.
     pub fn is_fresh(&self) -> bool {
         match &self.0 {
-            Use::Bucket { used, .. } => *used == 0,
-            Use::Window { used, .. } | Use::Calendar { used, .. } => *used == 0,
-            Use::Concurrent { used } => *used == 0,
+            Use::Bucket { used, .. } => used.get() == 0,
+            Use::Window(slices) => slices.used() == 0,
+            Use::Calendar { used, .. } | Use::Concurrent { used } => *used == 0,
         }
     }
 }
