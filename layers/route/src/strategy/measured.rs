@@ -1,6 +1,6 @@
 //! By what a request will cost and how long it will take.
 
-use super::{Entrant, Others, Rank, order::ranked, spread};
+use super::{Entrant, Others, Rank, Strategy, order::ranked, spread};
 use crate::{
     chance::Chance,
     set::{Few, MAX},
@@ -55,7 +55,7 @@ fn finish(
     ranks: &mut Few<Rank>,
     near: impl Fn(f32, f32) -> bool,
     score: impl Fn(f32, f32) -> f32,
-    chance: &Chance,
+    chance: Option<&Chance>,
 ) {
     let list = ranks.as_mut_slice();
     let best = list.first().map_or(0.0, |rank| rank.key);
@@ -69,7 +69,7 @@ fn finish(
     spread(list, near, chance, busy);
 }
 
-pub(super) fn latency(all: &[Entrant], others: &Others, chance: &Chance) -> Few<Rank> {
+pub(super) fn latency(all: &[Entrant], others: &Others, chance: Option<&Chance>) -> Few<Rank> {
     let usual = usual(all);
     let key = |one: &Entrant| match (one.latency, usual) {
         (Some(latency), _) => (latency, true),
@@ -83,7 +83,7 @@ pub(super) fn latency(all: &[Entrant], others: &Others, chance: &Chance) -> Few<
     ranks
 }
 
-pub(super) fn cost(all: &[Entrant], chance: &Chance) -> Few<Rank> {
+pub(super) fn cost(all: &[Entrant], chance: Option<&Chance>) -> Few<Rank> {
     let key = |one: &Entrant| (one.cost.unwrap_or(f32::INFINITY), true);
     let near = |best: f32, key: f32| key <= best * NEAR_COST;
     let mut ranks = ranked(all, key);
@@ -97,7 +97,7 @@ pub(super) fn score(
     all: &[Entrant],
     others: &Others,
     shares: (u32, u32),
-    chance: &Chance,
+    chance: Option<&Chance>,
 ) -> Few<Rank> {
     let total = (shares.0 as f32 + shares.1 as f32).max(1.0);
     let (for_latency, for_cost) = (shares.0 as f32 / total, shares.1 as f32 / total);
@@ -120,4 +120,63 @@ pub(super) fn score(
     let mut ranks = ranked(all, key);
     finish(all, &mut ranks, near, score, chance);
     ranks
+}
+
+/// Figures as they are told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) seconds: Option<f64>,
+    /// Nano-dollars.
+    pub(crate) nanos: Option<f64>,
+}
+
+/// Scores that are as good as each other but for rounding, as a logarithm.
+const ALIKE: f64 = 1e-5;
+
+impl Strategy {
+    /// Whether what it goes by is told.
+    pub(crate) fn knows(&self, told: Told) -> bool {
+        let (timed, priced) = (told.seconds.is_some(), told.nanos.is_some());
+        match self {
+            Self::Latency { .. } => timed,
+            Self::Cost => priced,
+            Self::Score { latency, cost } => (*latency == 0 || timed) && (*cost == 0 || priced),
+            _ => true,
+        }
+    }
+
+    /// By how much `other` is better by what is told, as the logarithm of a ratio; 0: it isn't, or
+    /// nobody knows.
+    pub(crate) fn beaten(&self, mine: Told, other: Told) -> f64 {
+        let lower = |mine: Option<f64>, other: Option<f64>, least: f64| match (mine, other) {
+            (Some(mine), Some(other)) if mine != other => (mine.max(least) / other.max(least)).ln(),
+            _ => 0.0,
+        };
+        let by = |mine: Option<f64>, other: Option<f64>| match mine > other {
+            true => lower(mine, other, f64::MIN_POSITIVE),
+            false => 0.0,
+        };
+        match self {
+            Self::Latency { .. } => by(mine.seconds, other.seconds),
+            Self::Cost => by(mine.nanos, other.nanos),
+            Self::Score { latency, cost } if self.knows(mine) && self.knows(other) => {
+                let (latency, cost) = (f64::from(*latency), f64::from(*cost));
+                let time = lower(mine.seconds, other.seconds, LEAST_LATENCY.into());
+                let price = lower(mine.nanos, other.nanos, LEAST_COST.into());
+                let gain = (latency * time + cost * price) / (latency + cost).max(1.0);
+                if gain > ALIKE { gain } else { 0.0 }
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// What is near the best, as such a logarithm.
+    pub(crate) fn slack(&self) -> f64 {
+        let near = match self {
+            Self::Latency { .. } => f64::from(NEAR_LATENCY).ln(),
+            Self::Cost => f64::from(NEAR_COST).ln(),
+            _ => f64::from(NEAR_SCORE),
+        };
+        near + ALIKE
+    }
 }
