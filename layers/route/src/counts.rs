@@ -37,15 +37,14 @@ impl Walk<'_> {
 }
 
 impl Branch {
-    /// What its strategy knows of each member that can be used.
-    pub(crate) fn entrants(&self, walk: &Walk<'_>) -> Few<Entrant> {
+    /// Puts down what its strategy knows of each member that can be used.
+    pub(crate) fn enter(&self, walk: &Walk<'_>, entrants: &mut Few<Entrant>) {
         let of = self.time(walk);
         let mine = match self.strategy {
             Strategy::Nearest => walk.scene.near.region(walk.scene.query),
             _ => None,
         };
         let limbs = self.usable(walk.usable);
-        let mut entrants = Few::new();
         for (at, limb) in self.limbs.iter().enumerate().filter(|(at, _)| limbs.contains(*at)) {
             entrants.push(limb.entrant(at, walk, (of, mine)));
         }
@@ -55,7 +54,6 @@ impl Branch {
                 one.able = limb.is_some_and(|limb| limb.is_able(walk));
             }
         }
-        entrants
     }
 
     /// The member that this request would go to first; `None`: turns or chance decide that.

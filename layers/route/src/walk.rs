@@ -197,7 +197,8 @@ impl Branch {
 
     /// The order of one that doesn't go by turns; without `chance`, that before any lot is drawn.
     pub(crate) fn compared(&self, walk: &Walk<'_>, chance: Option<&Chance>) -> Few<Rank> {
-        let entrants = self.entrants(walk);
+        let mut entrants = Few::new();
+        self.enter(walk, &mut entrants);
         let others = walk.others(&entrants, self.time(walk));
         let drawn = || chance.filter(|_| self.strategy.by().is_some()).map(Chance::draw);
         let key = self.key(walk).or_else(drawn).unwrap_or(0);

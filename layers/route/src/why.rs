@@ -51,31 +51,42 @@ impl Branch {
     /// own member, to the first of each other, and to those behind these.
     fn lead(&self, walk: &Walk<'_>, order: &Order, (ranks, starts): (&[Rank], Set)) -> Lead {
         let (strategy, of) = (&self.strategy, self.time(walk));
-        let told = |entry: &Entry| walk.told(usize::from(entry.place), of);
         let entries = order.entries.as_slice();
-        let Some(mine) = entries.first().map(told) else { return Lead::default() };
-        let beaten = |entry: &Entry| strategy.beaten(mine, told(entry));
-        // Of a pool its figure may be known and that of the place whose turn it is not.
-        let is_pool = self.members(ranks).next().is_some_and(|one| one.is_group());
-        let known = !is_pool || strategy.knows(mine);
-        if known && entries.iter().all(|entry| beaten(entry) <= 0.0) {
+        let Some(mine) = entries.first().map(|first| walk.told(first, of)) else {
             return Lead::default();
-        }
+        };
+        // Of a pool its figure may be known and that of the place whose turn it is not.
+        let is_pool = self.members(ranks).next().is_some_and(Limb::is_group);
+        let known = !is_pool || strategy.knows(mine);
         let near = matches!(ranks, [one, two, ..] if one.key >= two.key);
         let slack = if near { strategy.slack() } else { 0.0 };
+        let (mut beaten, mut better) = (false, Set::NONE);
+        for (at, entry) in entries.iter().enumerate() {
+            let told = walk.told(entry, of);
+            if strategy.beaten(mine, told, 0.0) {
+                beaten = true;
+                let much = !near || strategy.beaten(mine, told, slack);
+                better = if much { better.or(Set::one(at)) } else { better };
+            }
+        }
+        if known && !beaten {
+            return Lead::default();
+        }
         let own = starts.iter().nth(1).unwrap_or(entries.len());
-        let better = |at: &usize| entries.get(*at).is_some_and(|entry| beaten(entry) > slack);
-        let mates = (1..own).any(|at| better(&at));
-        let firsts = starts.iter().skip(1);
+        let mates = better.iter().any(|at| at < own);
         let mut members = self.members(ranks);
         let ours = members.next().map(|limb| limb.told(walk, of)).unwrap_or_default();
         let (mut counted, mut whole) = (false, false);
-        for (limb, start) in members.zip(firsts) {
-            let worse = strategy.beaten(ours, limb.told(walk, of)) > slack;
+        for (limb, start) in members.zip(starts.iter().skip(1)) {
+            // Between places all is said already.
+            let worse = match is_pool || limb.is_group() {
+                true => strategy.beaten(ours, limb.told(walk, of), slack),
+                false => better.contains(start),
+            };
             counted |= worse;
-            whole |= !worse && better(&start);
+            whole |= !worse && better.contains(start);
         }
-        let behind = (own..entries.len()).any(|at| !starts.contains(at) && better(&at));
+        let behind = better.without(starts).iter().any(|at| at >= own);
         let form = match (!known || mates, whole, behind) {
             (true, ..) => Form::Pool,
             (false, true, _) => Form::Whole,
@@ -87,12 +98,9 @@ impl Branch {
 }
 
 impl Walk<'_> {
-    fn told(&self, place: usize, of: Of) -> Told {
-        let known = self.scene.estimates.get(place).copied().unwrap_or_default();
-        Told {
-            seconds: known.latency(of).map(|latency| latency.as_secs_f64()),
-            nanos: known.cost.map(|cost| cost.nanos() as f64),
-        }
+    fn told(&self, entry: &Entry, of: Of) -> Told {
+        let known = self.scene.estimates.get(usize::from(entry.place));
+        known.map_or_else(Told::default, |known| known.told(of))
     }
 }
 
@@ -103,9 +111,11 @@ impl Limb {
 
     fn told(&self, walk: &Walk<'_>, of: Of) -> Told {
         if let Grown::Place(place) = &self.node {
-            return walk.told(*place, of);
+            let known = walk.scene.estimates.get(*place);
+            return known.map_or_else(Told::default, |known| known.told(of));
         }
         let whole = self.measured(walk, of, Figure::Told);
-        Told { seconds: whole.latency.map(f64::from), nanos: whole.cost.map(f64::from) }
+        let nanos = |seconds: f32| f64::from(seconds) * 1e9;
+        Told { time: whole.latency.map(nanos), cost: whole.cost.map(f64::from) }
     }
 }

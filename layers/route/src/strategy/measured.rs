@@ -125,9 +125,10 @@ pub(super) fn score(
 /// Figures as they are told.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Told {
-    pub(crate) seconds: Option<f64>,
+    /// Nanoseconds.
+    pub(crate) time: Option<f64>,
     /// Nano-dollars.
-    pub(crate) nanos: Option<f64>,
+    pub(crate) cost: Option<f64>,
 }
 
 /// Scores that are as good as each other but for rounding, as a logarithm.
@@ -136,7 +137,7 @@ const ALIKE: f64 = 1e-5;
 impl Strategy {
     /// Whether what it goes by is told.
     pub(crate) fn knows(&self, told: Told) -> bool {
-        let (timed, priced) = (told.seconds.is_some(), told.nanos.is_some());
+        let (timed, priced) = (told.time.is_some(), told.cost.is_some());
         match self {
             Self::Latency { .. } => timed,
             Self::Cost => priced,
@@ -145,38 +146,43 @@ impl Strategy {
         }
     }
 
-    /// By how much `other` is better by what is told, as the logarithm of a ratio; 0: it isn't, or
-    /// nobody knows.
-    pub(crate) fn beaten(&self, mine: Told, other: Told) -> f64 {
-        let lower = |mine: Option<f64>, other: Option<f64>, least: f64| match (mine, other) {
-            (Some(mine), Some(other)) if mine != other => (mine.max(least) / other.max(least)).ln(),
-            _ => 0.0,
-        };
-        let by = |mine: Option<f64>, other: Option<f64>| match mine > other {
-            true => lower(mine, other, f64::MIN_POSITIVE),
-            false => 0.0,
+    /// Whether `other` is better by what is told, and by more than `slack`; nobody knows: no.
+    pub(crate) fn beaten(&self, mine: Told, other: Told, slack: f64) -> bool {
+        let lower = |mine: Option<f64>, other: Option<f64>| {
+            mine.zip(other).is_some_and(|(mine, other)| other * (1.0 + slack) < mine)
         };
         match self {
-            Self::Latency { .. } => by(mine.seconds, other.seconds),
-            Self::Cost => by(mine.nanos, other.nanos),
+            Self::Latency { .. } => lower(mine.time, other.time),
+            Self::Cost => lower(mine.cost, other.cost),
             Self::Score { latency, cost } if self.knows(mine) && self.knows(other) => {
-                let (latency, cost) = (f64::from(*latency), f64::from(*cost));
-                let time = lower(mine.seconds, other.seconds, LEAST_LATENCY.into());
-                let price = lower(mine.nanos, other.nanos, LEAST_COST.into());
-                let gain = (latency * time + cost * price) / (latency + cost).max(1.0);
-                if gain > ALIKE { gain } else { 0.0 }
+                let ratio = |mine: Option<f64>, other: Option<f64>, least: f64| {
+                    mine.zip(other).map_or(1.0, |(mine, other)| mine.max(least) / other.max(least))
+                };
+                let shares = (f64::from(*latency), f64::from(*cost));
+                let time = ratio(mine.time, other.time, f64::from(LEAST_LATENCY) * 1e9);
+                let cost = ratio(mine.cost, other.cost, LEAST_COST.into());
+                gains((time, cost), shares, slack + ALIKE)
             }
-            _ => 0.0,
+            _ => false,
         }
     }
 
-    /// What is near the best, as such a logarithm.
+    /// What is near the best, for [`beaten`](Self::beaten).
     pub(crate) fn slack(&self) -> f64 {
         let near = match self {
-            Self::Latency { .. } => f64::from(NEAR_LATENCY).ln(),
-            Self::Cost => f64::from(NEAR_COST).ln(),
+            Self::Latency { .. } => f64::from(NEAR_LATENCY) - 1.0,
+            Self::Cost => f64::from(NEAR_COST) - 1.0,
             _ => f64::from(NEAR_SCORE),
         };
         near + ALIKE
     }
+}
+
+/// Whether the logarithm of two ratios' product, each to the power of its share, is above `least`.
+/// Mostly that is seen without a logarithm, which lies between `1 - 1/x` and `x - 1`.
+fn gains((time, cost): (f64, f64), shares: (f64, f64), least: f64) -> bool {
+    let least = least * (shares.0 + shares.1).max(1.0);
+    let both = |of: fn(f64) -> f64| shares.0 * of(time) + shares.1 * of(cost);
+    both(|ratio| ratio - 1.0) > least
+        && (both(|ratio| 1.0 - 1.0 / ratio) > least || both(f64::ln) > least)
 }
