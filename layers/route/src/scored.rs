@@ -233,7 +233,8 @@ impl Scored<'_> {
         };
         let mut chose = None;
         let mut parts = 0;
-        for stage in self.stages(standing, estimates).into_iter().flatten() {
+        let stages = self.stages(standing, estimates).into_iter().flatten();
+        for stage in stages.filter(|stage| !stage.places.is_empty()) {
             for tree in self.trees() {
                 let places = stage.places.and(tree.places).without(order.placed);
                 self.in_parts(tree, places, |part| {

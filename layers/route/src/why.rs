@@ -63,14 +63,17 @@ impl Branch {
         let (mut beaten, mut better) = (false, Set::NONE);
         for (at, entry) in entries.iter().enumerate() {
             let told = walk.told(entry, of);
-            if strategy.beaten(mine, told, 0.0) {
-                beaten = true;
-                let much = !near || strategy.beaten(mine, told, slack);
-                better = if much { better.or(Set::one(at)) } else { better };
+            if strategy.beaten(mine, told, slack) {
+                better = better.or(Set::one(at));
             }
+            beaten = beaten || strategy.beaten(mine, told, 0.0);
         }
         if known && !beaten {
             return Lead::default();
+        }
+        // Among places alone there is no more to tell.
+        if known && better.is_empty() && starts.len() == entries.len() {
+            return Lead { near, ..Lead::default() };
         }
         let own = starts.iter().nth(1).unwrap_or(entries.len());
         let mates = better.iter().any(|at| at < own);

@@ -154,6 +154,8 @@ impl Strategy {
         match self {
             Self::Latency { .. } => lower(mine.time, other.time),
             Self::Cost => lower(mine.cost, other.cost),
+            // As most are that stand behind the first.
+            Self::Score { .. } if other.time >= mine.time && other.cost >= mine.cost => false,
             Self::Score { latency, cost } if self.knows(mine) && self.knows(other) => {
                 let ratio = |mine: Option<f64>, other: Option<f64>, least: f64| {
                     mine.zip(other).map_or(1.0, |(mine, other)| mine.max(least) / other.max(least))
