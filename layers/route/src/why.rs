@@ -60,10 +60,14 @@ impl Branch {
         let known = !is_pool || strategy.knows(mine);
         let near = matches!(ranks, [one, two, ..] if one.key >= two.key);
         let slack = if near { strategy.slack() } else { 0.0 };
+        let places = known && starts.len() == entries.len();
         let (mut beaten, mut better) = (false, Set::NONE);
         for (at, entry) in entries.iter().enumerate() {
             let told = walk.told(entry, of);
             if strategy.beaten(mine, told, slack) {
+                if places {
+                    return Lead { near, counted: true, form: Form::Plain };
+                }
                 better = better.or(Set::one(at));
             }
             beaten = beaten || strategy.beaten(mine, told, 0.0);
@@ -71,8 +75,7 @@ impl Branch {
         if known && !beaten {
             return Lead::default();
         }
-        // Among places alone there is no more to tell.
-        if known && better.is_empty() && starts.len() == entries.len() {
+        if places {
             return Lead { near, ..Lead::default() };
         }
         let own = starts.iter().nth(1).unwrap_or(entries.len());
