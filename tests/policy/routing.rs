@@ -814,6 +814,27 @@ fn policy_strategies() {
     assert_eq!(parse(&expecting).routes[0].group.strategy, Strategy::Latency { of: Of::Whole });
 }
 
+#[test]
+fn more_samples_than_a_window_will_hold_are_warned_of() {
+    let warned = |routing: &str| -> Vec<String> {
+        let policy =
+            parse(&format!("routing: {{ {routing} }}\n{TWO}routes: [{{ targets: [openai] }}]"));
+        let told = policy.warnings.into_iter();
+        told.map(|w| format!("{} {}: {}", w.place, w.path, w.message)).collect()
+    };
+    for sensible in ["min_samples: 30000", "min_samples: 60000, window: 10m", "window: 1ms"] {
+        assert_eq!(warned(sensible), [""; 0], "{sensible}");
+    }
+    assert_eq!(
+        warned("min_samples: 1M, window: 10s"),
+        [
+            "policy.yaml:1:25 routing.min_samples: no target's figures would count before it has given \
+          100000 replies a second for the whole window (10 s): at most 1000 make sense with it"
+        ]
+    );
+    assert_eq!(warned("min_samples: 30001").len(), 1);
+}
+
 fn header(name: &'static str) -> By {
     By::Header(http::HeaderName::from_static(name))
 }

@@ -27,6 +27,8 @@ pub(crate) struct Journal {
     store: Arc<dyn LimitJournal>,
     /// Why the last attempt failed.
     failed: Mutex<Option<String>>,
+    /// Where what was saved is.
+    place: Mutex<Option<(u64, u64)>>,
     /// What was saved once, and is worth no memory. Held while something is saved: one at a time.
     stale: Mutex<Vec<Saved>>,
     /// The thread ends when this does.
@@ -58,7 +60,15 @@ impl Journal {
             StoreError::wrong("no thread for what limits remember").because(error)
         })?;
         let (failed, stale) = (Mutex::default(), Mutex::default());
-        Ok((Self { store, failed, stale, _open: open }, saved))
+        let place = Mutex::new(store.place());
+        Ok((Self { store, failed, place, stale, _open: open }, saved))
+    }
+
+    /// Whether what was saved is gone since this was last asked.
+    fn moved(&self) -> bool {
+        let mut place = self.place.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let now = self.store.place();
+        std::mem::replace(&mut *place, now) != now
     }
 
     /// Has these forgotten, before anything is saved again.
@@ -102,6 +112,9 @@ impl Shared {
     }
 
     fn save_all(&self, journal: &Journal, stale: &mut Vec<Saved>) -> Result<(), StoreError> {
+        if journal.moved() {
+            self.lock().tables.iter_mut().for_each(Table::touch_all);
+        }
         if !stale.is_empty() {
             journal.store.save(stale)?;
             *stale = Vec::new();

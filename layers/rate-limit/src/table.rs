@@ -127,6 +127,16 @@ impl Table {
         }
     }
 
+    /// As if all that is used were so since this moment.
+    pub(crate) fn touch_all(&mut self) {
+        for slot in 0..self.slots.len() {
+            if !self.slots[slot].is_unused() {
+                // The builder bounds max_keys below u32::MAX.
+                self.touch(slot as u32);
+            }
+        }
+    }
+
     /// A slot that has changed since it was last asked for.
     pub(crate) fn untouch(&mut self) -> Option<u32> {
         let slot = self.touched.as_mut()?.pop()?;

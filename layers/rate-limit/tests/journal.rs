@@ -59,6 +59,24 @@ fn used(layer: &RateLimitLayer<ByReply>, limit: &str, key: &Key) -> u64 {
 }
 
 #[tokio::test]
+async fn what_a_lost_file_knew_is_saved_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("limits.db");
+    let first = durable(file(&path), vec![tokens(month(100))]);
+    drop(call(&first, Some("ann"), 30, 10).await.unwrap());
+    first.save().unwrap();
+
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    // Nobody asks meanwhile.
+    assert!(first.save().unwrap_err().is_away());
+    first.save().unwrap();
+    let second = durable(file(&path), vec![tokens(month(100))]);
+    assert_eq!(used(&second, "month", &Key::from("ann")), 10);
+}
+
+#[tokio::test]
 async fn what_is_used_outlives_the_process() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("limits.db");

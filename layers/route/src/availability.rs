@@ -6,11 +6,11 @@ use tollway_core::Target;
 pub enum Availability {
     /// It can.
     Ready,
-    /// Its circuit breaker is open.
+    /// Its circuit breaker is open, and refuses whatever comes.
     BreakerOpen,
     /// One of its limits is full.
     LimitFull,
-    /// Its key is benched: refused by the provider, or out of money.
+    /// Its key is benched: refused by the provider, or out of money. What comes is refused.
     KeyBenched,
     /// Out for another reason, in a few words.
     Out(&'static str),
@@ -26,6 +26,12 @@ impl Availability {
             Self::KeyBenched => Some("key benched"),
             Self::Out(reason) => Some(reason),
         }
+    }
+
+    /// Whether a request that is sent there all the same is refused on the way, so that its provider
+    /// never sees it.
+    pub(crate) fn is_guarded(&self) -> bool {
+        matches!(self, Self::BreakerOpen | Self::KeyBenched)
     }
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tollway_core::Usd;
 
-use crate::{Figures, Of, Quantiles, Query, Traits};
+use crate::{Figures, Of, Quantiles, Query, Traits, strategy::Told};
 
 /// A place that always fails is not infinitely slow, or nothing could be compared with it.
 const LEAST_SUCCESS: f32 = 0.05;
@@ -56,12 +56,22 @@ impl Estimate {
 
     /// The 95th percentile; `None`: too little is known.
     pub(crate) fn latency(&self, of: Of) -> Option<Duration> {
+        self.nanos(of).map(Duration::from_nanos)
+    }
+
+    fn nanos(&self, of: Of) -> Option<u64> {
         let [first_token, whole] = self.p95;
         let nanos = match of {
             Of::FirstToken => first_token,
             Of::Whole => whole,
         };
-        (nanos > 0).then(|| Duration::from_nanos(nanos))
+        (nanos > 0).then_some(nanos)
+    }
+
+    /// The figures as they are told.
+    pub(crate) fn told(&self, of: Of) -> Told {
+        let time = self.nanos(of).map(|nanos| nanos as f64);
+        Told { time, cost: self.cost.map(|cost| cost.nanos() as f64) }
     }
 
     /// Seconds to expect, with what is under way and what fails.

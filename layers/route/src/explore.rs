@@ -3,7 +3,6 @@
 use tollway_core::PerMille;
 
 use crate::{
-    Strategy,
     estimate::Estimate,
     set::Set,
     tree::{Branch, Grown},
@@ -49,12 +48,7 @@ impl Branch {
     /// Those of its places that may come first in it.
     fn fronts(&self, walk: &Walk<'_>) -> Set {
         let usable = self.usable(walk.usable);
-        let first = match &self.strategy {
-            Strategy::Failover => usable.iter().next(),
-            Strategy::RoundRobin | Strategy::Weighted => None,
-            strategy if strategy.compares() => None,
-            _ => self.ranks(walk, false).as_slice().first().map(|rank| usize::from(rank.at)),
-        };
+        let first = if self.strategy.compares() { None } else { self.foremost(walk) };
         let limbs = first.map_or(usable, Set::one);
         let fronts = |at: usize| match self.limbs.get(at).map(|limb| &limb.node) {
             Some(Grown::Place(place)) => Set::one(*place).and(walk.usable),

@@ -7,10 +7,12 @@ use crate::Strategy;
 /// Places and groups of places, with the strategy that orders them.
 ///
 /// Groups nest. To its parent's strategy a group is one member: weights, turns and shares are its
-/// own, whatever the number of its members. Where members are compared it counts as whoever of it goes
-/// first: the first that is left of a failover, the best where it compares as well, and the mean, by
-/// weight, of those that take turns; and it is as busy as all of them. A plan names a group's places one
-/// behind the other.
+/// own, whatever the number of its members. Where members are compared it counts as the place that
+/// this request would go to first in it: the first that is left of a failover, the best where it
+/// compares as well, the nearest, the one its affinity or split names. Where turns or chance decide who
+/// that is, it counts as the mean of them all by how often each is first, of a figure that those have
+/// that are first in most cases; of others it has none. It is as busy as all of them. A plan names a
+/// group's places one behind the other.
 ///
 /// ```
 /// use tollway_core::Target;

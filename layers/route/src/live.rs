@@ -1,17 +1,21 @@
-use std::sync::Arc;
+use std::{
+    cell::{Cell, OnceCell},
+    sync::Arc,
+};
 
 use tollway_core::{Needs, PerMille, Plan, Target};
 
 use crate::{
-    Group, Lack, NoneAble, Of, Prefer, Query, Route, Rule, TargetState,
+    Availability, Group, Lack, NoneAble, Of, Prefer, Query, Route, Rule, TargetState,
     builder::Sources,
     chance::hash,
+    order::Order,
     resolved::{Out, Places, Resolved},
     rules::Judge,
     scored::{Bounds, Scored},
     set::Set,
     tree::Tree,
-    walk::{Order, Scene},
+    walk::Scene,
     write,
 };
 
@@ -58,6 +62,17 @@ pub(crate) struct Standing {
     pub(crate) out: Out,
     /// Why those that are usable are tried although they should not be.
     pub(crate) resort: Option<&'static str>,
+    /// Of those, whom nothing is sent to: what guards them refuses it.
+    pub(crate) guarded: Set,
+}
+
+impl Standing {
+    /// Who comes before whom whatever the strategy says, and why where it is for this reason: what would
+    /// only be refused uses up attempts.
+    pub(crate) fn parts(&self) -> [(Set, Option<&'static str>); 2] {
+        let unsent = Some("last resort: every target is out, and nothing is sent to this one");
+        [(self.usable.without(self.guarded), self.resort), (self.guarded, unsent)]
+    }
 }
 
 impl LiveRoute {
@@ -140,16 +155,18 @@ impl LiveRoute {
             let head = write::Head { route: self, rule: None, tree: &self.tree };
             return Err(refuse(&head, among, &standing.out, query));
         }
-        let choice = self.tree.choose(standing.usable);
+        let parts = standing.parts();
+        let first = parts.iter().find(|(places, _)| !places.is_empty());
+        let choice = self.tree.choose(first.map_or(standing.usable, |(places, _)| *places));
         let make = || {
             let (traits, chance, near) = (&among.traits, &sources.chance, &self.route.near);
-            let of = of(query, sources.expect);
-            let (usable, resort) = (standing.usable, standing.resort);
-            let explore = PerMille::ZERO;
-            let scene =
-                Scene { query, estimates: &[], traits, chance, near, of, all: usable, explore };
+            let (of, all, explore) = (of(query, sources.expect), standing.usable, PerMille::ZERO);
+            let (prefix, estimates) = (&OnceCell::new(), &[][..]);
+            let scene = Scene { query, prefix, estimates, traits, chance, near, of, all, explore };
             let mut order = Order::new();
-            self.tree.arrange(&scene, Some(&choice), usable, resort, &mut order);
+            for (places, said) in parts {
+                self.tree.arrange(&scene, Some(&choice), places, said, &mut order);
+            }
             let head = write::Head { route: self, rule: None, tree: &self.tree };
             write::plan(&head, among, &standing.out, &order, (&[], of))
         };
@@ -199,9 +216,13 @@ pub(crate) fn standing(
     (state, tracked): (&impl TargetState, bool),
 ) -> Standing {
     let needs = query.needs();
+    let guarded = Cell::new(Set::NONE);
     let unready = |at: usize| {
-        let reason = among.targets.get(at).and_then(|it| state.availability(it).reason());
-        reason.or_else(|| {
+        let state = among.targets.get(at).map(|it| state.availability(it));
+        if state.as_ref().is_some_and(Availability::is_guarded) {
+            guarded.set(guarded.get().or(Set::one(at)));
+        }
+        state.and_then(|state| state.reason()).or_else(|| {
             let live = among.live.get(at).filter(|_| tracked)?;
             live.is_down(query.now).then_some("it doesn't answer of late")
         })
@@ -241,7 +262,8 @@ pub(crate) fn standing(
         let usable = if ready.is_empty() { left } else { ready };
         (usable, Some("last resort: no target is known to be able"))
     };
-    Standing { usable, out, resort }
+    let guarded = guarded.get().and(usable);
+    Standing { usable, out, resort, guarded }
 }
 
 /// Nobody can serve the request; `out` says of each why.

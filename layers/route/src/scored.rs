@@ -1,6 +1,6 @@
 //! Decisions that look at figures or at what is asked.
 
-use std::time::Duration;
+use std::{cell::OnceCell, time::Duration};
 
 use tollway_core::{PerMille, Plan, Usd};
 
@@ -10,10 +10,11 @@ use crate::{
     chance::Chance,
     estimate::Estimate,
     live::{self, LiveRoute, LiveRule, Standing},
+    order::{Order, Score},
     resolved::Resolved,
     set::{MAX, Set},
     tree::Tree,
-    walk::{Order, Scene, Score},
+    walk::Scene,
     write,
 };
 
@@ -164,8 +165,11 @@ impl Scored<'_> {
         let mut estimates = [Estimate::default(); MAX];
         self.estimate(standing.usable, &mut estimates);
         let mut order = Order::new();
-        for (place, reason) in then.filter(|(place, _)| standing.usable.contains(*place)) {
-            order.push(place, standing.resort.unwrap_or(reason), Score::default());
+        let then = then.filter(|(place, _)| standing.usable.contains(*place));
+        for (place, reason) in then {
+            let [_, (guarded, unsent)] = standing.parts();
+            let said = if guarded.contains(place) { unsent } else { standing.resort };
+            order.push(place, said.unwrap_or(reason), Score::default());
         }
         // What was out when the plan was made and is back.
         self.fill(standing, &estimates, &mut order);
@@ -218,6 +222,7 @@ impl Scored<'_> {
     fn fill(&self, standing: &Standing, estimates: &Estimates, order: &mut Order) -> &Tree {
         let scene = Scene {
             query: self.query,
+            prefix: &OnceCell::new(),
             estimates,
             traits: &self.among.traits,
             chance: self.chance,
@@ -228,7 +233,8 @@ impl Scored<'_> {
         };
         let mut chose = None;
         let mut parts = 0;
-        for stage in self.stages(standing, estimates) {
+        let stages = self.stages(standing, estimates).into_iter().flatten();
+        for stage in stages.filter(|stage| !stage.places.is_empty()) {
             for tree in self.trees() {
                 let places = stage.places.and(tree.places).without(order.placed);
                 self.in_parts(tree, places, |part| {
@@ -253,21 +259,24 @@ impl Scored<'_> {
         chose.unwrap_or(self.first_tree())
     }
 
-    /// What is within the bounds, then what may be, then what is above them.
-    fn stages(&self, standing: &Standing, estimates: &Estimates) -> [Stage; 3] {
-        let (usable, of) = (standing.usable, self.bounds_of());
-        let those = |holds: &dyn Fn(&Estimate) -> bool| match self.bounds.any() {
-            true => usable.filter(|at| estimates.get(at).is_some_and(holds)),
-            false => Set::NONE,
-        };
-        let above = those(&|one| self.bounds.exceeds(one, of));
-        let doubtful = those(&|one| self.bounds.doubts(one)).without(above);
-        let stage = |places, said| Stage { places, said: standing.resort.or(said) };
-        [
-            stage(usable.without(above).without(doubtful), None),
-            stage(doubtful, Some("no price is known to hold against the bound on cost")),
-            stage(above, Some("above the bound on cost or latency")),
-        ]
+    /// What is within the bounds, then what may be, then what is above them; and as the last resort
+    /// whatever can be asked before what can't.
+    fn stages(&self, standing: &Standing, estimates: &Estimates) -> [[Stage; 3]; 2] {
+        let of = self.bounds_of();
+        standing.parts().map(|(usable, resort)| {
+            let those = |holds: &dyn Fn(&Estimate) -> bool| match self.bounds.any() {
+                true => usable.filter(|at| estimates.get(at).is_some_and(holds)),
+                false => Set::NONE,
+            };
+            let above = those(&|one| self.bounds.exceeds(one, of));
+            let doubtful = those(&|one| self.bounds.doubts(one)).without(above);
+            let stage = |places, said| Stage { places, said: resort.or(said) };
+            [
+                stage(usable.without(above).without(doubtful), None),
+                stage(doubtful, Some("no price is known to hold against the bound on cost")),
+                stage(above, Some("above the bound on cost or latency")),
+            ]
+        })
     }
 
     /// The share of decisions that explore. What has failed once should not be tried with the unknown,

@@ -1,22 +1,25 @@
 //! One decision's way through a tree.
 
-use std::cmp::Ordering;
+use std::cell::OnceCell;
 
 use tollway_core::PerMille;
 
 use crate::{
-    Near, Of, Query, Strategy, Traits,
-    chance::Chance,
+    By, Near, Of, Query, Strategy, Traits,
+    chance::{Chance, mix},
     estimate::Estimate,
-    set::{Few, MAX, Set},
-    strategy::{self, Entrant, Goes, Lead, Others, Rank},
-    tree::{Branch, Choice, Grown, Limb, Tree},
+    order::{Order, Score},
+    set::{Few, Set},
+    strategy::{self, Lead, Rank, Scope},
+    tree::{Branch, Choice, Grown, Tree},
 };
 
 /// What one decision goes by.
 #[derive(Clone, Copy)]
 pub(crate) struct Scene<'a> {
     pub(crate) query: &'a Query<'a>,
+    /// The number of its prompt's start, once it was read.
+    pub(crate) prefix: &'a OnceCell<Option<u64>>,
     pub(crate) estimates: &'a [Estimate],
     pub(crate) traits: &'a [Traits],
     pub(crate) chance: &'a Chance,
@@ -27,92 +30,6 @@ pub(crate) struct Scene<'a> {
     pub(crate) all: Set,
     /// The share of decisions that explore.
     pub(crate) explore: PerMille,
-}
-
-/// Places in the order to try them.
-#[derive(Debug)]
-pub(crate) struct Order {
-    pub(crate) entries: Few<Entry>,
-    pub(crate) placed: Set,
-    /// How far the first is ahead of the second, 0 to 1; `None`: they were not compared.
-    pub(crate) lead: Option<f32>,
-    /// The entry that the first was compared with.
-    pub(crate) rival: Option<usize>,
-    /// Why the first is first has been said.
-    told: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Entry {
-    pub(crate) place: u8,
-    /// `None` only where nothing is.
-    pub(crate) reason: Option<&'static str>,
-    pub(crate) score: Score,
-}
-
-/// How good a place is, 0 to 1. The default, of one that was not compared, is all zeros, which
-/// costs next to nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Score {
-    /// Beside the best of those it was compared with.
-    beside: f32,
-    /// How good that one was, by the group's strategy: the logarithm of its key.
-    best: f32,
-    /// The group's number, counted from 1.
-    group: u8,
-}
-
-impl Score {
-    /// `None`: it was not compared.
-    pub(crate) fn get(self) -> Option<PerMille> {
-        (self.group > 0).then(|| PerMille::of(self.beside))
-    }
-
-    /// That of a place or group within the one that has this score.
-    fn within(self, beside: Option<f32>, (group, best): (usize, f32)) -> Self {
-        match beside {
-            None => self,
-            // A group is as good as its best place.
-            Some(beside) if self.group > 0 => Self { beside: self.beside * beside, ..self },
-            Some(beside) => Self { beside, best, group: u8::try_from(group + 1).unwrap_or(0) },
-        }
-    }
-}
-
-impl Order {
-    pub(crate) fn new() -> Self {
-        Self { entries: Few::new(), placed: Set::NONE, lead: None, rival: None, told: false }
-    }
-
-    pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Score) {
-        self.placed = self.placed.or(Set::one(place));
-        let place = u8::try_from(place).unwrap_or(0);
-        self.entries.push(Entry { place, reason: Some(reason), score });
-    }
-
-    /// Scores these places, all of one tree, beside the best of all that their group ranked: until
-    /// now each part of the plan has a best of its own.
-    pub(crate) fn level(&mut self, places: Set) {
-        let mut bests = [f32::INFINITY; MAX + 1];
-        let of = |score: &Score| usize::from(score.group);
-        for score in self.scores(places) {
-            if let Some(best) = bests.get_mut(of(score)) {
-                *best = best.min(score.best);
-            }
-        }
-        for score in self.scores(places) {
-            let best = bests.get(of(score)).copied().unwrap_or(score.best);
-            if best < score.best {
-                score.beside *= (best - score.best).exp();
-            }
-        }
-    }
-
-    fn scores(&mut self, places: Set) -> impl Iterator<Item = &mut Score> {
-        let mine = move |entry: &&mut Entry| places.contains(usize::from(entry.place));
-        let entries = self.entries.as_mut_slice().iter_mut();
-        entries.filter(mine).map(|entry| &mut entry.score).filter(|score| score.group > 0)
-    }
 }
 
 impl Tree {
@@ -132,7 +49,7 @@ impl Tree {
         }
         let lead = order.placed.is_empty();
         let walk = Walk { scene, choice, usable, said, part: usable != scene.all };
-        let head = if lead { walk.reason(&self.root.strategy) } else { "failover" };
+        let head = if lead { walk.reason(&self.root) } else { "failover" };
         let (head, next) = (said.unwrap_or(head), said.unwrap_or("failover"));
         let tells = lead && said.is_none();
         let (score, explores) = (Score::default(), lead);
@@ -152,23 +69,24 @@ pub(crate) struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn reason(&self, strategy: &Strategy) -> &'static str {
-        strategy.reason(Lead::Figures, self.part)
+    fn reason(&self, branch: &Branch) -> &'static str {
+        branch.strategy.reason(Lead::default(), self.scope(branch))
     }
 
-    /// What is known of the rest of the plan, where nothing is of these.
-    fn others(&self, entrants: &Few<Entrant>, of: Of) -> Others {
-        let Scene { all, estimates, .. } = *self.scene;
-        let none = |known: &dyn Fn(&Entrant) -> Option<f32>| {
-            all != self.usable && entrants.as_slice().iter().all(|one| known(one).is_none())
-        };
-        let each = || all.iter().filter_map(|place| estimates.get(place));
-        let median =
-            |known: &dyn Fn(&Estimate) -> Option<f32>| strategy::median(each().filter_map(known));
-        Others {
-            latency: none(&|one| one.latency).then(|| median(&|one| one.expected(of))).flatten(),
-            peak: none(&|one| one.peak).then(|| median(&|one| one.peak)).flatten(),
-            priced: none(&|one| one.cost) && each().any(|one| one.dearness.is_some()),
+    /// Whom a group's first was compared with.
+    pub(crate) fn scope(&self, branch: &Branch) -> Scope {
+        match branch.places().and(self.usable) == self.usable {
+            false => Scope::Pool,
+            true if self.part => Scope::PutFirst,
+            true => Scope::All,
+        }
+    }
+
+    /// The number of what makes requests the same.
+    pub(crate) fn key(&self, by: &By) -> Option<u64> {
+        match by {
+            By::Prompt => *self.scene.prefix.get_or_init(|| self.scene.query.prefix().map(mix)),
+            _ => strategy::key(by, self.scene.query),
         }
     }
 }
@@ -197,6 +115,7 @@ impl Branch {
             None => (*walk, spot),
             Some((place, why)) => {
                 order.push(place, walk.said.unwrap_or(why), Score::default());
+                order.told = true;
                 let behind = Spot { lead: false, tells: false, head: spot.next, ..spot };
                 (Walk { usable: walk.usable.without(Set::one(place)), ..*walk }, behind)
             }
@@ -208,14 +127,19 @@ impl Branch {
         let compared = (self.number, self.strategy.best(ranks.as_slice()));
         let measures = spot.tells && self.strategy.measures();
         let measured = spot.measured || (measures && ranks.as_slice().len() > 1);
-        let mut rival = None;
+        let unknown =
+            spot.tells && ranks.as_slice().len() > 1 && self.shrugs(walk, ranks.as_slice());
+        let first = if unknown { self.strategy.shrug() } else { spot.head };
+        // Where in the order each member begins, and the second.
+        let (mut starts, mut rival) = (Set::NONE, None);
         for (index, rank) in ranks.as_slice().iter().enumerate() {
             if index == 1 && measures && !order.told {
                 rival = Some(order.entries.as_slice().len());
             }
+            starts = starts.or(Set::one(order.entries.as_slice().len()));
             let Some(limb) = self.limbs.get(usize::from(rank.at)) else { continue };
             let score = spot.score.within(rank.score, compared);
-            let head = if index == 0 { spot.head } else { spot.next };
+            let head = if index == 0 { first } else { spot.next };
             match &limb.node {
                 Grown::Place(place) => order.push(*place, head, score),
                 Grown::Group(branch) => {
@@ -225,7 +149,7 @@ impl Branch {
                     let telling = inner.measures() || (inner.compares() && !measured);
                     let tells = lead && walk.said.is_none() && telling;
                     let tells = tells && branch.usable(walk.usable).len() > 1;
-                    let head = if tells { walk.reason(inner) } else { head };
+                    let head = if tells { walk.reason(branch) } else { head };
                     let next = walk.said.unwrap_or("next of its pool");
                     let explores = spot.explores && !self.strategy.explores();
                     let spot = Spot { lead, tells, explores, measured, head, next, score };
@@ -237,63 +161,15 @@ impl Branch {
             return;
         }
         order.rival = rival;
-        let reason = self.blind(walk).unwrap_or_else(|| {
-            let lead = match ranks.as_slice() {
-                [one, two, ..] if one.key > two.key => Lead::Share,
-                _ => self.lead(walk, order, rival),
-            };
-            self.strategy.reason(lead, walk.part)
-        });
+        let reason = self.why(walk, order, (ranks.as_slice(), starts));
         if let [first, ..] = order.entries.as_mut_slice() {
             first.reason = Some(reason);
         }
     }
 
-    /// Why its first member is first, where what it goes by isn't known of any place.
-    fn blind(&self, walk: &Walk<'_>) -> Option<&'static str> {
-        let of = self.time(walk);
-        let mine = || self.places().and(walk.usable).iter();
-        let known = || mine().filter_map(|place| walk.scene.estimates.get(place));
-        let timed = known().any(|one| one.latency(of).is_some());
-        self.strategy.blind(timed, known().any(|one| one.cost.is_some()))
-    }
-
     /// Which time it goes by.
     pub(crate) fn time(&self, walk: &Walk<'_>) -> Of {
         self.strategy.of().flatten().unwrap_or(walk.scene.of)
-    }
-
-    /// Whether the first entry is first by the figures that are told of it and the others. Those
-    /// before its rival are of the same member.
-    fn lead(&self, walk: &Walk<'_>, order: &Order, rival: Option<usize>) -> Lead {
-        let of = self.time(walk);
-        let mut told = order.entries.as_slice().iter().map(|entry| {
-            let known = walk.scene.estimates.get(usize::from(entry.place));
-            known.map_or((None, None), |known| (known.latency(of), known.cost))
-        });
-        let Some((time, cost)) = told.next() else { return Lead::Figures };
-        let known = match self.strategy {
-            Strategy::Latency { .. } => time.is_some(),
-            Strategy::Cost => cost.is_some(),
-            _ => time.is_some() || cost.is_some(),
-        };
-        if !known {
-            return Lead::Pool;
-        }
-        let better = told.position(|(other_time, other_cost)| {
-            let times = time.zip(other_time).map_or(Ordering::Equal, |(one, two)| one.cmp(&two));
-            let costs = cost.zip(other_cost).map_or(Ordering::Equal, |(one, two)| one.cmp(&two));
-            match self.strategy {
-                Strategy::Latency { .. } => times.is_gt(),
-                Strategy::Cost => costs.is_gt(),
-                _ => times.max(costs).is_gt() && times.min(costs).is_ge(),
-            }
-        });
-        match better {
-            None => Lead::Figures,
-            Some(behind) if rival.is_none_or(|rival| behind + 1 < rival) => Lead::Pool,
-            Some(_) => Lead::More,
-        }
     }
 
     /// What is told of the group that decides who is first of all.
@@ -316,110 +192,23 @@ impl Branch {
             );
             return self.turns.order(first, self.limbs.len(), limbs);
         }
-        let mine = match self.strategy {
-            Strategy::Nearest => walk.scene.near.region(walk.scene.query),
-            _ => None,
-        };
-        let scene = walk.scene;
-        let of = self.time(walk);
+        self.compared(walk, Some(walk.scene.chance))
+    }
+
+    /// The order of one that doesn't go by turns; without `chance`, that before any lot is drawn.
+    pub(crate) fn compared(&self, walk: &Walk<'_>, chance: Option<&Chance>) -> Few<Rank> {
         let mut entrants = Few::new();
-        for (at, limb) in self.limbs.iter().enumerate().filter(|(at, _)| limbs.contains(*at)) {
-            entrants.push(limb.entrant(at, walk, (of, mine)));
-        }
-        if self.strategy == Strategy::Capability {
-            for one in entrants.as_mut_slice() {
-                let limb = self.limbs.get(usize::from(one.at));
-                one.able = limb.is_some_and(|limb| limb.is_able(walk));
-            }
-        }
-        let others = walk.others(&entrants, of);
-        strategy::rank(&self.strategy, &entrants, &others, (scene.query, scene.chance, self.salt))
-    }
-}
-
-impl Branch {
-    /// A group is compared by whoever of it would go first, and is as busy as all of them.
-    fn measured(&self, walk: &Walk<'_>, of: Of) -> Entrant {
-        let usable = self.usable(walk.usable);
-        let goes = self.strategy.goes();
-        let (mut latency, mut cost, mut peak) = Default::default();
-        let (mut in_flight, mut unpriced) = (0_u32, false);
-        for (_, limb) in self.limbs.iter().enumerate().filter(|(at, _)| usable.contains(*at)) {
-            let (one, weight) = (limb.measured(walk, of), limb.weight.max(1) as f32);
-            Whole::add(&mut latency, one.latency, weight, goes);
-            unpriced |= goes == Goes::InTurn && one.cost.is_none();
-            Whole::add(&mut cost, one.cost, weight, goes);
-            Whole::add(&mut peak, one.peak, weight, goes);
-            in_flight = in_flight.saturating_add(one.in_flight);
-        }
-        // Whose turn may be that of one without a price has none either.
-        let cost = cost.value.filter(|_| !unpriced);
-        let (latency, peak) = (latency.value, peak.value);
-        Entrant { latency, cost, peak, in_flight, ..Entrant::default() }
-    }
-}
-
-/// A figure of a group: of the first of its members where that one goes first, else of those that
-/// have it.
-#[derive(Clone, Copy, Default)]
-struct Whole {
-    value: Option<f32>,
-    weight: f32,
-    begun: bool,
-}
-
-impl Whole {
-    fn add(&mut self, one: Option<f32>, weight: f32, goes: Goes) {
-        let follows = std::mem::replace(&mut self.begun, true);
-        let Some(one) = one.filter(|_| goes != Goes::First || !follows) else { return };
-        self.value = Some(match (self.value, goes) {
-            (None, _) | (_, Goes::First) => one,
-            (Some(best), Goes::Best) => best.min(one),
-            (Some(mean), Goes::InTurn) => {
-                (mean * self.weight + one * weight) / (self.weight + weight)
-            }
-        });
-        self.weight += weight;
-    }
-}
-
-impl Limb {
-    /// Whether one of its places is known to be able.
-    fn is_able(&self, walk: &Walk<'_>) -> bool {
-        let (query, traits) = (walk.scene.query, walk.scene.traits);
-        let able = |traits: &Traits| traits.surely_able(query.ask, query.needs());
-        self.places.and(walk.usable).iter().any(|place| traits.get(place).is_some_and(able))
+        self.enter(walk, &mut entrants);
+        let others = walk.others(&entrants, self.time(walk));
+        let drawn = || chance.filter(|_| self.strategy.by().is_some()).map(Chance::draw);
+        let key = self.key(walk).or_else(drawn).unwrap_or(0);
+        strategy::rank(&self.strategy, &entrants, &others, (key, chance))
     }
 
-    /// What it is compared by: nothing but figures.
-    fn measured(&self, walk: &Walk<'_>, of: Of) -> Entrant {
-        match &self.node {
-            Grown::Group(branch) => branch.measured(walk, of),
-            Grown::Place(place) => {
-                walk.scene.estimates.get(*place).map_or_else(Entrant::default, |estimate| Entrant {
-                    latency: estimate.expected(of),
-                    cost: estimate.dearness,
-                    peak: estimate.peak,
-                    in_flight: estimate.in_flight,
-                    ..Entrant::default()
-                })
-            }
-        }
-    }
-
-    fn entrant(&self, at: usize, walk: &Walk<'_>, (of, mine): (Of, Option<&str>)) -> Entrant {
-        let mut entrant = Entrant {
-            at: u8::try_from(at).unwrap_or(0),
-            weight: self.weight,
-            identity: self.identity,
-            ..self.measured(walk, of)
-        };
-        if let Some(mine) = mine {
-            let places = self.places.and(walk.usable);
-            let first = places.iter().next().and_then(|place| walk.scene.traits.get(place));
-            let theirs = self.region.as_ref().or(first.and_then(|traits| traits.region.as_ref()));
-            entrant.away = walk.scene.near.away(theirs.map(|region| &**region), mine);
-        }
-        entrant
+    /// The number of what makes requests the same, where it goes by that; splits are independent of
+    /// each other.
+    pub(crate) fn key(&self, walk: &Walk<'_>) -> Option<u64> {
+        let key = walk.key(self.strategy.by()?)?;
+        Some(if matches!(self.strategy, Strategy::Split { .. }) { key ^ self.salt } else { key })
     }
 }

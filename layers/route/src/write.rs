@@ -8,9 +8,9 @@ use crate::{
     Of,
     estimate::Estimate,
     live::{LiveRoute, LiveRule},
+    order::Order,
     resolved::Resolved,
     tree::Tree,
-    walk::Order,
 };
 
 /// Samples at which half the confidence is there that samples can give.

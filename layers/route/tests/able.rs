@@ -45,7 +45,10 @@ fn what_surely_cannot_serve_a_request_is_passed_over_with_the_reason() {
     };
     let plan = router.decide(&query(&asked), &out).unwrap();
     assert_eq!(candidates(&plan), ["seeing/m"]);
-    assert_eq!(plan.candidates[0].reason, "last resort: every target is out");
+    assert_eq!(
+        plan.candidates[0].reason,
+        "last resort: every target is out, and nothing is sent to this one"
+    );
     let told = [("blind/m", "it can't see images"), ("seeing/m", "breaker open")];
     assert_eq!(rejected(&plan), told.map(|(target, why)| (target.to_owned(), why)));
 }

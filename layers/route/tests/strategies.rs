@@ -236,7 +236,8 @@ fn a_group_counts_as_whoever_goes_first_and_keeps_its_own_order() {
     let plan = router.decide(&at("/"), &()).unwrap();
     assert_eq!(candidates(&plan), ["d", "a", "c"]);
     let reasons: Vec<_> = plan.candidates.iter().map(|one| one.reason).collect();
-    assert_eq!(reasons, ["lowest p95 to the first token", "next of its pool", "failover"]);
+    let best = "lowest p95 to the first token of its pool";
+    assert_eq!(reasons, [best, "next of its pool", "failover"]);
     assert!(plan.confidence > PerMille::ZERO);
 }
 

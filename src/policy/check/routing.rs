@@ -16,6 +16,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const EXPLORE: PerMille = PerMille::new(50);
 const PACING: ProbePacing =
     ProbePacing { every: Duration::from_secs(30), jitter: 200, at_most: Duration::from_secs(600) };
+/// Replies a second that hardly any target gives all the time.
+const MANY_REPLIES: f64 = 100.0;
 /// Decisions kept at most; each is about a kilobyte.
 const MOST_DECISIONS: u64 = 100_000;
 
@@ -37,9 +39,21 @@ pub(super) fn routing(written: &PolicyWritten, check: &mut Check<'_, '_>) -> Rou
         let quote = check.reader.quote(at);
         check.reader.wrong(at, format!("`{quote}` is too large")).expected("at most 100000");
     }
+    let min_samples = check.at_least_one_u32(&written.min_samples, 10);
+    let window = positive(&written.window, 300 * SECOND, check);
+    let (wanted, seconds) = (f64::from(min_samples.get()), window.as_secs_f64());
+    let most = (MANY_REPLIES * seconds).floor().max(1.0);
+    if let Some(at) = written.min_samples.as_ref().filter(|_| wanted > most) {
+        let a_second = (wanted / seconds).ceil();
+        let message = format!(
+            "no target's figures would count before it has given {a_second} replies a second for the \
+             whole window ({seconds} s): at most {most} make sense with it"
+        );
+        check.warn(at.span, &at.path, message);
+    }
     Routing {
-        min_samples: check.at_least_one_u32(&written.min_samples, 10),
-        window: positive(&written.window, 300 * SECOND, check),
+        min_samples,
+        window,
         explore: written.explore.as_ref().map_or(EXPLORE, |at| PerMille::of(at.value.0 as f32)),
         expect: expect.map(|at| at.value.into()),
         header: match written.header.as_ref().map(|at| at.value) {

@@ -1,6 +1,6 @@
 //! By what a request will cost and how long it will take.
 
-use super::{Entrant, Others, Rank, order::ranked, spread};
+use super::{Entrant, Others, Rank, Strategy, order::ranked, spread};
 use crate::{
     chance::Chance,
     set::{Few, MAX},
@@ -55,7 +55,7 @@ fn finish(
     ranks: &mut Few<Rank>,
     near: impl Fn(f32, f32) -> bool,
     score: impl Fn(f32, f32) -> f32,
-    chance: &Chance,
+    chance: Option<&Chance>,
 ) {
     let list = ranks.as_mut_slice();
     let best = list.first().map_or(0.0, |rank| rank.key);
@@ -69,7 +69,7 @@ fn finish(
     spread(list, near, chance, busy);
 }
 
-pub(super) fn latency(all: &[Entrant], others: &Others, chance: &Chance) -> Few<Rank> {
+pub(super) fn latency(all: &[Entrant], others: &Others, chance: Option<&Chance>) -> Few<Rank> {
     let usual = usual(all);
     let key = |one: &Entrant| match (one.latency, usual) {
         (Some(latency), _) => (latency, true),
@@ -83,7 +83,7 @@ pub(super) fn latency(all: &[Entrant], others: &Others, chance: &Chance) -> Few<
     ranks
 }
 
-pub(super) fn cost(all: &[Entrant], chance: &Chance) -> Few<Rank> {
+pub(super) fn cost(all: &[Entrant], chance: Option<&Chance>) -> Few<Rank> {
     let key = |one: &Entrant| (one.cost.unwrap_or(f32::INFINITY), true);
     let near = |best: f32, key: f32| key <= best * NEAR_COST;
     let mut ranks = ranked(all, key);
@@ -97,7 +97,7 @@ pub(super) fn score(
     all: &[Entrant],
     others: &Others,
     shares: (u32, u32),
-    chance: &Chance,
+    chance: Option<&Chance>,
 ) -> Few<Rank> {
     let total = (shares.0 as f32 + shares.1 as f32).max(1.0);
     let (for_latency, for_cost) = (shares.0 as f32 / total, shares.1 as f32 / total);
@@ -120,4 +120,71 @@ pub(super) fn score(
     let mut ranks = ranked(all, key);
     finish(all, &mut ranks, near, score, chance);
     ranks
+}
+
+/// Figures as they are told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    /// Nanoseconds.
+    pub(crate) time: Option<f64>,
+    /// Nano-dollars.
+    pub(crate) cost: Option<f64>,
+}
+
+/// Scores that are as good as each other but for rounding, as a logarithm.
+const ALIKE: f64 = 1e-5;
+
+impl Strategy {
+    /// Whether what it goes by is told.
+    pub(crate) fn knows(&self, told: Told) -> bool {
+        let (timed, priced) = (told.time.is_some(), told.cost.is_some());
+        match self {
+            Self::Latency { .. } => timed,
+            Self::Cost => priced,
+            Self::Score { latency, cost } => (*latency == 0 || timed) && (*cost == 0 || priced),
+            _ => true,
+        }
+    }
+
+    /// Whether `other` is better by what is told, and by more than `slack`; nobody knows: no.
+    pub(crate) fn beaten(&self, mine: Told, other: Told, slack: f64) -> bool {
+        let lower = |mine: Option<f64>, other: Option<f64>| {
+            mine.zip(other).is_some_and(|(mine, other)| other * (1.0 + slack) < mine)
+        };
+        match self {
+            Self::Latency { .. } => lower(mine.time, other.time),
+            Self::Cost => lower(mine.cost, other.cost),
+            // As most are that stand behind the first.
+            Self::Score { .. } if other.time >= mine.time && other.cost >= mine.cost => false,
+            Self::Score { latency, cost } if self.knows(mine) && self.knows(other) => {
+                let ratio = |mine: Option<f64>, other: Option<f64>, least: f64| {
+                    mine.zip(other).map_or(1.0, |(mine, other)| mine.max(least) / other.max(least))
+                };
+                let shares = (f64::from(*latency), f64::from(*cost));
+                let time = ratio(mine.time, other.time, f64::from(LEAST_LATENCY) * 1e9);
+                let cost = ratio(mine.cost, other.cost, LEAST_COST.into());
+                gains((time, cost), shares, slack + ALIKE)
+            }
+            _ => false,
+        }
+    }
+
+    /// What is near the best, for [`beaten`](Self::beaten).
+    pub(crate) fn slack(&self) -> f64 {
+        let near = match self {
+            Self::Latency { .. } => f64::from(NEAR_LATENCY) - 1.0,
+            Self::Cost => f64::from(NEAR_COST) - 1.0,
+            _ => f64::from(NEAR_SCORE),
+        };
+        near + ALIKE
+    }
+}
+
+/// Whether the logarithm of two ratios' product, each to the power of its share, is above `least`.
+/// Mostly that is seen without a logarithm, which lies between `1 - 1/x` and `x - 1`.
+fn gains((time, cost): (f64, f64), shares: (f64, f64), least: f64) -> bool {
+    let least = least * (shares.0 + shares.1).max(1.0);
+    let both = |of: fn(f64) -> f64| shares.0 * of(time) + shares.1 * of(cost);
+    both(|ratio| ratio - 1.0) > least
+        && (both(|ratio| 1.0 - 1.0 / ratio) > least || both(f64::ln) > least)
 }

@@ -4,17 +4,20 @@
 mod load;
 mod measured;
 mod order;
+mod reason;
 mod region;
 mod sticky;
 mod turns;
 
 use http::HeaderName;
 
-pub(crate) use measured::median;
+pub(crate) use measured::{Told, median};
 use order::sorted;
+pub(crate) use reason::{Form, Lead, Scope};
+pub(crate) use sticky::key;
 pub(crate) use turns::Turns;
 
-use crate::{Query, chance::Chance, set::Few};
+use crate::{chance::Chance, set::Few};
 
 /// How a group orders its members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -110,51 +113,6 @@ impl Strategy {
         }
     }
 
-    /// Why the first member is first. `part`: only of some, which stand before the others for another
-    /// reason.
-    pub(crate) fn reason(&self, lead: Lead, part: bool) -> &'static str {
-        match self {
-            Self::Failover => "first that is ready",
-            Self::Capability => "first that can",
-            Self::RoundRobin => "its turn",
-            Self::Weighted => "its share",
-            Self::LeastBusy if part => "least busy of those put first",
-            Self::LeastBusy => "least busy",
-            Self::PowerOfTwo => "better of two at random",
-            Self::Latency { of: Of::FirstToken } => {
-                told!(lead, part, "lowest p95 to the first token", "load and failures")
-            }
-            Self::Latency { of: Of::Whole } => {
-                told!(lead, part, "lowest p95 to the end", "load and failures")
-            }
-            Self::Cost => told!(lead, part, "lowest cost", "failures"),
-            Self::Score { .. } => {
-                told!(lead, part, "best score of latency and cost", "load and failures")
-            }
-            Self::Affinity { .. } => "where the same requests go",
-            Self::Split { .. } => "its arm of the split",
-            Self::Nearest => "nearest",
-        }
-    }
-
-    /// Why the first member is first, where no time of any is known, or no price; `None`: what it goes by
-    /// is known of some.
-    pub(crate) fn blind(&self, timed: bool, priced: bool) -> Option<&'static str> {
-        let (wants_time, wants_price) = match self {
-            Self::Latency { .. } => (true, false),
-            Self::Cost => (false, true),
-            Self::Score { latency, cost } => (*latency > 0, *cost > 0),
-            _ => return None,
-        };
-        match (wants_time && !timed, wants_price && !priced) {
-            (false, false) => None,
-            (true, false) if wants_price => Some("by cost alone: too little is known of times"),
-            (false, true) if wants_time => Some("by latency alone: no price is known"),
-            (false, true) => Some("no price is known"),
-            (true, _) => Some("too little is known to compare"),
-        }
-    }
-
     /// Whether the order depends on nothing but whose turn it is.
     pub(crate) fn is_fixed(&self) -> bool {
         matches!(self, Self::Failover | Self::RoundRobin | Self::Weighted)
@@ -188,12 +146,20 @@ impl Strategy {
         matches!(self, Self::Latency { .. } | Self::Cost | Self::Score { .. })
     }
 
-    /// Who of its members goes first.
-    pub(crate) fn goes(&self) -> Goes {
+    /// What makes requests the same, where it goes by that.
+    pub(crate) fn by(&self) -> Option<&By> {
         match self {
-            Self::Failover | Self::Capability => Goes::First,
-            Self::Latency { .. } | Self::Cost | Self::Score { .. } | Self::PowerOfTwo => Goes::Best,
-            _ => Goes::InTurn,
+            Self::Affinity { by } | Self::Split { by } => Some(by),
+            _ => None,
+        }
+    }
+
+    /// How often a member of this weight is first, beside others, where turns or chance decide.
+    pub(crate) fn share(&self, weight: u32) -> f32 {
+        match self {
+            Self::RoundRobin => 1.0,
+            Self::PowerOfTwo => weight.min(1) as f32,
+            _ => weight as f32,
         }
     }
 
@@ -211,47 +177,6 @@ impl Strategy {
         matches!(self, Self::Latency { .. } | Self::Score { latency: 1.., .. })
     }
 }
-
-/// Who of a group's members goes first, as far as it can be said beforehand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Goes {
-    /// The first as written.
-    First,
-    /// The best by its figures.
-    Best,
-    /// Each now and then, by weight.
-    InTurn,
-}
-
-/// By what the first member of a group that measures is first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lead {
-    /// By its figures as they are told.
-    Figures,
-    /// It is nearly as good as the best, with which it shares requests.
-    Share,
-    /// By what doesn't show in the figures that are told.
-    More,
-    /// It is of the best member, and first in it for another reason.
-    Pool,
-}
-
-/// One reason in all its forms: none says more than the figures beside it.
-macro_rules! told {
-    ($lead:expr, $part:expr, $best:literal, $more:literal) => {
-        match ($lead, $part) {
-            (Lead::Figures, false) => $best,
-            (Lead::Figures, true) => concat!($best, " of those put first"),
-            (Lead::Share, false) => concat!("near the ", $best),
-            (Lead::Share, true) => concat!("near the ", $best, " of those put first"),
-            (Lead::More, false) => concat!($best, ", ", $more, " counted"),
-            (Lead::Pool, false) => concat!("of the pool with the ", $best),
-            (Lead::Pool, true) => concat!("of the pool with the ", $best, " of those put first"),
-            (Lead::More, true) => concat!($best, " of those put first, ", $more, " counted"),
-        }
-    };
-}
-use told;
 
 /// What a strategy knows of one usable member.
 #[derive(Clone, Copy, Debug, Default)]
@@ -297,15 +222,15 @@ pub(crate) struct Rank {
     pub(crate) score: Option<f32>,
 }
 
-/// What orders the entrants of a group that doesn't go by turns.
+/// What orders the entrants of a group that doesn't go by turns. `key`: of what makes requests the
+/// same; `chance`: `None` leaves nothing to it, and tells who comes first before any lot is drawn.
 pub(crate) fn rank(
     strategy: &Strategy,
     entrants: &Few<Entrant>,
     others: &Others,
-    (query, chance, salt): (&Query<'_>, &Chance, u64),
+    (key, chance): (u64, Option<&Chance>),
 ) -> Few<Rank> {
     let all = entrants.as_slice();
-    let key = |by: &By| sticky::key(by, query).unwrap_or_else(|| chance.draw());
     match strategy {
         Strategy::LeastBusy => load::least_busy(all, chance),
         Strategy::PowerOfTwo => load::power_of_two(all, others, chance),
@@ -314,8 +239,7 @@ pub(crate) fn rank(
         Strategy::Score { latency, cost } => {
             measured::score(all, others, (*latency, *cost), chance)
         }
-        Strategy::Affinity { by } => sticky::rendezvous(all, key(by)),
-        Strategy::Split { by } => sticky::rendezvous(all, key(by) ^ salt),
+        Strategy::Affinity { .. } | Strategy::Split { .. } => sticky::rendezvous(all, key),
         Strategy::Nearest => region::nearest(all),
         Strategy::Capability => sorted(all, |one| if one.able { 0.0 } else { 1.0 }),
         _ => sorted(all, |_| 0.0),
@@ -324,10 +248,8 @@ pub(crate) fn rank(
 
 /// The less busy of two at random among the first `near` comes first; the others stay in order.
 /// The best alone would get every request until its figures show it.
-fn spread(ranks: &mut [Rank], near: usize, chance: &Chance, busy: impl Fn(u8) -> f32) {
-    if near < 2 {
-        return;
-    }
+fn spread(ranks: &mut [Rank], near: usize, chance: Option<&Chance>, busy: impl Fn(u8) -> f32) {
+    let Some(chance) = chance.filter(|_| near > 1) else { return };
     let one = chance.below(near);
     let other = (one + 1 + chance.below(near - 1)) % near;
     let load = |index: usize| ranks.get(index).map_or(f32::INFINITY, |rank| busy(rank.at));

@@ -7,8 +7,9 @@ use crate::{
     set::Few,
 };
 
-/// The number of what makes requests the same; `None`: this one doesn't say.
-pub(super) fn key(by: &By, query: &Query<'_>) -> Option<u64> {
+/// The number of what makes requests the same; `None`: this one doesn't say. A prompt's is read once
+/// for a decision, by whoever asks for it.
+pub(crate) fn key(by: &By, query: &Query<'_>) -> Option<u64> {
     match by {
         By::Header(name) => query.headers.get(name).map(|value| hash(value.as_bytes())),
         By::Prompt => query.prefix().map(mix),

@@ -90,6 +90,10 @@ impl SqliteLimits {
 }
 
 impl LimitJournal for SqliteLimits {
+    fn place(&self) -> Option<(u64, u64)> {
+        file_id(self.file.path())
+    }
+
     fn load(&self) -> Result<Vec<Saved>, StoreError> {
         let read = |row: &rusqlite::Row<'_>| {
             Ok(Saved { limit: row.get(0)?, key: row.get(1)?, state: Some(row.get(2)?) })
