@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use tollway_store::ledger::{Ledger, MemoryLedger, Writer, WriterConfig};
+use tollway_store::ledger::{Ledger, MemoryLedger, Row, Writer, WriterConfig};
 
 #[global_allocator]
 static ALLOC: AllocProfiler = AllocProfiler::system();
@@ -35,13 +35,14 @@ fn refused(bencher: Bencher<'_, '_>) {
 
 const ROWS: u64 = 2_000;
 
-fn batches(bencher: Bencher<'_, '_>, ledger: &dyn Ledger) {
-    let id = std::cell::Cell::new(0);
+/// One after the other in time, as they come.
+fn batches(bencher: Bencher<'_, '_>, ledger: &dyn Ledger, row: fn(u64) -> Row) {
+    let id = std::cell::Cell::new(0_u64);
     bencher
         .counter(ItemsCount::new(ROWS))
         .with_inputs(|| {
             id.set(id.get() + 1);
-            common::batch(id.get(), (0..ROWS).map(common::row).collect())
+            common::batch(id.get().into(), (0..ROWS).map(|n| row(id.get() * ROWS + n)).collect())
         })
         .bench_local_refs(|batch| ledger.append(batch).unwrap());
 }
@@ -54,13 +55,30 @@ fn roll_up(bencher: Bencher<'_, '_>) {
         .bench_local_values(|rows| common::batch(1, rows));
 }
 
+/// Of three callers.
 #[cfg(feature = "sqlite")]
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn sqlite(bencher: Bencher<'_, '_>) {
+    in_a_file(bencher, common::row);
+}
+
+/// Of as many callers as rows in a batch.
+#[cfg(feature = "sqlite")]
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn sqlite_many_callers(bencher: Bencher<'_, '_>) {
+    in_a_file(bencher, |number| {
+        let mut row = common::row(number);
+        row.caller.user = Some(format!("user-{}", number % ROWS).into());
+        row
+    });
+}
+
+#[cfg(feature = "sqlite")]
+fn in_a_file(bencher: Bencher<'_, '_>, row: fn(u64) -> Row) {
     use tollway_store::sqlite::{Sqlite, SqliteLedger};
     let folder = tempfile::tempdir().unwrap();
     let file = Sqlite::open(folder.path().join("tollway.db")).unwrap();
-    batches(bencher, &SqliteLedger::new(Arc::new(file)));
+    batches(bencher, &SqliteLedger::new(Arc::new(file)), row);
 }
 
 #[cfg(feature = "redis")]
@@ -72,5 +90,5 @@ fn redis(bencher: Bencher<'_, '_>) {
     while redis.away().is_some() {
         std::thread::yield_now();
     }
-    batches(bencher, &RedisLedger::new(redis));
+    batches(bencher, &RedisLedger::new(redis), common::row);
 }

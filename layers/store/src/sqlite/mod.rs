@@ -15,17 +15,23 @@
 //! assert!(ledger.rows(&RowsOf::default()).unwrap().is_empty());
 //! ```
 
+#[cfg(test)]
+mod entry_tests;
 mod ledger;
 mod limits;
 mod records;
 mod rows;
+mod sums;
 #[cfg(test)]
 mod tests;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -38,7 +44,8 @@ pub use limits::SqliteLimits;
 pub use records::SqliteRecords;
 
 /// Each brings the schema up by one version.
-const MIGRATIONS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql")];
 
 /// Marks our files: `TLWY`.
 const APPLICATION: i32 = 0x544C_5759;
@@ -53,6 +60,8 @@ pub struct Sqlite {
     path: PathBuf,
     write: Mutex<Option<Writing>>,
     read: Mutex<Option<Connection>>,
+    /// How often it was opened to write.
+    opened: AtomicU64,
 }
 
 /// A connection that writes, and which file it does that to.
@@ -85,7 +94,12 @@ impl Sqlite {
             Err(error) if error.is_away() => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { path, write: Mutex::new(write), read: Mutex::default() })
+        Ok(Self {
+            path,
+            write: Mutex::new(write),
+            read: Mutex::default(),
+            opened: AtomicU64::new(1),
+        })
     }
 
     /// Where it is.
@@ -101,7 +115,10 @@ impl Sqlite {
         let mut slot = self.write.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writing = match slot.take() {
             Some(writing) => writing,
-            None => Writing::open(&self.path).inspect_err(|_| self.forget_reader())?,
+            None => {
+                self.opened.fetch_add(1, Ordering::Relaxed);
+                Writing::open(&self.path).inspect_err(|_| self.forget_reader())?
+            }
         };
         if writing.file != file_id(&self.path) {
             // What it read from is not there either.
@@ -121,6 +138,11 @@ impl Sqlite {
             self.forget_reader();
         }
         changed.map_err(|error| self.describe(error))
+    }
+
+    /// Tells an opening of the file from all others: it may be another file than before.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
     }
 
     /// Reads, beside whatever is being written.
