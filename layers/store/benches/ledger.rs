@@ -33,16 +33,17 @@ fn refused(bencher: Bencher<'_, '_>) {
     bencher.bench(|| writer.refused(&limit, "mallory", (1, 0), common::DAY));
 }
 
+/// In a large batch.
 const ROWS: u64 = 2_000;
 
 /// One after the other in time, as they come.
-fn batches(bencher: Bencher<'_, '_>, ledger: &dyn Ledger, row: fn(u64) -> Row) {
+fn batches(bencher: Bencher<'_, '_>, ledger: &dyn Ledger, rows: u64, row: fn(u64) -> Row) {
     let id = std::cell::Cell::new(0_u64);
     bencher
-        .counter(ItemsCount::new(ROWS))
+        .counter(ItemsCount::new(rows))
         .with_inputs(|| {
             id.set(id.get() + 1);
-            common::batch(id.get().into(), (0..ROWS).map(|n| row(id.get() * ROWS + n)).collect())
+            common::batch(id.get().into(), (0..rows).map(|n| row(id.get() * rows + n)).collect())
         })
         .bench_local_refs(|batch| ledger.append(batch).unwrap());
 }
@@ -57,16 +58,16 @@ fn roll_up(bencher: Bencher<'_, '_>) {
 
 /// Of three callers.
 #[cfg(feature = "sqlite")]
-#[divan::bench(sample_count = 20, sample_size = 1)]
-fn sqlite(bencher: Bencher<'_, '_>) {
-    in_a_file(bencher, common::row);
+#[divan::bench(sample_count = 20, sample_size = 1, args = [5, ROWS])]
+fn sqlite(bencher: Bencher<'_, '_>, rows: u64) {
+    in_a_file(bencher, rows, common::row);
 }
 
 /// Of as many callers as rows in a batch.
 #[cfg(feature = "sqlite")]
 #[divan::bench(sample_count = 20, sample_size = 1)]
 fn sqlite_many_callers(bencher: Bencher<'_, '_>) {
-    in_a_file(bencher, |number| {
+    in_a_file(bencher, ROWS, |number| {
         let mut row = common::row(number);
         row.caller.user = Some(format!("user-{}", number % ROWS).into());
         row
@@ -74,11 +75,11 @@ fn sqlite_many_callers(bencher: Bencher<'_, '_>) {
 }
 
 #[cfg(feature = "sqlite")]
-fn in_a_file(bencher: Bencher<'_, '_>, row: fn(u64) -> Row) {
+fn in_a_file(bencher: Bencher<'_, '_>, rows: u64, row: fn(u64) -> Row) {
     use tollway_store::sqlite::{Sqlite, SqliteLedger};
     let folder = tempfile::tempdir().unwrap();
     let file = Sqlite::open(folder.path().join("tollway.db")).unwrap();
-    batches(bencher, &SqliteLedger::new(Arc::new(file)), row);
+    batches(bencher, &SqliteLedger::new(Arc::new(file)), rows, row);
 }
 
 #[cfg(feature = "redis")]
@@ -90,5 +91,5 @@ fn redis(bencher: Bencher<'_, '_>) {
     while redis.away().is_some() {
         std::thread::yield_now();
     }
-    batches(bencher, &RedisLedger::new(redis), common::row);
+    batches(bencher, &RedisLedger::new(redis), ROWS, common::row);
 }
