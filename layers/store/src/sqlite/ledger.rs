@@ -4,7 +4,8 @@ use rusqlite::params;
 
 use super::{
     Sqlite, int,
-    rows::{self, Known},
+    names::{self, Known},
+    rows,
     sums::{self, Names, SUMS},
     uint,
 };
@@ -180,7 +181,7 @@ impl Ledger for SqliteLedger {
             let oldest = "SELECT min(id) FROM entry";
             let oldest: Option<i64> = transaction.query_row(oldest, [], |row| row.get(0))?;
             if let Some(day) = oldest.map(rows::day_of) {
-                removed += rows::forget_before(transaction, day)?;
+                removed += names::forget_before(transaction, day)?;
                 slot.known.forget_before(day);
             }
             Ok(removed)

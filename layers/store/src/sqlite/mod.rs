@@ -19,6 +19,7 @@
 mod entry_tests;
 mod ledger;
 mod limits;
+mod names;
 mod records;
 mod rows;
 mod sums;

@@ -3,15 +3,13 @@
 use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
 use rusqlite::{
-    Statement, ToSql, Transaction, params,
+    Statement, ToSql, Transaction,
     types::{ToSqlOutput, Value},
 };
-use tollway_core::{Caller, Ending, NameMap, Tags, Target, Usage, Usd};
+use tollway_core::{Caller, Target, Usage, Usd};
 
-use super::{int, ledger::STEP, uint};
-use crate::ledger::{
-    Decided, Id, Row, ending_name, ending_of, micros, tags_from_json, tags_to_json,
-};
+use super::{int, names::Known, uint};
+use crate::ledger::{Decided, Id, Row, ending_of, micros, tags_from_json};
 
 /// Of the view that shows a row whole, in the order in which they are read.
 pub(super) const COLUMNS: &str = "at, request, user, key, ip, tags, operation, asked_model, provider, \
@@ -36,120 +34,6 @@ pub(super) fn day_of(id: i64) -> i64 {
 
 const DAY: i64 = 86_400_000;
 
-/// Callers, and courses, that are kept in mind: their rows are found without asking.
-const MOST_KNOWN: usize = 30_000;
-
-/// The names of rows that are in the file already, all of one day: what is left of a day goes when
-/// its last row does.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    day: i64,
-    callers: NameMap<Asking, i64>,
-    courses: NameMap<Course, i64>,
-}
-
-/// Who asked: a row of `caller`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Asking {
-    user: Option<Arc<str>>,
-    key: Option<Arc<str>>,
-    tags: Tags,
-}
-
-/// All else about a row that many others have in common: a row of `course`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Course {
-    operation: Cow<'static, str>,
-    asked_model: Option<Arc<str>>,
-    target: Option<Target>,
-    decision: Option<Decided>,
-    estimated: Option<bool>,
-    status: Option<u16>,
-    attempts: u32,
-    ending: Ending,
-}
-
-impl Known {
-    /// Forgets what is of a day before this one.
-    pub(super) fn forget_before(&mut self, day: i64) {
-        if self.day < day {
-            *self = Self::default();
-        }
-    }
-
-    fn caller(&mut self, row: &Row, into: &Transaction<'_>) -> rusqlite::Result<i64> {
-        let Caller { user, key, tags, .. } = &row.caller;
-        let asking = Asking { user: user.clone(), key: key.clone(), tags: tags.clone() };
-        if let Some(id) = self.callers.get(&asking) {
-            return Ok(*id);
-        }
-        let sql = "INSERT INTO caller (day, user, key, tags) VALUES (?1, ?2, ?3, ?4)";
-        let (user, key) = (user.as_deref(), key.as_deref());
-        let id =
-            into.prepare_cached(sql)?.insert(params![self.day, user, key, tags_to_json(tags)])?;
-        note(&mut self.callers, asking, id);
-        Ok(id)
-    }
-
-    fn course(&mut self, row: &Row, into: &Transaction<'_>) -> rusqlite::Result<i64> {
-        let course = Course {
-            operation: row.operation.clone(),
-            asked_model: row.asked_model.clone(),
-            target: row.target.clone(),
-            decision: row.decision.clone(),
-            estimated: row.usage.as_ref().map(Usage::is_estimate),
-            status: row.status,
-            attempts: row.attempts,
-            ending: row.ending,
-        };
-        if let Some(id) = self.courses.get(&course) {
-            return Ok(*id);
-        }
-        let (target, decision) = (course.target.as_ref(), course.decision.as_ref());
-        let sql = "INSERT INTO course (day, operation, asked_model, provider, provider_key, model,
-                   route, rule, strategy, arm, estimated, status, attempts, ending)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-        let id = into.prepare_cached(sql)?.insert(params![
-            self.day,
-            &*course.operation,
-            course.asked_model.as_deref(),
-            target.map(|target| &**target.provider()),
-            target.map(|target| &**target.key()),
-            target.and_then(|target| target.model().map(|model| &**model)),
-            decision.map(|made| &*made.route),
-            decision.and_then(|made| made.rule.as_deref()),
-            decision.map(|made| &*made.strategy),
-            decision.and_then(|made| made.arm.as_deref()),
-            course.estimated,
-            course.status,
-            course.attempts,
-            ending_name(course.ending),
-        ])?;
-        note(&mut self.courses, course, id);
-        Ok(id)
-    }
-}
-
-/// Names that clients make up fill it; starting over keeps the real ones quick.
-fn note<K: std::hash::Hash + Eq>(known: &mut NameMap<K, i64>, names: K, id: i64) {
-    if known.len() >= MOST_KNOWN {
-        known.clear();
-    }
-    known.insert(names, id);
-}
-
-/// Removes some of the names that are of days before this one, which has the oldest row.
-pub(super) fn forget_before(from: &Transaction<'_>, day: i64) -> rusqlite::Result<usize> {
-    ["caller", "course"].into_iter().try_fold(0, |gone, names| {
-        // They are in the order of writing: the first of that day comes after all of those before.
-        let some = format!(
-            "DELETE FROM {names} WHERE id IN (SELECT id FROM {names} WHERE id <
-             (SELECT id FROM {names} WHERE day >= ?1 ORDER BY id LIMIT 1) LIMIT {STEP})"
-        );
-        Ok(gone + from.execute(&some, [day])?)
-    })
-}
-
 /// Adds rows, in the order of their times: so they come one after the other in the file, too.
 pub(super) fn add(into: &Transaction<'_>, rows: &[Row], known: &mut Known) -> rusqlite::Result<()> {
     let mut rows: Vec<&Row> = rows.iter().collect();
@@ -158,9 +42,11 @@ pub(super) fn add(into: &Transaction<'_>, rows: &[Row], known: &mut Known) -> ru
     let mut last = into.prepare_cached(last)?;
     let mut last_before = |id: i64| last.query_row([id], |row| row.get::<_, i64>(0));
     let mut insert = into.prepare_cached(
-        "INSERT INTO entry VALUES
-         (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+        "INSERT INTO entry (id, caller, course, input, cached, cache_write, cache_write_1h, input_audio,
+         output, reasoning, output_audio, cost, whole_us, first_token_us, upstream_us, request, ip)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?;
+    let mut bound = Bound::default();
     let there = last_before(i64::MAX)?;
     let mut mine = 0;
     for row in &rows {
@@ -174,30 +60,30 @@ pub(super) fn add(into: &Transaction<'_>, rows: &[Row], known: &mut Known) -> ru
             0
         };
         mine = first.max(before.saturating_add(1));
-        let day = day_of(mine);
-        if known.day != day {
-            *known = Known { day, ..Known::default() };
-        }
+        known.turn_to(day_of(mine));
         let (caller, course) = (known.caller(row, into)?, known.course(row, into)?);
-        put(&mut insert, row, (mine, caller, course))?;
+        put(&mut insert, &mut bound, row, (mine, caller, course))?;
     }
     let count = "UPDATE entries SET count = count + ?1";
     into.prepare_cached(count)?.execute([int(rows.len() as u64)])?;
     Ok(())
 }
 
+/// What a statement has bound at first: nothing.
+type Bound = [Option<i64>; 15];
+
+/// Much is as in the row before, and stays bound.
 fn put(
     insert: &mut Statement<'_>,
+    bound: &mut Bound,
     row: &Row,
     (id, caller, course): (i64, i64, i64),
 ) -> rusqlite::Result<()> {
     let tokens = |of: fn(&Usage) -> u64| row.usage.as_ref().map(|usage| int(of(usage)));
-    insert.execute(params![
-        id,
-        row.request.0,
-        caller,
-        course,
-        row.caller.ip.map(Address),
+    let numbers = [
+        Some(id),
+        Some(caller),
+        Some(course),
         tokens(|usage| usage.input),
         tokens(|usage| usage.cached),
         tokens(|usage| usage.cache_write),
@@ -207,10 +93,19 @@ fn put(
         tokens(|usage| usage.reasoning),
         tokens(|usage| usage.output_audio),
         row.cost.map(|cost| int(cost.nanos())),
-        int(micros(row.whole)),
+        Some(int(micros(row.whole))),
         row.first_token.map(|time| int(micros(time))),
-        int(micros(row.upstream)),
-    ])?;
+        Some(int(micros(row.upstream))),
+    ];
+    for (n, (now, before)) in numbers.into_iter().zip(bound).enumerate() {
+        if now != *before {
+            insert.raw_bind_parameter(n + 1, now)?;
+            *before = now;
+        }
+    }
+    insert.raw_bind_parameter(numbers.len() + 1, row.request.0)?;
+    insert.raw_bind_parameter(numbers.len() + 2, row.caller.ip.map(Address))?;
+    insert.raw_execute()?;
     Ok(())
 }
 
