@@ -37,6 +37,10 @@ fn refused(bencher: Bencher<'_, '_>) {
 const ROWS: u64 = 2_000;
 
 /// One after the other in time, as they come.
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "redis")),
+    allow(dead_code, reason = "nothing to write to")
+)]
 fn batches(bencher: Bencher<'_, '_>, ledger: &dyn Ledger, rows: u64, row: fn(u64) -> Row) {
     let id = std::cell::Cell::new(0_u64);
     bencher
