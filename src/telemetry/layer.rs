@@ -20,7 +20,7 @@ use tollway_store::ledger::{Decided, Id, Pen, Row, millis};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Decision, Exchange, Outcome, RequestId, Telemetry, is_told};
+use super::{Decision, Exchange, Outcome, RequestId, Telemetry, familiar::Familiar, is_told};
 use crate::policy::Tell;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollway-request-id");
@@ -37,6 +37,7 @@ pub struct ObserveLayer {
     pricing: Pricing,
     tell: Tell,
     pen: Option<Pen>,
+    familiar: Familiar,
 }
 
 impl fmt::Debug for ObserveLayer {
@@ -48,7 +49,7 @@ impl fmt::Debug for ObserveLayer {
 impl ObserveLayer {
     /// Tells `telemetry`, with costs by `pricing`.
     pub fn new(telemetry: Telemetry, pricing: Pricing) -> Self {
-        Self { telemetry, pricing, tell: Tell::Chosen, pen: None }
+        Self { telemetry, pricing, tell: Tell::Chosen, pen: None, familiar: Familiar::default() }
     }
 
     /// With a row of each request in a ledger.
@@ -66,7 +67,8 @@ impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, inner: S) -> Observe<S> {
-        Observe { inner, layer: Arc::new(self.clone()) }
+        let layer = Self { familiar: Familiar::default(), ..self.clone() };
+        Observe { inner, layer: Arc::new(layer) }
     }
 }
 
@@ -257,10 +259,14 @@ impl Observed {
         let history = reply.and_then(|reply| reply.attempts.as_ref());
         let attempts = history.map_or(usize::from(target.is_some()), |all| all.len());
         let abandoned = exchange.at_work().is_abandoned();
+        let familiar = |name: Option<&Arc<str>>| name.map(|name| self.layer.familiar.name(name));
+        let mut caller = exchange.caller().cloned().unwrap_or_default();
+        caller.user = familiar(caller.user.as_ref());
+        caller.key = familiar(caller.key.as_ref());
         Row {
-            caller: exchange.caller().cloned().unwrap_or_default(),
+            caller,
             operation: ask.map(|ask| ask.operation).unwrap_or_default().as_str().into(),
-            asked_model: ask.and_then(|ask| ask.model.clone()),
+            asked_model: familiar(ask.and_then(|ask| ask.model.as_ref())),
             target: target.cloned(),
             usage,
             cost,

@@ -7,6 +7,7 @@ mod decided;
 mod decision;
 mod decisions;
 mod exchange;
+mod familiar;
 mod layer;
 mod log;
 pub mod names;

@@ -8,7 +8,7 @@ use std::{
 pub struct PeerAddr(pub SocketAddr);
 
 /// Labels an operator gave to a caller (`team: search`), shared and cheap to clone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tags(Option<Arc<[Tag]>>);
 
 type Tag = (Arc<str>, Arc<str>);

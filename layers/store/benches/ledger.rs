@@ -8,7 +8,7 @@ mod common;
 use std::sync::Arc;
 
 use divan::{AllocProfiler, Bencher, counter::ItemsCount};
-use tollway_store::ledger::{Ledger, MemoryLedger, Writer, WriterConfig};
+use tollway_store::ledger::{Ledger, MemoryLedger, Row, Writer, WriterConfig};
 
 #[global_allocator]
 static ALLOC: AllocProfiler = AllocProfiler::system();
@@ -33,15 +33,21 @@ fn refused(bencher: Bencher<'_, '_>) {
     bencher.bench(|| writer.refused(&limit, "mallory", (1, 0), common::DAY));
 }
 
+/// In a large batch.
 const ROWS: u64 = 2_000;
 
-fn batches(bencher: Bencher<'_, '_>, ledger: &dyn Ledger) {
-    let id = std::cell::Cell::new(0);
+/// One after the other in time, as they come.
+#[cfg_attr(
+    not(any(feature = "sqlite", feature = "redis")),
+    allow(dead_code, reason = "nothing to write to")
+)]
+fn batches(bencher: Bencher<'_, '_>, ledger: &dyn Ledger, rows: u64, row: fn(u64) -> Row) {
+    let id = std::cell::Cell::new(0_u64);
     bencher
-        .counter(ItemsCount::new(ROWS))
+        .counter(ItemsCount::new(rows))
         .with_inputs(|| {
             id.set(id.get() + 1);
-            common::batch(id.get(), (0..ROWS).map(common::row).collect())
+            common::batch(id.get().into(), (0..rows).map(|n| row(id.get() * rows + n)).collect())
         })
         .bench_local_refs(|batch| ledger.append(batch).unwrap());
 }
@@ -54,13 +60,30 @@ fn roll_up(bencher: Bencher<'_, '_>) {
         .bench_local_values(|rows| common::batch(1, rows));
 }
 
+/// Of three callers.
+#[cfg(feature = "sqlite")]
+#[divan::bench(sample_count = 20, sample_size = 1, args = [5, ROWS])]
+fn sqlite(bencher: Bencher<'_, '_>, rows: u64) {
+    in_a_file(bencher, rows, common::row);
+}
+
+/// Of as many callers as rows in a batch.
 #[cfg(feature = "sqlite")]
 #[divan::bench(sample_count = 20, sample_size = 1)]
-fn sqlite(bencher: Bencher<'_, '_>) {
+fn sqlite_many_callers(bencher: Bencher<'_, '_>) {
+    in_a_file(bencher, ROWS, |number| {
+        let mut row = common::row(number);
+        row.caller.user = Some(format!("user-{}", number % ROWS).into());
+        row
+    });
+}
+
+#[cfg(feature = "sqlite")]
+fn in_a_file(bencher: Bencher<'_, '_>, rows: u64, row: fn(u64) -> Row) {
     use tollway_store::sqlite::{Sqlite, SqliteLedger};
     let folder = tempfile::tempdir().unwrap();
     let file = Sqlite::open(folder.path().join("tollway.db")).unwrap();
-    batches(bencher, &SqliteLedger::new(Arc::new(file)));
+    batches(bencher, &SqliteLedger::new(Arc::new(file)), rows, row);
 }
 
 #[cfg(feature = "redis")]
@@ -72,5 +95,5 @@ fn redis(bencher: Bencher<'_, '_>) {
     while redis.away().is_some() {
         std::thread::yield_now();
     }
-    batches(bencher, &RedisLedger::new(redis));
+    batches(bencher, &RedisLedger::new(redis), ROWS, common::row);
 }

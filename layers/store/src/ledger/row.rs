@@ -38,7 +38,7 @@ pub struct Row {
 }
 
 /// A routing decision in short.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Decided {
     /// Name of the route.
     pub route: Arc<str>,

@@ -15,17 +15,24 @@
 //! assert!(ledger.rows(&RowsOf::default()).unwrap().is_empty());
 //! ```
 
+#[cfg(test)]
+mod entry_tests;
 mod ledger;
 mod limits;
+mod names;
 mod records;
 mod rows;
+mod sums;
 #[cfg(test)]
 mod tests;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,7 +46,8 @@ pub use limits::SqliteLimits;
 pub use records::SqliteRecords;
 
 /// Each brings the schema up by one version.
-const MIGRATIONS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql")];
 
 /// Marks our files: `TLWY`.
 const APPLICATION: i32 = 0x544C_5759;
@@ -54,6 +62,8 @@ pub struct Sqlite {
     path: PathBuf,
     write: Mutex<Option<Opened>>,
     read: Mutex<Option<Opened>>,
+    /// How often it was opened to write.
+    opened: AtomicU64,
     /// From then on nobody waits for a lock any more.
     last: OnceLock<Instant>,
 }
@@ -88,8 +98,13 @@ impl Sqlite {
             Err(error) if error.is_away() => None,
             Err(error) => return Err(error),
         };
-        let (read, last) = (Mutex::default(), OnceLock::new());
-        Ok(Self { path, write: Mutex::new(write), read, last })
+        Ok(Self {
+            path,
+            write: Mutex::new(write),
+            read: Mutex::default(),
+            opened: AtomicU64::new(1),
+            last: OnceLock::new(),
+        })
     }
 
     /// For the end of a process: what is written from now on waits for locks of other processes for
@@ -118,6 +133,7 @@ impl Sqlite {
         let mut writing = match slot.take() {
             Some(writing) => writing,
             None => {
+                self.opened.fetch_add(1, Ordering::Relaxed);
                 let opened = Opened::to_write(&self.path, self.patience());
                 opened.inspect_err(|_| self.forget_reader())?
             }
@@ -141,6 +157,11 @@ impl Sqlite {
             self.forget_reader();
         }
         changed.map_err(|error| self.describe(error))
+    }
+
+    /// Tells an opening of the file from all others: it may be another file than before.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
     }
 
     /// Reads, beside whatever is being written.

@@ -1,37 +1,89 @@
 //! A request's row, to and from its columns.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::IpAddr, sync::Arc, time::Duration};
 
-use rusqlite::{Statement, params};
+use rusqlite::{
+    Statement, ToSql, Transaction,
+    types::{ToSqlOutput, Value},
+};
 use tollway_core::{Caller, Target, Usage, Usd};
 
-use super::{int, uint};
-use crate::ledger::{
-    Decided, Id, Row, ending_name, ending_of, micros, tags_from_json, tags_to_json,
-};
+use super::{int, names::Known, uint};
+use crate::ledger::{Decided, Id, Row, ending_of, micros, tags_from_json};
 
-/// In this order everywhere.
+/// Of the view that shows a row whole, in the order in which they are read.
 pub(super) const COLUMNS: &str = "at, request, user, key, ip, tags, operation, asked_model, provider, \
      provider_key, model, input, cached, cache_write, cache_write_1h, input_audio, output, reasoning, \
      output_audio, estimated, cost, status, attempts, whole_us, first_token_us, upstream_us, ending, \
      route, rule, strategy, arm";
 
-pub(super) fn insert(into: &mut Statement<'_>, row: &Row) -> rusqlite::Result<()> {
-    let (caller, target) = (&row.caller, row.target.as_ref());
+/// A row's id is its time, and below that a number among those of the same millisecond.
+const NUMBER_BITS: u32 = 20;
+/// In the year 2248. What is later counts as this.
+const LATEST: u64 = (1 << 43) - 1;
+
+/// The first id that a row of this moment, or a later one, may have.
+pub(super) fn first_id(at: u64) -> i64 {
+    if at > LATEST { i64::MAX } else { int(at << NUMBER_BITS) }
+}
+
+/// The day, counted from 1970, of the row with this id.
+pub(super) fn day_of(id: i64) -> i64 {
+    (id >> NUMBER_BITS) / DAY
+}
+
+const DAY: i64 = 86_400_000;
+
+/// Adds rows, in the order of their times: so they come one after the other in the file, too.
+pub(super) fn add(into: &Transaction<'_>, rows: &[Row], known: &mut Known) -> rusqlite::Result<()> {
+    let mut rows: Vec<&Row> = rows.iter().collect();
+    rows.sort_by_key(|row| row.at);
+    let last = "SELECT coalesce(max(id), 0) FROM entry WHERE id < ?1";
+    let mut last = into.prepare_cached(last)?;
+    let mut last_before = |id: i64| last.query_row([id], |row| row.get::<_, i64>(0));
+    let mut insert = into.prepare_cached(
+        "INSERT INTO entry (id, caller, course, input, cached, cache_write, cache_write_1h, input_audio,
+         output, reasoning, output_audio, cost, whole_us, first_token_us, upstream_us, request, ip)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+    )?;
+    let mut bound = Bound::default();
+    let there = last_before(i64::MAX)?;
+    let mut mine = 0;
+    for row in &rows {
+        let at = row.at.min(LATEST);
+        let first = first_id(at);
+        let before = if first <= mine {
+            mine
+        } else if first <= there {
+            last_before(first_id(at + 1))?
+        } else {
+            0
+        };
+        mine = first.max(before.saturating_add(1));
+        known.turn_to(day_of(mine));
+        let (caller, course) = (known.caller(row, into)?, known.course(row, into)?);
+        put(&mut insert, &mut bound, row, (mine, caller, course))?;
+    }
+    let count = "UPDATE entries SET count = count + ?1";
+    into.prepare_cached(count)?.execute([int(rows.len() as u64)])?;
+    Ok(())
+}
+
+/// What a statement has bound at first: nothing.
+type Bound = [Option<i64>; 15];
+
+/// Much is as in the row before, and stays bound.
+fn put(
+    insert: &mut Statement<'_>,
+    bound: &mut Bound,
+    row: &Row,
+    (id, caller, course): (i64, i64, i64),
+) -> rusqlite::Result<()> {
     let tokens = |of: fn(&Usage) -> u64| row.usage.as_ref().map(|usage| int(of(usage)));
-    let decision = row.decision.as_ref();
-    into.execute(params![
-        int(row.at),
-        row.request.0,
-        caller.user.as_deref(),
-        caller.key.as_deref(),
-        caller.ip.map(|ip| ip.to_string()),
-        tags_to_json(&caller.tags),
-        &*row.operation,
-        row.asked_model.as_deref(),
-        target.map(|target| &**target.provider()),
-        target.map(|target| &**target.key()),
-        target.and_then(|target| target.model().map(|model| &**model)),
+    let numbers = [
+        Some(id),
+        Some(caller),
+        Some(course),
         tokens(|usage| usage.input),
         tokens(|usage| usage.cached),
         tokens(|usage| usage.cache_write),
@@ -40,20 +92,32 @@ pub(super) fn insert(into: &mut Statement<'_>, row: &Row) -> rusqlite::Result<()
         tokens(|usage| usage.output),
         tokens(|usage| usage.reasoning),
         tokens(|usage| usage.output_audio),
-        tokens(|usage| usage.is_estimate().into()),
         row.cost.map(|cost| int(cost.nanos())),
-        row.status,
-        row.attempts,
-        int(micros(row.whole)),
+        Some(int(micros(row.whole))),
         row.first_token.map(|time| int(micros(time))),
-        int(micros(row.upstream)),
-        ending_name(row.ending),
-        decision.map(|made| &*made.route),
-        decision.and_then(|made| made.rule.as_deref()),
-        decision.map(|made| &*made.strategy),
-        decision.and_then(|made| made.arm.as_deref()),
-    ])?;
+        Some(int(micros(row.upstream))),
+    ];
+    for (n, (now, before)) in numbers.into_iter().zip(bound).enumerate() {
+        if now != *before {
+            insert.raw_bind_parameter(n + 1, now)?;
+            *before = now;
+        }
+    }
+    insert.raw_bind_parameter(numbers.len() + 1, row.request.0)?;
+    insert.raw_bind_parameter(numbers.len() + 2, row.caller.ip.map(Address))?;
+    insert.raw_execute()?;
     Ok(())
+}
+
+struct Address(IpAddr);
+
+impl ToSql for Address {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Owned(match self.0 {
+            IpAddr::V4(ip) => Value::Integer(u32::from(ip).into()),
+            IpAddr::V6(ip) => Value::Text(ip.to_string()),
+        }))
+    }
 }
 
 pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {

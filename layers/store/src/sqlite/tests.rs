@@ -129,6 +129,8 @@ fn a_full_disk_takes_nothing_by_half_and_is_used_again_when_there_is_room() {
     assert_eq!(ledger.rows(&RowsOf::default()).unwrap().len(), 1);
     pages(now + 10_000);
     ledger.append(&batch(0..5_000)).unwrap();
+    let rows = ledger.rows(&RowsOf { most: 10_000, ..RowsOf::default() }).unwrap();
+    assert!(rows.len() == 5_001 && rows.iter().all(|row| row.caller.user.is_some()));
     assert_eq!(requests(&ledger, By::All), [(String::new(), 5_001)]);
 }
 
@@ -184,7 +186,7 @@ fn a_reader_blocks_no_writer_and_sees_one_moment() {
 fn room_of_what_is_removed_goes_back_to_the_disk() {
     let folder = Folder::new();
     let (file, ledger) = folder.open();
-    ledger.append(&batch(0..5_000)).unwrap();
+    ledger.append(&batch((0..20_000).map(|n| n % 10))).unwrap();
     let pages =
         || file.look(|now| now.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0)));
     let before = pages().unwrap();
