@@ -55,8 +55,8 @@ const BESIDES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "tollway-route",
-        &["ipnet", "aho-corasick"],
-        "matches on networks, and on words in thirteen languages",
+        &["ipnet", "aho-corasick", "arrayvec"],
+        "matches on networks, and on words in thirteen languages; short lists without memory of their own",
     ),
 ];
 

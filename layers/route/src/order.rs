@@ -20,8 +20,7 @@ pub(crate) struct Order {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Entry {
     pub(crate) place: u8,
-    /// `None` only where nothing is.
-    pub(crate) reason: Option<&'static str>,
+    pub(crate) reason: &'static str,
     pub(crate) score: Score,
 }
 
@@ -62,7 +61,7 @@ impl Order {
     pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Score) {
         self.placed = self.placed.or(Set::one(place));
         let place = u8::try_from(place).unwrap_or(0);
-        self.entries.push(Entry { place, reason: Some(reason), score });
+        self.entries.push(Entry { place, reason, score });
     }
 
     /// Scores these places, all of one tree, beside the best of all that their group ranked: until

@@ -1,3 +1,5 @@
+use arrayvec::ArrayVec;
+
 /// Places of one route at most, and members of one group.
 pub(crate) const MAX: usize = 64;
 
@@ -59,29 +61,23 @@ impl FromIterator<usize> for Set {
 
 /// A short list without memory of its own; what doesn't fit is left out, and nothing ever is: each
 /// holds places or members.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Few<T> {
-    items: [T; MAX],
-    len: usize,
-}
+#[derive(Debug)]
+pub(crate) struct Few<T>(ArrayVec<T, MAX>);
 
-impl<T: Copy + Default> Few<T> {
+impl<T> Few<T> {
     pub(crate) fn new() -> Self {
-        Self { items: [T::default(); MAX], len: 0 }
+        Self(ArrayVec::new())
     }
 
     pub(crate) fn push(&mut self, item: T) {
-        if let Some(free) = self.items.get_mut(self.len) {
-            *free = item;
-            self.len += 1;
-        }
+        let _ = self.0.try_push(item);
     }
 
     pub(crate) fn as_slice(&self) -> &[T] {
-        self.items.get(..self.len).unwrap_or_default()
+        &self.0
     }
 
     pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
-        self.items.get_mut(..self.len).unwrap_or_default()
+        &mut self.0
     }
 }

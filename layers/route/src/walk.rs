@@ -163,7 +163,7 @@ impl Branch {
         order.rival = rival;
         let reason = self.why(walk, order, (ranks.as_slice(), starts));
         if let [first, ..] = order.entries.as_mut_slice() {
-            first.reason = Some(reason);
+            first.reason = reason;
         }
     }
 

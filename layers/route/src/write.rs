@@ -51,7 +51,7 @@ pub(crate) fn plan(
         let known = estimates.get(place).copied().unwrap_or_default();
         Candidate {
             target: among.targets.get(place).expect("orders name places of the route").clone(),
-            reason: entry.reason.unwrap_or_default(),
+            reason: entry.reason,
             score: entry.score.get(),
             cost: known.cost,
             latency: known.latency(of),
