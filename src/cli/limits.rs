@@ -271,6 +271,11 @@ fn status(answer: &Value, verbose: bool) -> String {
     if answer["more"] == true {
         eprintln!("there are more keys than these; --all tells more of them");
     }
+    if rows(answer, "limits").iter().any(|row| row["alone"] == true) {
+        eprintln!(
+            "the Redis that instances share is away: this is what this instance goes by meanwhile"
+        );
+    }
     if verbose {
         let head =
             ["limit", "for", "used", "held", "left", "unit", "resets in", "waiting", "quota"];

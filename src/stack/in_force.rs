@@ -151,6 +151,38 @@ impl InForce<'_> {
         matches!(key, Key::Two(a, b) if is(one, a) || is(two, b))
     }
 
+    /// How it stands for somebody, or for all (no names), in all instances: of more than `most` those that
+    /// have used the most. `None`: no store that others have too decides it.
+    ///
+    /// # Errors
+    ///
+    /// The store is away.
+    pub async fn everywhere(
+        &self,
+        who: &[Who],
+        most: usize,
+    ) -> Result<Option<Vec<(Key, Standing)>>, StoreError> {
+        if !self.is_shared() {
+            return Ok(None);
+        }
+        let mut found = Vec::new();
+        let alone = match (who, self.scopes().as_slice()) {
+            ([], []) => vec![Key::All],
+            ([_, ..], [_]) => who.iter().filter(|who| self.counts(who)).map(Who::key).collect(),
+            ([_, ..], []) => vec![],
+            _ => {
+                let meant =
+                    |key: &Key| who.is_empty() || who.iter().any(|who| self.is_part(who, key));
+                return Ok(Some(self.handle.entries_shared(&self.name, meant, most).await?));
+            }
+        };
+        for key in alone {
+            let standing = self.handle.standing_shared(&self.name, &key).await?;
+            found.extend(standing.map(|standing| (key, standing)));
+        }
+        Ok(Some(found))
+    }
+
     fn stands(&self, key: Key) -> Vec<(Key, Standing)> {
         let standing = self.handle.standing(&self.name, &key);
         standing.map(|standing| (key, standing)).into_iter().collect()

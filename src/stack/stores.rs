@@ -123,6 +123,7 @@ impl Counted {
         #[expect(clippy::cast_precision_loss, reason = "a metric")]
         let waiting = waiting as f64;
         telemetry.set(names::LIMIT_STORE_AWAY, vec![], away);
+        telemetry.set(names::LIMIT_STORE_INSTANCES, vec![], store.instances().into());
         telemetry.set(names::LIMIT_STORE_WAITING, vec![], waiting);
         telemetry.count_to(names::LIMIT_STORE_ASKED, asked);
         telemetry.count_to(names::LIMIT_STORE_BORROWED, borrowed);

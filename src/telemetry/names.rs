@@ -75,6 +75,8 @@ metrics! {
         "Requests at limits in a Redis that was away or too slow: decided as when_store_is_away says.";
     LIMIT_STORE_AWAY = "tollway_limit_store_away", Kind::Gauge,
         "1 while the Redis of limits isn't asked, because it broke off or was too slow several times in a row.";
+    LIMIT_STORE_INSTANCES = "tollway_limit_store_instances", Kind::Gauge,
+        "Instances that count limits in the same Redis, this one included, when that was last asked.";
     LIMIT_STORE_ASKED = "tollway_limit_store_asked_total", Kind::Counter,
         "Decisions that asked the Redis of limits, each of them one round trip.";
     LIMIT_STORE_BORROWED = "tollway_limit_store_borrowed_total", Kind::Counter,

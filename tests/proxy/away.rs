@@ -134,8 +134,7 @@ limits:\n{limits}",
         within("its share", async {
             loop {
                 load.one(&client, at, OPEN).await;
-                let told = proxy.admin("/admin/v1/limits/status?limit=local&all=true").await.json();
-                if told["limits"][0]["capacity"] == LOCAL / 2 {
+                if proxy.metric("tollway_limit_store_instances").await == Some(2.0) {
                     break;
                 }
             }

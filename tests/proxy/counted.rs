@@ -79,6 +79,15 @@ async fn limits_in_redis_are_those_of_all_instances() {
         assert_eq!(asks(&one, "ann").await, [200, 200]);
         assert_eq!(asks(&two, "ann").await, [200, 429]);
         assert_eq!(ask_as(&one, "ann").await, 429);
+        // Whoever is asked tells of all.
+        for (proxy, who) in [(&one, "?user=ann"), (&two, "?user=ann"), (&one, ""), (&two, "")] {
+            let told = proxy.admin(&format!("/admin/v1/limits/status{who}")).await.json();
+            let user = told["limits"].as_array().unwrap().iter();
+            let mut user = user.filter(|row| row["limit"] == "user" && row["key"] == "ann");
+            let row = user.next().unwrap();
+            assert!(row["used"] == 3 && row["capacity"] == 3 && row["alone"] == false, "{row}");
+            assert_eq!(user.next(), None);
+        }
     }
     let policy = counted(&format!("{{ redis: '{}', ledger: memory }}", server.url()));
     let proxy = Running::new(&policy);
@@ -92,6 +101,9 @@ async fn limits_in_redis_are_those_of_all_instances() {
     ] {
         assert!(told.contains(line), "{line} is not in {told}");
     }
+    let told = proxy.admin("/admin/v1/limits/status?user=bob&limit=user").await.json();
+    let row = &told["limits"][0];
+    assert!(row["used"] == 0 && row["capacity"] == 3 && row["alone"] == true, "{told}");
     let amiss = "ready; the Redis of limits can't be asked; \
                  keys and quotas made at run time can't be read or kept:\n";
     within("its word", async { while !proxy.admin("/readyz").await.text().contains(amiss) {} })

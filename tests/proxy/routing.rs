@@ -394,20 +394,25 @@ routes:
 
 #[tokio::test(start_paused = true)]
 async fn groups_nest() {
-    let world = warmed(
-        "  - name: it
+    // Of the strong ones the inner group is as quick as its own first: the cheapest, or the one written first.
+    for (inner, order) in [
+        ("cost", ["b/gpt-4o-mini", "a/gpt-4o", "c/o3", "a/gpt-4o-mini"]),
+        ("failover", ["c/o3", "a/gpt-4o", "b/gpt-4o-mini", "a/gpt-4o-mini"]),
+    ] {
+        let world = warmed(&format!(
+            "  - name: it
     strategy: failover
     targets:
-      - { name: strong, strategy: { latency: whole }, targets: [a/gpt-4o, { strategy: cost, targets: [c/o3, a/gpt-4o-mini] }] }
-      - b/gpt-4o-mini",
-    )
-    .await;
-    let would = world.would(&[], &says("m", HELLO)).await;
-    let all: Vec<&Value> =
-        would["candidates"].as_array().unwrap().iter().map(|one| &one["target"]).collect();
-    // Of the strong ones the inner group is as quick as its quickest member; in it the cheapest leads.
-    assert_eq!(all, ["a/gpt-4o-mini", "c/o3", "a/gpt-4o", "b/gpt-4o-mini"], "{would:#}");
-    assert_eq!(world.goes(&[], &says("m", HELLO)).await, "a/gpt-4o-mini");
+      - {{ name: strong, strategy: {{ latency: whole }}, targets: [c/o3, {{ strategy: {inner}, targets: [a/gpt-4o, b/gpt-4o-mini] }}] }}
+      - a/gpt-4o-mini",
+        ))
+        .await;
+        let would = world.would(&[], &says("m", HELLO)).await;
+        let all: Vec<&Value> =
+            would["candidates"].as_array().unwrap().iter().map(|one| &one["target"]).collect();
+        assert_eq!(all, order, "{would:#}");
+        assert_eq!(world.goes(&[], &says("m", HELLO)).await, order[0]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,8 +7,8 @@ use crate::{ConfigError, Downgraded, Key, KeyQuota, Quota, Rule, Standing, limit
 
 /// Reads a layer's limits, and lets an operator reset them. Cheap to clone.
 ///
-/// With a [shared store](crate::RateLimitLayerBuilder::shared) it asks nobody: it knows what this
-/// instance has used of its share, and nothing of the others.
+/// With a [shared store](crate::RateLimitLayerBuilder::shared) it knows what this instance has used of
+/// its share, and asks the store for what all have only where that is said.
 #[derive(Clone, Debug)]
 pub struct Handle(Arc<Limiter>);
 
@@ -49,6 +49,39 @@ impl Handle {
     /// Whether a [shared store](crate::RateLimitLayerBuilder::shared) decides `limit`.
     pub fn is_shared(&self, limit: &str) -> bool {
         self.find(limit).is_some_and(|rule| self.0.is_shared(rule))
+    }
+
+    /// How `limit` stands for `key` by the shared store, for all instances; `None` if no such store decides
+    /// it. What instances have [borrowed](crate::LimitBuilder::borrow) counts as used.
+    ///
+    /// # Errors
+    /// The store is away; then each instance goes by its [own figures](Self::standing).
+    pub async fn standing_shared(
+        &self,
+        limit: &str,
+        key: &Key,
+    ) -> Result<Option<Standing>, StoreError> {
+        match self.find(limit) {
+            Some(rule) => self.0.standing_shared(rule, key).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The same of all keys that `which` picks and that have used something there, in no order: of more
+    /// than `most` those that have used the largest share. Some hundred are read at once.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub async fn entries_shared(
+        &self,
+        limit: &str,
+        which: impl Fn(&Key) -> bool,
+        most: usize,
+    ) -> Result<Vec<(Key, Standing)>, StoreError> {
+        match self.find(limit) {
+            Some(rule) => self.0.entries_shared(rule, which, most).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Gives `key` its whole quota back in the shared store, in one step, and here; whether it had

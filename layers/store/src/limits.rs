@@ -27,7 +27,7 @@ pub use journal::{LimitJournal, Saved};
 #[cfg(feature = "redis")]
 pub use redis::RedisLimits;
 pub use shared::{
-    Crossing, Deciding, Figures, Finding, Had, Lack, Resetting, Settlement, SharedLimits, Take,
-    Tell, Verdict, Want,
+    Crossing, Deciding, Figures, Finding, Had, Lack, Looking, Resetting, Seen, Settlement,
+    SharedLimits, Take, Tell, Verdict, Want,
 };
 pub use state::{Kind, Now, Receipt, Shape, State};

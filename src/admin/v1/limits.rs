@@ -46,6 +46,7 @@ fn configured(in_force: &InForce<'_>) -> Value {
         "per": per(in_force),
         "unit": in_force.quota.unit.as_str(),
         "quota": quota(in_force.quota),
+        "reserve": limit.reserve.as_str(),
         "when_full": full,
         "wait_seconds": wait,
         "when_store_is_away": limit.when_store_is_away.as_str(),
@@ -159,20 +160,28 @@ pub(super) async fn status(State(admin): App, RawQuery(query): RawQuery) -> Repl
     let query = Query::parse(query.as_deref(), &NAMES_OR_ALL)?;
     let (asked, everybody) = (Asked::of(&query)?, query.flag("all")?);
     let stack = admin.stack();
+    // What instances share is told for all of them, as long as its store is there.
+    let mut shared = Vec::new();
+    for limit in asked.among(&stack)? {
+        shared.push(limit.everywhere(&asked.who, MOST + 1).await.ok());
+    }
     blocking(move || {
         let (mut told, mut more) = (Vec::new(), false);
-        for limit in asked.among(&stack)? {
-            let mut found: Vec<(Key, Standing)> = match asked.who.as_slice() {
+        for (limit, shared) in asked.among(&stack)?.iter().zip(shared) {
+            let alone = shared.is_none();
+            let here = || match asked.who.as_slice() {
                 [] => limit.all(),
                 who => who.iter().flat_map(|who| limit.of(who)).collect(),
             };
+            let mut found: Vec<(Key, Standing)> = shared.flatten().unwrap_or_else(here);
             found.sort_by_key(|(key, standing)| {
                 (Reverse(standing.capacity.saturating_sub(standing.remaining)), key.to_string())
             });
             let most = if asked.who.is_empty() && !everybody { FULLEST } else { MOST };
             more |= found.len() > most;
             found.truncate(most);
-            told.extend(found.iter().map(|(key, standing)| standing_of(&limit, key, standing)));
+            let found = found.iter();
+            told.extend(found.map(|(key, standing)| standing_of(limit, (key, standing), alone)));
         }
         more |= told.len() > MOST;
         told.truncate(MOST);
@@ -181,7 +190,8 @@ pub(super) async fn status(State(admin): App, RawQuery(query): RawQuery) -> Repl
     .await
 }
 
-fn standing_of(in_force: &InForce<'_>, key: &Key, standing: &Standing) -> Value {
+/// `alone`: it is what this instance counts for itself, as the store that others have too is away.
+fn standing_of(in_force: &InForce<'_>, (key, standing): (&Key, &Standing), alone: bool) -> Value {
     let of = in_force.quota.unit;
     let own = standing.own.as_ref().map(|own| custom(in_force, own));
     let (own, custom) = own.unzip();
@@ -199,6 +209,7 @@ fn standing_of(in_force: &InForce<'_>, key: &Key, standing: &Standing) -> Value 
         "reset_seconds": standing.reset.map(seconds),
         "waiting": standing.waiting,
         "enforce": in_force.limit.enforce,
+        "alone": alone,
     })
 }
 

@@ -1,14 +1,17 @@
 //! What an operator asks of limits while traffic flows: a few keys at a time, so that no request
 //! waits long for the lock.
 
+use std::collections::HashMap;
+
+use tollway_store::{
+    StoreError,
+    limits::{Kind, Now, Seen, Want},
+};
+
 use super::{Limiter, ask, tell};
 use crate::{
     Key, Standing,
-    decide::{Core, Effects},
-};
-use tollway_store::{
-    StoreError,
-    limits::{Kind, Now},
+    decide::{Core, Effects, View},
 };
 
 /// Keys looked at while the lock is held.
@@ -84,6 +87,73 @@ impl Limiter {
             from = next;
         }
         Ok(all)
+    }
+
+    /// How one key stands by the store; `None`: no store decides the rule.
+    pub(crate) async fn standing_shared(
+        &self,
+        rule: usize,
+        key: &Key,
+    ) -> Result<Option<Standing>, StoreError> {
+        let mut seen = self.look(rule, std::slice::from_ref(key)).await?;
+        Ok(seen.pop().map(|(_, standing)| standing))
+    }
+
+    /// The same of all keys that `which` picks and that have used something there: of more than `most`
+    /// those that have used the most.
+    pub(crate) async fn entries_shared(
+        &self,
+        rule: usize,
+        which: impl Fn(&Key) -> bool,
+        most: usize,
+    ) -> Result<Vec<(Key, Standing)>, StoreError> {
+        let (Some(remote), Some(told)) = (&self.remote, self.rules.get(rule)) else {
+            return Ok(Vec::new());
+        };
+        let left =
+            |(_, standing): &(Key, Standing)| standing.remaining as f64 / standing.capacity as f64;
+        let (prefix, mut all, mut from) = (ask::prefix(told), HashMap::new(), Some(0));
+        while let Some(at) = from {
+            let (found, next) = remote.store.keys(&prefix, at).await?;
+            let keys = found.iter().filter_map(|name| Key::read(name.strip_prefix(&prefix)?));
+            let keys: Vec<_> = keys.filter(|key| which(key)).collect();
+            for keys in keys.chunks(PAGE) {
+                all.extend(self.look(rule, keys).await?);
+            }
+            if all.len() > 2 * most {
+                let mut sorted: Vec<_> = all.drain().collect();
+                sorted.sort_by(|a, b| left(a).total_cmp(&left(b)));
+                all.extend(sorted.into_iter().take(most));
+            }
+            from = next;
+        }
+        Ok(all.into_iter().filter(|(_, standing)| standing.remaining < standing.capacity).collect())
+    }
+
+    async fn look(&self, rule: usize, keys: &[Key]) -> Result<Vec<(Key, Standing)>, StoreError> {
+        let (Some(remote), Some(told), Some(at)) =
+            (&self.remote, self.rules.get(rule).filter(|rule| !rule.here), self.place(rule))
+        else {
+            return Ok(Vec::new());
+        };
+        let shape = told.limit.shape();
+        let (wants, owned): (Vec<_>, Vec<_>) = {
+            let core = self.lock();
+            let table = &core.tables[at];
+            let own = |key| (table.whole_of(key).unwrap_or(shape), table.quota_of(key));
+            let both = keys.iter().map(|key| (own(key), ask::name(told, key)));
+            both.map(|((shape, own), name)| (Want::new(name, shape, 0), own)).unzip()
+        };
+        let seen = remote.store.look(&wants, self.now().wall).await?;
+        let all = keys.iter().zip(&wants).zip(owned).zip(seen);
+        Ok(all
+            .map(|(((key, want), own), seen)| {
+                let waiting = remote.lines.waiting(&want.key);
+                let (Seen { used, reset, .. }, held) = (seen, seen.held.unwrap_or(0));
+                let capacity = want.shape.capacity;
+                (key.clone(), tell(told, View { capacity, used, held, waiting, reset, own }))
+            })
+            .collect())
     }
 
     /// Forgets the keys of a rule that can't be told from new ones; how many.

@@ -1,6 +1,6 @@
 //! Limits in Redis: one script decides all of a request, by the server's clock.
 
-mod reset;
+mod operator;
 mod script;
 #[cfg(test)]
 mod slices_tests;
@@ -34,8 +34,8 @@ use self::{
     writer::Job,
 };
 use super::{
-    Deciding, Figures, Finding, Had, Kind, Lack, Resetting, Settlement, SharedLimits, Take,
-    Verdict, Want,
+    Deciding, Figures, Finding, Had, Kind, Lack, Looking, Resetting, Settlement, SharedLimits,
+    Take, Verdict, Want,
     slices::{Lend, Plan, Slices},
 };
 use crate::{
@@ -450,6 +450,10 @@ impl SharedLimits for RedisLimits {
 
     fn keys<'a>(&'a self, prefix: &'a str, from: u64) -> Finding<'a> {
         Box::pin(self.find(prefix, from))
+    }
+
+    fn look<'a>(&'a self, wants: &'a [Want], wall: u64) -> Looking<'a> {
+        Box::pin(self.see(wants, wall))
     }
 
     fn reset<'a>(&'a self, keys: &'a [Arc<str>]) -> Resetting<'a> {

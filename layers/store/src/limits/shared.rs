@@ -145,6 +145,21 @@ pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Verdict, StoreError>>
 pub type Finding<'a> =
     Pin<Box<dyn Future<Output = Result<(Vec<Arc<str>>, Option<u64>), StoreError>> + Send + 'a>>;
 
+/// How one key of a limit stands, for all instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// What is used now, reserved included.
+    pub used: u64,
+    /// What of that is only reserved, where that is kept apart: of concurrent requests, and of limits
+    /// that warn.
+    pub held: Option<u64>,
+    /// Nanoseconds until the whole quota is there again, where time brings it.
+    pub reset: Option<u64>,
+}
+
+/// A look that is on its way.
+pub type Looking<'a> = Pin<Box<dyn Future<Output = Result<Vec<Seen>, StoreError>> + Send + 'a>>;
+
 /// Keys that are being reset: those of them that had used something.
 pub type Resetting<'a> =
     Pin<Box<dyn Future<Output = Result<Vec<Arc<str>>, StoreError>> + Send + 'a>>;
@@ -187,6 +202,10 @@ pub trait SharedLimits: fmt::Debug + Send + Sync {
     /// Some of the keys that are kept and whose names begin so, from 0 on: with the place where to
     /// go on, until there is none. What is there all the while is found, if not only once.
     fn keys<'a>(&'a self, prefix: &'a str, from: u64) -> Finding<'a>;
+
+    /// How the keys of these wants stand, one for each in their order; takes nothing. `wall` is as in
+    /// [`Take`]. For an operator: some hundred at once.
+    fn look<'a>(&'a self, wants: &'a [Want], wall: u64) -> Looking<'a>;
 
     /// Gives these keys their whole quotas back, in one step; which of them had used something.
     /// What is reserved there counts no more than the rest, is given back to nobody when it is

@@ -49,6 +49,7 @@ pub(super) struct Scripts {
     pub(super) renew: Code,
     pub(super) beat: Code,
     pub(super) reset: Code,
+    pub(super) look: Code,
 }
 
 impl Scripts {
@@ -59,6 +60,7 @@ impl Scripts {
             renew: Code::new(clock, 1, include_str!("renew.lua")),
             beat: Code::new(clock, 1, include_str!("beat.lua")),
             reset: Code::new(clock, 1, include_str!("reset.lua")),
+            look: Code::new(clock, 1, include_str!("look.lua")),
         }
     }
 }

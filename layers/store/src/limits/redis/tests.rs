@@ -97,6 +97,7 @@ impl Worlds<'_> {
         }
         let set = ::redis::cmd("SET").arg("now").arg(self.now).clone();
         self.limits.redis.query::<()>(&set).await.unwrap();
+        self.look().await;
     }
 
     async fn take(&mut self, amounts: [u64; 2], enforce: bool) {
@@ -155,6 +156,20 @@ impl Worlds<'_> {
             }
             assert_eq!(lack.used, state.used(&want.shape));
             assert_eq!(lack.reset, state.reset(&want.shape, now).map(up));
+        }
+    }
+
+    /// Asked how both stand, the store says what the algorithm does.
+    async fn look(&mut self) {
+        let now = self.now();
+        let wants = [0, 1].map(|at| Want::new(self.keys[at].clone(), self.shapes[at], 0));
+        let seen = self.limits.look(&wants, now.wall).await.unwrap();
+        for ((state, shape), seen) in self.states.iter_mut().zip(&self.shapes).zip(seen) {
+            state.advance(shape, now);
+            let up = |nanos: u64| nanos.div_ceil(1_000) * 1_000;
+            assert_eq!(seen.used, state.used(shape));
+            assert_eq!(seen.reset, state.reset(shape, now).map(up), "{shape:?}");
+            assert!(seen.held.is_none_or(|held| held <= seen.used));
         }
     }
 

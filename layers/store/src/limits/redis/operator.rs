@@ -1,9 +1,12 @@
-//! What an operator gives back: all that some keys have used.
+//! What an operator asks: how keys stand, and that all they have used is given back.
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Inner, RedisLimits};
-use crate::StoreError;
+use super::{How, Inner, RedisLimits, write};
+use crate::{
+    StoreError,
+    limits::{Seen, Want},
+};
 
 /// An operator waits for it, and no request does.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -42,7 +45,39 @@ impl RedisLimits {
     }
 }
 
+impl RedisLimits {
+    pub(super) async fn see(&self, wants: &[Want], wall: u64) -> Result<Vec<Seen>, StoreError> {
+        if wants.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = self.inner.redis.ask(PATIENCE, async |mut link| {
+            self.inner.look(wants, wall).query_async::<Vec<i64>>(&mut link).await
+        });
+        let seen = |one: &[i64]| match *one {
+            [used, held, reset] => Seen {
+                used: u64::try_from(used).unwrap_or(0),
+                held: u64::try_from(held).ok(),
+                reset: u64::try_from(reset).ok().map(|micros| micros.saturating_mul(1_000)),
+            },
+            _ => Seen::default(),
+        };
+        Ok(found.await?.chunks_exact(3).map(seen).collect())
+    }
+}
+
 impl Inner {
+    fn look(&self, wants: &[Want], wall: u64) -> ::redis::Cmd {
+        let mut command = self.scripts.look.command(false);
+        command.arg(wants.len() + 1).arg(self.names.instances());
+        for want in wants {
+            command.arg(self.names.limit(&want.key));
+        }
+        for want in wants {
+            write(&mut command, want, 0, wall, How::Asked);
+        }
+        command
+    }
+
     fn reset(&self, keys: &[Arc<str>]) -> ::redis::Cmd {
         let mut command = self.scripts.reset.command(false);
         command.arg(keys.len());
