@@ -36,7 +36,8 @@ impl Estimates {
         let learns = !learnt.is_empty();
         let guess = learns.then(|| learnt.get(&key(caller, ask).0).copied()).flatten();
         drop(learnt);
-        guess.unwrap_or(UNKNOWN).min(ask.max_output_tokens.unwrap_or(u64::MAX))
+        let guess = guess.unwrap_or(UNKNOWN).saturating_mul(ask.choices.max(1).into());
+        guess.min(ask.max_output_tokens.unwrap_or(u64::MAX))
     }
 
     /// Of the price at the dearest target of its route, what such a request pays: in millionths.
@@ -44,7 +45,7 @@ impl Estimates {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
     }
 
-    /// A reply had this many output tokens.
+    /// A reply had this many output tokens, or each of its choices.
     pub(super) fn learn(&self, key: Key, output: u64) {
         learn(&self.learnt, key, output);
     }

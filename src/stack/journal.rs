@@ -48,6 +48,10 @@ impl LimitJournal for Told {
         saved
     }
 
+    fn place(&self) -> Option<(u64, u64)> {
+        self.journal.place()
+    }
+
     fn lost(&self, keys: usize) {
         tracing::warn!(
             keys,

@@ -137,7 +137,7 @@ fn rule(
     let scope: Vec<_> = per.iter().map(ToString::to_string).collect();
     let (unit, reserve, settle) = (quota.unit, limit.reserve, settle.clone());
     let (aliases, accounts) = (settle.quotes.aliases.clone(), settle.accounts.clone());
-    Ok(Rule::new(built, unit_tag(unit))
+    let rule = Rule::new(built, unit_tag(unit))
         .scope(scope.join(", "))
         .known_as(memory_name(limit, quota))
         .key(move |request| {
@@ -146,10 +146,14 @@ fn rule(
                 || model.is_some_and(|model| models.iter().any(|glob| glob.matches(&**model)));
             applies.then(|| key(&per, request, model, &accounts))?
         })
+        .estimate(move |request| settle.estimate(unit, reserve, request));
+    Ok(match reserve {
         // What is larger than the whole quota waits for all of it and owes the rest: an estimate
         // must not shut out a request that the true count would let in.
-        .bounded()
-        .estimate(move |request| settle.estimate(unit, reserve, request)))
+        Reserve::Usual => rule.bounded(),
+        // That is what it may really cost.
+        Reserve::Most => rule,
+    })
 }
 
 /// Added to the window of a provider's published limit: between our decision and the provider's
@@ -284,6 +288,7 @@ pub(super) struct BySpending {
 pub(super) struct Ticket {
     operation: Operation,
     input_tokens: u64,
+    choices: u64,
     /// Whose reply is yet to be learnt from.
     who: Cell<Option<estimate::Key>>,
     /// Of which it is yet to be learnt what they pay, and the route that they take.
@@ -344,6 +349,7 @@ impl Settle for BySpending {
             pays: Cell::new(pays),
             operation: ask.map(|ask| ask.operation).unwrap_or_default(),
             input_tokens: ask.map_or(0, |ask| ask.input_tokens),
+            choices: ask.map_or(1, |ask| ask.choices.max(1).into()),
             who: Cell::new(ask.map(|ask| estimate::key(caller, ask))),
             target: request.extensions.get::<Target>().cloned(),
             at_work: request.extensions.get().cloned(),
@@ -369,7 +375,7 @@ impl Settle for BySpending {
             && !usage.is_estimate()
             && let Some(who) = ticket.who.take()
         {
-            self.estimates.learn(who, usage.output);
+            self.estimates.learn(who, usage.output.div_ceil(ticket.choices.max(1)));
         }
         match unit {
             rate_limit::Unit::InputTokens => Some(usage.input),

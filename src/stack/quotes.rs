@@ -57,7 +57,8 @@ impl Offer<'_> {
     /// The most output that this ask can bring.
     fn output(&self, ask: &Ask) -> Option<u64> {
         let longest = self.longest.map(|each| each.saturating_mul(ask.choices.max(1).into()));
-        match (ask.max_output_tokens, longest) {
+        // Some take a bound of 0 for none.
+        match (ask.max_output_tokens.filter(|bound| *bound > 0), longest) {
             (Some(asked), Some(longest)) => Some(asked.min(longest)),
             (asked, longest) => asked.or(longest),
         }

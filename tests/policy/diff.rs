@@ -135,6 +135,16 @@ fn providers_say_what_becomes_of_what_is_under_way() {
 }
 
 #[test]
+fn another_strategy_is_told_beside_other_targets() {
+    let route = |rest: &str| format!("routes: [{{ name: all, {rest} }}]\n");
+    let changes = told(
+        &route("strategy: { latency: whole }, targets: [sim]"),
+        &route("strategy: cost, targets: [sim, openai]"),
+    );
+    assert!(changes.iter().any(|it| it.contains("strategy")) && changes.len() == 2, "{changes:?}");
+}
+
+#[test]
 fn what_needs_a_restart_says_so() {
     let policy = |text: &str| parse(&format!("{BASE}{text}"));
     let text = "listen: 127.0.0.1:9\nadmin: { listen: 127.0.0.1:10 }\nserver: { workers: 3, drain: 5s, idle_timeout: 7s }\nlog: { level: debug }\n";

@@ -386,6 +386,8 @@ async fn a_routes_own_name_is_reserved_at_the_price_of_its_targets() {
     let (proxy, held) = pricing("usd: 1/day", &routes).await;
     // 256 tokens, before anything is known.
     assert_eq!(fit(&proxy, &held, &about("best", ""), 9).await, 3);
+    let (proxy, held) = pricing("usd: 1/day", &routes).await;
+    assert_eq!(fit(&proxy, &held, &about("best", r#","n":3"#), 9).await, 1, "for each of three");
 
     // Which of them it goes to, and what that costs, is learnt.
     let routes = format!("routes: [{{ match: {{ model: best }}, {targets}, strategy: cost }}]");
@@ -408,6 +410,15 @@ async fn most_is_what_the_longest_reply_may_cost() {
     assert_eq!(proxy.post(CHAT, about("dear", "")).await.status, 200);
     until("it is settled", || proxy.is_idle()).await;
     assert_eq!(fit(&proxy, &held, &about("dear", ""), 19).await, 9, "however short others were");
+
+    for (limit, body) in [
+        ("usd: 1/day", about("dear", r#","n":11"#)),
+        ("tokens: 50/day", about("cheap", "")),
+        ("usd: 0.05/day", about("dear", r#","max_tokens":0"#)),
+    ] {
+        let (proxy, held) = pricing(&format!("{limit}, reserve: most"), "").await;
+        assert_eq!(fit(&proxy, &held, &body, 2).await, 0, "{limit}: one could cost more than all");
+    }
 
     let routes = "routes: [{ match: { model: best }, targets: [up/cheap, up/dear] }]";
     let (proxy, held) = pricing("tokens: 3200/day, reserve: most", routes).await;

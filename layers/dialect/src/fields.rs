@@ -26,7 +26,7 @@ pub(crate) struct Table {
 pub(crate) type Name = (&'static str, &'static str, usize);
 
 /// Places there are.
-const PLACES: usize = 7;
+const PLACES: usize = 8;
 
 /// Why a body was not read.
 pub(crate) enum Unread {

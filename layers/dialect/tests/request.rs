@@ -106,6 +106,25 @@ fn tokens_are_estimated() {
 }
 
 #[test]
+fn every_reply_of_a_legacy_completion_counts() {
+    for (more, choices) in [
+        (r#""prompt":"Hi""#, 1),
+        (r#""prompt":["Hi","Ho","Ha"]"#, 3),
+        (r#""prompt":[1,2,3]"#, 1),
+        (r#""prompt":[[1,2],[3]],"n":2"#, 4),
+        (r#""prompt":"Hi","n":2,"best_of":8"#, 8),
+        (r#""prompt":[]"#, 1),
+        (r#""prompt":null,"best_of":null"#, 1),
+    ] {
+        let body = format!(r#"{{"model":"m","max_tokens":5,{more}}}"#);
+        let (ask, _) = request::read(Operation::Completions, body.as_bytes()).unwrap();
+        assert_eq!((ask.choices, ask.max_output_tokens), (choices, Some(5 * u64::from(choices))));
+    }
+    let chat = r#"{"model":"m","messages":[],"best_of":"any"}"#;
+    assert_eq!(request::read(Operation::ChatCompletions, chat.as_bytes()).unwrap().0.choices, 1);
+}
+
+#[test]
 fn bounds_and_choices() {
     let ask = |body: &str| chat(body).unwrap().0;
     let both = ask(r#"{"model":"m","max_tokens":5,"max_completion_tokens":7,"n":3}"#);

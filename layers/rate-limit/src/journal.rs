@@ -165,20 +165,23 @@ impl Core {
         let now = self.clock(now);
         let mut stale = Vec::new();
         for saved in saved {
+            // Another layer's, who keeps them in the same place; or of a limit that may be there again
+            // one day.
+            let table = self.tables.iter_mut().find(|table| *table.label() == *saved.limit);
+            let Some(table) = table else { continue };
             let packed = saved.state.as_deref().and_then(|bytes| State::unpack(bytes, now));
             let (Some((shape, mut state)), Some(key)) = (packed, Key::read(&saved.key)) else {
                 stale.push(Saved { state: None, ..saved });
                 continue;
             };
             state.advance(&shape, now);
-            let table = self.tables.iter_mut().find(|table| *table.label() == *saved.limit);
-            match table.filter(|table| shape.leads_to(&table.shape)) {
+            match Some(table).filter(|table| shape.leads_to(&table.shape)) {
                 _ if state.is_fresh() => stale.push(Saved { state: None, ..saved }),
                 Some(table) => {
                     state.reshape(&shape, table.shape_for(&key), 0, now);
                     table.put(&key, state, now);
                 }
-                // The limit may be there again one day.
+                // It may be of this kind again one day.
                 None => {}
             }
         }

@@ -177,7 +177,7 @@ impl<T: Settle> RateLimitLayerBuilder<T> {
         self
     }
 
-    /// Keys that each limit keeps in memory (100,000; about 300 bytes each, up to 2 KB more in a busy
+    /// Keys that each limit keeps in memory (100,000; 92 bytes each, up to 6 KB in a busy
     /// sliding window). A key is forgotten only when its quota is whole again and nothing is held
     /// of it. While all places are taken, keys that have none share a single quota of their limit:
     /// flooding a limit with keys wins neither memory nor quota.

@@ -76,6 +76,48 @@ async fn what_a_lost_file_knew_is_saved_anew() {
     assert_eq!(used(&second, "month", &Key::from("ann")), 10);
 }
 
+/// A file holds what a month that is over used. What two layers keep there is none of each other's.
+#[tokio::test]
+async fn a_layer_forgets_nothing_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = file(&folder.path().join("limits.db"));
+    let ann = || Key::from("ann");
+    let old = durable(journal.clone(), vec![tokens(month(100)), tokens(limit("day", day(100)))]);
+    drop(call(&old, Some("ann"), 30, 10).await.unwrap());
+    old.save().unwrap();
+    // Long since over: as if the saved periods had ended.
+    let over: Vec<_> = journal.load().unwrap().into_iter().map(ended).collect();
+    drop(old);
+    journal.save(&over).unwrap();
+
+    let requests = durable(journal.clone(), vec![tokens(month(100))]);
+    let attempts = durable(journal.clone(), vec![tokens(limit("day", day(100)))]);
+    drop(call(&requests, Some("ann"), 30, 10).await.unwrap());
+    drop(call(&attempts, Some("ann"), 30, 20).await.unwrap());
+    for layer in [&requests, &attempts, &requests] {
+        layer.save().unwrap();
+    }
+    let month_again = durable(journal.clone(), vec![tokens(month(100))]);
+    let day_again = durable(journal, vec![tokens(limit("day", day(100)))]);
+    assert_eq!(used(&month_again, "month", &ann()), 10);
+    assert_eq!(used(&day_again, "day", &ann()), 20);
+}
+
+fn day(amount: u64) -> Quota {
+    Quota::Calendar { amount, period: Period::Day }
+}
+
+/// The same use of a calendar's period that ended in 1970.
+fn ended(saved: Saved) -> Saved {
+    let state = saved.state.map(|mut bytes| {
+        let numbers = bytes.len() - 3 * 8;
+        bytes[numbers..numbers + 8].copy_from_slice(&1_u64.to_le_bytes());
+        bytes[numbers + 8..numbers + 16].copy_from_slice(&2_u64.to_le_bytes());
+        bytes
+    });
+    Saved { state, ..saved }
+}
+
 #[tokio::test]
 async fn what_is_used_outlives_the_process() {
     let folder = tempfile::tempdir().unwrap();
@@ -124,6 +166,10 @@ async fn what_changes_is_saved_without_being_told_to() {
 struct Moody(AtomicBool, std::sync::Mutex<Vec<Saved>>);
 
 impl LimitJournal for Moody {
+    fn place(&self) -> Option<(u64, u64)> {
+        None
+    }
+
     fn load(&self) -> Result<Vec<Saved>, StoreError> {
         Ok(Vec::new())
     }
@@ -239,8 +285,8 @@ struct Watched {
 
 impl LimitJournal for Watched {
     fn load(&self) -> Result<Vec<Saved>, StoreError> {
-        let of = |key: &str| Saved { limit: "gone".into(), key: key.into(), state: Some(vec![9]) };
-        Ok(vec![of("n3:ann")])
+        let of = |key: &str| Saved { limit: "month".into(), key: key.into(), state: Some(vec![9]) };
+        Ok(vec![of("n3:old")])
     }
 
     fn save(&self, keys: &[Saved]) -> Result<(), StoreError> {
@@ -250,6 +296,10 @@ impl LimitJournal for Watched {
         let who = std::thread::current().name().map(str::to_owned);
         self.saved.lock().unwrap().extend(keys.iter().map(|key| (who.clone(), key.clone())));
         Ok(())
+    }
+
+    fn place(&self) -> Option<(u64, u64)> {
+        None
     }
 
     fn lost(&self, keys: usize) {

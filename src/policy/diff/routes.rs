@@ -2,8 +2,10 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use tollway_route::Strategy;
+
 use super::Changes;
-use crate::policy::{Place, Policy, Route, registry::Model};
+use crate::policy::{Group, Node, Place, Policy, Route, registry::Model};
 
 impl Changes {
     pub(super) fn routes(&mut self, old: &Policy, new: &Policy) {
@@ -42,7 +44,9 @@ impl Changes {
                         route.places().map(place).collect()
                     };
                     all.value(&format!("{at}.targets"), &places(a), &places(b));
-                    let rest = |route: &Route| (route.rules.clone(), route.nearest.clone());
+                    let rest = |route: &Route| {
+                        (route.rules.clone(), route.nearest.clone(), strategies(&route.group))
+                    };
                     if rest(a) != rest(b) || (a.group != b.group && places(a) == places(b)) {
                         all.tell(at, "rules, strategy, weights or regions are others");
                     }
@@ -99,4 +103,14 @@ fn prices(model: &Model) -> String {
     };
     let (input, output) = (million(model.price.input), million(model.price.output));
     format!("input {input}, output {output} USD a million tokens")
+}
+
+/// How a group and those in it are ordered.
+fn strategies(group: &Group) -> Vec<(Option<Arc<str>>, Strategy)> {
+    let inner = group.members.iter().filter_map(|member| match &member.node {
+        Node::Group(group) => Some(strategies(group)),
+        Node::Place(_) => None,
+    });
+    let own = (group.name.clone(), group.strategy.clone());
+    std::iter::once(own).chain(inner.flatten()).collect()
 }

@@ -1,6 +1,6 @@
 //! Reading a JSON request: the few fields that matter, borrowed, and where they stand.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -60,6 +60,7 @@ const MAX_TOKENS: usize = 3;
 const MAX_COMPLETION_TOKENS: usize = 4;
 const MAX_OUTPUT_TOKENS: usize = 5;
 const N: usize = 6;
+const BEST_OF: usize = 7;
 
 pub(crate) static TABLE: Table = Table {
     names: &[
@@ -70,6 +71,7 @@ pub(crate) static TABLE: Table = Table {
         ("max_completion_tokens", "max_completion_tokens", MAX_COMPLETION_TOKENS),
         ("max_output_tokens", "max_output_tokens", MAX_OUTPUT_TOKENS),
         ("n", "n", N),
+        ("best_of", "best_of", BEST_OF),
     ],
     texts: &[
         ("messages", Mode::Text),
@@ -111,6 +113,11 @@ fn read_text(
     ask.stream = fields.flag(STREAM)?.unwrap_or(false);
     ask.wants_usage = wants_usage;
     ask.choices = fields.choices(N, fields.number(N, AT_LEAST_ONE)?)?;
+    if operation == Operation::Completions {
+        // All of them are written, and paid for.
+        let best_of = fields.choices(BEST_OF, fields.number(BEST_OF, AT_LEAST_ONE)?)?;
+        ask.choices = ask.choices.max(best_of).saturating_mul(prompts(text));
+    }
     let mut bound = None;
     for field in [MAX_TOKENS, MAX_COMPLETION_TOKENS, MAX_OUTPUT_TOKENS] {
         bound = fields.number(field, "a whole number of tokens")?.or(bound);
@@ -119,6 +126,17 @@ fn read_text(
     let ask = ask.with_prompt(fields.count.prompt());
     let model = raw.map(|raw| span(text, raw));
     Ok((ask, Edits { model, usage, form: false, other_model }))
+}
+
+/// How many prompts a completion is asked for: each is answered by itself.
+fn prompts(text: &str) -> u32 {
+    let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text).unwrap_or_default();
+    let prompt = fields.get("prompt").map(|raw| serde_json::from_str(raw.get()));
+    let Some(Ok(all)) = prompt else { return 1 };
+    let all: Vec<&RawValue> = all;
+    // One prompt may be a list, too: of tokens.
+    let whole = all.iter().filter(|one| one.get().starts_with(['"', '['])).count();
+    u32::try_from(whole.max(1)).unwrap_or(u32::MAX)
 }
 
 fn stream_options(fields: &Fields<'_>) -> Result<(UsageOption, bool), Unread> {

@@ -29,11 +29,9 @@ pub trait LimitJournal: fmt::Debug + Send + Sync {
     /// As for [`load`](Self::load).
     fn save(&self, keys: &[Saved]) -> Result<(), StoreError>;
 
-    /// Which memory it is, where that can be told. Another one than at first has lost what was saved:
-    /// then all that is known is saved anew.
-    fn place(&self) -> Option<(u64, u64)> {
-        None
-    }
+    /// Which memory it is, where that can be told. Another one than before has lost what was saved: then
+    /// all that is known is saved anew.
+    fn place(&self) -> Option<(u64, u64)>;
 
     /// The limits end, and what so many keys have used since they were last saved could not be.
     fn lost(&self, keys: usize) {
