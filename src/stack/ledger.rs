@@ -120,7 +120,14 @@ pub(super) fn restore(books: &Books, policy: &Policy, totals: &Totals) {
 
 /// Has the ledger count what these limits let in.
 pub(super) fn count(books: &Books, limits: [rate_limit::Handle; 2]) {
-    books.writer.counting(move || limits.iter().flat_map(rate_limit::Handle::admitted).collect());
+    books.writer.counting(move || {
+        for limits in &limits {
+            // What is billed counts first: of a process that is killed, budgets know of every row. Why
+            // it can't be saved is told by the journal.
+            let _ = limits.save();
+        }
+        limits.iter().flat_map(rate_limit::Handle::admitted).collect()
+    });
 }
 
 impl Stack {
@@ -128,7 +135,8 @@ impl Stack {
     /// waits for long for a store that can't be written.
     pub async fn finish(&self) {
         self.stores.leave();
-        [self.request_limits(), self.attempt_limits()].iter().for_each(rate_limit::Handle::repay);
+        let handles = [self.request_limits(), self.attempt_limits()];
+        self.stores.limits.repay(&handles).await;
         self.stores.limits.finish().await;
         let limits = [self.request_limits.clone(), self.attempt_limits.clone()];
         let saved = tokio::task::spawn_blocking(move || {

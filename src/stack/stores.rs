@@ -6,8 +6,8 @@ use std::io;
 use std::{collections::HashMap, path::PathBuf};
 use std::{sync::Arc, time::Duration};
 
-#[cfg(feature = "sqlite")]
 use tokio::time::Instant;
+use tollway_rate_limit::Handle;
 #[cfg(feature = "sqlite")]
 use tollway_store::sqlite::{Sqlite, SqliteLimits};
 use tollway_store::{
@@ -134,6 +134,26 @@ impl Counted {
     /// Why the store that instances share can't be asked.
     pub(super) fn trouble(&self) -> Option<String> {
         self.shared.as_ref()?.trouble()
+    }
+
+    /// Has what limits decided alone charged, if the store is back within a moment.
+    pub(super) async fn repay(&self, limits: &[Handle]) {
+        let until = Instant::now() + LEAVE;
+        loop {
+            limits.iter().for_each(Handle::repay);
+            let keys: usize = limits.iter().map(Handle::owed).sum();
+            if keys == 0 {
+                return;
+            }
+            if Instant::now() >= until {
+                tracing::warn!(
+                    keys,
+                    "the Redis of limits is away: what was used without it since is lost"
+                );
+                return;
+            }
+            tokio::time::sleep(LEAVE / 20).await;
+        }
     }
 
     /// Gives back what is borrowed, and waits a moment until what ended is settled: no request does

@@ -273,6 +273,8 @@ async fn killed_under_load_it_goes_on_from_what_was_written() {
         there = rows.len() as u64;
         let now = counted(&kept.file());
         assert!(now >= known + billed, "{now} counted, {billed} billed after {known}");
+        let costs: u64 = rows.iter().filter_map(|row| row.cost).map(Usd::nanos).sum();
+        assert!(now >= costs, "{now} counted, {costs} in the ledger");
         known = now;
     }
 }

@@ -19,6 +19,8 @@ pub struct Standing {
     pub own: Option<KeyQuota>,
     /// The most that can be taken at once.
     pub capacity: u64,
+    /// What is used, reserved included; above the capacity while a debt is owed.
+    pub used: u64,
     /// What can be taken now; 0 while a debt is owed.
     pub remaining: u64,
     /// Reserved by requests that have not ended.

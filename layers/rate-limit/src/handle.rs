@@ -183,6 +183,20 @@ impl Handle {
         self.0.repay();
     }
 
+    /// Keys whose use the shared store is yet to be told of: it was away.
+    pub fn owed(&self) -> usize {
+        self.0.owed()
+    }
+
+    /// Saves what has changed since it was last saved, where the layer has a
+    /// [journal](crate::RateLimitLayerBuilder::journal), which does so by and by without it. Blocks.
+    ///
+    /// # Errors
+    /// The store can't be written; it is tried again.
+    pub fn save(&self) -> Result<(), StoreError> {
+        self.0.shared().save()
+    }
+
     /// Why what has changed could not be saved when that was last tried; `None` if all is well.
     pub fn unsaved(&self) -> Option<String> {
         self.0.shared().journal()?.failed()

@@ -328,6 +328,7 @@ fn tell(rule: &Rule, view: View) -> Standing {
         quota: view.own.map_or(limit.quota(), |own| own.quota),
         own: view.own,
         capacity: view.capacity,
+        used: view.used,
         remaining: view.capacity.saturating_sub(view.used),
         held: view.held,
         waiting: view.waiting,

@@ -52,6 +52,11 @@ impl Remote {
         self.owed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// Keys that owe something.
+    pub(crate) fn debtors(&self) -> usize {
+        self.owed().len()
+    }
+
     /// A request that the store knows nothing of has used this.
     pub(crate) fn owe(&self, want: Want, share: Shape, spent: u64, now: Now) {
         if want.shape.kind == Kind::Concurrent || spent == 0 {

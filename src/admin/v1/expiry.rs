@@ -19,6 +19,9 @@ pub(super) fn expiry(text: &str, now: u64, zone: &TimeZone) -> Result<u64, ApiEr
     };
     let at = match text.parse().ok().or_else(|| of_the_zone(text, zone)) {
         Some(moment) => u64::try_from(Timestamp::as_millisecond(moment)).unwrap_or(0),
+        None if is_dated(text) => {
+            return Err(wrong("is no date of the calendar, or not the whole of one"));
+        }
         None => {
             let time = policy::duration(text).map_err(|why| wrong(&why))?;
             let at = u128::from(now).saturating_add(time.as_millis());
@@ -30,6 +33,12 @@ pub(super) fn expiry(text: &str, now: u64, zone: &TimeZone) -> Result<u64, ApiEr
         }
     };
     if at > now { Ok(at) } else { Err(wrong("is over already")) }
+}
+
+/// Whether it begins with a year.
+fn is_dated(text: &str) -> bool {
+    let year = text.split_once('-').map_or("", |(year, _)| year);
+    year.len() == 4 && year.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// A day, or a time of one, where the clock shows `zone`.
@@ -91,7 +100,9 @@ mod tests {
                 "213000d 213000d 213000d 213000d 213000d 213000d 213000d 213000d 213000d 213000d 213000d 213000d 213000d 213000d",
                 "year 9999",
             ),
-            ("2026-13-01", "`2026-13-01`"),
+            ("2026-13-01", "`2026-13-01` is no date"),
+            ("2026-02-30", "`2026-02-30` is no date"),
+            ("2026-12", "`2026-12` is no date"),
             ("2026-12-31T25:00", "`2026-12-31T25:00`"),
             ("2026-12-31T18:00[Europe/Paris]", "2026-12-31T18:00:00Z"),
         ] {

@@ -174,9 +174,7 @@ pub(super) async fn status(State(admin): App, RawQuery(query): RawQuery) -> Repl
                 who => who.iter().flat_map(|who| limit.of(who)).collect(),
             };
             let mut found: Vec<(Key, Standing)> = shared.flatten().unwrap_or_else(here);
-            found.sort_by_key(|(key, standing)| {
-                (Reverse(standing.capacity.saturating_sub(standing.remaining)), key.to_string())
-            });
+            found.sort_by_key(|(key, standing)| (Reverse(standing.used), key.to_string()));
             let most = if asked.who.is_empty() && !everybody { FULLEST } else { MOST };
             more |= found.len() > most;
             found.truncate(most);
@@ -203,7 +201,7 @@ fn standing_of(in_force: &InForce<'_>, (key, standing): (&Key, &Standing), alone
         "quota": quota(own.as_ref().unwrap_or(in_force.quota)),
         "custom": custom,
         "capacity": amount(of, standing.capacity),
-        "used": amount(of, standing.capacity.saturating_sub(standing.remaining)),
+        "used": amount(of, standing.used),
         "held": amount(of, standing.held),
         "left": amount(of, standing.remaining),
         "reset_seconds": standing.reset.map(seconds),
@@ -230,6 +228,9 @@ pub(super) async fn reset(State(admin): App, sent: Sent) -> Reply {
     if who.is_empty() && !everybody {
         let message = "say whose: `user`, `key`, `ip` or `provider`, or `all`: true";
         return Err(ApiError::bad("user", message));
+    }
+    if !who.is_empty() && everybody {
+        return Err(ApiError::bad("all", "all: leave it out, or name nobody"));
     }
     let limits = asked.among(&stack)?;
     let (mut reset, mut shared): (Vec<Value>, _) = (Vec::new(), Vec::new());

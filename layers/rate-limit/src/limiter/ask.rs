@@ -327,6 +327,10 @@ impl Limiter {
         }
     }
 
+    pub(crate) fn owed(&self) -> usize {
+        self.remote.as_ref().map_or(0, |remote| remote.debtors())
+    }
+
     /// A shape in the local tables.
     pub(super) fn local(&self, rule: &Rule, whole: Shape) -> Shape {
         self.parts(rule).map_or(whole, |parts| share(whole, parts))

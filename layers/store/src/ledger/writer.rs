@@ -36,7 +36,7 @@ pub struct Writer {
 pub struct Pen(Arc<Shared>);
 
 /// Names of limits, and how many requests each has let in so far.
-type Counts = Box<dyn Fn() -> Vec<(Arc<str>, u64)> + Send>;
+type Counts = Arc<dyn Fn() -> Vec<(Arc<str>, u64)> + Send + Sync>;
 
 struct Shared {
     queue: usize,
@@ -192,10 +192,10 @@ impl Pen {
         });
     }
 
-    /// Asks this, with each batch, how many requests each limit has let in so far. Its answers only
-    /// grow, or begin anew; what they hold at first counts, too.
-    pub fn counting(&self, counts: impl Fn() -> Vec<(Arc<str>, u64)> + Send + 'static) {
-        *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(counts));
+    /// Asks this, with each batch and before it is written, how many requests each limit has let in so
+    /// far. Its answers only grow, or begin anew; what they hold at first counts, too.
+    pub fn counting(&self, counts: impl Fn() -> Vec<(Arc<str>, u64)> + Send + Sync + 'static) {
+        *self.0.counts.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(counts));
     }
 
     /// What it has done.

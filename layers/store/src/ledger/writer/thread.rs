@@ -137,8 +137,9 @@ impl Thread {
 
     /// How many requests limits have let in since this was last asked.
     fn allowed(&mut self) -> Vec<(Arc<str>, u64)> {
-        let counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let counts = counts.as_ref().map(|counts| counts()).unwrap_or_default();
+        // It may take its time.
+        let counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let counts = counts.map(|counts| counts()).unwrap_or_default();
         let since = |(limit, count): (Arc<str>, u64)| {
             let before = self.counted.insert(limit.clone(), count).unwrap_or(0);
             // A limit that began anew counts from zero.
