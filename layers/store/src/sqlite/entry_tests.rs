@@ -44,6 +44,13 @@ fn count(file: &Sqlite, table: &str) -> i64 {
     file.look(|file| file.query_row(&sql, [], |row| row.get(0))).unwrap()
 }
 
+/// Of rows, the ones before a moment, and the oldest beyond so many.
+fn clean(ledger: &SqliteLedger, rows: u64, most_rows: u64) {
+    let (days, months) = (Period::from_number(20_261_101), Period::from_number(20_261_100));
+    let old = Old { rows, most_rows, days: days.unwrap(), months: months.unwrap() };
+    while ledger.clean(&old).unwrap() {}
+}
+
 /// The rows that [`OLD`] writes, newest first.
 fn old_rows() -> [Row; 3] {
     let mut caller = Caller::default();
@@ -121,12 +128,32 @@ fn files_of_older_versions_keep_all_that_is_in_them() {
 
         append(&ledger, vec![row(AT, "berk")]);
         assert_eq!(ledger.totals(&asked).unwrap()[0].total.requests, 4);
-        let days = Period::from_number(20_261_101).unwrap();
-        let old = Old { rows: 0, most_rows: 2, days, months: month };
-        while ledger.clean(&old).unwrap() {}
+        clean(&ledger, 0, 2);
         let [full, ..] = old_rows();
         assert_eq!(all(&ledger), [full, row(AT, "berk")]);
     }
+}
+
+/// Many rows apart, by a clock that stood still; or in the far future, which is one moment.
+#[test]
+fn rows_of_one_moment_in_an_older_file_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tollway.db");
+    of_version(&path, 2);
+    let (other, late) = (1 + (1 << 20), i64::MAX);
+    let more = format!(
+        "CREATE TEMP TABLE more AS SELECT * FROM request WHERE id = 1;
+         UPDATE more SET id = {other}; INSERT INTO request SELECT * FROM more;
+         UPDATE more SET id = 80, at = {late}; INSERT INTO request SELECT * FROM more;
+         UPDATE more SET id = 81, at = {late} - 1; INSERT INTO request SELECT * FROM more;"
+    );
+    Connection::open(&path).unwrap().execute_batch(&more).unwrap();
+    let (_, ledger) = open(&path);
+    let latest = (1 << 43) - 1;
+    let at: Vec<_> = all(&ledger).iter().map(|row| row.at).collect();
+    assert_eq!(at, [latest, latest, AT + DAY, AT, AT, AT]);
+    append(&ledger, vec![row(AT, "a")]);
+    assert_eq!(all(&ledger).len(), 7);
 }
 
 #[test]
@@ -166,20 +193,75 @@ fn names_are_written_once_a_day_and_go_with_its_last_row() {
     }
     let names = || (count(&file, "caller"), count(&file, "course"));
     assert_eq!(names(), (6, 3));
-    let (days, months) = (Period::from_number(20_261_101), Period::from_number(20_261_100));
-    let mut old =
-        Old { rows: AT + DAY, most_rows: 1_000, days: days.unwrap(), months: months.unwrap() };
-    let clean = |old: &Old| while ledger.clean(old).unwrap() {};
-    clean(&old);
+    clean(&ledger, AT + DAY, 1_000);
     assert_eq!((names(), count(&file, "request")), ((4, 2), 400));
     // One that comes late is whole, too.
     append(&ledger, vec![row(AT, "late")]);
     assert_eq!(told(&ledger).last().unwrap(), &(0, "late".to_owned()));
-    old.rows = AT + 3 * DAY;
-    clean(&old);
+    clean(&ledger, AT + 3 * DAY, 1_000);
+    assert_eq!((names(), count(&file, "request")), ((0, 0), 0));
     append(&ledger, of_day(2).collect());
     assert!(all(&ledger).iter().all(|row| row.caller.user.is_some()));
     assert_eq!(count(&file, "request"), 100);
+}
+
+/// What one process removes, another one had in mind.
+#[test]
+fn names_that_another_process_removed_are_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tollway.db");
+    let ((_a, a), (_b, b)) = (open(&path), open(&path));
+    append(&b, vec![row(AT, "late")]);
+    append(&a, (0..3).map(|n| row(AT + DAY + n, "a")).collect());
+    clean(&a, 0, 3);
+    append(&b, vec![row(AT, "late")]);
+    assert_eq!(told(&a).last().unwrap(), &(0, "late".to_owned()));
+
+    clean(&a, AT + 2 * DAY, 1_000);
+    append(&a, vec![row(AT, "other")]);
+    append(&b, vec![row(AT, "late")]);
+    let users = [(0, "late"), (0, "other")];
+    assert_eq!(told(&b), users.map(|(at, user)| (at, user.to_owned())));
+}
+
+#[test]
+fn a_wrong_clock_keeps_no_names_but_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, ledger) = open(&folder.path().join("tollway.db"));
+    append(&ledger, vec![row(AT + 80_000 * DAY, "future")]);
+    for day in 0..5 {
+        append(&ledger, vec![row(AT + day * DAY, "a")]);
+    }
+    clean(&ledger, AT + 3 * DAY, 1_000);
+    let names = (count(&file, "caller"), count(&file, "course"));
+    assert_eq!((names, count(&file, "entry")), ((3, 3), 3));
+}
+
+#[test]
+fn rows_without_names_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, ledger) = open(&folder.path().join("tollway.db"));
+    append(&ledger, vec![row(AT, "a")]);
+    file.change(|file| file.execute_batch("DELETE FROM caller; DELETE FROM course")).unwrap();
+    append(&ledger, vec![row(AT + 1, "a")]);
+    let bare = Row { operation: "".into(), ..Row::new(AT, Id([7; 12]), Ending::Dropped) };
+    assert_eq!(all(&ledger), [row(AT + 1, "a"), bare]);
+}
+
+#[test]
+fn rows_that_are_removed_by_hand_are_not_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tollway.db");
+    let (file, ledger) = open(&path);
+    append(&ledger, (0..10).map(|n| row(AT + n, if n < 6 { "a" } else { "b" })).collect());
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch("DELETE FROM request WHERE user = 'b'").unwrap();
+    clean(&ledger, 0, 6);
+    assert_eq!(count(&file, "request"), 6);
+    raw.execute_batch("DELETE FROM entry").unwrap();
+    append(&ledger, vec![row(AT, "a"), row(AT, "b")]);
+    clean(&ledger, 0, 2);
+    assert_eq!(count(&file, "request"), 2);
 }
 
 #[cfg(unix)]

@@ -156,19 +156,15 @@ impl Ledger for SqliteLedger {
 
     fn clean(&self, old: &Old) -> Result<bool, StoreError> {
         let (days, months) = (old.days.number(), old.months.number());
-        let mut slot = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let removed = self.file.change(|transaction| {
             let gone = "DELETE FROM entry WHERE id IN
                         (SELECT id FROM entry WHERE id < ?1 ORDER BY id LIMIT ?2)";
             let stale = rows::first_id(old.rows);
             let mut removed = transaction.execute(gone, params![stale, int(STEP)])?;
-            let count = "UPDATE entries SET count = count - ?1 RETURNING count";
-            let left: i64 =
-                transaction.query_row(count, [int(removed as u64)], |row| row.get(0))?;
+            let left = "SELECT count FROM entries";
+            let left: i64 = transaction.query_row(left, [], |row| row.get(0))?;
             let beyond = left.saturating_sub(int(old.most_rows)).clamp(0, int(STEP));
-            let many = transaction.execute(gone, params![i64::MAX, beyond])?;
-            transaction.query_row(count, [int(many as u64)], |_| Ok(()))?;
-            removed += many;
+            removed += transaction.execute(gone, params![i64::MAX, beyond])?;
             let sums = "DELETE FROM total WHERE (by, period, name) IN
                         (SELECT by, period, name FROM total WHERE
                          period < ?1 AND period % 100 > 0 OR period < ?2 AND period % 100 = 0
@@ -180,10 +176,8 @@ impl Ledger for SqliteLedger {
             transaction.execute("DELETE FROM limit_day WHERE day < ?1", params![days])?;
             let oldest = "SELECT min(id) FROM entry";
             let oldest: Option<i64> = transaction.query_row(oldest, [], |row| row.get(0))?;
-            if let Some(day) = oldest.map(rows::day_of) {
-                removed += names::forget_before(transaction, day)?;
-                slot.known.forget_before(day);
-            }
+            // Without rows, no name is needed.
+            removed += names::remove_before(transaction, oldest.map_or(i64::MAX, rows::day_of))?;
             Ok(removed)
         })?;
         if removed > 0 {

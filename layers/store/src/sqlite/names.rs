@@ -15,6 +15,7 @@ const MOST_KNOWN: usize = 30_000;
 /// its last row does. They are found by their hash; of two that share one, only the last is known.
 #[derive(Debug, Default)]
 pub(super) struct Known {
+    gone: i64,
     day: i64,
     callers: NameMap<u64, (Asking, i64)>,
     courses: NameMap<u64, (Course, i64)>,
@@ -63,17 +64,17 @@ impl Course {
 }
 
 impl Known {
-    /// What is asked for next is of this day.
-    pub(super) fn turn_to(&mut self, day: i64) {
-        if self.day != day {
-            *self = Self { day, ..Self::default() };
+    /// So many names were removed from the file so far. Who knows of fewer may have such in mind.
+    pub(super) fn heed(&mut self, gone: i64) {
+        if self.gone != gone {
+            *self = Self { gone, ..Self::default() };
         }
     }
 
-    /// Forgets what is of a day before this one.
-    pub(super) fn forget_before(&mut self, day: i64) {
-        if self.day < day {
-            *self = Self::default();
+    /// What is asked for next is of this day.
+    pub(super) fn turn_to(&mut self, day: i64) {
+        if self.day != day {
+            *self = Self { gone: self.gone, day, ..Self::default() };
         }
     }
 
@@ -141,13 +142,12 @@ fn note<K>(known: &mut NameMap<u64, K>, hash: u64, names: K) {
     known.insert(hash, names);
 }
 
-/// Removes some of the names that are of days before this one, which has the oldest row.
-pub(super) fn forget_before(from: &Transaction<'_>, day: i64) -> rusqlite::Result<usize> {
+/// Removes some of the names that are of days before this one, of which the oldest row is. Whoever has
+/// them in mind finds out when it [writes next](Known::heed).
+pub(super) fn remove_before(from: &Transaction<'_>, day: i64) -> rusqlite::Result<usize> {
     ["caller", "course"].into_iter().try_fold(0, |gone, names| {
-        // They are in the order of writing: the first of that day comes after all of those before.
         let some = format!(
-            "DELETE FROM {names} WHERE id IN (SELECT id FROM {names} WHERE id <
-             (SELECT id FROM {names} WHERE day >= ?1 ORDER BY id LIMIT 1) LIMIT {STEP})"
+            "DELETE FROM {names} WHERE id IN (SELECT id FROM {names} WHERE day < ?1 LIMIT {STEP})"
         );
         Ok(gone + from.execute(&some, [day])?)
     })

@@ -6,7 +6,7 @@ use rusqlite::{
     Statement, ToSql, Transaction,
     types::{ToSqlOutput, Value},
 };
-use tollway_core::{Caller, Target, Usage, Usd};
+use tollway_core::{Caller, Ending, Target, Usage, Usd};
 
 use super::{int, names::Known, uint};
 use crate::ledger::{Decided, Id, Row, ending_of, micros, tags_from_json};
@@ -36,6 +36,8 @@ const DAY: i64 = 86_400_000;
 
 /// Adds rows, in the order of their times: so they come one after the other in the file, too.
 pub(super) fn add(into: &Transaction<'_>, rows: &[Row], known: &mut Known) -> rusqlite::Result<()> {
+    let gone = "SELECT names_gone FROM entries";
+    known.heed(into.prepare_cached(gone)?.query_row([], |row| row.get(0))?);
     let mut rows: Vec<&Row> = rows.iter().collect();
     rows.sort_by_key(|row| row.at);
     let last = "SELECT coalesce(max(id), 0) FROM entry WHERE id < ?1";
@@ -120,6 +122,7 @@ impl ToSql for Address {
     }
 }
 
+/// A row whose names somebody removed is read without them.
 pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let text = |at: usize| row.get::<_, Option<Arc<str>>>(at);
     let number = |at: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(at)?.map(uint));
@@ -152,16 +155,16 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         }),
         _ => None,
     };
-    let ending = ending_of(&row.get::<_, Arc<str>>(26)?);
+    let ending = text(26)?.map_or(Ending::Dropped, |ending| ending_of(&ending));
     Ok(Row {
         caller,
-        operation: Cow::Owned(row.get(6)?),
+        operation: Cow::Owned(row.get::<_, Option<_>>(6)?.unwrap_or_default()),
         asked_model: text(7)?,
         target,
         usage,
         cost: number(20)?.map(Usd::from_nanos),
         status: row.get(21)?,
-        attempts: row.get(22)?,
+        attempts: row.get::<_, Option<_>>(22)?.unwrap_or_default(),
         whole: time(23)?.unwrap_or_default(),
         first_token: time(24)?,
         upstream: time(25)?.unwrap_or_default(),
