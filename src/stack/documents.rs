@@ -358,15 +358,13 @@ impl Inner {
         if may_be_known && self.records.mark()? == known.mark {
             return Ok(None);
         }
+        let nothing = History::default();
         for _ in 0..TRIES {
             let (mark, there) = self.read(known, now)?;
             let is_another = mark.is_some_and(|mark| known.is_of_another_than(mark));
             let unite = |(followed, there): (&Followed, &History)| {
-                if is_another {
-                    History::default().united(there)
-                } else {
-                    followed.history.united(there)
-                }
+                let mine = if is_another { &nothing } else { &followed.history };
+                mine.united(there)
             };
             let united: Vec<_> = known.followed.values().zip(&there).map(unite).collect();
             let seen = if united == there {
@@ -716,7 +714,7 @@ mod tests {
 
         /// No thread looks while its documents are held.
         #[test]
-        fn of_several_the_one_that_knows_of_most_changes_has_the_last_word() {
+        fn of_several_the_one_that_knows_of_a_removal_has_the_last_word() {
             let (server, clock) = (RedisServer::start(), Clock::new());
             let (one, two) = (at(&server, &clock), at(&server, &clock));
             let (of_one, of_two) = (told(&one, "key"), told(&two, "key"));
