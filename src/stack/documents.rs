@@ -7,16 +7,14 @@
 //! another instance changes is told within two seconds (it is looked for every second), and so is what
 //! expires. While a store is away, the last list holds, less what expires meanwhile.
 //!
-//! What a store has lost, this process still knows. The store's [`Mark`] tells which it is:
+//! What a store has lost, this process still knows. Whenever the store's [`Mark`] is another one, what
+//! is there and what is known are united, and that is written if it is more than what is there: whether
+//! the store is empty, went back to an older state, or was written by who knew less. Removals are known
+//! like documents, so a key that one process knows to be revoked stays so.
 //!
-//! | the mark there | what is the matter | what is done |
-//! |---|---|---|
-//! | is gone, and all documents with it | a file was deleted, a Redis emptied | what is known is written anew |
-//! | is the same with fewer changes | it went back to an older state, or who knew less was here first | the same |
-//! | is another | somebody put another store in its place | what that one says holds |
-//!
-//! What is known goes with the mark that it was known under, so of several instances the one that
-//! knows of most changes has the last word: a key that it knows to be revoked stays so.
+//! One store is not united with: another one that was there before (its era is older than the
+//! moment at which this process last saw its own). What that one says holds, and gets nothing of what
+//! is known. An era that is younger was begun when the documents had been lost, by somebody who knew none.
 
 use std::{
     collections::BTreeMap,
@@ -37,13 +35,20 @@ use tollway_store::{
     records::{Mark, MemoryRecords, Record, Records, Snapshot},
 };
 
-use super::stores::Place;
+use super::{
+    history::{self, History, of_gone},
+    stores::Place,
+};
 use crate::telemetry::{Telemetry, names};
 
 /// How often others' changes are looked for, and what has expired.
 const EVERY: Duration = Duration::from_secs(1);
 /// After so many looks what has expired is removed from the store.
 const CLEAN: u32 = 600;
+/// How far clocks of instances may be apart, in milliseconds.
+const SKEW: u64 = 5_000;
+/// How often what is to be written anew is tried, when others write at the same moment.
+const TRIES: u32 = 3;
 /// How long a Redis may take to be connected to, before it counts as away.
 const CONNECT: Duration = Duration::from_secs(1);
 
@@ -76,10 +81,18 @@ struct Known {
     followed: BTreeMap<String, Followed>,
     /// Of the moment of which it is known.
     mark: Option<Mark>,
+    /// When that store was last seen, in milliseconds since 1970.
+    at: u64,
+    /// Of this store, and of what it was before it was lost.
+    eras: Vec<u64>,
 }
+
+/// What a store has, or shall have: its mark, and of each kind that is followed what is known.
+type Seen = (Option<Mark>, Vec<History>);
 
 struct Followed {
     follower: Follower,
+    history: History,
     told: Vec<Record>,
     /// Whether the follower was told anything, and whether the store was ever read.
     heard: bool,
@@ -144,14 +157,19 @@ impl Documents {
         }))
     }
 
-    /// All of a kind, by name, as the store has them now.
+    /// All of a kind, by name, as the store has them now: with what it had lost.
     ///
     /// # Errors
     ///
     /// The store can't be read.
     pub async fn list(&self, kind: &str) -> Result<Vec<Record>, StoreError> {
         let kind = kind.to_owned();
-        self.blocking(move |inner| inner.records.list(&kind, inner.now())).await
+        self.blocking(move |inner| {
+            inner.look(&mut inner.known(), Look::Changes);
+            let all = inner.records.list(&kind, inner.now())?;
+            Ok(all.iter().map(history::told).collect())
+        })
+        .await
     }
 
     /// Writes a document, over the one of its name if there is one.
@@ -162,14 +180,13 @@ impl Documents {
     pub async fn put(&self, kind: &str, record: Record) -> Result<(), StoreError> {
         let kind = kind.to_owned();
         self.blocking(move |inner| {
-            inner.write(
-                &kind,
-                |records, _| records.put(&kind, &record),
-                |told, ()| {
-                    set(told, &record);
-                    true
-                },
-            )
+            inner.write(&kind, |now| {
+                let Before { there, gone } = inner.before(&kind, &record.name, now)?;
+                let record = history::changed(&record, [there.as_ref(), gone.as_ref()], now);
+                inner.records.put(&kind, &record, now)?;
+                inner.clear(gone.is_some(), &of_gone(&kind), &record.name, now);
+                Ok(((), History { there: vec![record], gone: vec![] }))
+            })
         })
         .await
     }
@@ -182,13 +199,15 @@ impl Documents {
     pub async fn add(&self, kind: &str, record: Record) -> Result<bool, StoreError> {
         let kind = kind.to_owned();
         self.blocking(move |inner| {
-            let added = |told: &mut Vec<_>, added: &bool| {
-                if *added {
-                    set(told, &record);
+            inner.write(&kind, |now| {
+                let Before { gone, .. } = inner.before(&kind, &record.name, now)?;
+                let record = history::changed(&record, [None, gone.as_ref()], now);
+                if !inner.records.add(&kind, &record, now)? {
+                    return Ok((false, History::default()));
                 }
-                *added
-            };
-            inner.write(&kind, |records, now| records.add(&kind, &record, now), added)
+                inner.clear(gone.is_some(), &of_gone(&kind), &record.name, now);
+                Ok((true, History { there: vec![record], gone: vec![] }))
+            })
         })
         .await
     }
@@ -201,11 +220,15 @@ impl Documents {
     pub async fn remove(&self, kind: &str, name: &str) -> Result<bool, StoreError> {
         let (kind, name) = (kind.to_owned(), name.to_owned());
         self.blocking(move |inner| {
-            let remove = |told: &mut Vec<Record>, removed: &bool| {
-                told.retain(|record| *record.name != *name);
-                *removed
-            };
-            inner.write(&kind, |records, now| records.remove(&kind, &name, now), remove)
+            inner.write(&kind, |now| {
+                let Some(was) = inner.records.get(&kind, &name, now)? else {
+                    return Ok((false, History::default()));
+                };
+                let gone = history::removed(&was, now);
+                inner.records.put(&of_gone(&kind), &gone, now)?;
+                inner.clear(true, &kind, &name, now);
+                Ok((true, History { there: vec![], gone: vec![gone] }))
+            })
         })
         .await
     }
@@ -215,9 +238,9 @@ impl Documents {
     /// be read; one that is away has no documents until it is back.
     pub fn follow(&self, kind: &str, follower: Follower) {
         let mut known = self.0.known();
-        let before = known.followed.remove(kind).map(|it| (it.told, it.read));
-        let (told, read) = before.unwrap_or_default();
-        let followed = Followed { follower, told, heard: false, read };
+        let before = known.followed.remove(kind).map(|it| (it.history, it.read));
+        let (history, read) = before.unwrap_or_default();
+        let followed = Followed { follower, history, told: Vec::new(), heard: false, read };
         known.followed.insert(kind.to_owned(), followed);
         self.0.look(&mut known, Look::Whole);
         let told = known.followed.get(kind).map(|followed| followed.told.len());
@@ -260,31 +283,10 @@ enum Look {
     Whole,
 }
 
-trait Lost {
-    /// Whether a store is without what was known under this mark.
-    fn is_lost_in(&self, seen: &Snapshot) -> bool;
-}
-
-impl Lost for Mark {
-    fn is_lost_in(&self, seen: &Snapshot) -> bool {
-        match seen.mark {
-            None => seen.kinds.iter().all(Vec::is_empty),
-            Some(mark) => mark.era == self.era && mark.changes < self.changes,
-        }
-    }
-}
-
-/// A document, in the order of names.
-fn set(told: &mut Vec<Record>, record: &Record) {
-    match told.binary_search_by(|other| other.name.cmp(&record.name)) {
-        Ok(at) => told[at] = record.clone(),
-        Err(at) => told.insert(at, record.clone()),
-    }
-}
-
-fn there(mut records: Vec<Record>, now: u64) -> Vec<Record> {
-    records.retain(|record| record.is_there(now));
-    records
+/// What a store has of a name, and that it was removed there.
+struct Before {
+    there: Option<Record>,
+    gone: Option<Record>,
 }
 
 impl Inner {
@@ -300,25 +302,32 @@ impl Inner {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn before(&self, kind: &str, name: &str, now: u64) -> Result<Before, StoreError> {
+        let get = |kind: &str| self.records.get(kind, name, now);
+        Ok(Before { there: get(kind)?, gone: get(&of_gone(kind))? })
+    }
+
+    /// Removes what holds no more, since something later is written. If it stays, the next who looks
+    /// removes it.
+    fn clear(&self, is_there: bool, kind: &str, name: &str, now: u64) {
+        if is_there && let Err(error) = self.records.remove(kind, name, now) {
+            tracing::debug!(%error, "what a later change replaced is not removed");
+        }
+    }
+
     /// Writes, into a store that has what it lost again; then those who follow the kind are told.
     fn write<T>(
         self: &Arc<Self>,
         kind: &str,
-        write: impl FnOnce(&dyn Records, u64) -> Result<T, StoreError>,
-        changes: impl FnOnce(&mut Vec<Record>, &T) -> bool,
+        write: impl FnOnce(u64) -> Result<(T, History), StoreError>,
     ) -> Result<T, StoreError> {
         let mut known = self.known();
         self.look(&mut known, Look::Changes);
-        let written = write(&*self.records, self.now())?;
+        let (written, change) = write(self.now())?;
         self.watch();
-        // It is known whatever becomes of the store from here on, and so is that it is the latest.
-        let Known { followed, mark } = &mut *known;
-        if let Some(followed) = followed.get_mut(kind) {
-            let mut fresh = followed.told.clone();
-            if let (true, Some(mark)) = (changes(&mut fresh, &written), mark) {
-                mark.changes = mark.changes.saturating_add(1);
-            }
-            followed.tell(there(fresh, self.now()));
+        // It is known whatever becomes of the store from here on.
+        if let Some(followed) = known.followed.get_mut(kind) {
+            followed.history = followed.history.united(&change);
         }
         self.look(&mut known, Look::Changes);
         Ok(written)
@@ -326,79 +335,100 @@ impl Inner {
 
     /// Tells what others changed, and what has expired, and mends what the store has lost.
     fn look(&self, known: &mut Known, how: Look) {
-        let seen = self.see(known, how).transpose();
-        let failed = seen.as_ref().and_then(|seen| seen.as_ref().err());
-        self.note(failed);
         let now = self.now();
-        let Some(Ok(Snapshot { mark, kinds })) = seen else {
-            for followed in known.followed.values_mut() {
-                followed.tell(there(followed.told.clone(), now));
-            }
-            return;
-        };
-        known.mark = mark;
-        for (followed, fresh) in known.followed.values_mut().zip(kinds) {
-            followed.read = true;
-            followed.tell(fresh);
-        }
-    }
-
-    /// What the store has; `None`: what is known already.
-    fn see(&self, known: &Known, how: Look) -> Result<Option<Snapshot>, StoreError> {
-        let all_read = known.followed.values().all(|followed| followed.read);
-        if how == Look::Changes && all_read {
-            let mark = self.records.mark()?;
-            if mark.is_some() && mark == known.mark {
-                return Ok(None);
-            }
-        }
-        let kinds: Vec<_> = known.followed.keys().map(String::as_str).collect();
-        let seen = self.records.snapshot(&kinds, self.now())?;
-        match known.mark {
-            Some(mine) if mine.is_lost_in(&seen) => self.mend(known, mine, seen),
-            mine => {
-                let other = mine.is_some_and(|mine| seen.mark.is_none_or(|it| it.era != mine.era));
-                let count = known.count();
-                if other && count > 0 {
-                    self.losses.let_go.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(
-                        documents = count,
-                        "another store is in the place of the one of keys and quotas made at run time: \
-                         what it says holds, and what was known is let go"
-                    );
+        known.followed.values_mut().for_each(|followed| followed.history.expire(now));
+        let seen = self.see(known, how, now);
+        self.note(seen.as_ref().err());
+        if let Ok(seen) = seen {
+            if let Some((mark, kinds)) = seen {
+                known.goes_by(mark);
+                for (followed, fresh) in known.followed.values_mut().zip(kinds) {
+                    (followed.history, followed.read) = (fresh, true);
                 }
-                Ok(Some(seen))
             }
+            known.at = now;
         }
+        known.followed.values_mut().for_each(Followed::tell);
     }
 
-    /// The store has lost what is known: it is written anew, unless somebody has done so meanwhile.
-    fn mend(
-        &self,
-        known: &Known,
-        mine: Mark,
-        seen: Snapshot,
-    ) -> Result<Option<Snapshot>, StoreError> {
-        let now = self.now();
-        let there = |it: &Followed| there(it.told.clone(), now);
-        let read = known.followed.iter().filter(|(_, followed)| followed.read);
-        let all: Vec<_> = read.map(|(kind, followed)| (&**kind, there(followed))).collect();
-        let kinds: Vec<_> = all.iter().map(|(kind, records)| (*kind, &**records)).collect();
-        let documents: usize = kinds.iter().map(|(_, records)| records.len()).sum();
-        if self.records.restore(seen.mark, mine, &kinds)? {
-            if documents > 0 {
-                self.losses.restored.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(
-                    documents,
-                    "keys and quotas made at run time were lost in their store, and are written anew"
-                );
-            }
+    /// What the store has, with what is known; `None`: that is known already.
+    fn see(&self, known: &Known, how: Look, now: u64) -> Result<Option<Seen>, StoreError> {
+        let all_read = known.followed.values().all(|followed| followed.read);
+        let may_be_known = how == Look::Changes && all_read && known.mark.is_some();
+        if may_be_known && self.records.mark()? == known.mark {
             return Ok(None);
         }
-        // Whoever was first; who knows more than they has another go in a second.
-        let kinds: Vec<_> = known.followed.keys().map(String::as_str).collect();
-        let seen = self.records.snapshot(&kinds, now)?;
-        Ok(Some(seen).filter(|seen| !mine.is_lost_in(seen)))
+        let nothing = History::default();
+        for _ in 0..TRIES {
+            let (mark, there) = self.read(known, now)?;
+            let is_another = mark.is_some_and(|mark| known.is_of_another_than(mark));
+            let unite = |(followed, there): (&Followed, &History)| {
+                let mine = if is_another { &nothing } else { &followed.history };
+                mine.united(there)
+            };
+            let united: Vec<_> = known.followed.values().zip(&there).map(unite).collect();
+            let seen = if united == there {
+                (mark, there)
+            } else {
+                let next = mark.or(known.mark).map_or_else(|| Mark::begin(now), Mark::next);
+                if !self.restore(known, mark, next, &united)? {
+                    continue;
+                }
+                let missing = united.iter().zip(&there).map(|(all, there)| all.missing_in(there));
+                self.tell_restored(missing.sum());
+                (Some(next), united)
+            };
+            if is_another {
+                self.tell_let_go(known.count());
+            }
+            return Ok(Some(seen));
+        }
+        Err(StoreError::wrong("others write documents at every moment"))
+    }
+
+    fn read(&self, known: &Known, now: u64) -> Result<Seen, StoreError> {
+        let kinds = known.kinds();
+        let kinds: Vec<_> = kinds.iter().map(String::as_str).collect();
+        let Snapshot { mark, kinds } = self.records.snapshot(&kinds, now)?;
+        let mut kinds = kinds.into_iter();
+        let next = || Some(History { there: kinds.next()?, gone: kinds.next()? });
+        Ok((mark, std::iter::from_fn(next).collect()))
+    }
+
+    /// Writes all anew, unless the store is another than it `was`; whether it did.
+    fn restore(
+        &self,
+        known: &Known,
+        was: Option<Mark>,
+        mark: Mark,
+        all: &[History],
+    ) -> Result<bool, StoreError> {
+        let kinds = known.kinds();
+        let lists = all.iter().flat_map(|History { there, gone }| [&**there, &**gone]);
+        let kinds: Vec<_> = kinds.iter().map(String::as_str).zip(lists).collect();
+        self.records.restore(was, mark, &kinds)
+    }
+
+    fn tell_restored(&self, documents: usize) {
+        if documents > 0 {
+            self.losses.restored.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                documents,
+                "keys and quotas made at run time, or that they were revoked, were lost in their \
+                 store, and are written anew"
+            );
+        }
+    }
+
+    fn tell_let_go(&self, documents: usize) {
+        if documents > 0 {
+            self.losses.let_go.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                documents,
+                "another store is in the place of the one of keys and quotas made at run time: what \
+                 it says holds, and what was known is let go"
+            );
+        }
     }
 
     /// Tells once that the store can't be used, and once that it can.
@@ -449,12 +479,36 @@ impl Inner {
 
 impl Known {
     fn count(&self) -> usize {
-        self.followed.values().map(|followed| followed.told.len()).sum()
+        self.followed.values().map(|followed| followed.history.there.len()).sum()
+    }
+
+    /// Of all that is followed: those that are there, and those that are gone.
+    fn kinds(&self) -> Vec<String> {
+        self.followed.keys().flat_map(|kind| [kind.clone(), of_gone(kind)]).collect()
+    }
+
+    /// Whether a store of this mark was there, elsewhere, when that of these was last seen.
+    fn is_of_another_than(&self, mark: Mark) -> bool {
+        let is_before = mark.begun().saturating_add(SKEW) < self.at;
+        is_before && !self.eras.is_empty() && !self.eras.contains(&mark.era)
+    }
+
+    fn goes_by(&mut self, mark: Option<Mark>) {
+        self.mark = mark;
+        if let Some(mark) = mark {
+            if self.is_of_another_than(mark) {
+                self.eras.clear();
+            }
+            if !self.eras.contains(&mark.era) {
+                self.eras.push(mark.era);
+            }
+        }
     }
 }
 
 impl Followed {
-    fn tell(&mut self, fresh: Vec<Record>) {
+    fn tell(&mut self) {
+        let fresh = self.history.told();
         if fresh != self.told || !self.heard {
             (self.follower)(&fresh);
             (self.told, self.heard) = (fresh, true);
@@ -660,7 +714,7 @@ mod tests {
 
         /// No thread looks while its documents are held.
         #[test]
-        fn of_several_the_one_that_knows_of_most_changes_has_the_last_word() {
+        fn of_several_the_one_that_knows_of_a_removal_has_the_last_word() {
             let (server, clock) = (RedisServer::start(), Clock::new());
             let (one, two) = (at(&server, &clock), at(&server, &clock));
             let (of_one, of_two) = (told(&one, "key"), told(&two, "key"));
@@ -689,21 +743,132 @@ mod tests {
             assert_eq!(last, Some(pairs(&[("a", "1")])));
         }
 
+        fn last(told: &Told) -> Option<Vec<(String, Vec<u8>)>> {
+            std::iter::from_fn(|| told.try_recv().ok()).last()
+        }
+
+        /// What Redis has is set aside, and comes back later.
+        const ASIDE: [&str; 2] = ["{tollway:records}", "{tollway:records}:key"];
+
         #[test]
-        fn what_another_store_says_holds() {
+        fn what_was_revoked_stays_so_when_the_store_went_back_and_on_from_there() {
+            for makes in [&["c"][..], &["c", "d"]] {
+                let (server, clock) = (RedisServer::start(), Clock::new());
+                let (one, two) = (at(&server, &clock), at(&server, &clock));
+                let (of_one, of_two) = (told(&one, "key"), told(&two, "key"));
+                block(one.put("key", Record::new("a", "1"))).unwrap();
+                block(one.put("key", Record::new("b", "1"))).unwrap();
+                while next(&of_two).len() < 2 {}
+                for place in ASIDE {
+                    server.command(&format!("COPY {place} {place}:aside"));
+                }
+                let second = two.0.known();
+                assert!(block(one.remove("key", "b")).unwrap());
+                let mut first = one.0.known();
+                for place in ASIDE {
+                    server.command(&format!("RENAME {place}:aside {place}"));
+                }
+                server.command("DEL {tollway:records}:gone:key");
+                drop(second);
+                for name in makes {
+                    assert!(block(two.add("key", Record::new(*name, "1"))).unwrap());
+                }
+                assert!(last(&of_two).unwrap().iter().any(|(name, _)| name == "b"), "as it knew");
+                one.0.look(&mut first, Look::Changes);
+                two.0.look(&mut two.0.known(), Look::Changes);
+                let names = std::iter::once("a").chain(makes.iter().copied());
+                let all: Vec<_> = names.map(|name| (name, "1")).collect();
+                assert_eq!(last(&of_one), Some(pairs(&all)));
+                assert_eq!(last(&of_two), Some(pairs(&all)));
+                assert_eq!(block(at(&server, &clock).list("key")).unwrap().len(), all.len());
+                // A key of its name is another one.
+                drop(first);
+                assert!(block(two.add("key", Record::new("b", "2"))).unwrap());
+                one.0.look(&mut one.0.known(), Look::Changes);
+                assert!(last(&of_one).unwrap().contains(&("b".into(), b"2".to_vec())));
+            }
+        }
+
+        #[test]
+        fn a_fresh_instance_that_begins_anew_is_told_what_was_lost() {
             let (server, clock) = (RedisServer::start(), Clock::new());
-            let (one, two) = (at(&server, &clock), at(&server, &clock));
+            let (one, fresh) = (at(&server, &clock), at(&server, &clock));
             let of_one = told(&one, "key");
             block(one.put("key", Record::new("a", "1"))).unwrap();
+            block(one.put("key", Record::new("b", "1"))).unwrap();
+            assert!(block(one.remove("key", "b")).unwrap());
+            for place in ASIDE {
+                server.command(&format!("COPY {place} aside:{place}"));
+            }
             let mut first = one.0.known();
-            server.flush();
-            block(two.put("key", Record::new("b", "1"))).unwrap();
+            server
+                .command("DEL {tollway:records} {tollway:records}:key {tollway:records}:gone:key");
+            clock.0.store(NOW + 2_000, Ordering::SeqCst);
+            block(fresh.put("key", Record::new("c", "1"))).unwrap();
+            let of_fresh = told(&fresh, "key");
             one.0.look(&mut first, Look::Changes);
+            fresh.0.look(&mut fresh.0.known(), Look::Changes);
+            let all = pairs(&[("a", "1"), ("c", "1")]);
+            assert_eq!((last(&of_one), last(&of_fresh)), (Some(all.clone()), Some(all)));
+            assert_eq!((losses(&one), losses(&fresh)), ([1, 0], [0, 0]));
+            // It is the same store for one that saw both, also when it is long again what it was.
+            clock.0.store(NOW + 60_000, Ordering::SeqCst);
             one.0.look(&mut first, Look::Changes);
-            let last = std::iter::from_fn(|| of_one.try_recv().ok()).last();
-            assert_eq!(last, Some(pairs(&[("b", "1")])), "it is told, and let go");
-            assert_eq!(losses(&one), [0, 1]);
+            drop(first);
+            assert!(block(one.remove("key", "a")).unwrap());
+            let mut first = one.0.known();
+            for place in ASIDE {
+                server.command(&format!("RENAME aside:{place} {place}"));
+            }
+            one.0.look(&mut first, Look::Changes);
+            assert_eq!(last(&of_one), Some(pairs(&[("c", "1")])), "and a stays revoked");
+            assert_eq!(losses(&one)[1], 0);
         }
+
+        #[test]
+        fn what_was_lost_a_moment_ago_can_be_revoked() {
+            let (server, clock) = (RedisServer::start(), Clock::new());
+            let one = at(&server, &clock);
+            let of_one = told(&one, "key");
+            for name in ["a", "b"] {
+                block(one.put("key", Record::new(name, "1"))).unwrap();
+            }
+            server.flush();
+            assert_eq!(block(one.list("key")).unwrap().len(), 2, "what is listed is there");
+            server.flush();
+            assert!(block(one.remove("key", "a")).unwrap());
+            assert_eq!(last(&of_one), Some(pairs(&[("b", "1")])));
+            assert_eq!(block(one.list("key")).unwrap(), [Record::new("b", "1")]);
+        }
+    }
+
+    #[cfg(all(unix, feature = "sqlite"))]
+    #[tokio::test]
+    async fn what_another_store_says_holds_and_it_gets_nothing() {
+        use std::fs;
+        use tollway_store::sqlite::{Sqlite, SqliteRecords};
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::new());
+        let [place, other, aside] =
+            ["state", "other", "aside"].map(|name| folder.path().join(name));
+        let open = |place: &std::path::Path| {
+            let file = Arc::new(Sqlite::open(place.join("state.db")).unwrap());
+            Documents::over(Arc::new(SqliteRecords::new(file)), false, clock.wall())
+        };
+        fs::create_dir(&place).unwrap();
+        fs::create_dir(&other).unwrap();
+        open(&other).put("key", Record::new("b", "1")).await.unwrap();
+        let one = open(&place);
+        let keys = told(&one, "key");
+        one.put("key", Record::new("a", "1")).await.unwrap();
+        clock.0.store(NOW + SKEW + 1, Ordering::SeqCst);
+        one.0.look(&mut one.0.known(), Look::Changes);
+        fs::rename(&place, &aside).unwrap();
+        fs::rename(&other, &place).unwrap();
+        one.0.look(&mut one.0.known(), Look::Changes);
+        let last = std::iter::from_fn(|| keys.try_recv().ok()).last();
+        assert_eq!(last, Some(pairs(&[("b", "1")])), "it is told, and let go");
+        assert_eq!(open(&place).list("key").await.unwrap(), [Record::new("b", "1")]);
+        assert_eq!(losses(&one), [0, 1]);
     }
 
     /// A program that opens and closes stacks has no thread for each that ever was.

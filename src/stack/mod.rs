@@ -21,6 +21,7 @@ mod fits;
 mod found;
 mod hangup;
 mod health;
+mod history;
 mod in_force;
 #[cfg(feature = "sqlite")]
 mod journal;

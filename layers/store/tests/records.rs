@@ -74,7 +74,7 @@ fn what_was_put_is_there_whatever_it_is(make: Make) {
         Record::new("c", vec![7; 100_000]).expiring(NOW + 1),
     ];
     for record in &all {
-        records.put("quota", record).unwrap();
+        records.put("quota", record, NOW).unwrap();
     }
     for record in &all {
         assert_eq!(records.get("quota", &record.name, NOW).unwrap().as_ref(), Some(record));
@@ -82,15 +82,15 @@ fn what_was_put_is_there_whatever_it_is(make: Make) {
     assert_eq!(records.list("quota", NOW).unwrap(), all);
     // Over what was there, its expiry too.
     let anew = Record::new("c", "new");
-    records.put("quota", &anew).unwrap();
+    records.put("quota", &anew, NOW).unwrap();
     assert_eq!(records.get("quota", "c", NOW + 1).unwrap(), Some(anew));
     assert_eq!(records.get("quota", "nobody", NOW).unwrap(), None);
 }
 
 fn kinds_are_apart(make: Make) {
     let Made(records, _held) = make();
-    records.put("quota", &Record::new("amira", "1")).unwrap();
-    records.put("key", &Record::new("amira", "2")).unwrap();
+    records.put("quota", &Record::new("amira", "1"), NOW).unwrap();
+    records.put("key", &Record::new("amira", "2"), NOW).unwrap();
     assert_eq!(records.get("key", "amira", NOW).unwrap().unwrap().value, b"2");
     assert!(records.remove("key", "amira", NOW).unwrap());
     assert_eq!(names(&*records, "key", NOW), [""; 0]);
@@ -101,10 +101,10 @@ fn kinds_are_apart(make: Make) {
 fn what_has_expired_is_not_there(make: Make) {
     let Made(records, _held) = make();
     for (name, expires) in [("a", NOW), ("b", NOW + 1), ("c", NOW - 1)] {
-        records.put("quota", &Record::new(name, "1").expiring(expires)).unwrap();
+        records.put("quota", &Record::new(name, "1").expiring(expires), NOW).unwrap();
     }
-    records.put("key", &Record::new("d", "1").expiring(NOW)).unwrap();
-    records.put("key", &Record::new("e", "1")).unwrap();
+    records.put("key", &Record::new("d", "1").expiring(NOW), NOW).unwrap();
+    records.put("key", &Record::new("e", "1"), NOW).unwrap();
     assert_eq!(names(&*records, "quota", NOW), ["b"]);
     assert_eq!(records.get("quota", "a", NOW).unwrap(), None);
     assert!(!records.remove("quota", "c", NOW).unwrap(), "gone already");
@@ -117,7 +117,7 @@ fn what_has_expired_is_not_there(make: Make) {
 
 fn removed_once(make: Make) {
     let Made(records, _held) = make();
-    records.put("key", &Record::new("a", "1")).unwrap();
+    records.put("key", &Record::new("a", "1"), NOW).unwrap();
     assert!(records.remove("key", "a", NOW).unwrap());
     assert!(!records.remove("key", "a", NOW).unwrap());
     assert_eq!(records.get("key", "a", NOW).unwrap(), None);
@@ -150,31 +150,40 @@ fn added_where_there_is_none(make: Make) {
 
 fn a_mark_is_another_after_each_change(make: Make) {
     let Made(records, _held) = make();
-    let changes = || records.mark().unwrap().map(|mark| mark.changes);
+    let mark = || records.mark().unwrap();
     assert!(!records.remove("key", "a", NOW).unwrap());
-    assert_eq!(changes(), None, "nothing was ever there");
-    records.put("key", &Record::new("a", "1")).unwrap();
-    let first = records.mark().unwrap().unwrap();
-    assert_eq!(first.changes, 1);
-    records.put("key", &Record::new("a", "1").expiring(NOW)).unwrap();
-    assert!(records.add("key", &Record::new("b", "1"), NOW).unwrap());
+    assert_eq!(mark(), None, "nothing was ever there");
+    records.put("key", &Record::new("a", "1"), NOW).unwrap();
+    let first = mark().unwrap();
+    assert_eq!(first.begun(), NOW);
+    let mut all = vec![first.last];
+    let mut is_another = |what: &str| {
+        let Mark { era, last } = mark().unwrap();
+        assert_eq!(era, first.era, "{what}");
+        assert!(!all.contains(&last), "{what}");
+        all.push(last);
+    };
+    records.put("key", &Record::new("a", "1").expiring(NOW), NOW + 9).unwrap();
+    is_another("put");
+    assert!(records.add("key", &Record::new("b", "1"), NOW + 9).unwrap());
+    is_another("added");
+    let before = mark();
     assert!(!records.add("key", &Record::new("b", "2"), NOW).unwrap());
     assert!(!records.remove("key", "c", NOW).unwrap());
-    assert_eq!(changes(), Some(3));
     records.clean(NOW).unwrap();
-    assert_eq!(changes(), Some(3), "what had expired was there for nobody");
-    assert!(records.remove("key", "b", NOW).unwrap());
-    assert_eq!(records.mark().unwrap(), Some(Mark { changes: 4, ..first }));
-    records.put("quota", &Record::new("c", "1").expiring(NOW)).unwrap();
-    records.put("quota", &Record::new("d", "1")).unwrap();
+    assert_eq!(mark(), before, "what had expired was there for nobody");
+    assert!(records.remove("key", "b", NOW + 9).unwrap());
+    is_another("removed");
+    records.put("quota", &Record::new("c", "1").expiring(NOW), NOW).unwrap();
+    records.put("quota", &Record::new("d", "1"), NOW).unwrap();
     let seen = records.snapshot(&["quota", "none"], NOW).unwrap();
     let kinds = vec![vec![Record::new("d", "1")], vec![]];
-    assert_eq!(seen, Snapshot { mark: Some(Mark { changes: 6, ..first }), kinds });
+    assert_eq!(seen, Snapshot { mark: mark(), kinds });
 }
 
 fn what_was_lost_is_written_anew_once(make: Make) {
     let Made(records, _held) = make();
-    let mark = Mark { era: u64::MAX, changes: 7 };
+    let mark = Mark { era: u64::MAX, last: 7 };
     let keys = [Record::new("a", vec![0, 255]), Record::new("b", "").expiring(NOW + 1)];
     let all: [(&str, &[Record]); 2] = [("key", &keys), ("quota", &[])];
     // Of many that find it empty, one writes.
@@ -186,15 +195,12 @@ fn what_was_lost_is_written_anew_once(make: Make) {
     assert_eq!(wrote, 1);
     assert_eq!(records.mark().unwrap(), Some(mark));
     assert_eq!(records.list("key", NOW).unwrap(), keys);
-    records.put("key", &Record::new("c", "1")).unwrap();
-    records.put("other", &Record::new("d", "1")).unwrap();
-    let now = Mark { changes: 9, ..mark };
-    assert!(
-        !records.restore(Some(mark), Mark { changes: 12, ..mark }, &all).unwrap(),
-        "not as it was"
-    );
-    assert_eq!(records.mark().unwrap(), Some(now));
-    assert!(records.restore(Some(now), Mark { changes: 12, ..mark }, &all).unwrap());
+    records.put("key", &Record::new("c", "1"), NOW).unwrap();
+    records.put("other", &Record::new("d", "1"), NOW).unwrap();
+    let now = records.mark().unwrap();
+    assert!(!records.restore(Some(mark), mark.next(), &all).unwrap(), "not as it was");
+    assert_eq!(records.mark().unwrap(), now);
+    assert!(records.restore(now, mark.next(), &all).unwrap());
     assert_eq!(names(&*records, "key", NOW), ["a", "b"], "whole, in the place of what was there");
     assert_eq!(names(&*records, "other", NOW), ["d"], "of these kinds alone");
     assert_eq!(records.clean(NOW + 1).unwrap(), 1);

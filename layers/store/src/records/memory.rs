@@ -17,9 +17,8 @@ struct Inner {
 }
 
 impl Inner {
-    fn changed(&mut self) {
-        let mark = self.mark.get_or_insert_with(|| Mark { era: Mark::chance(), changes: 0 });
-        mark.changes = mark.changes.saturating_add(1);
+    fn changed(&mut self, now: u64) {
+        self.mark = Some(self.mark.map_or_else(|| Mark::begin(now), Mark::next));
     }
 
     fn list(&self, kind: &str, now: u64) -> Vec<Record> {
@@ -35,11 +34,11 @@ impl MemoryRecords {
 }
 
 impl Records for MemoryRecords {
-    fn put(&self, kind: &str, record: &Record) -> Result<(), StoreError> {
+    fn put(&self, kind: &str, record: &Record, now: u64) -> Result<(), StoreError> {
         let mut all = self.lock();
         let records = all.kinds.entry(kind.to_owned()).or_default();
         records.insert(record.name.clone(), record.clone());
-        all.changed();
+        all.changed(now);
         Ok(())
     }
 
@@ -49,7 +48,7 @@ impl Records for MemoryRecords {
         let is_new = !records.get(&record.name).is_some_and(|there| there.is_there(now));
         if is_new {
             records.insert(record.name.clone(), record.clone());
-            all.changed();
+            all.changed(now);
         }
         Ok(is_new)
     }
@@ -68,7 +67,7 @@ impl Records for MemoryRecords {
         let mut all = self.lock();
         let removed = all.kinds.get_mut(kind).and_then(|records| records.remove(name));
         if removed.is_some() {
-            all.changed();
+            all.changed(now);
         }
         Ok(removed.is_some_and(|record| record.is_there(now)))
     }
@@ -100,8 +99,7 @@ impl Records for MemoryRecords {
         kinds: &[(&str, &[Record])],
     ) -> Result<bool, StoreError> {
         let mut all = self.lock();
-        let holds = |(kind, _): &(&str, _)| all.kinds.get(*kind).is_some_and(|all| !all.is_empty());
-        if all.mark != was || (was.is_none() && kinds.iter().any(holds)) {
+        if all.mark != was {
             return Ok(false);
         }
         all.mark = Some(mark);

@@ -8,7 +8,7 @@
 //!
 //! let records = MemoryRecords::default();
 //! let now = 1_795_305_600_000;
-//! records.put("quota", &Record::new("amira", "200/min").expiring(now + 1_000)).unwrap();
+//! records.put("quota", &Record::new("amira", "200/min").expiring(now + 1_000), now).unwrap();
 //! assert_eq!(records.get("quota", "amira", now).unwrap().unwrap().value, b"200/min");
 //! assert!(records.get("quota", "amira", now + 1_000).unwrap().is_none());
 //! ```
@@ -50,22 +50,42 @@ impl Record {
     }
 }
 
-/// Which state of a store's documents one knows: of which store, and after how many changes there.
+/// Which state of a store's documents one knows: of which store, and after which change there.
 ///
 /// A store gets its mark with its first document, and keeps it when the last one is removed. So one
-/// without a mark and without documents has lost what somebody knows a mark of, and one with the same
-/// `era` and fewer changes has gone back behind that.
+/// without a mark has lost what somebody knows a mark of. The same mark is the same documents, but for
+/// those that were cleaned away: two changes have the same number by no chance worth a thought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// A number of chance, made with the first document.
+    /// Of the store, made with its first document: when that was, and some chance.
     pub era: u64,
-    /// Changes since then.
-    pub changes: u64,
+    /// A number of chance, made with the last change.
+    pub last: u64,
 }
 
+/// So much of an era is chance.
+const CHANCE: u32 = 20;
+
 impl Mark {
-    /// A number for a store that has none yet.
-    pub(crate) fn chance() -> u64 {
+    /// That of a store that has its first document at `now`, in milliseconds since 1970.
+    #[must_use]
+    pub fn begin(now: u64) -> Self {
+        let chance = Self::chance() >> (u64::BITS - CHANCE);
+        Self { era: (now << CHANCE) | chance, last: Self::chance() }
+    }
+
+    /// The same store's after another change.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self { last: Self::chance(), ..self }
+    }
+
+    /// When the store had its first document, in milliseconds since 1970, by the clock of who wrote it.
+    pub fn begun(self) -> u64 {
+        self.era >> CHANCE
+    }
+
+    fn chance() -> u64 {
         RandomState::new().hash_one(std::process::id())
     }
 }
@@ -86,7 +106,7 @@ pub trait Records: Send + Sync + 'static {
     ///
     /// # Errors
     /// When it could not be written.
-    fn put(&self, kind: &str, record: &Record) -> Result<(), StoreError>;
+    fn put(&self, kind: &str, record: &Record, now: u64) -> Result<(), StoreError>;
 
     /// Writes a document unless there is one of its name that has not expired; whether it did. Of
     /// several that try at the same moment, one does.
@@ -132,8 +152,8 @@ pub trait Records: Send + Sync + 'static {
     fn snapshot(&self, kinds: &[&str], now: u64) -> Result<Snapshot, StoreError>;
 
     /// Writes kinds of documents whole, in the place of what there is of these kinds, and `mark`: if
-    /// the mark there is `was` until then and, where that is none, no such document is there. Whether
-    /// it did; of several that try at the same moment, one does.
+    /// the mark there is `was` until then. Whether it did; of several that try at the same moment, one
+    /// does.
     ///
     /// # Errors
     /// When it could not be written.

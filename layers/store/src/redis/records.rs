@@ -72,8 +72,12 @@ fn decode_all(all: &Stored) -> Result<Vec<Record>, StoreError> {
 /// As the mark's hash has them.
 type Marked = (Option<u64>, Option<u64>);
 
-fn mark((era, changes): Marked) -> Option<Mark> {
-    Some(Mark { era: era?, changes: changes? })
+fn mark((era, last): Marked) -> Option<Mark> {
+    Some(Mark { era: era?, last: last? })
+}
+
+fn digits(number: u64) -> Vec<u8> {
+    number.to_string().into_bytes()
 }
 
 /// The expiry in eight bytes, none of them set for never; then the value.
@@ -92,11 +96,12 @@ fn decode(name: &str, stored: &[u8]) -> Result<Record, StoreError> {
 }
 
 impl Records for RedisRecords {
-    fn put(&self, kind: &str, record: &Record) -> Result<(), StoreError> {
+    fn put(&self, kind: &str, record: &Record, now: u64) -> Result<(), StoreError> {
+        let mark = Mark::begin(now);
         let mut pipe = ::redis::pipe();
         pipe.atomic();
-        pipe.cmd("HSETNX").arg(self.mark_place()).arg("era").arg(Mark::chance()).ignore();
-        pipe.cmd("HINCRBY").arg(self.mark_place()).arg("changes").arg(1).ignore();
+        pipe.cmd("HSETNX").arg(self.mark_place()).arg("era").arg(mark.era).ignore();
+        pipe.cmd("HSET").arg(self.mark_place()).arg("last").arg(mark.last).ignore();
         pipe.cmd("SADD").arg(self.place("")).arg(kind).ignore();
         pipe.cmd("HSET").arg(self.place(kind)).arg(&*record.name).arg(encode(record)).ignore();
         self.pipe(pipe)
@@ -109,7 +114,7 @@ impl Records for RedisRecords {
         {
             return Ok(false);
         }
-        self.replace(kind, (&record.name, there.as_deref()), &encode(record))
+        self.replace(kind, (&record.name, there.as_deref()), &encode(record), now)
     }
 
     fn get(&self, kind: &str, name: &str, now: u64) -> Result<Option<Record>, StoreError> {
@@ -128,10 +133,10 @@ impl Records for RedisRecords {
                               if not is then return false end
                               redis.call('HDEL', KEYS[3], ARGV[1])
                               redis.call('HSETNX', KEYS[1], 'era', ARGV[2])
-                              redis.call('HINCRBY', KEYS[1], 'changes', 1) return is";
-        let era = Mark::chance().to_string();
-        let stored: Option<Vec<u8>> =
-            self.script(REMOVE, &[kind], &[name.as_bytes(), era.as_bytes()])?;
+                              redis.call('HSET', KEYS[1], 'last', ARGV[3]) return is";
+        let Mark { era, last } = Mark::begin(now);
+        let arguments = [name.as_bytes(), &digits(era), &digits(last)];
+        let stored: Option<Vec<u8>> = self.script(REMOVE, &[kind], &arguments)?;
         let record = stored.map(|stored| decode(name, &stored)).transpose()?;
         Ok(record.is_some_and(|record| record.is_there(now)))
     }
@@ -152,13 +157,13 @@ impl Records for RedisRecords {
 
     fn mark(&self) -> Result<Option<Mark>, StoreError> {
         let mut pipe = ::redis::pipe();
-        pipe.cmd("HMGET").arg(self.mark_place()).arg("era").arg("changes");
+        pipe.cmd("HMGET").arg(self.mark_place()).arg("era").arg("last");
         self.pipe(pipe).map(|(marked,)| mark(marked))
     }
 
     fn snapshot(&self, kinds: &[&str], now: u64) -> Result<Snapshot, StoreError> {
         // One script, as it is one moment.
-        const ALL: &str = "local all = {redis.call('HMGET', KEYS[1], 'era', 'changes'), {}}
+        const ALL: &str = "local all = {redis.call('HMGET', KEYS[1], 'era', 'last'), {}}
                            for at = 3, #KEYS do all[2][at - 2] = redis.call('HGETALL', KEYS[at]) end
                            return all";
         let (marked, all): (Marked, Vec<Stored>) = self.script(ALL, kinds, &[])?;
@@ -173,12 +178,9 @@ impl Records for RedisRecords {
         mark: Mark,
         kinds: &[(&str, &[Record])],
     ) -> Result<bool, StoreError> {
-        const RESTORE: &str = "local is = redis.call('HMGET', KEYS[1], 'era', 'changes')
+        const RESTORE: &str = "local is = redis.call('HMGET', KEYS[1], 'era', 'last')
             if (is[1] or '') ~= ARGV[1] or (is[2] or '') ~= ARGV[2] then return 0 end
-            for at = 3, #KEYS do
-              if ARGV[1] == '' and redis.call('EXISTS', KEYS[at]) == 1 then return 0 end
-            end
-            redis.call('HSET', KEYS[1], 'era', ARGV[3], 'changes', ARGV[4])
+            redis.call('HSET', KEYS[1], 'era', ARGV[3], 'last', ARGV[4])
             local next = 5
             for at = 3, #KEYS do
               redis.call('DEL', KEYS[at])
@@ -190,11 +192,10 @@ impl Records for RedisRecords {
               next = last + 1
             end
             return 1";
-        let text = |number: u64| number.to_string().into_bytes();
-        let (era, changes) = was.map(|was| (text(was.era), text(was.changes))).unwrap_or_default();
-        let mut arguments = vec![era, changes, text(mark.era), text(mark.changes)];
+        let (era, last) = was.map(|was| (digits(was.era), digits(was.last))).unwrap_or_default();
+        let mut arguments = vec![era, last, digits(mark.era), digits(mark.last)];
         for (kind, records) in kinds {
-            arguments.extend([kind.as_bytes().to_vec(), text(records.len() as u64)]);
+            arguments.extend([kind.as_bytes().to_vec(), digits(records.len() as u64)]);
             for record in *records {
                 arguments.extend([record.name.as_bytes().to_vec(), encode(record)]);
             }
@@ -218,17 +219,19 @@ impl RedisRecords {
         kind: &str,
         (name, was): (&str, Option<&[u8]>),
         value: &[u8],
+        now: u64,
     ) -> Result<bool, StoreError> {
         const SAME: &str = "local is = redis.call('HGET', KEYS[3], ARGV[1])
                             if (is or '') ~= ARGV[2] then return 0 end
                             redis.call('HSETNX', KEYS[1], 'era', ARGV[5])
-                            redis.call('HINCRBY', KEYS[1], 'changes', 1)
+                            redis.call('HSET', KEYS[1], 'last', ARGV[6])
                             redis.call('SADD', KEYS[2], ARGV[4])
                             redis.call('HSET', KEYS[3], ARGV[1], ARGV[3]) return 1";
         // What is stored has eight bytes at least, so that none is none.
         let was = was.unwrap_or_default();
-        let era = Mark::chance().to_string();
-        let arguments = [name.as_bytes(), was, value, kind.as_bytes(), era.as_bytes()];
+        let Mark { era, last } = Mark::begin(now);
+        let (era, last) = (digits(era), digits(last));
+        let arguments = [name.as_bytes(), was, value, kind.as_bytes(), &era, &last];
         self.script(SAME, &[kind], &arguments).map(|written: u64| written > 0)
     }
 

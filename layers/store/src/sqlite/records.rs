@@ -50,28 +50,26 @@ fn mark(file: &Connection) -> rusqlite::Result<Option<Mark>> {
     let get = "SELECT value FROM record WHERE kind = '' AND name = ''";
     let text: Option<Vec<u8>> = file.query_row(get, [], |row| row.get(0)).optional()?;
     Ok(text.and_then(|text| {
-        let (era, changes) = std::str::from_utf8(&text).ok()?.split_once(' ')?;
-        Some(Mark { era: era.parse().ok()?, changes: changes.parse().ok()? })
+        let (era, last) = std::str::from_utf8(&text).ok()?.split_once(' ')?;
+        Some(Mark { era: era.parse().ok()?, last: last.parse().ok()? })
     }))
 }
 
-fn set_mark(file: &Connection, Mark { era, changes }: Mark) -> rusqlite::Result<()> {
-    let text = format!("{era} {changes}").into_bytes();
+fn set_mark(file: &Connection, Mark { era, last }: Mark) -> rusqlite::Result<()> {
+    let text = format!("{era} {last}").into_bytes();
     file.execute(PUT, params!["", "", text, None::<i64>]).map(drop)
 }
 
-fn changed(file: &Connection) -> rusqlite::Result<()> {
-    let Mark { era, changes } =
-        mark(file)?.unwrap_or_else(|| Mark { era: Mark::chance(), changes: 0 });
-    set_mark(file, Mark { era, changes: changes.saturating_add(1) })
+fn changed(file: &Connection, now: u64) -> rusqlite::Result<()> {
+    set_mark(file, mark(file)?.map_or_else(|| Mark::begin(now), Mark::next))
 }
 
 impl Records for SqliteRecords {
-    fn put(&self, kind: &str, record: &Record) -> Result<(), StoreError> {
+    fn put(&self, kind: &str, record: &Record, now: u64) -> Result<(), StoreError> {
         let values = params![kind, &*record.name, record.value, record.expires.map(int)];
         self.0.change(|transaction| {
             transaction.execute(PUT, values)?;
-            changed(transaction)
+            changed(transaction, now)
         })
     }
 
@@ -82,7 +80,7 @@ impl Records for SqliteRecords {
         self.0.change(|transaction| {
             let added = transaction.execute(add, values)? > 0;
             if added {
-                changed(transaction)?;
+                changed(transaction, now)?;
             }
             Ok(added)
         })
@@ -91,7 +89,9 @@ impl Records for SqliteRecords {
     fn get(&self, kind: &str, name: &str, now: u64) -> Result<Option<Record>, StoreError> {
         let get = "SELECT name, value, expires FROM record WHERE kind = ?1 AND name = ?2
                    AND (expires IS NULL OR expires > ?3)";
-        self.0.look(|file| file.query_row(get, params![kind, name, int(now)], read).optional())
+        let get =
+            |file: &Connection| file.query_row(get, params![kind, name, int(now)], read).optional();
+        Ok(self.seek(get)?.flatten())
     }
 
     fn list(&self, kind: &str, now: u64) -> Result<Vec<Record>, StoreError> {
@@ -108,7 +108,7 @@ impl Records for SqliteRecords {
             // It is done when it was stepped to its end.
             while rows.next()?.is_some() {}
             if there.is_some() {
-                changed(transaction)?;
+                changed(transaction, now)?;
             }
             Ok(there)
         })?;
@@ -141,15 +141,9 @@ impl Records for SqliteRecords {
         mark_of: Mark,
         kinds: &[(&str, &[Record])],
     ) -> Result<bool, StoreError> {
-        const SOME: &str = "SELECT EXISTS (SELECT 1 FROM record WHERE kind = ?1)";
         let restore = || {
             self.0.change(|transaction| {
-                let mut is_as_it_was = mark(transaction)? == was;
-                for (kind, _) in kinds.iter().filter(|_| was.is_none()) {
-                    let some = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
-                    is_as_it_was &= !transaction.query_row(SOME, [kind], some)?;
-                }
-                if !is_as_it_was {
+                if mark(transaction)? != was {
                     return Ok(false);
                 }
                 let mut put = transaction.prepare(PUT)?;

@@ -213,7 +213,7 @@ fn a_reader_reads_the_file_that_is_there() {
     let folder = Folder::new();
     let records = || super::SqliteRecords::new(folder.open().0);
     let one = records();
-    one.put("key", &Record::new("a", "1")).unwrap();
+    one.put("key", &Record::new("a", "1"), 0).unwrap();
     let mark = one.mark().unwrap();
     assert!(mark.is_some());
     std::fs::rename(folder.file(), folder.0.path().join("aside")).unwrap();
@@ -221,7 +221,7 @@ fn a_reader_reads_the_file_that_is_there() {
     assert_eq!(one.snapshot(&["key"], 0).unwrap().kinds, [[]; 1]);
     std::fs::write(folder.file(), "").unwrap();
     assert_eq!(one.snapshot(&["key"], 0).unwrap().kinds, [[]; 1], "there, and bare");
-    records().put("key", &Record::new("b", "1")).unwrap();
+    records().put("key", &Record::new("b", "1"), 0).unwrap();
     assert_eq!(one.list("key", 0).unwrap(), [Record::new("b", "1")], "another one of its name");
     assert!(!one.restore(None, mark.unwrap(), &[]).unwrap());
 }
