@@ -62,6 +62,8 @@ pub struct Outcome {
     pub model: Option<Arc<str>>,
     /// Of the reply; `None`: the client left before.
     pub status: Option<u16>,
+    /// The reply broke off.
+    pub failed: bool,
     /// What it cost, where that is known.
     pub cost: Option<Usd>,
     /// From the request's head to the first content token.
@@ -204,6 +206,7 @@ impl Decision {
                     "user": outcome.user.as_deref(),
                     "asked_model": outcome.model.as_deref(),
                     "status": outcome.status,
+                    "failed": outcome.failed,
                     "cost_usd": outcome.cost.map(|cost| cost.to_string()),
                     "first_token_ms": outcome.first_token.map(millis),
                     "whole_ms": millis(outcome.whole),
