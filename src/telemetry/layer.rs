@@ -133,7 +133,7 @@ where
         seen.head(&reply);
         reply.headers_mut().insert(REQUEST_ID, seen.exchange.id().header());
         let tell = seen.layer.tell;
-        let told = |decision: &Decision| tell != Tell::Never && is_told(tell, &decision.plan);
+        let told = |decision: &Decision| tell != Tell::Never && decision.is_told(tell);
         if let Some(decision) = seen.decision().filter(told) {
             reply.headers_mut().insert(DECISION, decision.header());
         }
@@ -241,7 +241,7 @@ impl Observed {
             let decision = Decision { outcome: Some(outcome), ..decision };
             // Of those that nobody replied to, nothing came of the choice.
             let replied = self.reply.as_ref().is_some_and(|reply| reply.target.is_some());
-            if replied && is_told(self.layer.tell, &decision.plan) {
+            if replied && decision.is_told(self.layer.tell) {
                 telemetry.decided(&decision, answered, alone);
             }
             telemetry.decisions().push(decision);
