@@ -108,16 +108,15 @@ async fn a_stream_that_breaks_off_has_failed_whoever_is_asked() {
     let world = World::new(&policy_with("chosen", "")).await;
     let mut body = says("m", "Hi");
     body["stream"] = true.into();
-    let mut seen = 0;
     let broken = |rate| SimulateConfig { truncate_rate: rate, ..SimulateConfig::default() };
-    for (rate, failed, word) in [(1.0, true, "failed"), (0.0, false, "complete")] {
+    let streams = [(1.0, true, "failed"), (0.0, false, "complete")];
+    for (seen, (rate, failed, word)) in streams.into_iter().enumerate() {
         world.set("b", broken(rate));
         let reply = world.send(&[], &body).await;
         assert_eq!(reply.status, 200);
         assert_eq!(reply.text().contains("stream_interrupted"), failed, "{}", reply.text());
-        seen += 1;
         let kept = || world.stack.telemetry().decisions().latest(9);
-        until("the end is seen", || kept().len() == seen).await;
+        until("the end is seen", || kept().len() == seen + 1).await;
         let kept = kept();
         let outcome = &kept[0].json()["outcome"];
         assert_eq!((&outcome["status"], &outcome["failed"]), (&200.into(), &failed.into()));
