@@ -95,6 +95,7 @@ impl Downgrades {
             plan.candidates = both.cloned().collect();
         }
         plan.rule = Some(first.told.clone());
+        plan.chosen = true;
         (!plan.candidates.is_empty()).then_some(plan)
     }
 }

@@ -14,22 +14,9 @@ use tollway_retry::Attempts;
 use super::RequestId;
 use crate::policy::Tell;
 
-/// Strategies that are obeyed without looking at anything.
-const BY_ORDER: [&str; 3] = ["failover", "round_robin", "weighted"];
-
-/// Whether a plan was chosen by what is asked or known, not by the order written and turns alone.
-pub fn is_chosen(plan: &Plan) -> bool {
-    let compared = |first: &Candidate| {
-        first.score.is_some() || first.cost.is_some() || first.latency.is_some()
-    };
-    plan.rule.is_some()
-        || !BY_ORDER.contains(&plan.strategy)
-        || plan.candidates.first().is_some_and(compared)
-}
-
 /// Whether a plan is told of on its reply and counted.
 pub(crate) fn is_told(tell: Tell, plan: &Plan) -> bool {
-    tell == Tell::Always || is_chosen(plan)
+    tell == Tell::Always || plan.chosen
 }
 
 /// A decision, and what became of it.
@@ -62,6 +49,8 @@ pub struct Outcome {
     pub model: Option<Arc<str>>,
     /// Of the reply; `None`: the client left before.
     pub status: Option<u16>,
+    /// The reply broke off.
+    pub failed: bool,
     /// What it cost, where that is known.
     pub cost: Option<Usd>,
     /// From the request's head to the first content token.
@@ -74,6 +63,11 @@ impl Decision {
     /// A decision of which nothing has become yet.
     pub fn new(plan: Plan) -> Self {
         Self { plan, rescored: None, attempts: None, target: None, judgement: None, outcome: None }
+    }
+
+    /// Whether it is told of on its reply and counted: by its plan, or by what was left of it.
+    pub(super) fn is_told(&self, tell: Tell) -> bool {
+        is_told(tell, &self.plan) || self.rescored.as_ref().is_some_and(|rest| rest.chosen)
     }
 
     /// The plan that chose last.
@@ -204,6 +198,7 @@ impl Decision {
                     "user": outcome.user.as_deref(),
                     "asked_model": outcome.model.as_deref(),
                     "status": outcome.status,
+                    "failed": outcome.failed,
                     "cost_usd": outcome.cost.map(|cost| cost.to_string()),
                     "first_token_ms": outcome.first_token.map(millis),
                     "whole_ms": millis(outcome.whole),
@@ -302,16 +297,5 @@ mod tests {
             Decision::new(plan()).line(),
             r#"target="groq/l?\"a\\ma", route="chat", rule="auto: simple", strategy=cost, confidence=0.872, cost-nano-usd=123, latency-ms=310, reason="groq/l?\"a\\ma: lowest cost, 310 ms, about 0.000000123 USD; 7 samples; by rule `auto: simple`""#
         );
-    }
-
-    #[test]
-    fn order_and_turns_choose_nothing() {
-        let by =
-            |strategy| Plan::new("r", strategy, [Candidate::new(Target::new("a", "k", None), "")]);
-        for strategy in BY_ORDER {
-            assert!(!is_chosen(&by(strategy)), "{strategy}");
-        }
-        assert!(is_chosen(&by("split")) && is_chosen(&plan()));
-        assert!(is_chosen(&Plan { rule: Some("r".into()), ..by("failover") }));
     }
 }

@@ -133,7 +133,7 @@ where
         seen.head(&reply);
         reply.headers_mut().insert(REQUEST_ID, seen.exchange.id().header());
         let tell = seen.layer.tell;
-        let told = |decision: &Decision| tell != Tell::Never && is_told(tell, &decision.plan);
+        let told = |decision: &Decision| tell != Tell::Never && decision.is_told(tell);
         if let Some(decision) = seen.decision().filter(told) {
             reply.headers_mut().insert(DECISION, decision.header());
         }
@@ -191,6 +191,7 @@ impl Observed {
         if std::mem::replace(&mut self.done, true) {
             return;
         }
+        let ending = self.ending(ending);
         let elapsed = self.exchange.started().elapsed();
         let telemetry = &self.layer.telemetry;
         telemetry.in_flight().decrement(1.0);
@@ -229,19 +230,36 @@ impl Observed {
                 user: self.exchange.caller().and_then(|caller| caller.user.clone()),
                 model: self.exchange.ask().and_then(|ask| ask.model.clone()),
                 status: self.reply.as_ref().map(|reply| reply.status.as_u16()),
+                failed: ending == Ending::Failed,
                 cost,
                 first_token,
                 whole: elapsed,
             };
-            let answered = self.reply.as_ref().is_some_and(|reply| reply.status.is_success());
+            let answered = self.reply.as_ref().is_some_and(|reply| reply.status.is_success())
+                && ending != Ending::Failed;
             let alone = decision.attempts.is_none() && !self.exchange.has_paused();
             let decision = Decision { outcome: Some(outcome), ..decision };
             // Of those that nobody replied to, nothing came of the choice.
             let replied = self.reply.as_ref().is_some_and(|reply| reply.target.is_some());
-            if replied && is_told(self.layer.tell, &decision.plan) {
+            if replied && decision.is_told(self.layer.tell) {
                 telemetry.decided(&decision, answered, alone);
             }
             telemetry.decisions().push(decision);
+        }
+    }
+
+    /// How it ended for the client: a stream that broke off is sent to its end all the same, with
+    /// an error for its last event.
+    fn ending(&self, ending: Ending) -> Ending {
+        let broke = |reply: &Reply| {
+            let failure = reply.metered.as_ref().and_then(|metered| metered.failure());
+            reply.status.is_success() && failure.is_some()
+        };
+        match ending {
+            // Whatever became of the reply that nobody waited for.
+            _ if self.exchange.at_work().is_abandoned() => Ending::Dropped,
+            Ending::Complete if self.reply.as_ref().is_some_and(broke) => Ending::Failed,
+            ending => ending,
         }
     }
 
@@ -258,7 +276,6 @@ impl Observed {
         // There is a history only where there was more to it than one reply.
         let history = reply.and_then(|reply| reply.attempts.as_ref());
         let attempts = history.map_or(usize::from(target.is_some()), |all| all.len());
-        let abandoned = exchange.at_work().is_abandoned();
         let familiar = |name: Option<&Arc<str>>| name.map(|name| self.layer.familiar.name(name));
         let mut caller = exchange.caller().cloned().unwrap_or_default();
         caller.user = familiar(caller.user.as_ref());
@@ -276,12 +293,7 @@ impl Observed {
             first_token,
             upstream: exchange.upstream_wait(),
             decision: exchange.plan().map(|plan| decided(plan, target)),
-            ..Row::new(
-                millis(SystemClock.now()),
-                Id(exchange.id().bytes()),
-                // Whatever became of the reply that nobody waited for.
-                if abandoned { Ending::Dropped } else { ending },
-            )
+            ..Row::new(millis(SystemClock.now()), Id(exchange.id().bytes()), ending)
         }
     }
 
@@ -342,8 +354,6 @@ impl Observed {
             operation = ask.map(|ask| ask.operation.as_str()),
             status = reply.map(|reply| reply.status.as_u16()),
             ending = match ending {
-                // Whatever became of the reply that nobody waited for.
-                _ if self.exchange.at_work().is_abandoned() => "client_left",
                 Ending::Complete => "complete",
                 Ending::Failed => "failed",
                 Ending::Dropped => "client_left",

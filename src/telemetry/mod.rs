@@ -15,7 +15,7 @@ mod request_id;
 mod series;
 
 pub(crate) use decision::is_told;
-pub use decision::{Decision, Outcome, is_chosen};
+pub use decision::{Decision, Outcome};
 pub use decisions::Decisions;
 pub use exchange::Exchange;
 pub use layer::{NoteLayer, ObserveLayer, Observed, Pricing};

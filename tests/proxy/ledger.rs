@@ -120,6 +120,21 @@ async fn every_request_is_a_row_in_memory() {
 }
 
 #[tokio::test]
+async fn a_stream_that_broke_off_is_a_row_that_failed() {
+    let proxy = Running::new(&durable("memory"));
+    for (faults, expected) in
+        [("truncate=after:2", Ending::Failed), ("output_tokens=20", Ending::Complete)]
+    {
+        let headers = [JSON, ("x-user", "amira"), ("x-simulate", faults)];
+        let reply = proxy.send(Method::POST, CHAT, &headers, ask(true)).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert_eq!(reply.text().contains("stream_interrupted"), expected == Ending::Failed);
+        until("its end", || proxy.is_idle()).await;
+        assert_eq!(rows(&proxy).last().unwrap().ending, expected);
+    }
+}
+
+#[tokio::test]
 async fn every_request_is_a_row_in_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tollway.db");

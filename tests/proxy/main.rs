@@ -27,6 +27,7 @@ mod reload;
 mod remote;
 mod routing;
 mod routing_able;
+mod routing_groups;
 mod routing_rules;
 mod routing_told;
 mod scale;

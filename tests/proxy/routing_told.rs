@@ -5,6 +5,7 @@ use std::time::Duration;
 use tollway::simulate::SimulateConfig;
 
 use super::{
+    hangup::Lines,
     routing::{World, field, says, takes},
     support::*,
 };
@@ -93,6 +94,45 @@ async fn the_latest_decisions_are_kept_with_what_became_of_them() {
     assert_eq!(last["outcome"]["asked_model"], "m");
     assert!(last["outcome"]["at"].as_str().unwrap().ends_with('Z'), "{last:#}");
     assert_eq!(last["tried"], serde_json::Value::Null);
+}
+
+/// Whose stream broke off was told so by its last event, and log and decisions say it too.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_breaks_off_has_failed_whoever_is_asked() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let writer = move || writer.clone();
+    let _here = tracing::subscriber::set_default(
+        tracing_subscriber::fmt().json().flatten_event(true).with_writer(writer).finish(),
+    );
+    let world = World::new(&policy_with("chosen", "")).await;
+    let mut body = says("m", "Hi");
+    body["stream"] = true.into();
+    let broken = |rate| SimulateConfig { truncate_rate: rate, ..SimulateConfig::default() };
+    let streams = [(1.0, true, "failed"), (0.0, false, "complete")];
+    for (seen, (rate, failed, word)) in streams.into_iter().enumerate() {
+        world.set("b", broken(rate));
+        let reply = world.send(&[], &body).await;
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.text().contains("stream_interrupted"), failed, "{}", reply.text());
+        let kept = || world.stack.telemetry().decisions().latest(9);
+        until("the end is seen", || kept().len() == seen + 1).await;
+        let kept = kept();
+        let outcome = &kept[0].json()["outcome"];
+        assert_eq!((&outcome["status"], &outcome["failed"]), (&200.into(), &failed.into()));
+        let text = String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
+        let line = text.lines().find(|line| line.contains(r#""message":"request""#)).unwrap();
+        assert!(line.contains(&format!(r#""ending":"{word}""#)), "{line}");
+        assert_eq!(line.contains(r#""failure":"#), failed, "{line}");
+    }
+    // How far off estimates were is nobody's to learn from half a reply.
+    let metrics = world.stack.telemetry().render();
+    let counted = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.rsplit(' ').next()).map(str::to_owned)
+    };
+    assert_eq!(counted("tollway_decisions_total{").as_deref(), Some("2"), "{metrics}");
+    assert_eq!(counted("tollway_decision_cost_ratio_count").as_deref(), Some("1"), "{metrics}");
 }
 
 #[tokio::test(start_paused = true)]

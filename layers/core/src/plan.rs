@@ -99,6 +99,9 @@ pub struct Plan {
     pub rule: Option<Arc<str>>,
     /// The strategy's name.
     pub strategy: &'static str,
+    /// Whether more than the order written and turns chose its first: a rule, a bound, figures, a hash
+    /// or a region, be it in a group within.
+    pub chosen: bool,
     /// How hard the request was judged to be, where a rule asked.
     pub complexity: Option<&'static str>,
     /// How sure the choice is, by the number of samples and the lead over the next; 0 where it
@@ -128,6 +131,7 @@ impl Plan {
             route: route.into(),
             rule: None,
             strategy,
+            chosen: false,
             complexity: None,
             confidence: PerMille::ZERO,
             first_token: false,

@@ -128,7 +128,7 @@ impl Whole {
 
 impl Limb {
     /// Whether one of its places is known to be able.
-    fn is_able(&self, walk: &Walk<'_>) -> bool {
+    pub(crate) fn is_able(&self, walk: &Walk<'_>) -> bool {
         let (query, traits) = (walk.scene.query, walk.scene.traits);
         let able = |traits: &Traits| traits.surely_able(query.ask, query.needs());
         self.places.and(walk.usable).iter().any(|place| traits.get(place).is_some_and(able))

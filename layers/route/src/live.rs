@@ -118,7 +118,7 @@ impl LiveRoute {
         let (live, among) = (self, &*among);
         let fork = query.rehearsed.then(|| sources.chance.fork());
         let chance = fork.as_ref().unwrap_or(&sources.chance);
-        let scored = Scored { live, rule, bounds, among, query, sources, chance, explores: true };
+        let scored = Scored { live, rule, bounds, among, query, sources, chance, before: None };
         let mut standing = scored.standing(state, Set::NONE);
         if standing.usable.is_empty() {
             let head = write::Head { route: self, rule, tree: scored.first_tree() };
@@ -161,8 +161,9 @@ impl LiveRoute {
         let make = || {
             let (traits, chance, near) = (&among.traits, &sources.chance, &self.route.near);
             let (of, all, explore) = (of(query, sources.expect), standing.usable, PerMille::ZERO);
-            let (prefix, estimates) = (&OnceCell::new(), &[][..]);
-            let scene = Scene { query, prefix, estimates, traits, chance, near, of, all, explore };
+            let (prefix, estimates, before) = (&OnceCell::new(), &[][..], None);
+            let scene =
+                Scene { query, prefix, estimates, traits, chance, near, of, all, explore, before };
             let mut order = Order::new();
             for (places, said) in parts {
                 self.tree.arrange(&scene, Some(&choice), places, said, &mut order);
@@ -196,14 +197,14 @@ impl LiveRoute {
         let done: Set = tried.iter().filter_map(place).collect();
         let (live, among) = (self, &*among);
         let chance = &sources.chance;
-        let scored = Scored { live, rule, bounds, among, query, sources, chance, explores: false };
+        let before = &plan.candidates.iter().map(|one| place(&one.target)).collect();
+        let before = Some(before);
+        let scored = Scored { live, rule, bounds, among, query, sources, chance, before };
         let standing = scored.standing(state, done);
         if standing.usable.is_empty() {
             return None;
         }
-        let then = plan.candidates.iter().filter_map(|one| Some((place(&one.target)?, one.reason)));
-        let anew = scored.again(&standing, then);
-        Some(Plan { complexity: plan.complexity, ..anew })
+        Some(Plan { complexity: plan.complexity, ..scored.plan(&standing) })
     }
 }
 

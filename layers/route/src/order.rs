@@ -15,6 +15,32 @@ pub(crate) struct Order {
     pub(crate) rival: Option<usize>,
     /// Why the first is first has been said.
     pub(crate) told: bool,
+    /// More than the order written and turns decided who is first.
+    pub(crate) chosen: bool,
+}
+
+/// At which place of a plan each place of its route stood.
+#[derive(Debug)]
+pub(crate) struct Before([u8; MAX]);
+
+impl FromIterator<Option<usize>> for Before {
+    /// By the plan's candidates; `None` is no place of the route's.
+    fn from_iter<I: IntoIterator<Item = Option<usize>>>(candidates: I) -> Self {
+        let mut all = [u8::MAX; MAX];
+        for (at, place) in candidates.into_iter().enumerate() {
+            if let Some(slot) = place.and_then(|place| all.get_mut(place)) {
+                *slot = u8::try_from(at).unwrap_or(u8::MAX);
+            }
+        }
+        Self(all)
+    }
+}
+
+impl Before {
+    /// Where the first of these places stood; of those that weren't there: behind all.
+    pub(crate) fn first(&self, places: Set) -> u8 {
+        places.iter().filter_map(|place| self.0.get(place)).copied().min().unwrap_or(u8::MAX)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +81,8 @@ impl Score {
 
 impl Order {
     pub(crate) fn new() -> Self {
-        Self { entries: Few::new(), placed: Set::NONE, lead: None, rival: None, told: false }
+        let (entries, placed) = (Few::new(), Set::NONE);
+        Self { entries, placed, lead: None, rival: None, told: false, chosen: false }
     }
 
     pub(crate) fn push(&mut self, place: usize, reason: &'static str, score: Score) {

@@ -149,9 +149,9 @@ impl Router {
     }
 
     /// The rest of a plan, after `tried` have failed: without them, in the order of the figures of
-    /// now, and with what is out now passed over; what surely can't serve the request stays out. A plan that didn't compare keeps its order, and
-    /// what was out when it was made and is back stands at its end. No turn is taken for those that
-    /// the plan has. `None`: nothing is left, or the plan isn't this router's.
+    /// now, and with what is out now passed over; what surely can't serve the request stays out. Every
+    /// group that compares is ordered anew; the others keep the order they had in the plan, and what
+    /// was out when it was made and is back stands at their end. No turn is taken. `None`: nothing is left, or the plan isn't this router's.
     ///
     /// ```
     /// use http::HeaderMap;

@@ -10,7 +10,7 @@ use crate::{
     chance::Chance,
     estimate::Estimate,
     live::{self, LiveRoute, LiveRule, Standing},
-    order::{Order, Score},
+    order::{Before, Order},
     resolved::Resolved,
     set::{MAX, Set},
     tree::Tree,
@@ -95,8 +95,9 @@ pub(crate) struct Scored<'a> {
     pub(crate) query: &'a Query<'a>,
     pub(crate) sources: &'a Sources,
     pub(crate) chance: &'a Chance,
-    /// It is the first decision on its request, which may explore.
-    pub(crate) explores: bool,
+    /// The plan of which this is the rest; `None`: it is the first decision on its request, which may
+    /// explore.
+    pub(crate) before: Option<&'a Before>,
 }
 
 type Estimates = [Estimate; MAX];
@@ -137,43 +138,9 @@ impl Scored<'_> {
         self.estimate(standing.usable, &mut estimates);
         let mut order = Order::new();
         let tree = self.fill(standing, &estimates, &mut order);
-        self.write(tree, standing, &order, &estimates)
-    }
-
-    fn write(
-        &self,
-        tree: &Tree,
-        standing: &Standing,
-        order: &Order,
-        estimates: &Estimates,
-    ) -> Plan {
+        order.chosen |= self.bounds.any();
         let head = write::Head { route: self.live, rule: self.rule, tree };
-        write::plan(&head, self.among, &standing.out, order, (estimates, self.of()))
-    }
-
-    /// The plan for what is left after a failure. An order of turns, hashes or writing stays as it
-    /// was; one by figures is made anew from those of now.
-    pub(crate) fn again(
-        &self,
-        standing: &Standing,
-        then: impl Iterator<Item = (usize, &'static str)>,
-    ) -> Plan {
-        let first = self.first_tree();
-        if first.strategy().compares() {
-            return self.plan(standing);
-        }
-        let mut estimates = [Estimate::default(); MAX];
-        self.estimate(standing.usable, &mut estimates);
-        let mut order = Order::new();
-        let then = then.filter(|(place, _)| standing.usable.contains(*place));
-        for (place, reason) in then {
-            let [_, (guarded, unsent)] = standing.parts();
-            let said = if guarded.contains(place) { unsent } else { standing.resort };
-            order.push(place, said.unwrap_or(reason), Score::default());
-        }
-        // What was out when the plan was made and is back.
-        self.fill(standing, &estimates, &mut order);
-        self.write(first, standing, &order, &estimates)
+        write::plan(&head, self.among, &standing.out, &order, (&estimates, self.of()))
     }
 
     /// Which time it goes by, and tells.
@@ -230,6 +197,7 @@ impl Scored<'_> {
             of: self.bounds_of(),
             all: standing.usable,
             explore: self.explore(standing),
+            before: self.before,
         };
         let mut chose = None;
         let mut parts = 0;
@@ -282,7 +250,7 @@ impl Scored<'_> {
     /// The share of decisions that explore. What has failed once should not be tried with the unknown,
     /// and as the last resort everything is tried anyway.
     fn explore(&self, standing: &Standing) -> PerMille {
-        match self.explores && standing.resort.is_none() {
+        match self.before.is_none() && standing.resort.is_none() {
             true => self.sources.explore,
             false => PerMille::ZERO,
         }

@@ -8,7 +8,7 @@ use crate::{
     By, Near, Of, Query, Strategy, Traits,
     chance::{Chance, mix},
     estimate::Estimate,
-    order::{Order, Score},
+    order::{Before, Order, Score},
     set::{Few, Set},
     strategy::{self, Lead, Rank, Scope},
     tree::{Branch, Choice, Grown, Tree},
@@ -30,6 +30,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) all: Set,
     /// The share of decisions that explore.
     pub(crate) explore: PerMille,
+    /// The plan of which this is the rest: what goes by no figures keeps the order it has there.
+    pub(crate) before: Option<&'a Before>,
 }
 
 impl Tree {
@@ -53,7 +55,8 @@ impl Tree {
         let (head, next) = (said.unwrap_or(head), said.unwrap_or("failover"));
         let tells = lead && said.is_none();
         let (score, explores) = (Score::default(), lead);
-        let spot = Spot { lead, tells, explores, measured: false, head, next, score };
+        let (measured, ruled) = (false, false);
+        let spot = Spot { lead, tells, explores, measured, ruled, head, next, score };
         self.root.walk(&walk, spot, order);
     }
 }
@@ -70,7 +73,16 @@ pub(crate) struct Walk<'a> {
 
 impl Walk<'_> {
     fn reason(&self, branch: &Branch) -> &'static str {
-        branch.strategy.reason(Lead::default(), self.scope(branch))
+        match self.scene.before {
+            // Whose turn it was has been told.
+            Some(_) if branch.strategy.is_fixed() => "failover",
+            _ => branch.strategy.reason(Lead::default(), self.scope(branch)),
+        }
+    }
+
+    /// The same among these.
+    pub(crate) fn among(&self, usable: Set) -> Self {
+        Self { usable, ..*self }
     }
 
     /// Whom a group's first was compared with.
@@ -102,6 +114,8 @@ struct Spot {
     explores: bool,
     /// A group around it has compared it with others by what is told.
     measured: bool,
+    /// A group around it has chosen by more than the order written and turns.
+    ruled: bool,
     /// Why its first member stands there, and its others.
     head: &'static str,
     next: &'static str,
@@ -110,6 +124,7 @@ struct Spot {
 
 impl Branch {
     fn walk(&self, walk: &Walk<'_>, spot: Spot, order: &mut Order) {
+        order.chosen |= spot.lead && !self.strategy.is_fixed();
         let explored = if spot.lead && spot.explores { self.explored(walk) } else { None };
         let (walk, spot) = &match explored {
             None => (*walk, spot),
@@ -127,9 +142,10 @@ impl Branch {
         let compared = (self.number, self.strategy.best(ranks.as_slice()));
         let measures = spot.tells && self.strategy.measures();
         let measured = spot.measured || (measures && ranks.as_slice().len() > 1);
-        let unknown =
-            spot.tells && ranks.as_slice().len() > 1 && self.shrugs(walk, ranks.as_slice());
-        let first = if unknown { self.strategy.shrug() } else { spot.head };
+        let rules = spot.lead && !self.strategy.is_fixed() && self.chooses(walk);
+        let ruled = spot.ruled || rules;
+        let unusual = if spot.tells { self.unusual(walk, ranks.as_slice()) } else { None };
+        let first = unusual.unwrap_or(spot.head);
         // Where in the order each member begins, and the second.
         let (mut starts, mut rival) = (Set::NONE, None);
         for (index, rank) in ranks.as_slice().iter().enumerate() {
@@ -146,13 +162,14 @@ impl Branch {
                     let lead = spot.lead && index == 0;
                     // Why it is first among its likes says more than that its group is.
                     let inner = &branch.strategy;
-                    let telling = inner.measures() || (inner.compares() && !measured);
-                    let tells = lead && walk.said.is_none() && telling;
-                    let tells = tells && branch.usable(walk.usable).len() > 1;
+                    let telling = inner.measures()
+                        || (inner.compares() && !measured)
+                        || (!inner.is_fixed() && !ruled);
+                    let tells = lead && walk.said.is_none() && telling && branch.chooses(walk);
                     let head = if tells { walk.reason(branch) } else { head };
                     let next = walk.said.unwrap_or("next of its pool");
                     let explores = spot.explores && !self.strategy.explores();
-                    let spot = Spot { lead, tells, explores, measured, head, next, score };
+                    let spot = Spot { lead, tells, explores, measured, ruled, head, next, score };
                     branch.walk(walk, spot, order);
                 }
             }
@@ -184,6 +201,9 @@ impl Branch {
 
     pub(crate) fn ranks(&self, walk: &Walk<'_>, lead: bool) -> Few<Rank> {
         let limbs = self.usable(walk.usable);
+        if let Some(before) = walk.scene.before.filter(|_| !self.strategy.compares()) {
+            return self.kept(before, walk.usable, limbs);
+        }
         if self.strategy.is_fixed() {
             let chosen = walk.choice.and_then(|choice| choice.firsts.get(self.number));
             let first = chosen.map_or_else(
@@ -193,6 +213,19 @@ impl Branch {
             return self.turns.order(first, self.limbs.len(), limbs);
         }
         self.compared(walk, Some(walk.scene.chance))
+    }
+
+    /// The order that a plan had before; what wasn't in it comes last.
+    fn kept(&self, before: &Before, usable: Set, limbs: Set) -> Few<Rank> {
+        let mut ranks = Few::new();
+        for (at, limb) in self.limbs.iter().enumerate().filter(|(at, _)| limbs.contains(*at)) {
+            let key = f32::from(before.first(limb.places.and(usable)));
+            ranks.push(Rank { at: u8::try_from(at).unwrap_or(0), key, ..Rank::default() });
+        }
+        let place = |one: &Rank, other: &Rank| one.key.total_cmp(&other.key);
+        let list = ranks.as_mut_slice();
+        list.sort_unstable_by(|one, other| place(one, other).then(one.at.cmp(&other.at)));
+        ranks
     }
 
     /// The order of one that doesn't go by turns; without `chance`, that before any lot is drawn.

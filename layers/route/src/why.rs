@@ -11,10 +11,45 @@ use crate::{
 };
 
 impl Branch {
+    /// Whether there was anything to choose: where each request has a member of its own that may be
+    /// out, also among those that are.
+    pub(crate) fn chooses(&self, walk: &Walk<'_>) -> bool {
+        match self.strategy.has_own() {
+            true => self.limbs.len() > 1,
+            false => self.usable(walk.usable).len() > 1,
+        }
+    }
+
+    /// Why the first of `ranks` is first, where it is not for what the strategy goes by.
+    pub(crate) fn unusual(&self, walk: &Walk<'_>, ranks: &[Rank]) -> Option<&'static str> {
+        if self.shrugs(walk, ranks) {
+            return (ranks.len() > 1).then(|| self.strategy.shrug());
+        }
+        if !self.strategy.has_own() || ranks.len() == self.limbs.len() {
+            return None;
+        }
+        let all = self.compared(&walk.among(self.places()), None);
+        let first = ranks.first()?.at;
+        let key = all.as_slice().iter().find(|rank| rank.at == first)?.key;
+        let mut nearer = all.as_slice().iter().take_while(|rank| rank.key < key).peekable();
+        nearer.peek()?;
+        let places = |rank: &Rank| self.limbs.get(usize::from(rank.at)).map(|limb| limb.places);
+        let is_behind = |places: Set| !places.and(walk.scene.all).is_empty();
+        match nearer.filter_map(places).any(is_behind) {
+            true => Some(self.strategy.put_first()),
+            // It has failed.
+            false if walk.scene.before.is_some() => Some("failover"),
+            false => Some(self.strategy.own_is_out()),
+        }
+    }
+
     /// Whether what it goes by, be it no figure, isn't known of the request or of any member.
-    pub(crate) fn shrugs(&self, walk: &Walk<'_>, ranks: &[Rank]) -> bool {
+    fn shrugs(&self, walk: &Walk<'_>, ranks: &[Rank]) -> bool {
         match &self.strategy {
-            Strategy::Capability => ranks.first().is_some_and(|first| first.key > 0.0),
+            Strategy::Capability => {
+                let mut first = self.members(ranks);
+                first.next().is_some_and(|first| !first.is_able(walk))
+            }
             Strategy::Nearest => walk.scene.near.region(walk.scene.query).is_none(),
             strategy => strategy.by().is_some() && self.key(walk).is_none(),
         }

@@ -70,6 +70,7 @@ pub(crate) fn plan(
         route: head.route.route.name.clone(),
         rule: head.rule.map(|live| live.rule.name.clone()),
         strategy: head.tree.strategy().as_str(),
+        chosen: head.rule.is_some() || !head.tree.strategy().is_fixed() || order.chosen,
         complexity: None,
         first_token: !estimates.is_empty() && of == Of::FirstToken,
         rival: order.rival,

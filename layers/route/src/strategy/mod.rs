@@ -118,7 +118,7 @@ impl Strategy {
         matches!(self, Self::Failover | Self::RoundRobin | Self::Weighted)
     }
 
-    /// Whether it compares members by figures, so that an order can be made anew after a failure.
+    /// Whether it compares members by figures, so that their order is made anew after a failure.
     pub(crate) fn compares(&self) -> bool {
         matches!(
             self,
@@ -144,6 +144,11 @@ impl Strategy {
     /// Whether it goes by the times and costs that are told.
     pub(crate) fn measures(&self) -> bool {
         matches!(self, Self::Latency { .. } | Self::Cost | Self::Score { .. })
+    }
+
+    /// Whether each request has a member of its own, whoever else is ready.
+    pub(crate) fn has_own(&self) -> bool {
+        self.by().is_some() || *self == Self::Nearest
     }
 
     /// What makes requests the same, where it goes by that.

@@ -100,6 +100,26 @@ impl Strategy {
         }
     }
 
+    /// The same where a request's own member is passed over.
+    pub(crate) fn own_is_out(&self) -> &'static str {
+        match self {
+            Self::Affinity { .. } => "where the same requests go is out: the next",
+            Self::Split { .. } => "its arm of the split is out: the next",
+            Self::Nearest => "the nearest is out: the next",
+            other => other.reason(Lead::default(), Scope::All),
+        }
+    }
+
+    /// The same where a rule or a bound puts a request's own member behind others.
+    pub(crate) fn put_first(&self) -> &'static str {
+        match self {
+            Self::Affinity { .. } => "where the same requests go, of those put first",
+            Self::Split { .. } => "its arm of the split, of those put first",
+            Self::Nearest => "nearest of those put first",
+            other => other.reason(Lead::default(), Scope::PutFirst),
+        }
+    }
+
     /// The same where what it goes by isn't known of the request or of any member.
     pub(crate) fn shrug(&self) -> &'static str {
         match self {
