@@ -13,6 +13,7 @@ from statistics import median
 
 import instructions
 import layers
+import ledger
 from proxy import Bench, added, ratio
 from scale import INSTANCES, Scale
 
@@ -24,7 +25,7 @@ SYSTEMS = ["direct", "nginx", "haproxy", "tollway empty", "tollway full"]
 
 def options():
     parser = argparse.ArgumentParser(prog="bash benches/run")
-    parser.add_argument("parts", nargs="*", help=f"layers, instructions, scale, proxy (all of {', '.join(PROXY)}), or one")
+    parser.add_argument("parts", nargs="*", help=f"layers, instructions, scale, ledger, proxy (all of {', '.join(PROXY)}), or one")
     parser.add_argument("--repeat", type=int, default=5, help="repetitions (medians are shown)")
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
     parser.add_argument("--nice", action="store_true", help="measure latency at a raised priority (root)")
@@ -32,7 +33,7 @@ def options():
     parser.add_argument("--before", help="for instructions: the binary to compare with")
     parser.add_argument("--dry", action="store_true", help="leave README.md as it is")
     chosen = parser.parse_args()
-    known = {"layers": ["layers"], "instructions": ["instructions"], "scale": ["scale"], "proxy": PROXY, **{part: [part] for part in PROXY}}
+    known = {"layers": ["layers"], "instructions": ["instructions"], "scale": ["scale"], "ledger": ["ledger"], "proxy": PROXY, **{part: [part] for part in PROXY}}
     for part in chosen.parts:
         if part not in known:
             parser.error(f"no part {part}; there are {', '.join(known)}")
@@ -153,6 +154,16 @@ def scaled(scale):
     return f"{let_in}\n\n{asked}\n\n{felt}"
 
 
+def written(found):
+    return grid(
+        ["the ledger, 64 connections", "requests/s", "CPU µs/request", "its thread's", "share"],
+        [
+            [place, f"{rps:,.0f}", f"{whole:.1f}", f"{thread:.2f}", f"{share:.1f} %"]
+            for place, (rps, whole, thread, share) in found.items()
+        ],
+    )
+
+
 def compared(found):
     rows = [
         [policy, f"{before:,}", f"{now:,}", f"{now / before:.3f}"] for policy, (before, now) in found.items()
@@ -215,6 +226,11 @@ def main():
                 publish(part, f"{scaled(Scale(tollway, load, chosen))}\n\n{note}", chosen.dry)
                 continue
             bench = Bench(tollway, load, chosen)
+        if part == "ledger":
+            found = ledger.run(bench, tollway, chosen.repeat, chosen.seconds)
+            how = f"Medians of {chosen.repeat} rounds of {chosen.seconds} s."
+            publish(part, f"{written(found)}\n\n{how} {note}", chosen.dry)
+            continue
         getattr(bench, part)()
         text = globals()[part](bench.found)
         how = f"Medians of {chosen.repeat} repetitions of {chosen.seconds} s."

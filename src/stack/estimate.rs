@@ -37,7 +37,8 @@ impl Estimates {
         let guess = learns.then(|| learnt.get(&key(caller, ask).0).copied()).flatten();
         drop(learnt);
         let guess = guess.unwrap_or(UNKNOWN).saturating_mul(ask.choices.max(1).into());
-        guess.min(ask.max_output_tokens.unwrap_or(u64::MAX))
+        // Some take a bound of 0 for none.
+        guess.min(ask.max_output_tokens.filter(|bound| *bound > 0).unwrap_or(u64::MAX))
     }
 
     /// Of the price at the dearest target of its route, what such a request pays: in millionths.
@@ -100,6 +101,7 @@ mod tests {
         let guess = estimates.output(None, &ask(None));
         assert!((820..=980).contains(&guess), "{guess}");
         assert_eq!(estimates.output(None, &ask(Some(50))), 50, "never above the caller's bound");
+        assert_eq!(estimates.output(None, &ask(Some(0))), guess, "which 0 may not be");
     }
 
     #[test]
