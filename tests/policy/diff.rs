@@ -142,6 +142,16 @@ fn another_strategy_is_told_beside_other_targets() {
         &route("strategy: cost, targets: [sim, openai]"),
     );
     assert!(changes.iter().any(|it| it.contains("strategy")) && changes.len() == 2, "{changes:?}");
+
+    let arms = |old: u8, more: &str| {
+        let arm = |name: &str, weight: u8, rest: &str| {
+            format!("{{ name: {name}, weight: {weight}, targets: [sim/{name}{rest}] }}")
+        };
+        let (one, two) = (arm("a", old, more), arm("b", 10 - old, ""));
+        route(&format!("strategy: {{ split: user }}, targets: [{one}, {two}]"))
+    };
+    assert_eq!(told(&arms(9, ""), &arms(9, ", openai")).len(), 1);
+    assert_eq!(told(&arms(9, ""), &arms(1, ", openai")).len(), 2, "other weights");
 }
 
 #[test]

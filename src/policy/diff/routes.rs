@@ -1,6 +1,6 @@
 //! Routes, aliases, and what is known of models.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, num::NonZeroU32, sync::Arc};
 
 use tollway_route::Strategy;
 
@@ -36,18 +36,17 @@ impl Changes {
                 }
                 (Some(a), Some(b)) => {
                     all.value(&format!("{at}.match"), &a.matches, &b.matches);
-                    let places = |route: &Route| -> Vec<String> {
-                        let place = |place: &Place| match &place.model {
-                            Some(model) => format!("{}/{model}", place.provider),
-                            None => place.provider.to_string(),
-                        };
-                        route.places().map(place).collect()
-                    };
+                    let places =
+                        |route: &Route| -> Vec<String> { route.places().map(told).collect() };
                     all.value(&format!("{at}.targets"), &places(a), &places(b));
                     let rest = |route: &Route| {
                         (route.rules.clone(), route.nearest.clone(), strategies(&route.group))
                     };
-                    if rest(a) != rest(b) || (a.group != b.group && places(a) == places(b)) {
+                    let same = |one: &Stand| seats(&b.group).iter().any(|other| other == one);
+                    let stays = |one: &Stand| places(b).contains(&one.place);
+                    let moved = seats(&a.group).iter().any(|one| stays(one) && !same(one));
+                    if rest(a) != rest(b) || moved || (a.group != b.group && places(a) == places(b))
+                    {
                         all.tell(at, "rules, strategy, weights or regions are others");
                     }
                 }
@@ -103,6 +102,36 @@ fn prices(model: &Model) -> String {
     };
     let (input, output) = (million(model.price.input), million(model.price.output));
     format!("input {input}, output {output} USD a million tokens")
+}
+
+fn told(place: &Place) -> String {
+    match &place.model {
+        Some(model) => format!("{}/{model}", place.provider),
+        None => place.provider.to_string(),
+    }
+}
+
+/// Where a target stands in a route.
+#[derive(PartialEq)]
+struct Stand {
+    place: String,
+    /// The names of the groups that it is in, and the weights there, from the outermost in.
+    within: Vec<(Option<Arc<str>>, NonZeroU32)>,
+}
+
+fn seats(group: &Group) -> Vec<Stand> {
+    let mut all = Vec::new();
+    for member in &group.members {
+        let here = (group.name.clone(), member.weight);
+        match &member.node {
+            Node::Place(place) => all.push(Stand { place: told(place), within: vec![here] }),
+            Node::Group(inner) => all.extend(seats(inner).into_iter().map(|mut one| {
+                one.within.insert(0, here.clone());
+                one
+            })),
+        }
+    }
+    all
 }
 
 /// How a group and those in it are ordered.
