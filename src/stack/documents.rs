@@ -246,8 +246,9 @@ impl Documents {
         let followed = Followed { follower, history, told: Vec::new(), heard: false, read };
         known.followed.insert(kind.to_owned(), followed);
         self.0.look(&mut known, Look::Whole);
-        let told = known.followed.get(kind).map(|followed| followed.told.len());
-        if self.0.shared || told.is_some_and(|told| told > 0) {
+        // What is known to be gone must stay so, too.
+        let knows = |it: &Followed| !it.told.is_empty() || !it.history.gone.is_empty();
+        if self.0.shared || known.followed.get(kind).is_some_and(knows) {
             self.0.watch();
         }
     }

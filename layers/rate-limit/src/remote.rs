@@ -6,11 +6,13 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
+    runtime::Handle,
     sync::OwnedMutexGuard,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use tollway_store::limits::{Kind, Now, Shape, SharedLimits, State, Take, Want};
 
@@ -20,6 +22,8 @@ use crate::decide::{Claim, Core, Effects};
 const DEBTORS: usize = 100_000;
 /// Charged together.
 const BILL: usize = 64;
+/// How often a store that is away is looked for, where no request does.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A store that other instances have too.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub(crate) struct Remote {
     pub(crate) instances: AtomicU32,
     owed: Mutex<HashMap<Arc<str>, Owed>>,
     owes: AtomicBool,
+    /// Somebody waits for the store to be there, to repay.
+    waits: AtomicBool,
 }
 
 /// What one key used while the store was away. It comes back as fast as this instance's share
@@ -44,8 +50,9 @@ struct Owed {
 impl Remote {
     pub(crate) fn new(store: Arc<dyn SharedLimits>) -> Self {
         let instances = AtomicU32::new(store.instances());
-        let (lines, owed, owes) = (Lines::default(), Mutex::default(), AtomicBool::new(false));
-        Self { store, lines, instances, owed, owes }
+        let (lines, owed) = (Lines::default(), Mutex::default());
+        let (owes, waits) = Default::default();
+        Self { store, lines, instances, owed, owes, waits }
     }
 
     fn owed(&self) -> MutexGuard<'_, HashMap<Arc<str>, Owed>> {
@@ -71,6 +78,29 @@ impl Remote {
         state.advance(share, now);
         state.take(share, spent, now);
         self.owes.store(true, Ordering::Relaxed);
+    }
+
+    /// Repays once the store is there, though no request should come until then; without a runtime the
+    /// next request does.
+    pub(crate) fn repay_later(self: &Arc<Self>, now: Now) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if self.waits.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (remote, began) = (Arc::downgrade(self), Instant::now());
+        runtime.spawn(async move {
+            loop {
+                sleep(LOOK).await;
+                let Some(remote) = remote.upgrade() else { return };
+                if !remote.store.is_away() {
+                    remote.waits.store(false, Ordering::Relaxed);
+                    let passed = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                    let later = |time: u64| if time > 0 { time.saturating_add(passed) } else { 0 };
+                    let mono = now.mono.saturating_add(passed);
+                    return remote.repay(Now { mono, wall: later(now.wall) });
+                }
+            }
+        });
     }
 
     /// The store is there: it is told what was used while it wasn't, once.

@@ -386,6 +386,21 @@ async fn what_was_used_alone_is_charged_once_on_return() {
     assert!(find_error::<LimitExceeded>(&error).is_some());
 }
 
+/// Nobody comes to the instance that was alone, and others hear of what it let in all the same.
+#[tokio::test]
+async fn what_was_used_alone_is_charged_without_another_request() {
+    let mut server = RedisServer::start();
+    let rules = || vec![tokens(when("all", WhenStoreIsAway::Local))];
+    let one = instance(&server, TIMEOUT, rules()).await;
+    let two = instance(&server, TIMEOUT, rules()).await;
+    server.kill();
+    one.spend(20).await.unwrap();
+    server.restart();
+    let handle = two.layer.handle();
+    let used = async || Some(handle.standing_shared("all", &Key::All).await.ok()??.used);
+    while used().await != Some(20) {}
+}
+
 /// What was left where the request was over its budget, or `no`; it uses six.
 async fn over(instance: &Instance, wants: u64) -> String {
     let inner = Probe::new(|request: http::Request<()>| {

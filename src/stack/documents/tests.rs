@@ -96,6 +96,28 @@ fn losses(documents: &Documents) -> [u64; 2] {
     [restored, let_go].map(|count| count.load(Ordering::SeqCst))
 }
 
+/// A copy from before may be put in the place of a file in which all is gone.
+#[cfg(all(unix, feature = "sqlite"))]
+#[tokio::test]
+async fn who_knows_of_removals_alone_looks_too() {
+    use tollway_store::sqlite::{Sqlite, SqliteRecords};
+    let (folder, clock) = (tempfile::tempdir().unwrap(), Clock::new());
+    let file = folder.path().join("state.db");
+    let open = || {
+        let file = Arc::new(Sqlite::open(&file).unwrap());
+        Documents::over(Arc::new(SqliteRecords::new(file)), false, clock.wall())
+    };
+    let one = open();
+    let _keys = told(&one, "key");
+    assert!(one.0.open.get().is_none(), "nothing is known that could be lost");
+    one.put("key", Record::new("a", "1")).await.unwrap();
+    assert!(one.remove("key", "a").await.unwrap());
+    drop(one);
+    let two = open();
+    let _keys = told(&two, "key");
+    assert!(two.0.open.get().is_some());
+}
+
 #[cfg(all(unix, feature = "sqlite"))]
 #[tokio::test]
 async fn what_a_file_lost_is_written_anew_and_nothing_revoked_comes_back() {

@@ -316,6 +316,9 @@ impl Limiter {
                     remote.owe(want, share, claim.spent, now);
                 }
                 self.repay();
+                if remote.debtors() > 0 {
+                    remote.repay_later(now);
+                }
             }
         }
     }
