@@ -11,14 +11,14 @@ use tollway_store::{
     redis::{Redis, RedisConfig},
 };
 
-/// Each of five limits, as a busy policy has.
-fn wants(limits: usize) -> Arc<[Want]> {
+/// Each of five limits, as a busy policy has. `borrow`: what an instance takes of each beforehand.
+fn wants(limits: usize, borrow: u64) -> Arc<[Want]> {
     let shape = Shape {
         kind: Kind::Bucket { rate: 1_000_000, per: 1_000_000_000 },
         capacity: 1_000_000_000,
         warn: None,
     };
-    let want = |nth| Want::new(format!("limit{nth}:n3:ann"), shape, 1);
+    let want = |nth| Want { borrow, ..Want::new(format!("limit{nth}.{borrow}:n3:ann"), shape, 1) };
     (0..limits).map(want).collect()
 }
 
@@ -34,8 +34,8 @@ async fn one(limits: &RedisLimits, wants: &Arc<[Want]>) -> Duration {
 }
 
 /// So many at the same time, for some seconds.
-async fn measure(limits: &Arc<RedisLimits>, count: usize, at_once: usize) {
-    let (wants, began) = (wants(count), Instant::now());
+async fn measure(limits: &Arc<RedisLimits>, count: usize, at_once: usize, borrow: u64) {
+    let (wants, began) = (wants(count, borrow), Instant::now());
     let end = began + Duration::from_secs(3);
     let callers: Vec<_> = (0..at_once)
         .map(|_| {
@@ -57,7 +57,8 @@ async fn measure(limits: &Arc<RedisLimits>, count: usize, at_once: usize) {
     times.sort_unstable();
     let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_micros();
     let rate = times.len() as f64 / seconds;
-    println!("| {count} | {at_once} | {rate:.0} | {} | {} |", at(50), at(99));
+    let borrowed = if borrow > 0 { "1 %" } else { "" };
+    println!("| {count} | {borrowed} | {at_once} | {rate:.0} | {} | {} |", at(50), at(99));
 }
 
 fn main() {
@@ -68,10 +69,11 @@ fn main() {
         let redis = Redis::open(config).unwrap();
         while redis.connected().await.is_err() {}
         let limits = Arc::new(RedisLimits::new(redis));
-        println!("| limits | at once | decisions/s | p50 µs | p99 µs |\n|--:|--:|--:|--:|--:|");
-        for count in [1, 5] {
-            for at_once in [1, 16, 64] {
-                measure(&limits, count, at_once).await;
+        println!("| limits | borrowed | at once | decisions/s | p50 µs | p99 µs |");
+        println!("|--:|--:|--:|--:|--:|--:|");
+        for (count, borrow) in [(1, 0), (5, 0), (1, 10_000_000), (5, 10_000_000)] {
+            for at_once in [1, 64] {
+                measure(&limits, count, at_once, borrow).await;
             }
         }
     });
